@@ -1,0 +1,30 @@
+# A convenience over the plain commands of README.md. Needs Python >= 3.11, nothing else.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: train test test-slow lint clean
+train: $(READY)
+	$(RUN) train.py --config ohem.yaml
+
+test: $(READY)
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(RUN) -m pytest -m slow
+
+lint: $(READY)
+	$(RUN) -m pip install -q ruff
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+# Installed once; again only when requirements.txt changes.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segkit needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache

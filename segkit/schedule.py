@@ -1,0 +1,97 @@
+"""Everything that changes with time, as pure functions of the iteration.
+
+`iteration` counts completed optimiser updates: an update reads 0 ... total-1. Nothing here keeps state, so
+validation, gradient accumulation and resuming cannot shift a schedule.
+"""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+
+def parse_duration(value: int | str) -> int | Fraction:
+    """An iteration count (int >= 0) or a share of the run (Fraction in [0, 1]) from `200` or `"10%"`.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"must not be negative, got {value}")
+        return value
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            share = Fraction(value.strip()[:-1].strip()) / 100
+        except (ValueError, ZeroDivisionError):
+            share = None
+        if share is not None and 0 <= share <= 1:
+            return share
+    raise ValueError(f"must be a number of iterations or a share of the run such as 10%, got {value!r}")
+
+
+def iterations(value: int | str, total: int) -> int:
+    """Iterations meant by `value` in a run of `total` iterations: `"10%"` of 2000 is 200."""
+    parsed = parse_duration(value)
+    return math.floor(parsed * total) if isinstance(parsed, Fraction) else parsed
+
+
+def parse_count(value: int | float | str) -> int | Fraction:
+    """A number of pixels (int >= 1) or a share of the valid pixels (Fraction in (0, 1]).
+
+    `100` is a count; `"1/16"`, `"5%"` and `0.0625` are shares. Raises ValueError for anything else.
+    """
+    share = None
+    if isinstance(value, bool):
+        pass
+    elif isinstance(value, int):
+        if value >= 1:
+            return value
+    elif isinstance(value, float) and math.isfinite(value):
+        share = Fraction(str(value))
+    elif isinstance(value, Fraction):
+        share = value
+    elif isinstance(value, str):
+        text = value.strip()
+        try:
+            share = Fraction(text[:-1].strip()) / 100 if text.endswith("%") else Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            share = None
+    if share is not None and 0 < share <= 1:
+        return share
+    raise ValueError(f"must be a count of at least 1, or a share in (0, 1] such as 1/16 or 5%, got {value!r}")
+
+
+def ramp(iteration: int, *, start: int, end: int, before: float, after: float) -> float:
+    """`before` until `start`, linear to `after` at `end`, `after` from then on. `start == end` is a step.
+
+    At `iteration == start == end` the value is `after`.
+    """
+    if iteration >= end:
+        return after
+    if iteration <= start:
+        return before
+    return before + (after - before) * (iteration - start) / (end - start)
+
+
+def due(iteration: int, every: int, *, total: int) -> bool:
+    """Whether periodic work happens after the update that made the count `iteration`: each `every`, and at
+    the end of the run. `every == 0` means never, not even at the end."""
+    return every > 0 and (iteration % every == 0 or iteration == total)
+
+
+def learning_rate(
+    iteration: int,
+    *,
+    base: float,
+    total: int,
+    shape: Callable[[float], float],
+    warmup: int = 0,
+    warmup_factor: float = 0.0,
+) -> float:
+    """Learning rate of the update that reads `iteration`.
+
+    Linear from `warmup_factor * base` to `base` over the first `warmup` iterations, then `base * shape(p)` with
+    p going from 0 to 1 over the rest of the run. `shape` maps [0, 1] to a factor.
+    """
+    if iteration < warmup:
+        return base * (warmup_factor + (1.0 - warmup_factor) * (iteration + 1) / (warmup + 1))
+    return base * shape((iteration - warmup) / max(1, total - warmup))

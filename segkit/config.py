@@ -1,0 +1,54 @@
+"""Configuration: YAML files and overrides to one validated, frozen Config; every mistake in one message.
+
+A file is read in layers, each over the one before: the built-in defaults, what it `extends`, the file, the command
+line. Mappings merge; lists, and any block whose `name` changes, are replaced whole, so that no option of
+one loss survives into another. An override that changes a name comes before all other overrides. A component's
+keys are checked against its constructor's signature, strictly: "3" is not 3, and an unknown key is an error.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segkit.config_checks import check_config
+from segkit.config_messages import list_problems
+from segkit.config_schema import Component, Config, DataBlock, ScheduleBlock
+from segkit.config_sources import apply_overrides, read_layers, shipped_names
+from segkit.config_texts import json_schema, list_components
+from segkit.errors import ConfigError
+from segkit.yaml_source import Mark, Problem, to_node
+
+__all__ = [
+    "Component",
+    "Config",
+    "DataBlock",
+    "ScheduleBlock",
+    "config_from_mapping",
+    "json_schema",
+    "list_components",
+    "load_config",
+    "shipped_names",
+]
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in `source` with `overrides` such as "loss.thresh=0.6" on top.
+
+    `source` is a path, a name looked up in configs/ (ohem, ohem.yaml, camvid/ohem.yaml), or a run folder. An
+    override is parsed as YAML and checked like the file. Raises ConfigError listing every mistake.
+    """
+    layers = read_layers(source, overrides)
+    if layers.root is None:
+        raise ConfigError(list_problems(layers.problems))
+    return check_config(layers.root, layers.name, layers.problems)
+
+
+def config_from_mapping(mapping: dict[str, Any], *, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in plain values, such as a checkpoint's, with `overrides` on top; `origin` names the
+    values in messages. Raises ConfigError listing every mistake.
+    """
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{origin}: expected a mapping of settings, got {type(mapping).__name__}")
+    problems: list[Problem] = []
+    root = apply_overrides(to_node(mapping, Mark(origin)), overrides, problems)
+    return check_config(root, "unnamed", problems)

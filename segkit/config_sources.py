@@ -1,0 +1,232 @@
+"""Files, `extends` and overrides to one tree of values that know where they were written."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segkit.config_schema import COMPONENTS
+from segkit.errors import ConfigError
+from segkit.yaml_source import MAX_BYTES, Mark, Node, Problem, parse_scalar, parse_yaml, to_node, to_plain
+
+SHIPPED = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass
+class Layers:
+    """The merged tree (None if it cannot be known), the run's default name, and the mistakes so far."""
+
+    root: Node | None
+    name: str
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
+    """A configuration file with what it extends, and the command line on top."""
+    path = find_config(source)
+    problems: list[Problem] = []
+    root = _read_file(path, problems)
+    if root is not None:
+        root = _apply_extends(root, [path], problems)
+    return Layers(apply_overrides(root, overrides, problems), path.stem, problems)
+
+
+def apply_overrides(root: Node | None, overrides: Sequence[str], problems: list[Problem]) -> Node | None:
+    """The tree with overrides such as "loss.thresh=0.6" on top; what is wrong with them is added to `problems`."""
+    read = [_read_override(number, text, problems) for number, text in enumerate(overrides, start=1)]
+    if root is not None:
+        for tree in _sort_overrides([tree for tree in read if tree is not None]):
+            root = merge(root, tree)
+    return root
+
+
+def find_config(source: str | Path) -> Path:
+    """The file meant by a path, a run folder, or a bare name in configs/. Raises ConfigError with the nearest name."""
+    text = str(source)
+    for candidate in _candidates(Path(text), [Path()]):
+        if candidate.is_dir() and (candidate / "config.yaml").is_file():
+            return candidate / "config.yaml"
+        if candidate.is_file() or candidate.is_fifo():
+            return candidate
+    for candidate in _candidates(Path(text), _config_folders()):
+        if candidate.is_file():
+            return candidate
+    if Path(text).is_dir():
+        raise ConfigError(f"{text} is a folder without a config.yaml, so it is not a run folder")
+    known = shipped_names()
+    close = _nearest_names(text, known)
+    lines = [f"no configuration '{text}'" + (f", did you mean '{close[0]}'?" if close else "")]
+    if known:
+        lines.append(f"   in configs/: {', '.join(known)}")
+    raise ConfigError("\n".join(lines))
+
+
+def shipped_names() -> list[str]:
+    """Names that `--config` finds in configs/, those of the folder itself first."""
+    names = {
+        path.relative_to(folder).as_posix()
+        for folder in _config_folders()
+        if folder.is_dir()
+        for path in folder.rglob("*.yaml")
+    }
+    return sorted(names, key=lambda name: (name.count("/"), name))
+
+
+def merge(base: Node, child: Node, path: tuple = ()) -> Node:
+    """`child` over `base`: mappings merge, everything else and any block whose `name` changes is replaced whole."""
+    if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
+        return child
+    if path and _changes_name(base, child, path):
+        return child
+    entries = dict(base.value)
+    for key, node in child.value.items():
+        entries[key] = merge(base.value[key], node, (*path, key)) if key in base.value else node
+    place = base if child.mark.argument else child  # a block stays where its file has it
+    return Node(entries, place.mark, place.key_mark)
+
+
+def _changes_name(base: Node, child: Node, path: tuple) -> bool:
+    block = COMPONENTS.get(".".join(map(str, path)))
+    default = block.default["name"] if block and block.default else None
+    old = base.value["name"].value if "name" in base.value else default
+    new = child.value["name"].value if "name" in child.value else old
+    return old is not None and str(old).lower() != str(new).lower()
+
+
+def _read_file(path: Path, problems: list[Problem]) -> Node | None:
+    """The mapping in a file, or None after noting why there is none."""
+    source = _display(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        problems.append(Problem(Mark(source), f"cannot be read: {error.strerror}"))
+        return None
+    try:
+        # A cut at the limit can split a character; the size is reported then, not the character.
+        text = raw.decode("utf-8-sig", errors="strict" if len(raw) <= MAX_BYTES else "replace")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problems.append(
+            Problem(Mark(source), f"is not UTF-8 text: byte {raw[error.start]:#04x} in line {line}")
+        )
+        return None
+    node, mistakes = parse_yaml(text, source)
+    problems += mistakes
+    if node is None:
+        return None
+    if node.value is None and not node.mark.line:
+        problems.append(Problem(node.mark, "the file is empty", ("start with:  extends: ohem.yaml",)))
+        return None
+    if not isinstance(node.value, dict):
+        problems.append(Problem(node.mark, "expected blocks such as `train:`, one below the other"))
+        return None
+    return node
+
+
+def _apply_extends(root: Node, chain: list[Path], problems: list[Problem]) -> Node | None:
+    """The tree merged over the file that its `extends` names. `chain` holds the files that led here."""
+    if "extends" not in root.value:
+        return root
+    target = root.value["extends"]
+    rest = Node({key: node for key, node in root.value.items() if key != "extends"}, root.mark)
+    if not isinstance(target.value, str):
+        message = f"extends: expected the name of one file, got {to_plain(target)!r}"
+        problems.append(Problem(target.mark, message))
+        return None
+    path = _find_base(target, chain, problems)
+    base = _read_file(path, problems) if path else None
+    if base is not None:
+        base = _apply_extends(base, [*chain, path], problems)
+    if base is None:
+        return None
+    # The name belongs to the run, not to what it shares with others.
+    return merge(Node({key: node for key, node in base.value.items() if key != "name"}, base.mark), rest)
+
+
+def _find_base(target: Node, chain: list[Path], problems: list[Problem]) -> Path | None:
+    """The file that an `extends` names: relative to its own file, or in configs/."""
+    seen = [path.resolve() for path in chain]
+    folders = [chain[-1].parent, *_config_folders()]
+    found = [path for path in _candidates(Path(target.value), folders) if path.is_file()]
+    new = next((path for path in found if path.resolve() not in seen), None)
+    if new is not None:
+        return new
+    if found:
+        circle = " -> ".join(_display(path) for path in [*chain, found[0]])
+        problems.append(Problem(target.mark, f"extends goes round in a circle: {circle}"))
+        return None
+    close = _nearest_names(target.value, shipped_names())
+    hint = f", did you mean '{close[0]}'?" if close else ""
+    looked = " and ".join(dict.fromkeys(_display(folder) for folder in folders))
+    message = f"extends: no file '{target.value}'{hint}"
+    problems.append(Problem(target.mark, message, (f"looked in {looked}",)))
+    return None
+
+
+def _read_override(argument: int, text: str, problems: list[Problem]) -> Node | None:
+    """`a.b=c` as the tree {a: {b: c}}, or None after noting what is wrong with it."""
+    mark = Mark(f"command line: '{text}'", argument=argument)
+    dotted, equals, value_text = text.partition("=")
+    words = dotted.strip().split(".")
+    if not equals or not all(words) or any(word != word.strip() for word in words):
+        problems.append(Problem(mark, "expected key=value, such as train.batch_size=8"))
+        return None
+    if words == ["extends"]:
+        problems.append(Problem(mark, "extends belongs in a file; --config chooses the file"))
+        return None
+    value, mistakes = parse_yaml(value_text, mark.source, argument=argument)
+    problems += mistakes
+    if value is None:
+        return None
+    tree = to_node(to_plain(value), mark, mark)
+    for word in reversed(words):
+        tree = Node({parse_scalar(word): tree}, mark, mark)
+    return tree
+
+
+def _sort_overrides(trees: list[Node]) -> list[Node]:
+    """Those that name a component first, outer blocks before inner ones: a changed name replaces its block, and
+    the other overrides then apply to the new block wherever they stand on the command line."""
+
+    def depth_of_name(tree: Node) -> float:
+        depth = 0
+        while isinstance(tree.value, dict) and tree.value:
+            if depth and "name" in tree.value:
+                return depth
+            if len(tree.value) > 1:
+                break
+            (tree,) = tree.value.values()
+            depth += 1
+        return float("inf")
+
+    return sorted(trees, key=depth_of_name)
+
+
+def _candidates(name: Path, folders: Sequence[Path]) -> list[Path]:
+    """The name in each folder, as it is and with .yaml."""
+    names = [name] if name.suffix in (".yaml", ".yml") else [name, name.with_name(f"{name.name}.yaml")]
+    return [folder / name for folder in folders for name in names] if name.name else [*folders]
+
+
+def _config_folders() -> list[Path]:
+    """Where bare names are looked up: the current project's configs/, then the one beside this package."""
+    return [Path("configs"), SHIPPED]
+
+
+def _display(path: Path) -> str:
+    """The path as a person would type it."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _nearest_names(text: str, known: list[str]) -> list[str]:
+    """Known names like the text, judged without the folder and the suffix where the text has none."""
+    close = difflib.get_close_matches(text.lower(), known, n=1)
+    stems: dict[str, Any] = {}
+    for name in known:
+        stems.setdefault(Path(name).stem, name)
+    return close or [stems[stem] for stem in difflib.get_close_matches(Path(text).stem.lower(), stems, n=1)]

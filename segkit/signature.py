@@ -1,0 +1,185 @@
+"""A constructor's signature as the schema of its configuration block.
+
+Types, defaults, ranges and messages come from the annotations; there is no second place to state them. What a
+file cannot hold (a tensor, a module, a function) is left out: `float | Tensor` is a number in a file, and a
+parameter with only such types keeps its default.
+"""
+
+import collections.abc
+import functools
+import inspect
+import operator
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pydantic
+
+from segkit.describe_types import describe_type
+from segkit.types import Downloads, TimeLike
+
+REQUIRED = inspect.Parameter.empty
+_RULES = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+_PLAIN = (int, float, str, bool, types.NoneType)
+_LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_NEVER = object()  # the form of a type that no file can hold
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a block: its name, the type its values may have, and its default (or REQUIRED)."""
+
+    name: str
+    annotation: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def expected(self) -> str:
+        """The allowed values in words, such as "a number in (0, 1]"."""
+        return describe_type(self.annotation)
+
+    def check(self, value: Any) -> Any:
+        """The value as the constructor gets it. Strict: "3" is not 3 and true is not 1, but 3 is a number.
+
+        Raises pydantic.ValidationError.
+        """
+        return self._adapter.validate_python(value)
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON schema of the value, with the default."""
+        schema = self._adapter.json_schema()
+        if not self.required:
+            schema["default"] = self._adapter.dump_python(self.default, mode="json", warnings=False)
+        return schema
+
+    @functools.cached_property
+    def _adapter(self) -> pydantic.TypeAdapter:
+        return pydantic.TypeAdapter(self.annotation, config=_RULES)
+
+
+def read_parameters(constructor: Callable, given: tuple[str, ...] = ()) -> list[Parameter]:
+    """The parameters that a file may set, in the order of the signature, without the `given` ones.
+
+    Raises TypeError, a mistake of the constructor's author, for a required parameter that no file could set.
+    """
+    parameters = []
+    for parameter in _read_signature(constructor).parameters.values():
+        if parameter.name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        form = _find_file_form(parameter.annotation)
+        if parameter.default is None and form is not _NEVER:
+            form = form | None if form is not Any else form
+        if (
+            form is not _NEVER
+            and parameter.kind is not parameter.POSITIONAL_ONLY
+            and _is_plain(parameter.default)
+        ):
+            parameters.append(Parameter(parameter.name, form, parameter.default))
+        elif parameter.default is REQUIRED:
+            raise TypeError(
+                f"{constructor.__module__}.{constructor.__qualname__}: a configuration cannot set the required "
+                f"parameter '{parameter.name}: {parameter.annotation}'; give it a default or a plain type"
+            )
+    return parameters
+
+
+def read_fields(model: type[pydantic.BaseModel]) -> list[Parameter]:
+    """The fields of a pydantic model as parameters."""
+    parameters = []
+    for name, field in model.model_fields.items():
+        annotation = _find_file_form(
+            Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        )
+        parameters.append(Parameter(name, annotation, REQUIRED if field.is_required() else field.default))
+    return parameters
+
+
+def duration_parameters(constructor: Callable) -> set[str]:
+    """Names of the parameters that are iterations to the constructor, and may be a share (`10%`) in a file."""
+    return _marked_parameters(constructor, TimeLike)
+
+
+def download_parameters(constructor: Callable) -> set[str]:
+    """Names of the parameters that make the constructor fetch pretrained weights, unless they are `none`."""
+    return _marked_parameters(constructor, Downloads)
+
+
+def accepts(constructor: Callable, name: str) -> bool:
+    """Whether the constructor has a parameter of that name."""
+    return name in _read_signature(constructor).parameters
+
+
+def summarise(constructor: Callable) -> str:
+    """First line of the constructor's own docstring, or nothing."""
+    lines = (constructor.__doc__ or "").strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def _read_signature(constructor: Callable) -> inspect.Signature:
+    return inspect.signature(constructor, eval_str=True)
+
+
+def _marked_parameters(constructor: Callable, marker: type) -> set[str]:
+    parameters = _read_signature(constructor).parameters.values()
+    return {parameter.name for parameter in parameters if _is_marked(parameter.annotation, marker)}
+
+
+def _is_marked(annotation: Any, marker: type) -> bool:
+    if get_origin(annotation) is Annotated:
+        marked = any(isinstance(item, marker) for item in annotation.__metadata__)
+        return marked or _is_marked(annotation.__origin__, marker)
+    return _is_union(annotation) and any(_is_marked(member, marker) for member in get_args(annotation))
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a default can be written to a file."""
+    if isinstance(value, dict):
+        return all(_is_plain(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is REQUIRED or isinstance(value, (*_PLAIN, Path))
+
+
+def _find_file_form(annotation: Any) -> Any:
+    """The part of a type that a file can hold, or _NEVER. A tuple or a set is a list in a file, a path a string."""
+    origin = get_origin(annotation)
+    if annotation in (Any, REQUIRED):
+        return Any
+    if origin is Annotated:
+        form = _find_file_form(annotation.__origin__)
+        return form if form is _NEVER else Annotated[(form, *annotation.__metadata__)]
+    if _is_union(annotation):
+        forms = [form for form in map(_find_file_form, get_args(annotation)) if form is not _NEVER]
+        return functools.reduce(operator.or_, forms) if forms else _NEVER
+    if annotation in _PLAIN or origin is Literal:
+        return annotation
+    if annotation is Path:
+        return Annotated[Path, pydantic.Field(strict=False)]
+    if annotation is None:
+        return None
+    return _find_container_form(annotation, origin or annotation, get_args(annotation))
+
+
+def _find_container_form(annotation: Any, origin: Any, arguments: tuple) -> Any:
+    forms = tuple(Ellipsis if argument is Ellipsis else _find_file_form(argument) for argument in arguments)
+    if _NEVER in forms:
+        return _NEVER
+    if origin in _LISTS:
+        return list[forms] if forms else list
+    if origin in _MAPPINGS:
+        return dict[forms] if forms else dict
+    if origin in (tuple, set, frozenset):
+        container = origin[forms] if forms else origin
+        return Annotated[container, pydantic.Field(strict=False)]  # the items stay strict
+    return _NEVER

@@ -1,0 +1,159 @@
+"""The layers of a configuration: `extends` and overrides."""
+
+import pytest
+
+from segkit.config import Component, load_config
+
+GOOD = "loss: {name: ohem_ce}\ntrain: {iterations: 100}\n"
+
+
+def test_extends_merges_mappings_and_replaces_the_rest(folder):
+    folder(
+        base=GOOD + "name: base\naugment: {scale: [0.5, 1.0], hflip: 0.1}\nlog: {every: 7}\n",
+        run="extends: base.yaml\naugment: {scale: [1.0, 1.5]}\nseed: 2\ntrain: {batch_size: 3}\n",
+    )
+    config = load_config("run")
+    assert (config.name, config.seed) == ("run", 2), "the name belongs to one file"
+    assert (config.train.iterations, config.train.batch_size, config.log.every) == (100, 3, 7)
+    assert (config.augment.params["scale"], config.augment.params["hflip"]) == ([1.0, 1.5], 0.1)
+
+
+def test_no_option_survives_into_another_loss(folder):
+    folder(
+        base="loss: {name: ohem_ce, thresh: 0.9, class_weights: [1, 2, 3, 4, 5]}\ntrain: {iterations: 9}\n",
+        run="extends: base\nloss: {name: ce}\n",
+        same="extends: base\nloss: {name: OHEM_CE, n_min: 5}\n",
+        deep="extends: run\nloss: {label_smoothing: 0.1}\n",
+    )
+    assert load_config("run").loss.params == {"class_weights": None, "label_smoothing": 0.0}
+    assert load_config("deep").loss.params == {"class_weights": None, "label_smoothing": 0.1}
+    same = load_config("same").loss.params
+    assert (same["thresh"], same["n_min"], same["class_weights"]) == (0.9, 5, [1, 2, 3, 4, 5])
+
+
+def test_a_default_name_counts_as_a_name(folder):
+    folder(base=GOOD + "schedule: {power: 0.5, warmup: 5}\n", run="extends: base\nschedule: {name: cosine}\n")
+    assert load_config("base").schedule.params["power"] == 0.5
+    run = load_config("run").schedule
+    assert (run.params, run.warmup) == ({"end": 0.0}, 0)
+
+
+def test_nested_block_is_replaced_alone(folder):
+    folder(
+        base=GOOD + "data: {size: 64, weight_map: {name: boundary, sigma: 2.0}}\n",
+        run="extends: base\ndata: {weight_map: {name: constant}}\n",
+        none="extends: base\ndata: {weight_map: null}\n",
+    )
+    data = load_config("run").data
+    assert data.params["size"] == 64
+    assert data.weight_map == Component(name="constant", params={"value": 1.0})
+    assert load_config("none").data.weight_map is None
+
+
+def test_extends_is_relative_to_its_file_then_configs(folder, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/base.yaml").write_text(GOOD + "seed: 1\n")
+    (tmp_path / "sub/run.yaml").write_text("extends: base.yaml\n")
+    folder(base=GOOD + "seed: 2\n", ohem="extends: ohem.yaml\nseed: 5\n")
+    assert load_config("sub/run.yaml").seed == 1
+    mine = load_config("ohem.yaml")
+    assert (mine.seed, mine.loss.name) == (5, "ohem_ce"), "a file of the same name extends the shipped one"
+
+
+def test_extends_mistakes(folder, mistake, first_line):
+    folder(
+        a="extends: b.yaml\n",
+        b="seed: 1\nextends: a.yaml\n",
+        itself="extends: itself.yaml\n",
+        missing="extends: ohme.yaml\n",
+        many="extends: [a, b]\n",
+    )
+    assert mistake("a") == (
+        "b.yaml:2:10: extends goes round in a circle: a.yaml -> b.yaml -> a.yaml\n      2 | extends: a.yaml"
+    )
+    assert first_line("itself") == (
+        "itself.yaml:1:10: extends goes round in a circle: itself.yaml -> itself.yaml"
+    )
+    assert (
+        first_line("missing") == "missing.yaml:1:10: extends: no file 'ohme.yaml', did you mean 'ohem.yaml'?"
+    )
+    assert first_line("many") == "many.yaml:1:10: extends: expected the name of one file, got ['a', 'b']"
+
+
+def test_mistakes_in_a_base_file_name_the_base_file(folder, first_line):
+    folder(base=GOOD + "sed: 1\n", run="extends: base\n")
+    assert first_line("run") == "base.yaml:3:1: unknown key 'sed', did you mean 'seed'?"
+
+
+def test_overrides_are_yaml(folder):
+    folder(run=GOOD)
+    config = load_config(
+        "run",
+        [
+            "loss.thresh=1e-1",
+            "augment.scale=[1, 2]",
+            "train.clip_norm=null",
+            "name=x=y",
+            "train={batch_size: 4}",
+        ],
+    )
+    assert config.loss.params["thresh"] == 0.1
+    assert config.augment.params["scale"] == [1.0, 2.0]
+    assert (config.name, config.train.batch_size, config.train.iterations) == ("x=y", 4, 100)
+
+
+def test_later_overrides_win(folder):
+    folder(run=GOOD)
+    assert load_config("run", ["seed=1", "seed=2"]).seed == 2
+
+
+def test_overrides_reach_entries_of_a_mapping(folder):
+    folder(run=GOOD + "data: {name: folder, root: x, classes: [a, b], label_map: {0: a}}\n")
+    config = load_config("run", ["data.label_map.255=ignore", "data.label_map.0=b"])
+    assert config.data.params["label_map"] == {0: "b", 255: "ignore"}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_changed_name_replaces_the_block_whatever_the_order(folder, turn):
+    folder(run="loss: {name: ohem_ce, thresh: 0.9}\ntrain: {iterations: 9}\n")
+    overrides = ["loss.label_smoothing=0.1", "loss.name=ce"][::turn]
+    assert load_config("run", overrides).loss.params == {"class_weights": None, "label_smoothing": 0.1}
+    overrides = ["loss.label_smoothing=0.1", "loss={name: ce, label_smoothing: 0.2}"][::turn]
+    assert load_config("run", overrides).loss.params["label_smoothing"] == 0.1
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_outer_blocks_are_named_before_inner_ones(folder, turn):
+    folder(run=GOOD + "data: {size: 64}\n")
+    overrides = ["data.weight_map.name=boundary", "data.name=folder", "data.root=x", "data.classes=[a, b]"]
+    data = load_config("run", overrides[::turn]).data
+    assert (data.name, data.weight_map.name) == ("folder", "boundary")
+
+
+def test_the_same_name_replaces_nothing(folder):
+    folder(run="loss: {name: ohem_ce, thresh: 0.9}\ntrain: {iterations: 9}\n")
+    assert load_config("run", ["loss.name=ohem_ce"]).loss.params["thresh"] == 0.9
+
+
+def test_override_mistakes(folder, mistakes):
+    folder(run=GOOD)
+    problems = mistakes(
+        "run", "train", "=3", "a..b=1", "extends=ce", "seed='", "train.iters=3", "loss.thresh=x"
+    )
+    assert [problem.splitlines()[0] for problem in problems] == [
+        "command line: 'train': expected key=value, such as train.batch_size=8",
+        "command line: '=3': expected key=value, such as train.batch_size=8",
+        "command line: 'a..b=1': expected key=value, such as train.batch_size=8",
+        "command line: 'extends=ce': extends belongs in a file; --config chooses the file",
+        "command line: 'seed='': YAML syntax: while scanning a quoted scalar, found unexpected end of stream",
+        "command line: 'train.iters=3': unknown key 'train.iters', did you mean 'iterations'?",
+        "command line: 'loss.thresh=x': loss.thresh: expected a number in (0, 1], got 'x'",
+    ]
+
+
+def test_option_of_the_old_loss_after_a_change(folder, mistake):
+    folder(run=GOOD)
+    assert mistake("run", "loss.name=ce", "loss.thresh=0.6") == (
+        "command line: 'loss.thresh=0.6': unknown key 'loss.thresh'\n"
+        "   ce takes: class_weights, label_smoothing   (python train.py --list losses)"
+    )

@@ -1,0 +1,49 @@
+"""`ce`: cross-entropy over all valid pixels."""
+
+from torch import Tensor
+
+from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.reduction import weighted_mean
+from segkit.losses.selection import All
+from segkit.registry import LOSSES
+from segkit.types import Fractional, NonNegativeFloat
+
+
+@LOSSES.register("ce")
+def ce(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    class_weights: list[NonNegativeFloat] | None = None,
+    label_smoothing: Fractional = 0.0,
+) -> PixelLoss:
+    """Cross-entropy, the mean over valid pixels (weighted by class if asked)."""
+    criterion = CrossEntropy(
+        num_classes, ignore_index=ignore_index, class_weights=class_weights, label_smoothing=label_smoothing
+    )
+    return PixelLoss(criterion, All(), weighted_mean, name="ce")
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = 255,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """sum_V a_t ce / sum_V a_t, as a 0-d tensor; with a weight map m, sum_V m a_t ce / sum_V m a_t.
+
+    Equal to `F.cross_entropy(logits, target, weight=a, ...)` in value and gradient, for logits at any stride;
+    0 instead of NaN where nothing is valid. Inputs and errors as for `pixel_cross_entropy`.
+    """
+    values = pixel_cross_entropy(
+        logits,
+        target,
+        ignore_index=ignore_index,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+    )
+    return weighted_mean(values, All()(values.ce, values.valid), weight)

@@ -1,0 +1,63 @@
+"""`ohem_ce`: cross-entropy over pixels whose true class is improbable (online hard example mining)."""
+
+from functools import partial
+
+from torch import Tensor
+
+from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.reduction import selected_mean
+from segkit.losses.selection import Ohem
+from segkit.registry import LOSSES
+from segkit.types import Count, NonNegativeFloat, Probability
+
+
+@LOSSES.register("ohem_ce")
+def ohem_ce(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    thresh: Probability = 0.7,
+    n_min: Count = "1/16",
+    class_weights: list[NonNegativeFloat] | None = None,
+    allow_inactive: bool = False,
+) -> PixelLoss:
+    """Cross-entropy over the pixels with p(true class) < thresh, at least the n_min hardest."""
+    selection = Ohem(thresh, n_min)
+    return PixelLoss(
+        CrossEntropy(num_classes, ignore_index=ignore_index, class_weights=class_weights),
+        selection,
+        selected_mean,
+        name="ohem_ce",
+        inactive=None if allow_inactive else partial(keeps_every_pixel, selection),
+    )
+
+
+def keeps_every_pixel(selection: Ohem, iterations: int, pixels_per_batch: int) -> str | None:
+    """Why batches of so many pixels would all be kept whole, or None."""
+    if selection.count_of(pixels_per_batch) < pixels_per_batch:
+        return None
+    return f"keeps every pixel: n_min={selection.n_min} but a batch has {pixels_per_batch:,} -> n_min: 1/16"
+
+
+def ohem_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    thresh: float = 0.7,
+    n_min: int | float | str = "1/16",
+    ignore_index: int = 255,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """The mean ce over hard = {p in V: ce_p > -log(thresh)} if |hard| > n_min, as a 0-d tensor; else over the
+    min(n_min, |V|) hardest valid pixels.
+
+    `thresh` is a probability of the true class in (0, 1]; `n_min` a count per batch, or a share of the valid
+    pixels ("1/16", "5%", 0.0625). Pixels are ranked by plain ce; class weights and a weight map multiply
+    afterwards; pixels that tie for the last places share them. After Shrivastava et al. 2016 (Training
+    region-based object detectors with online hard example mining), in the form per pixel of BiSeNet.
+    """
+    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
+    selected = Ohem(thresh, n_min)(values.ce, values.valid)
+    return selected_mean(values, selected, weight)

@@ -1,0 +1,55 @@
+"""`weighted_mask_ce`: cross-entropy times a weight map, one number per pixel."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.reduction import valid_mean, weighted_mean
+from segkit.losses.selection import All
+from segkit.registry import LOSSES
+from segkit.types import NonNegativeFloat
+
+REDUCTIONS = {"pixels": valid_mean, "weights": weighted_mean}
+
+
+@LOSSES.register("weighted_mask_ce")
+def weighted_mask_ce(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    normalize: Literal["pixels", "weights"] = "pixels",
+    class_weights: list[NonNegativeFloat] | None = None,
+) -> PixelLoss:
+    """Cross-entropy times a weight map per pixel; needs data.weight_map."""
+    criterion = CrossEntropy(num_classes, ignore_index=ignore_index, class_weights=class_weights)
+    reduction = choose_reduction(normalize)
+    details = f"normalize {normalize}"
+    return PixelLoss(criterion, All(), reduction, name="weighted_mask_ce", details=details, needs_weight=True)
+
+
+def weighted_mask_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    *,
+    normalize: Literal["pixels", "weights"] = "pixels",
+    ignore_index: int = 255,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """sum_V m ce / |V| (`normalize="pixels"`) or sum_V m ce / sum_V m (`"weights"`), as a 0-d tensor.
+
+    `weight` m is (N, *spatial), >= 0; class weights multiply m. After the weighted loss of U-Net (Ronneberger
+    et al. 2015). In `pixels` mode a map of 0.1 everywhere gives 0.1 x cross-entropy; the map's scale
+    then acts like a learning rate, which `weights` removes.
+    """
+    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
+    return choose_reduction(normalize)(values, All()(values.ce, values.valid), weight)
+
+
+def choose_reduction(normalize: str):
+    """The reduction of that name. Raises ValueError for any other word."""
+    if normalize not in REDUCTIONS:
+        raise ValueError(f"normalize must be one of {', '.join(REDUCTIONS)}, got {normalize!r}")
+    return REDUCTIONS[normalize]

@@ -1,0 +1,94 @@
+"""One yardstick for every loss: the confusion matrix and what follows from it.
+
+mIoU: from one int64 confusion matrix over all valid pixels of the validation set, IoU per class =
+TP / (TP + FP + FN), averaged over the classes whose TP + FP + FN > 0; Dice, accuracies and
+frequency-weighted IoU come from the same matrix.
+
+Every function of a matrix takes integer counts (C, C), rows label, columns prediction, and returns plain floats
+in [0, 1], NaN where there is nothing to measure. They read the matrix off its device.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, ignore_index: int) -> Tensor:
+    """Pixel counts by label (row) and predicted class (column): int64 (num_classes, num_classes).
+
+    target: integer ids of any shape, uint8 included; pixels equal to `ignore_index` are not counted.
+    prediction: class ids in [0, num_classes), same shape and device. The counts stay on the device and nothing
+    waits for it (torch.bincount would, on CUDA). Labels are checked where they are read; one beyond the last
+    class that gets here is out of bounds: a RuntimeError on the CPU, a device-side assertion on CUDA.
+    """
+    if target.shape != prediction.shape:
+        shapes = f"target {tuple(target.shape)} and prediction {tuple(prediction.shape)}"
+        raise ValueError(f"{shapes} differ in shape")
+    # Bin 0 collects the ignored pixels, so that a label >= num_classes falls off the end instead of into it.
+    cell = target.to(torch.int64) * num_classes + prediction + 1
+    cell = torch.where(target == ignore_index, 0, cell).flatten()  # (pixels,)
+    one = torch.ones((), dtype=torch.int64, device=cell.device)
+    counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64, device=cell.device)
+    counts.scatter_add_(0, cell, one.expand_as(cell))
+    return counts[1:].view(num_classes, num_classes)
+
+
+def iou(matrix: Tensor) -> list[float]:
+    """TP / (TP + FP + FN) of each class; NaN for a class that neither label nor prediction contains."""
+    return [_ratio(hit, labelled + predicted - hit) for hit, labelled, predicted in _class_counts(matrix)]
+
+
+def dice(matrix: Tensor) -> list[float]:
+    """2 TP / (2 TP + FP + FN) of each class; NaN for a class that neither label nor prediction contains."""
+    return [_ratio(2 * hit, labelled + predicted) for hit, labelled, predicted in _class_counts(matrix)]
+
+
+def class_accuracy(matrix: Tensor) -> list[float]:
+    """TP / (TP + FN), the recall, of each class; NaN for a class without labels."""
+    return [_ratio(hit, labelled) for hit, labelled, _ in _class_counts(matrix)]
+
+
+def mean_iou(matrix: Tensor) -> float:
+    """Mean IoU over the classes whose TP + FP + FN > 0; NaN if no pixel is valid."""
+    return mean_defined(iou(matrix))
+
+
+def mean_dice(matrix: Tensor) -> float:
+    """Mean Dice over the classes whose TP + FP + FN > 0; NaN if no pixel is valid."""
+    return mean_defined(dice(matrix))
+
+
+def mean_class_accuracy(matrix: Tensor) -> float:
+    """Mean recall over the classes with labels; NaN if no pixel is valid."""
+    return mean_defined(class_accuracy(matrix))
+
+
+def accuracy(matrix: Tensor) -> float:
+    """Share of the valid pixels predicted rightly; NaN if no pixel is valid."""
+    counts = _class_counts(matrix)
+    return _ratio(sum(hit for hit, _, _ in counts), sum(labelled for _, labelled, _ in counts))
+
+
+def frequency_weighted_iou(matrix: Tensor) -> float:
+    """Mean IoU weighted by each class's share of the labels; NaN if no pixel is valid."""
+    labels = [labelled for _, labelled, _ in _class_counts(matrix)]
+    weighted = sum(count * value for count, value in zip(labels, iou(matrix), strict=True) if count)
+    return _ratio(weighted, sum(labels))
+
+
+def mean_defined(values: Sequence[float]) -> float:
+    """Mean of the values that are not NaN; NaN if none is left."""
+    defined = [value for value in values if not math.isnan(value)]
+    return _ratio(math.fsum(defined), len(defined))
+
+
+def _class_counts(matrix: Tensor) -> list[tuple[int, int, int]]:
+    """(TP, pixels with the label, pixels given the prediction) of each class, as exact integers."""
+    hits, labelled, predicted = matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0)  # (C,) each
+    return list(zip(hits.tolist(), labelled.tolist(), predicted.tolist(), strict=True))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

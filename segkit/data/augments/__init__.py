@@ -1,0 +1,5 @@
+"""The augmentations a configuration can name (`augment.name`), one file each.
+
+An augmentation is a callable `augment(sample) -> sample`. It draws from torch's global generator and from nothing
+else; the caller seeds that generator for every sample.
+"""

@@ -1,0 +1,6 @@
+"""The data sets a configuration can name (`data.name`), one file each.
+
+A data set has `num_classes`, `class_names`, `ignore_index`, `channels` (of its images, 1 or 3), `__len__` and
+`__getitem__(index) -> Sample`, and may have a `palette` (one RGB colour per class). It neither augments nor
+normalises.
+"""

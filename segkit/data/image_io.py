@@ -1,0 +1,91 @@
+"""Reading images and label files without changing what they say.
+
+Pillow is asked for the raw values: converting a palette image to grey, for one, would turn ids 0-3 into the grey
+values of their colours.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from segkit.errors import DataError
+
+#: The formats that are decoded, whatever a file calls itself, and the suffixes that are looked for.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+EXIF_ORIENTATION = 0x0112
+
+
+def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
+    """The image as uint8 (channels, H, W), upright, and whether EXIF data turned it.
+
+    Greyscale and colour are converted into each other as `channels` (1 or 3) asks, transparency is dropped, 16-bit
+    values lose their lower byte. Raises DataError for a file that is missing, cut short or no image.
+    """
+    image = _open(path)
+    turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
+        image = Image.fromarray(_high_byte(np.asarray(image), path))
+    elif image.mode == "F":
+        raise DataError(f"cannot use {path}: floating-point pixels -> save it with 8 or 16 bits per channel")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))  # (H, W) or (H, W, 3)
+    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (C, H, W)
+    return torch.from_numpy(np.ascontiguousarray(pixels)), turned
+
+
+def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:
+    """The values of a label file, int32 (H, W), and whether they are colours, packed as 0xRRGGBB.
+
+    Palette, 8-bit, 16-bit and 1-bit files give their raw values; EXIF data is not applied. A palette file gives its
+    colours instead if `colours` is true. Raises DataError for a file that is missing, cut short or no mask.
+    """
+    image = _open(path)
+    if image.mode in ("LA", "PA"):  # the alpha channel says nothing about the label
+        image = image.getchannel(0)
+    if image.mode in ("RGB", "RGBA") or (image.mode == "P" and colours):
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int32), 2, 0)
+        return red << 16 | green << 8 | blue, True
+    if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.int32), False
+    raise DataError(
+        f"cannot use {path} as a mask: its pixels are of type {image.mode} "
+        "-> save class ids as an 8-bit or 16-bit single-channel PNG"
+    )
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """The raw values of an 8-bit or 16-bit single-channel image, float32 (H, W). Raises DataError."""
+    image = _open(path)
+    if image.mode not in ("L", "I") and not image.mode.startswith("I;16"):
+        raise DataError(
+            f"cannot use {path}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"
+        )
+    return np.asarray(image).astype(np.float32)
+
+
+def _open(path: Path) -> Image.Image:
+    """The decoded image. `load()` reads every byte; opening alone would accept a file cut in half."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataError(f"cannot read {path}: no such file") from None
+    except Image.UnidentifiedImageError:
+        raise DataError(
+            f"cannot read {path}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        ) from None
+    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _high_byte(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise DataError(f"cannot use {path}: values beyond 16 bits -> save it with 8 or 16 bits per channel")
+    return (values >> 8).astype(np.uint8)

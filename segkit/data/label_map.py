@@ -1,0 +1,136 @@
+"""From the values of a label file to class ids."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segkit.data.validate import describe_wrong_ids, shorten
+from segkit.errors import ConfigError, DataError
+
+REST = "*"
+IGNORE = "ignore"
+LARGEST_VALUE = 0xFFFF
+
+
+class LabelMap:
+    """Turns file values into class ids by the entries of `data.label_map`.
+
+    A key is a file value (`7`), a colour (`"#ff0000"`) or `"*"` for all values not named; what it maps to is a class
+    id, a class name or `ignore`. Values that are not named: with no map, or one that only says what to ignore,
+    a number is the class id itself; otherwise they are an error, because guessing would hide a mistake.
+
+    Raises ConfigError, with every mistake found, for a map that is wrong in itself.
+    """
+
+    def __init__(
+        self, label_map: Mapping[int | str, int | str] | None, *, classes: Sequence[str], ignore_index: int
+    ):
+        self.classes, self.ignore_index = list(classes), ignore_index
+        self.rest: int | None = None
+        self.values: dict[int, int] = {}
+        self.colours: dict[int, int] = {}
+        problems = []
+        for key, meaning in (label_map or {}).items():
+            try:
+                self._add(key, self._class_id(meaning))
+            except ValueError as error:
+                problems.append(f"data.label_map: {key!r}: {error}")
+        if problems:
+            raise ConfigError(problems)
+        self._table = self._make_table()
+        self._colour_keys = np.array(sorted(self.colours), dtype=np.int32)
+        self._colour_ids = np.array([self.colours[key] for key in sorted(self.colours)], dtype=np.int32)
+
+    def names_value(self, value: int) -> bool:
+        """Whether the map says what this file value means."""
+        return value in self.values or self.rest is not None
+
+    def apply(self, values: np.ndarray, *, are_colours: bool, source: str) -> np.ndarray:
+        """Class ids, int32 (H, W), from file values (H, W). Raises DataError naming `source`."""
+        return self._from_colours(values, source) if are_colours else self._from_numbers(values, source)
+
+    def _add(self, key: int | str, class_id: int) -> None:
+        text = str(key).strip()
+        if text == REST:
+            self.rest = class_id
+            return
+        if re.fullmatch("#[0-9a-fA-F]{6}", text):
+            entries, value = self.colours, int(text[1:], 16)
+        elif text.isdecimal() and int(text) <= LARGEST_VALUE:
+            entries, value = self.values, int(text)
+        else:
+            raise ValueError(f'a key is a file value from 0 to {LARGEST_VALUE}, "#rrggbb" or "*"')
+        if value in entries:
+            raise ValueError("this value is named twice")
+        entries[value] = class_id
+
+    def _class_id(self, meaning: int | str) -> int:
+        if meaning in (IGNORE, self.ignore_index):
+            return self.ignore_index
+        if isinstance(meaning, int) and 0 <= meaning < len(self.classes):
+            return meaning
+        if meaning in self.classes:
+            return self.classes.index(meaning)
+        if isinstance(meaning, int):
+            raise ValueError(
+                f"there is no class {meaning}: data.classes has {len(self.classes)} (ids from 0)"
+            )
+        close = difflib.get_close_matches(meaning, [*self.classes, IGNORE], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {shorten(self.classes)}, {IGNORE}"
+        raise ValueError(f"there is no class {meaning!r}, {hint}")
+
+    def _make_table(self) -> np.ndarray:
+        """Class id by file value; -1 where the value is not allowed, which `ignore_index` may be too."""
+        table = np.full(LARGEST_VALUE + 1, -1, dtype=np.int32)
+        self._allowed = np.zeros(LARGEST_VALUE + 1, dtype=bool)
+        only_ignores = not self.colours and all(i == self.ignore_index for i in self.values.values())
+        if self.rest is not None:
+            table[:], self._allowed[:] = self.rest, True
+        elif only_ignores:
+            named = list(range(len(self.classes)))
+            if 0 <= self.ignore_index <= LARGEST_VALUE:
+                named.append(self.ignore_index)
+            table[named], self._allowed[named] = named, True
+        for value, class_id in self.values.items():
+            table[value], self._allowed[value] = class_id, True
+        self._identity = self.rest is None and only_ignores
+        return table
+
+    def _from_numbers(self, values: np.ndarray, source: str) -> np.ndarray:
+        in_table = (values >= 0) & (values <= LARGEST_VALUE)
+        if not in_table.all() or not self._allowed[values].all():
+            raise DataError(self._describe_numbers(np.unique(values).tolist(), source))
+        return self._table[values]
+
+    def _describe_numbers(self, ids: list[int], source: str) -> str:
+        if self._identity:
+            remaining = [i for i in ids if i not in self.values]
+            return describe_wrong_ids(
+                remaining, num_classes=len(self.classes), ignore_index=self.ignore_index, source=source
+            )
+        unnamed = [i for i in ids if i not in self.values]
+        return (
+            f"label not in data.label_map: {source} has values {shorten(ids)}, of which {shorten(unnamed)} "
+            f"{'is' if len(unnamed) == 1 else 'are'} not named\n"
+            f'   -> add {{{unnamed[0]}: ignore}}, or "*": ignore for all that are not named'
+        )
+
+    def _from_colours(self, values: np.ndarray, source: str) -> np.ndarray:
+        if not self.colours:
+            found = shorten([f'"#{value:06x}"' for value in np.unique(values).tolist()], most=6)
+            raise DataError(
+                f"colours without a meaning: {source} is an RGB image with {found}\n"
+                '   -> data.label_map: {"#000000": 0, "#ff0000": 1, ...} says which class each colour is'
+            )
+        place = np.searchsorted(self._colour_keys, values).clip(max=len(self._colour_keys) - 1)
+        known = self._colour_keys[place] == values
+        if self.rest is None and not known.all():
+            found = shorten([f'"#{value:06x}"' for value in np.unique(values[~known]).tolist()], most=6)
+            raise DataError(
+                f"label not in data.label_map: {source} has the colours {found}, which are not named\n"
+                '   -> name them, or "*": ignore for all that are not named'
+            )
+        ids = self._colour_ids[place]
+        return ids if self.rest is None else np.where(known, ids, np.int32(self.rest))

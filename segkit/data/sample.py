@@ -1,0 +1,118 @@
+"""One image with its labels, and the tensor type that carries per-pixel weights through transforms.
+
+`torchvision.transforms.v2` decides by the type of a tensor how to treat it. Image and target use torchvision's own
+types; a weight map is a `Mask` (so it is moved exactly like the target, pixel by pixel) that stays float32 and
+is filled with 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from segkit.types import PositiveInt
+
+#: Height and width in pixels, as a list in a configuration file.
+Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+
+
+def as_height_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) from one number (a square) or two."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(H, W) of any type brought to `size` by taking, for each new pixel, the old one its centre falls into."""
+    rows, columns = (
+        (2 * torch.arange(new) + 1) * old // (2 * new) for new, old in zip(size, values.shape, strict=True)
+    )
+    return values[rows[:, None], columns]
+
+
+class WeightMap(tv_tensors.Mask):
+    """Weights (H, W), float32 and >= 0, that transforms treat like the target.
+
+    Resizing takes the nearest value, so a weight always belongs to the same source pixel as the label beside it and
+    no new extremes appear. Whatever fill a transform uses for other tensors, new pixels get weight 0.
+    """
+
+    def __new__(cls, data: Any, *, device: torch.device | str | None = None) -> "WeightMap":
+        return cls._to_tensor(data, dtype=torch.float32, device=device).as_subclass(cls)
+
+
+@F.register_kernel(F.to_dtype, WeightMap)
+def _keep_dtype(inpt: WeightMap, dtype: torch.dtype | None = None, scale: bool = False) -> WeightMap:
+    return inpt
+
+
+@F.register_kernel(F.pad, WeightMap)
+def _pad(inpt: WeightMap, padding, fill=None, padding_mode: str = "constant") -> WeightMap:
+    return _wrap(F.pad_mask(_plain(inpt), padding=padding, fill=0, padding_mode=padding_mode))
+
+
+@F.register_kernel(F.rotate, WeightMap)
+def _rotate(inpt: WeightMap, angle, interpolation=None, expand=False, center=None, fill=None) -> WeightMap:
+    return _wrap(F.rotate_mask(_plain(inpt), angle=angle, expand=expand, center=center, fill=0))
+
+
+@F.register_kernel(F.affine, WeightMap)
+def _affine(
+    inpt: WeightMap, angle, translate, scale, shear, interpolation=None, fill=None, center=None
+) -> WeightMap:
+    return _wrap(
+        F.affine_mask(
+            _plain(inpt), angle=angle, translate=translate, scale=scale, shear=shear, fill=0, center=center
+        )
+    )
+
+
+@F.register_kernel(F.perspective, WeightMap)
+def _perspective(
+    inpt: WeightMap, startpoints, endpoints, interpolation=None, fill=None, coefficients=None
+) -> WeightMap:
+    return _wrap(F.perspective_mask(_plain(inpt), startpoints, endpoints, fill=0, coefficients=coefficients))
+
+
+@F.register_kernel(F.elastic, WeightMap)
+def _elastic(inpt: WeightMap, displacement, interpolation=None, fill=None) -> WeightMap:
+    return _wrap(F.elastic_mask(_plain(inpt), displacement=displacement, fill=0))
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_subclass(torch.Tensor)
+
+
+def _wrap(tensor: torch.Tensor) -> WeightMap:
+    return tensor.as_subclass(WeightMap)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with its labels.
+
+    image        uint8 (C, H, W), C = 1 or 3
+    target       uint8 or int64 (H, W), class ids and `ignore_index`
+    name         what messages and result files call it
+    index        its place in the data set
+    weight       float32 (H, W) >= 0, or None
+    mask_path    the file the target was read from, if any
+    weight_path  where a file with this sample's weights belongs, without suffix, if files can be had
+    file_size    (H, W) of the files on disk, if the data set resized them
+    """
+
+    image: tv_tensors.Image
+    target: tv_tensors.Mask
+    name: str
+    index: int
+    weight: WeightMap | None = None
+    mask_path: Path | None = None
+    weight_path: Path | None = None
+    file_size: tuple[int, int] | None = None

@@ -1,0 +1,237 @@
+"""The folder data set: pairing, reading, and what it says about mistakes."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+
+from segkit.data.check import check_data
+from segkit.data.datasets.folder import Folder
+from segkit.errors import ConfigError, DataError
+
+CLASSES = ["sky", "road", "car"]
+CAMVID = [
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+]
+
+
+def folder(root, split="train", **options):
+    return Folder(split, root=str(root), **{"classes": CLASSES, **options})
+
+
+def data_error(call):
+    with pytest.raises(DataError) as raised:
+        call()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("masks", ["masks", "labels"])
+def test_reads_pairs(make_folder, masks):
+    root = make_folder(masks=masks)
+    dataset = folder(root)
+    assert (len(dataset), len(folder(root, "val"))) == (4, 2)
+    assert (dataset.num_classes, dataset.class_names, dataset.ignore_index) == (3, tuple(CLASSES), 255)
+    sample = dataset[2]
+    assert type(sample.image) is tv_tensors.Image
+    assert type(sample.target) is tv_tensors.Mask
+    assert (sample.image.dtype, sample.target.dtype) == (torch.uint8, torch.uint8)
+    assert (sample.name, sample.index) == ("002", 2)
+    assert sample.mask_path == root / masks / "train" / "002.png"
+    assert sample.weight_path == root / "weights" / "train" / "002"
+    with Image.open(root / "images" / "train" / "002.png") as image:
+        np.testing.assert_array_equal(sample.image.permute(1, 2, 0), np.asarray(image))
+    with Image.open(sample.mask_path) as mask:
+        np.testing.assert_array_equal(sample.target, np.asarray(mask))
+
+
+def test_stops_like_a_sequence(make_folder):
+    assert len(list(folder(make_folder()))) == 4
+
+
+def test_split_names_subfolders_and_hidden_files(tmp_path, save):
+    for split, name in (("training", "b/0.jpg"), ("training", "a/0.JPG"), ("test", "c.png")):
+        save(tmp_path / "images" / split / name, np.zeros((8, 8, 3), dtype=np.uint8))
+        save((tmp_path / "masks" / split / name).with_suffix(".png"), np.zeros((8, 8), dtype=np.uint8))
+    save(tmp_path / "images/training/.thumb.png", np.zeros((8, 8, 3), dtype=np.uint8))
+    (tmp_path / "images/training/readme.txt").write_text("no image")
+    options = {"train_split": "training", "val_split": "test"}
+    assert [sample.name for sample in folder(tmp_path, **options)] == ["a/0", "b/0"]
+    assert [sample.name for sample in folder(tmp_path, "val", **options)] == ["c"]
+
+
+def test_label_map_and_large_ids(make_folder):
+    root = make_folder(ids=(0, 7, 9))
+    options = {"label_map": {0: "car", 7: "sky", 9: "ignore"}}
+    plain = folder(root, **options)[0].target
+    wide = folder(root, **options, ignore_index=-100)[0].target
+    assert plain[:3, 0].tolist() == [2, 0, 255]
+    assert wide[:3, 0].tolist() == [2, 0, -100]
+    assert wide.dtype == torch.int64
+
+
+def test_many_classes_do_not_wrap_around(tmp_path, save):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 3), dtype=np.uint8))
+    save(tmp_path / "masks/train/a.png", np.array([[0, 299, 65535]], dtype=np.uint16))
+    names = [f"class {n}" for n in range(300)]
+    dataset = folder(tmp_path, classes=names, ignore_index=65535, channels=1)
+    assert dataset[0].target.tolist() == [[0, 299, 65535]]
+
+
+def test_colour_masks(tmp_path, save):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 2, 3), dtype=np.uint8))
+    save(tmp_path / "masks/train/a.png", np.array([[[255, 0, 0], [0, 0, 0]]], dtype=np.uint8))
+    assert folder(tmp_path, label_map={"#ff0000": "car", "#000000": 0})[0].target.tolist() == [[2, 0]]
+    assert 'masks/train/a.png is an RGB image with "#000000", "#ff0000"' in data_error(
+        lambda: folder(tmp_path)[0]
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_invents_no_labels(make_folder, channels):
+    sample = folder(make_folder(ids=(0, 2, 255)), resize=[37, 11], channels=channels)[0]
+    assert sample.image.shape == (channels, 37, 11)
+    assert sample.target.shape == (37, 11)
+    assert sample.file_size == (24, 32)
+    assert set(sample.target.unique().tolist()) <= {0, 2, 255}
+    assert sample.target.dtype == torch.uint8
+
+
+def test_missing_root(tmp_path):
+    assert data_error(lambda: folder(tmp_path / "camvid")) == (
+        f"dataset folder not found: {tmp_path}/camvid\n   without data:  python train.py --config ohem.yaml"
+    )
+
+
+def test_missing_folders(make_folder, tmp_path):
+    root = make_folder()
+    assert data_error(lambda: folder(root, "val", val_split="test")) == (
+        f"no folder masks/test or labels/test in {root}, "
+        "which has images/train, images/val, masks/train, masks/val"
+    )
+    (root / "images" / "train").rename(root / "images" / "training")
+    assert data_error(lambda: folder(root)).startswith(
+        f"no folder images/train in {root}, which has images/training"
+    )
+    (tmp_path / "bare").mkdir()
+    assert data_error(lambda: folder(tmp_path / "bare")).endswith("which has no folders")
+
+
+def test_empty_split(make_folder):
+    root = make_folder(train=1)
+    (root / "images/train/000.png").unlink()
+    assert data_error(lambda: folder(root)).startswith(f"no images in {root}/images/train (.png, .jpg")
+
+
+def test_images_without_mask(make_folder):
+    root = make_folder()
+    (root / "masks/train/001.png").unlink()
+    assert data_error(lambda: folder(root)) == (
+        "1 image has no mask: images/train/001.png -> expected masks/train/001.png"
+    )
+    (root / "masks/train/003.png").unlink()
+    assert data_error(lambda: folder(root)).startswith("2 images have no mask: images/train/001.png")
+
+
+def test_masks_without_image_are_noted(make_folder):
+    root = make_folder()
+    (root / "images/train/001.png").unlink()
+    dataset = folder(root)
+    assert len(dataset) == 3
+    assert dataset.notes == ["1 mask has no image: masks/train/001.png"]
+
+
+def test_two_files_of_one_name(make_folder, save):
+    root = make_folder()
+    save(root / "images/train/001.jpg", np.zeros((4, 4), dtype=np.uint8))
+    assert data_error(lambda: folder(root)) == (
+        "two files of one name: images/train/001.jpg and images/train/001.png -> keep one"
+    )
+
+
+def test_sizes_that_differ(make_folder, save):
+    root = make_folder()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(root / "images/train/000.png", np.zeros((24, 32, 3), dtype=np.uint8), exif=exif)
+    save(root / "masks/train/001.png", np.zeros((24, 31), dtype=np.uint8))
+    dataset = folder(root)
+    assert data_error(lambda: dataset[0]) == (
+        "image and mask sizes differ: images/train/000.png 24x32 (after EXIF), masks/train/000.png 32x24"
+    )
+    assert data_error(lambda: dataset[1]) == (
+        "image and mask sizes differ: images/train/001.png 32x24, masks/train/001.png 31x24"
+    )
+
+
+def test_id_out_of_range_names_the_file(make_folder):
+    text = data_error(lambda: folder(make_folder(ids=(0, 1, 147)))[0])
+    assert text.startswith(
+        "label out of range: masks/train/000.png has ids 0, 1, 147 but data.classes has 3 classes (0-2), "
+        "ignore_index 255\n"
+    )
+
+
+def test_large_id_does_not_pass_as_a_small_one(make_folder, save):
+    root = make_folder()
+    save(root / "masks/train/000.png", np.full((24, 32), 256, dtype=np.uint16))
+    assert "has ids 256 but" in data_error(lambda: folder(root)[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ignore_index": 1}, "ignore_index=1 is also the id of the class 'road'"),
+        ({"classes": ["a", "b", "a"]}, "classes names 'a' twice"),
+        ({"classes": ["a", "ignore"]}, "a class cannot be called 'ignore', which label_map uses"),
+    ],
+)
+def test_options_that_contradict_each_other(make_folder, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        folder(make_folder(), **options)
+
+
+def test_wrong_label_map_is_a_configuration_error_before_the_disk_is_touched(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'road'"):
+        folder(tmp_path / "nowhere", label_map={1: "raod"})
+
+
+def test_camvid(camvid):
+    options = {"root": camvid, "classes": CAMVID, "label_map": {11: "ignore"}}
+    train, val = Folder("train", **options), Folder("val", **options)
+    assert (len(train), len(val)) == (367, 101)
+    report = check_data(train, val)
+    assert report.summary.startswith("64/64 masks fine (")
+    assert report.warnings == []
+    assert 0.02 < report.train.ignored_share < 0.08
+    shares = dict(zip(CAMVID, [n / report.train.valid for n in report.train.pixels], strict=True))
+    assert shares["road"] == pytest.approx(0.33, abs=0.03)
+    assert shares["bicyclist"] < 0.01
+    text = data_error(lambda: Folder("train", root=camvid, classes=CAMVID)[0])
+    assert "has ids" in text and "such as {11: ignore}" in text
+
+
+def test_membrane(membrane):
+    options = {"root": membrane, "classes": ["membrane", "cell"], "channels": 1}
+    train = Folder("train", **options, label_map={0: 0, 255: 1})
+    assert len(train) == 24
+    assert train[0].image.shape == (1, 512, 512)
+    report = check_data(train, Folder("val", **options, label_map={0: 0, 255: 1}))
+    assert report.train.ignored == 0
+    assert report.train.pixels[1] / report.train.valid == pytest.approx(0.775, abs=0.02)
+    with pytest.raises(
+        DataError, match=r"masks hold only 0 and 255, and 255 is ignore_index: all but 'membrane'"
+    ):
+        check_data(Folder("train", **options))

@@ -1,0 +1,108 @@
+"""Weight maps go through torchvision's transforms like targets, and stay weights."""
+
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from segkit.data.sample import Sample, WeightMap, as_height_width, resize_nearest
+
+WEIGHT = torch.arange(1.0, 25.0).reshape(4, 6)
+
+
+def transformed(transform, seed=0):
+    torch.manual_seed(seed)
+    sample = {
+        "image": tv_tensors.Image(torch.full((3, 4, 6), 9, dtype=torch.uint8)),
+        "target": tv_tensors.Mask(WEIGHT.to(torch.uint8)),
+        "weight": WeightMap(WEIGHT),
+    }
+    return transform(sample)
+
+
+def test_is_float32_whatever_it_is_made_of():
+    weight = WeightMap(torch.tensor([[1, 2]]))
+    assert weight.dtype == torch.float32
+    assert isinstance(weight, tv_tensors.Mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, {tv_tensors.Mask: torch.int64, "others": None}])
+def test_dtype_conversion_leaves_weights_alone(dtype):
+    weight = transformed(v2.ToDtype(dtype))["weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, WeightMap(WEIGHT))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+def test_dtype_functional(dtype):
+    assert v2.functional.to_dtype(WeightMap(WEIGHT), dtype, scale=True).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.Pad([2, 1, 0, 3], fill=7),
+        v2.Pad(1, fill={tv_tensors.Image: 5, tv_tensors.Mask: 255}),
+        v2.RandomRotation((30, 30), fill=255),
+        v2.RandomRotation((45, 45), fill=255, expand=True),
+        v2.RandomAffine(20, translate=(0.3, 0.3), scale=(0.5, 0.6), shear=10, fill=255),
+        v2.RandomPerspective(0.6, p=1.0, fill=255),
+        v2.ElasticTransform(2.0, sigma=0.2, fill=255),
+        v2.RandomZoomOut(fill=255, p=1.0),
+        v2.RandomCrop((6, 8), pad_if_needed=True, fill=255),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_new_pixels_weigh_nothing_and_the_others_stay_with_their_labels(transform):
+    out = transformed(transform)
+    weight, target = out["weight"], out["target"]
+    assert type(weight) is WeightMap
+    assert weight.dtype == torch.float32
+    assert weight.shape == target.shape == out["image"].shape[-2:]
+    inside = weight > 0
+    assert inside.any() and not inside.all()
+    assert torch.equal(weight[inside].to(torch.uint8), target[inside].to(torch.uint8))
+    assert set(weight.unique().tolist()) <= {0.0, *WEIGHT.flatten().tolist()}
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomHorizontalFlip(1.0),
+        v2.RandomVerticalFlip(1.0),
+        v2.CenterCrop((2, 4)),
+        v2.RandomCrop((3, 3)),
+        v2.Resize((7, 5)),
+        v2.RandomResizedCrop((5, 5)),
+        v2.ScaleJitter((8, 8)),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_moves_like_the_target(transform):
+    out = transformed(transform)
+    assert type(out["weight"]) is WeightMap
+    assert torch.equal(out["weight"].to(torch.uint8), out["target"].to(torch.uint8))
+
+
+def test_photometric_transforms_pass_it_by():
+    weight = transformed(v2.ColorJitter(0.5, 0.5, 0.5, 0.5))["weight"]
+    assert torch.equal(weight, WeightMap(WEIGHT))
+
+
+def test_resize_nearest_takes_the_pixel_under_the_new_centre():
+    row = torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8)
+    assert resize_nearest(row, (1, 8)).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]]
+    assert resize_nearest(row, (2, 2)).tolist() == [[1, 3], [1, 3]]
+    assert resize_nearest(row.to(torch.int64), (1, 3)).tolist() == [[0, 2, 3]]
+    assert resize_nearest(row, (1, 8)).dtype == torch.uint8
+
+
+def test_a_sample_cannot_be_changed():
+    sample = Sample(tv_tensors.Image(torch.zeros(3, 2, 2)), tv_tensors.Mask(torch.zeros(2, 2)), "a", 0)
+    with pytest.raises(AttributeError):
+        sample.name = "b"
+
+
+def test_sizes():
+    assert as_height_width(5) == (5, 5)
+    assert as_height_width([2, 3]) == (2, 3)

@@ -1,0 +1,219 @@
+"""Which checkpoint a run continues from, and whether its configuration still allows that."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkit.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
+from segkit.errors import CheckpointError, ConfigError
+
+REFUSE, WARN, SILENT = "refuse", "warn", "silent"
+
+#: What a changed key means for a resumed run. The first line that is the key, or a block around it, decides.
+CHANGES = (
+    # another experiment
+    ("seed", REFUSE),
+    ("model", REFUSE),
+    ("data", REFUSE),
+    ("loss", REFUSE),
+    ("optimizer.name", REFUSE),
+    ("train.batch_size", REFUSE),  # only warned about as long as
+    ("train.accumulate", REFUSE),  # their product is the same
+    ("train.amp", REFUSE),
+    # nothing that was learnt depends on it
+    ("name", SILENT),
+    ("device", SILENT),
+    ("train.workers", SILENT),
+    ("train.keep_checkpoints", SILENT),
+    ("eval.batch_size", SILENT),
+    ("eval.images", SILENT),
+    ("log", SILENT),
+    # the rest: length, learning rate and its schedule, intervals, augmentation, EMA, clipping ...
+    ("", WARN),
+)
+
+_ABSENT = object()
+
+
+def find_resume(
+    target: str | Path, *, runs_dir: str | Path, name: str, map_location: str | torch.device = "cpu"
+) -> Found:
+    """The checkpoint to continue from. Never None: raises CheckpointError if there is no intact one.
+
+    `target` is `"auto"` (the newest intact checkpoint of the run folder of this name that was written last),
+    a run folder (its newest intact checkpoint), or a checkpoint file (that one only).
+    """
+    if str(target) == "auto":
+        return _find_newest(Path(runs_dir) / name, map_location)
+    target = Path(target)
+    if target.is_dir():
+        return _find_in_run(target, map_location)
+    if not target.exists():
+        raise CheckpointError(
+            f"nothing to resume at {target}: no such file or folder{_list_runs(Path(runs_dir) / name)}"
+        )
+    return Found(target, load_checkpoint(target, map_location=map_location), [])
+
+
+def run_folder_of(checkpoint: str | Path) -> Path | None:
+    """The run folder a checkpoint lies in, or None for a file that was moved elsewhere."""
+    parent = Path(checkpoint).parent
+    parent = parent if parent.name else parent.absolute()
+    run = parent.parent if parent.name == "checkpoints" else parent
+    return run if (run / "config.yaml").is_file() else None
+
+
+def describe_skipped(skipped: Iterable[Skipped]) -> list[str]:
+    """One console line for each checkpoint or run folder that was passed over."""
+    return [f"skipped   {item.path}: {item.reason}" for item in skipped]
+
+
+def compare_configs(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, allow: Sequence[str] = (), checkpoint: str | Path = ""
+) -> list[str]:
+    """Warnings about what changed between the configuration in a checkpoint and the present one.
+
+    Both are `Config.to_mapping()`. `allow` holds the keys given with `--allow-change`; a key stands for all
+    below it. Raises CheckpointError listing every change that makes it another experiment, and ConfigError
+    for a key in `allow` that neither configuration has.
+    """
+    _check_allowed_keys(allow, old, new)
+    same_batch = _images_per_update(old) == _images_per_update(new)
+    warnings, refused = [], {}
+    for key, (before, after) in _changes(old, new).items():
+        line = f"{key}: {_show(before)} -> {_show(after)}"
+        verdict = _verdict(key)
+        if verdict == SILENT:
+            continue
+        allowed = any(_covers(given, key) for given in allow)
+        harmless = same_batch and key in ("train.batch_size", "train.accumulate")
+        if verdict == REFUSE and not allowed and not harmless:
+            refused[key] = line
+        else:
+            warnings.append(f"resumed with another configuration: {line}{' (allowed)' if allowed else ''}")
+    if refused:
+        source = f"checkpoint {checkpoint}" if checkpoint else "the checkpoint"
+        raise CheckpointError(
+            f"{source} is from another experiment:\n"
+            + "".join(f"   {line}\n" for line in refused.values())
+            + "   -> restore these values, start a new run without --resume, or accept the change:\n"
+            + "      "
+            + " ".join(f"--allow-change {key}" for key in refused)
+        )
+    return warnings
+
+
+def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
+    """The newest intact checkpoint of the run folder below `parent` that was written last."""
+    runs = _runs_newest_first(parent)
+    skipped: list[Skipped] = []
+    for run in runs:
+        found = newest_intact(run / "checkpoints", map_location=map_location)
+        skipped += found.skipped
+        if found.path is not None:
+            return Found(found.path, found.state, skipped)
+        if not found.skipped:
+            skipped.append(Skipped(run, "no checkpoint in it"))
+    if not runs:
+        raise CheckpointError(
+            f"nothing to resume: no run in {parent}\n"
+            "   -> leave out --resume to start a new run, or give the PATH of one"
+        )
+    raise CheckpointError(_no_usable(parent, skipped))
+
+
+def _find_in_run(folder: Path, map_location: str | torch.device) -> Found:
+    """The newest intact checkpoint of one run folder (or of the folder of checkpoints itself)."""
+    inner = folder / "checkpoints"
+    found = newest_intact(inner if inner.is_dir() else folder, map_location=map_location)
+    if found.path is None:
+        skipped = found.skipped or [Skipped(folder, "no checkpoint in it")]
+        raise CheckpointError(_no_usable(folder, skipped) + _list_runs(folder))
+    return found
+
+
+def _runs_newest_first(parent: Path) -> list[Path]:
+    runs = [path for path in parent.glob("*") if (path / "checkpoints").is_dir()]
+    return sorted(runs, key=_last_written, reverse=True)
+
+
+def _last_written(run: Path) -> tuple[int, str]:
+    """When its newest checkpoint was written (the folder, if it has none); then its name, a time."""
+    times = [path.stat().st_mtime_ns for path in list_checkpoints(run / "checkpoints")]
+    return max(times, default=(run / "checkpoints").stat().st_mtime_ns), run.name
+
+
+def _no_usable(folder: Path, skipped: list[Skipped]) -> str:
+    reasons = "".join(f"   {item.path}: {item.reason}\n" for item in skipped)
+    advice = "leave out --resume to start a new run, or give the PATH of another run or checkpoint"
+    return f"no usable checkpoint in {folder}\n{reasons}   -> {advice}"
+
+
+def _list_runs(parent: Path) -> str:
+    runs = _runs_newest_first(parent)
+    return f"\n   the newest run in {parent} is {runs[0]}" if runs else ""
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Changed keys, in the order of the new configuration. A block with another `name` is that one change."""
+    before, after = _flatten(old), _flatten(new)
+    changed = {
+        key: (before.get(key, _ABSENT), after.get(key, _ABSENT))
+        for key in [*after, *(key for key in before if key not in after)]
+        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+    }
+    renamed = [key.removesuffix("name") for key in changed if key.endswith(".name")]
+    return {
+        key: values
+        for key, values in changed.items()
+        if not any(key.startswith(block) and key != f"{block}name" for block in renamed)
+    }
+
+
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _verdict(key: str) -> str:
+    return next(verdict for rule, verdict in CHANGES if _covers(rule, key))
+
+
+def _covers(rule: str, key: str) -> bool:
+    return rule in ("", key) or key.startswith(f"{rule}.")
+
+
+def _images_per_update(config: Mapping[str, Any]) -> int:
+    train = config.get("train", {})
+    return train.get("batch_size", 1) * train.get("accumulate", 1)
+
+
+def _check_allowed_keys(allow: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    keys = list(dict.fromkeys([*_flatten(new), *_flatten(old)]))
+    problems = []
+    for given in allow:
+        if not given or not any(_covers(given, key) for key in keys):
+            close = difflib.get_close_matches(given, keys, n=1)
+            hint = f", did you mean '{close[0]}'?" if close else ""
+            problems.append(f"--allow-change {given}: no such key{hint}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _show(value: Any) -> str:
+    return (
+        "(absent)"
+        if value is _ABSENT
+        else repr(value)
+        if isinstance(value, str) and not value
+        else str(value)
+    )

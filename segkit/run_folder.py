@@ -1,0 +1,207 @@
+"""The folder of one run, `<runs>/<name>/<time>/`: where its files are, who may write it, how it stands."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
+from segkit.files import cannot_write, sweep_temporaries, sync_folder, write_json
+
+STATES = ("running", "done", "stopped", "failed")
+
+_held_locks: set[int] = set()
+
+
+def _close_locks_in_child() -> None:
+    """A forked data worker would otherwise go on holding the lock of a run that was killed."""
+    while _held_locks:
+        os.close(_held_locks.pop())
+
+
+os.register_at_fork(after_in_child=_close_locks_in_child)
+
+
+def _entry(name: str, content: str) -> property:
+    return property(lambda self: self.path / name, doc=content)
+
+
+class RunFolder:
+    """A run folder that only this process may write, until `close()`, the end of `with`, or its death.
+
+    Made by `RunFolder.create` for a new run and `RunFolder.reopen` to continue one.
+    """
+
+    config = _entry("config.yaml", "The resolved configuration; loads back.")
+    env = _entry("env.json", "Versions, hardware and command line.")
+    log = _entry("train.log", "What the console showed.")
+    results = _entry("results.csv", "One row per evaluation.")
+    results_plot = _entry("results.png", "The curves of results.csv.")
+    confusion_matrix = _entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
+    confusion_matrix_plot = _entry("confusion_matrix.png", "The confusion matrix as a picture.")
+    labels_plot = _entry("labels.png", "How often each class occurs.")
+    train_batch = _entry(
+        "train_batch0.jpg", "What the network saw first: image, label, weight map, ignored pixels hatched."
+    )
+    loss_pixels = _entry("loss_pixels.jpg", "The pixels that the loss kept at three moments of the run.")
+    val_labels = _entry("val_batch0_labels.jpg", "Validation images with their labels.")
+    val_predictions = _entry("val_batch0_pred.jpg", "The same validation images with the predictions.")
+    best_images = _entry("best8.jpg", "The eight validation images predicted best.")
+    worst_images = _entry("worst8.jpg", "The eight validation images predicted worst.")
+    per_image = _entry("per_image.npz", "One confusion matrix per validation image.")
+    checkpoints = _entry("checkpoints", "The folder of the numbered checkpoints.")
+    best = _entry("best.pt", "The checkpoint with the best validation value.")
+    summary = _entry("summary.json", "The final numbers.")
+    status = _entry("status.json", "How the run stands, see `write_status`.")
+    model_card = _entry("README.md", "What was trained, on what, how well.")
+    tensorboard = _entry("tb", "The folder of the TensorBoard events.")
+
+    def __init__(self, path: Path, *, lock: int):
+        self.path = path
+        self._lock: int | None = lock
+        self._started = _now()
+
+    @classmethod
+    def create(cls, runs_dir: str | Path, name: str) -> "RunFolder":
+        """A new folder `<runs_dir>/<name>/<YYYYmmdd-HHMMSS>`, with `-2`, `-3` ... if that time is taken.
+
+        `name` may have parts, such as `camvid/ohem`. Raises ConfigError for a name that leaves `runs_dir`,
+        and CannotWrite.
+        """
+        parts = Path(name).parts
+        if not parts or ".." in parts or Path(name).is_absolute():
+            raise ConfigError(f"name must be a folder name below {runs_dir}, got {name!r} -> name=my_run")
+        path = _make_unique_folder(Path(runs_dir) / name, time.strftime("%Y%m%d-%H%M%S"))
+        return cls._take(path)
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> "RunFolder":
+        """The run folder at `path`. Raises CheckpointError if there is none, RunFolderInUse, CannotWrite."""
+        path = Path(path)
+        if not path.is_dir():
+            raise CheckpointError(f"no run folder at {path} -> leave out --resume to start a new run")
+        return cls._take(path)
+
+    @classmethod
+    def _take(cls, path: Path) -> "RunFolder":
+        run = cls(path, lock=_lock(path / ".lock"))
+        try:
+            run.checkpoints.mkdir(exist_ok=True)
+            sweep_temporaries(path)
+            sweep_temporaries(run.checkpoints)
+            sync_folder(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            run.close()
+            raise cannot_write(path, error) from error
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def close(self) -> None:
+        """Let others write the folder. Closing twice is fine."""
+        if self._lock in _held_locks:
+            _held_locks.discard(self._lock)
+            os.close(self._lock)
+        self._lock = None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def write_status(
+        self,
+        state: str,
+        *,
+        iteration: int,
+        exit_code: int | None = None,
+        error: str | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        """Replace status.json, which tells scripts how the run stands.
+
+        `state` is running, done, stopped (asked to, after saving) or failed; `exit_code` is None meanwhile.
+        A run that was killed still says running, but its folder can be reopened.
+        """
+        if state not in STATES:
+            raise ValueError(f"state must be one of {', '.join(STATES)}, got {state!r}")
+        status = {
+            "state": state,
+            "iteration": iteration,
+            "exit_code": exit_code,
+            "error": error,
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "pid": os.getpid(),
+            "started": self._started,
+            "updated": _now(),
+        }
+        write_json(self.status, status)
+
+
+def read_status(run: str | Path) -> dict[str, Any] | None:
+    """The status.json of the run folder, None if it has none (yet)."""
+    try:
+        return json.loads((Path(run) / "status.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _make_unique_folder(parent: Path, stem: str) -> Path:
+    number = 1
+    while True:
+        path = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return path
+        except FileExistsError as error:
+            if not parent.is_dir():
+                raise cannot_write(path, error) from error
+            number += 1
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def _lock(path: Path) -> int:
+    """An open file with an exclusive flock on it; the system lets go of it when the process dies."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode(errors="replace").split()
+        os.close(handle)
+        who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
+        raise RunFolderInUse(
+            f"run folder {path.parent} is in use by {who}\n"
+            "   -> wait for it or stop it; a new run without --resume gets a folder of its own"
+        ) from None
+    except OSError as error:
+        os.close(handle)
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            error.strerror = "its disk cannot lock files, so two runs could write one folder"
+        raise cannot_write(path, error) from error
+    _held_locks.add(handle)
+    return handle
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,41 @@
+"""Score trained weights: python scripts/evaluate.py --weights runs/ohem/TIME [key=value ...]"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
+
+from segkit.cli import import_user_code, run_command
+from segkit.environment import require_torch_pair
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="evaluate.py", description="Score trained weights on a data set.")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data.root=elsewhere")
+    parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument(
+        "--split", choices=("val", "train"), default="val", help="which part of the data (val)"
+    )
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps; as in training unless given")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
+    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_intermixed_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse(arguments)
+    require_torch_pair()
+    import_user_code(args.imports)
+
+    from segkit.evaluation_run import evaluate_weights  # needs torch
+
+    return evaluate_weights(
+        args.weights, args.overrides, split=args.split, device=args.device, output=args.output
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,330 @@
+"""Configuration to live objects: the only file that looks names up."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit import schedule
+from segkit.colors import Color, palette
+from segkit.config import Component, Config
+from segkit.data.loader import train_batches, val_batches
+from segkit.data.subset import Subset
+from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
+from segkit.errors import ConfigError, DataError
+from segkit.registry import (
+    AUGMENTS,
+    DATASETS,
+    LOSSES,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    WEIGHT_MAPS,
+    Registry,
+)
+from segkit.signature import duration_parameters
+from segkit.trainer import Plan, RecorderLike, Trainer
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two data sets and what is done to their samples."""
+
+    train: Any
+    val: Any
+    augment: Callable
+    weight_map: Callable | None
+
+    @property
+    def palette(self) -> list[Color]:
+        """Colours of the classes: the data set's own, or distinct ones."""
+        return list(getattr(self.train, "palette", None) or palette(self.train.num_classes))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder."""
+
+    config: Config
+    device: torch.device
+    data: Data
+    model: nn.Module
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    learning_rate: Callable[[int], float]
+    preprocess: Normalize
+    plan: Plan
+    batch_size: int
+    workers: int
+    image_size: tuple[int, int]
+
+    @property
+    def pixels_per_batch(self) -> int:
+        """Pixels that a call of the loss sees in training."""
+        height, width = self.image_size
+        return self.batch_size * height * width
+
+    def train_batches(self, first: int) -> Iterable[dict]:
+        """The micro-batches of the run from number `first` on."""
+        return train_batches(
+            self.data.train,
+            weight_map=self.data.weight_map,
+            augment=self.data.augment,
+            batch_size=self.batch_size,
+            seed=self.config.seed,
+            start_batch=first,
+            num_batches=self.plan.iterations * self.plan.accumulate - first,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def val_batches(self, dataset: Any | None = None) -> Iterable[dict]:
+        """Batches of the validation set, or of another one, in order; a weight map only if the loss needs it."""
+        return val_batches(
+            self.data.val if dataset is None else dataset,
+            batch_size=self.config.eval.batch_size or self.batch_size,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def examples(self) -> list[dict]:
+        """The same few validation images for every run on this data, spread over the set, with weight maps."""
+        count = min(self.config.eval.images, len(self.data.val))
+        if not count:
+            return []
+        places = [round(n * (len(self.data.val) - 1) / max(1, count - 1)) for n in range(count)]
+        subset = Subset(self.data.val, sorted(set(places)))
+        batches = val_batches(
+            subset, weight_map=self.data.weight_map, batch_size=1, workers=0, pin_memory=False
+        )
+        return list(batches)
+
+    def trainer(
+        self,
+        *,
+        recorder: RecorderLike,
+        save: Callable[[dict[str, Any], int, bool], None],
+        stop: Callable[[], bool] = lambda: False,
+        examples: Iterable[dict] = (),
+    ) -> Trainer:
+        """The loop over these objects."""
+        return Trainer(
+            plan=self.plan,
+            model=self.model,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            preprocess=self.preprocess,
+            train_batches=self.train_batches,
+            val_batches=self.val_batches(),
+            examples=examples,
+            device=self.device,
+            recorder=recorder,
+            save=save,
+            stop=stop,
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+
+def build(config: Config, *, overfit: int | None = None) -> Experiment:
+    """Build every object of a configuration; with `overfit`, train and validate on that many images, unaugmented.
+
+    Raises ConfigError for what only shows once the pieces meet, DataError for data that cannot be read.
+    """
+    device = choose_device(config.device)
+    data = build_data(config, overfit=overfit)
+    batch_size = config.train.batch_size if overfit is None else min(config.train.batch_size, overfit)
+    total = total_iterations(config, images=len(data.train), batch_size=batch_size)
+    known = {
+        "num_classes": data.train.num_classes,
+        "ignore_index": data.train.ignore_index,
+        "in_channels": data.train.channels,
+    }
+    loss = build_component(LOSSES, config.loss, "loss", total=total, **known)
+    height, width = first_target(data, config.seed).shape
+    check_loss(loss, config, data, total=total, pixels=batch_size * height * width)
+    torch.manual_seed(config.seed)  # so that every loss starts from the same weights
+    model = build_component(MODELS, config.model, "model", total=total, **known)
+    model = place(
+        model,
+        device,
+        channels_last=config.train.channels_last,
+        compiled=config.train.compile,
+        determinism=config.train.determinism,
+    )
+    loss = loss.to(device)
+    preprocess = build_normalize(config, data.train.channels).to(device)
+    return Experiment(
+        config=config,
+        device=device,
+        data=data,
+        model=model,
+        loss=loss,
+        optimizer=build_optimizer(config.optimizer, model, device),
+        learning_rate=build_learning_rate(config, total),
+        preprocess=preprocess,
+        plan=build_plan(config, data, device, total),
+        batch_size=batch_size,
+        workers=default_workers(device) if config.train.workers is None else config.train.workers,
+        image_size=(height, width),
+    )
+
+
+def build_normalize(config: Config, channels: int) -> Normalize:
+    """Normalisation with `data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
+    return Normalize(
+        config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels),
+        config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels),
+        channels_last=config.train.channels_last,
+    )
+
+
+def build_component(registry: Registry, component: Component, block: str, *, total: int, **known: Any) -> Any:
+    """Call the constructor that `component` names with its parameters (durations in iterations) and what of
+    `known` it accepts. A ValueError of the constructor becomes a ConfigError naming the block."""
+    constructor = registry.get(component.name)
+    parameters = dict(component.params)
+    for name in duration_parameters(constructor):
+        if parameters.get(name) is not None:
+            parameters[name] = schedule.iterations(parameters[name], total)
+    accepted = inspect.signature(constructor).parameters
+    given = {name: value for name, value in known.items() if name in accepted and name in registry.given}
+    try:
+        return constructor(**given, **parameters)
+    except ValueError as error:
+        raise ConfigError(f"{block}: {component.name}: {error}") from error
+
+
+def build_data(config: Config, *, overfit: int | None = None) -> Data:
+    """Training and validation set, augmentation and weight map of a configuration."""
+    train, val = (build_dataset(config, split) for split in ("train", "val"))
+    known = {"num_classes": train.num_classes, "ignore_index": train.ignore_index}
+    augment = build_component(AUGMENTS, config.augment, "augment", total=1, **known)
+    weight_map = None
+    if config.data.weight_map is not None:
+        weight_map = build_component(WEIGHT_MAPS, config.data.weight_map, "data.weight_map", total=1, **known)
+    for name, values in (("mean", config.data.mean), ("std", config.data.std)):
+        if values is not None and len(values) != train.channels:
+            raise ConfigError(
+                f"data.{name} has {len(values)} values but the images have {train.channels} channels"
+            )
+    if overfit is not None:
+        if not 1 <= overfit <= len(train):
+            raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")
+        train = val = Subset(train, list(range(overfit)))
+        augment = AUGMENTS.get("none")()
+    return Data(train, val, augment, weight_map)
+
+
+def build_dataset(config: Config, split: str) -> Any:
+    """The data set that `config.data` names. A DataError while opening it says where its root was set."""
+    try:
+        return build_component(DATASETS, config.data, "data", total=1, split=split)
+    except DataError as error:
+        if "root" not in config.data.params:
+            raise
+        where = config.origin_of("data.root")
+        first, newline, rest = str(error).partition("\n")
+        raise DataError(f"{first} ({where}){newline}{rest}") from error
+
+
+def first_target(data: Data, seed: int) -> Tensor:
+    """The label of the first training sample as the network will see it: (H, W) after augmentation."""
+    batches = train_batches(
+        data.train,
+        weight_map=None,
+        augment=data.augment,
+        batch_size=1,
+        seed=seed,
+        start_batch=0,
+        num_batches=1,
+        workers=0,
+        pin_memory=False,
+    )
+    return next(iter(batches))["target"][0]
+
+
+def check_loss(loss: nn.Module, config: Config, data: Data, *, total: int, pixels: int) -> None:
+    """Refuse a loss that would silently do nothing, or lacks the weight map it is made for."""
+    if getattr(loss, "needs_weight", False) and data.weight_map is None:
+        raise ConfigError(
+            f"{config.loss.name} needs a weight map, and data.weight_map is not set\n"
+            "   -> data.weight_map={name: boundary}   computed from the labels: heavier near class borders\n"
+            "   -> data.weight_map={name: file}       read from a third folder, weights/{split}/{stem}.png or .npy"
+        )
+    if hasattr(loss, "check_run"):
+        loss.check_run(iterations=total, pixels_per_batch=pixels)
+
+
+def total_iterations(config: Config, *, images: int, batch_size: int) -> int:
+    """Optimiser updates of the run."""
+    if config.train.iterations is not None:
+        return config.train.iterations
+    return max(1, math.ceil(config.train.epochs * images / (batch_size * config.train.accumulate)))
+
+
+def build_plan(config: Config, data: Data, device: torch.device, total: int) -> Plan:
+    """Every interval in iterations."""
+    every = partial(schedule.iterations, total=total)
+
+    def at_least_one(value: int | str) -> int:
+        return max(1, every(value)) if value not in (0, "0%") else 0
+
+    return Plan(
+        iterations=total,
+        evaluate_every=at_least_one(config.eval.every),
+        checkpoint_every=at_least_one(config.train.checkpoint_every),
+        pictures_every=at_least_one(config.log.images_every),
+        log_every=at_least_one(config.log.every),
+        num_classes=data.train.num_classes,
+        ignore_index=data.train.ignore_index,
+        seed=config.seed,
+        accumulate=config.train.accumulate,
+        clip_norm=config.train.clip_norm,
+        aux_weight=config.train.aux_weight,
+        ema_decay=config.train.ema,
+        amp_dtype=choose_amp(config.train.amp, device),
+    )
+
+
+def build_optimizer(component: Component, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    """The named optimizer over the trainable parameters, fused where torch has such a kernel."""
+    constructor = OPTIMIZERS.get(component.name)
+    parameters = {name: value for name, value in component.params.items() if value is not None}
+    wants_default = not parameters.get("foreach") and not parameters.get("differentiable")
+    if "fused" in inspect.signature(constructor).parameters and "fused" not in parameters and wants_default:
+        parameters["fused"] = device.type in ("cuda", "cpu", "mps")
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    try:
+        return constructor(trainable, **parameters)
+    except ValueError as error:
+        raise ConfigError(f"optimizer: {component.name}: {error}") from error
+
+
+def build_learning_rate(config: Config, total: int) -> Callable[[int], float]:
+    """Iteration to learning rate."""
+    constructor = SCHEDULES.get(config.schedule.name)
+    warmup = schedule.iterations(config.schedule.warmup, total)
+    if warmup >= total:
+        raise ConfigError(
+            f"schedule.warmup={warmup} but the run has {total} iterations -> schedule.warmup: 5%"
+        )
+    return partial(
+        schedule.learning_rate,
+        base=config.optimizer.params["lr"],
+        total=total,
+        shape=partial(constructor, **config.schedule.params),
+        warmup=warmup,
+        warmup_factor=config.schedule.warmup_factor,
+    )

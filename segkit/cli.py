@@ -1,0 +1,67 @@
+"""What every command shares: user code by `--import`, errors as one screen, exit codes."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from segkit.errors import ConfigError, SegkitError
+
+
+def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
+    """Run `main(arguments)` and return the exit status of the process.
+
+    A SegkitError is shown as its message alone; with `--debug` among the arguments, and for anything else (a
+    bug), the traceback is shown.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return main(arguments)
+    except SegkitError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `... | head` closed the pipe; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def import_user_code(names: Sequence[str]) -> None:
+    """Import files (`my_models.py`) or modules (`package.module`), whose decorators register components.
+
+    This is the only way that code from outside segkit gets in. Raises ConfigError for a file that is not there or
+    whose name is taken by another module.
+    """
+    for name in names:
+        path = Path(name)
+        if path.suffix == ".py" or path.exists():
+            _import_file(path)
+            continue
+        sys.path.insert(0, os.getcwd())
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and not name.startswith(error.name):
+                raise
+            raise ConfigError(f"--import {name}: there is no such file or module") from error
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"--import {path}: there is no such file")
+    present = sys.modules.get(path.stem)
+    if present is not None:
+        if Path(getattr(present, "__file__", None) or "").resolve() == path.resolve():
+            return
+        raise ConfigError(f"--import {path}: a module named '{path.stem}' is loaded already; rename the file")
+    # On the path rather than loaded by location, so that data workers started afresh can import it by name.
+    sys.path.insert(0, str(path.parent.resolve()))
+    module = importlib.import_module(path.stem)
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise ConfigError(f"--import {path}: '{path.stem}' means {module.__file__} here; rename the file")

@@ -1,0 +1,87 @@
+"""Where a run computes and in what precision."""
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segkit.errors import ConfigError
+
+
+class Normalize(nn.Module):
+    """uint8 images (N, C, H, W) to floats with the data's mean 0 and standard deviation 1, on the device.
+
+    `mean` and `std` are per channel, on the scale of images in [0, 1].
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = False):
+        super().__init__()
+        self.register_buffer("mean", 255.0 * torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(std).reshape(1, -1, 1, 1), persistent=False)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def forward(self, image: Tensor) -> Tensor:
+        return ((image.float() - self.mean) / self.std).contiguous(memory_format=self.memory_format)
+
+
+def place(
+    model: nn.Module, device: torch.device, *, channels_last: bool, compiled: bool, determinism: str
+) -> nn.Module:
+    """The model on its device, in its memory format, compiled if asked for.
+
+    `determinism` is `off`, `warn` or `strict`: the last raises where torch has no deterministic kernel.
+    """
+    if determinism == "strict":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses strict mode without it
+    torch.use_deterministic_algorithms(determinism != "off", warn_only=determinism == "warn")
+    torch.backends.cudnn.benchmark = determinism == "off"
+    model = model.to(device)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if compiled:
+        model.compile()  # in place, so that the names in a checkpoint stay those of the plain model
+    return model
+
+
+def choose_device(name: str) -> torch.device:
+    """The device meant by `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises ConfigError if it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        reason = (
+            "this torch has no CUDA support -> install the CUDA build, or device=cpu"
+            if torch.version.cuda is None
+            else "no usable GPU was found (does nvidia-smi list one?) -> mend the driver, or device=cpu"
+        )
+        raise ConfigError(f"CUDA was asked for (device: {name}) but {reason}")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device: {name} but there are {torch.cuda.device_count()} GPUs, counted from cuda:0"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(
+            "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu"
+        )
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
+    return device
+
+
+def choose_amp(name: str, device: torch.device) -> torch.dtype | None:
+    """Autocast's dtype: `auto` is bf16 where the GPU has it, else fp16 on a GPU, and off elsewhere."""
+    if name == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def default_workers(device: torch.device) -> int:
+    """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2, cpus - 1) if device.type == "cpu" else min(8, cpus)

@@ -1,0 +1,90 @@
+"""One yardstick for every loss: the confusion matrix and plain cross-entropy over the validation set.
+
+Nothing here knows the training loss or the iteration, so validating cannot move a schedule, and two runs
+trained with different losses are measured alike.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit import metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a validation set found.
+
+    `matrix` is the int64 confusion matrix (C, C), rows label, columns prediction, summed over all valid pixels;
+    `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
+    """
+
+    matrix: Tensor
+    ce: float
+    images: int
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the classes whose TP + FP + FN > 0, in [0, 1]; nan if no pixel is valid."""
+        return metrics.mean_iou(self.matrix)
+
+
+def output_logits(output: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The main logits of a model's output, which is a tensor or torchvision's dict with the key `out`."""
+    return output["out"] if isinstance(output, Mapping) else output
+
+
+def upsample(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Logits (N, C, h, w) at the label's size (N, C, H, W): bilinear, `align_corners=False`, in fp32."""
+    logits = logits.float()
+    if logits.shape[-2:] == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def evaluate(
+    forward: Callable[[Tensor], Tensor | Mapping[str, Tensor]],
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    num_classes: int,
+    ignore_index: int,
+    device: torch.device,
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
+    """Score `model` on `batches`, or on the first `limit` of them.
+
+    `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model`, preprocessing and autocast
+    included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if `stop()`
+    became true between two batches: half a validation set is not a score.
+    """
+    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    # Sums in float64, so that a large set does not lose its last digits; MPS has no float64.
+    ce_sum = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    images = 0
+    was_training = model.training
+    model.eval()
+    try:
+        for batch in islice(batches, limit):
+            if stop():
+                return None
+            target = batch["target"].to(device, non_blocking=True).long()  # (N, H, W)
+            output = forward(batch["image"].to(device, non_blocking=True))
+            logits = upsample(output_logits(output), target.shape[-2:])  # (N, C, H, W)
+            matrix += metrics.confusion_matrix(
+                target, logits.argmax(dim=1), num_classes=num_classes, ignore_index=ignore_index
+            )
+            pixel_ce = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="none")
+            ce_sum += pixel_ce.sum(dtype=ce_sum.dtype)
+            images += len(target)
+    finally:
+        model.train(was_training)
+    valid = int(matrix.sum())
+    return Evaluation(matrix.cpu(), float(ce_sum) / valid if valid else float("nan"), images)

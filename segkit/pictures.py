@@ -1,0 +1,127 @@
+"""Pictures of what the network saw, answered and learned from. All take and return uint8 (3, H, W) tensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from segkit.colors import Color, colorize
+from segkit.files import cannot_write
+
+GAP = 3  # pixels between pictures
+READABLE = 160  # pixels of width below which a picture is enlarged
+HEADING = 14  # pixels of a line of titles
+
+
+def as_rgb(image: Tensor) -> Tensor:
+    """A uint8 image (1 or 3, H, W), or the first three channels of a wider one, as RGB (3, H, W)."""
+    image = image.cpu()
+    return image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
+
+
+def color_ids(ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
+    """Class ids (H, W) as colours; ignored pixels hatched, so that they look like no class."""
+    ids = ids.cpu().long()
+    picture = colorize(ids, palette, ignore_index=ignore_index).contiguous()  # (3, H, W)
+    ignored = ids == ignore_index
+    if ignored.any():
+        rows = torch.arange(ids.shape[0])[:, None]
+        columns = torch.arange(ids.shape[1])[None, :]
+        stripe = ((rows + columns) % 8 < 4).to(torch.uint8) * 70 + 150  # (H, W) two greys
+        picture[:, ignored] = stripe[ignored]
+    return picture
+
+
+def heat(values: Tensor) -> Tensor:
+    """Values in [0, 1] (H, W) from black over red to yellow and white: the maximum stands out."""
+    values = values.detach().float().cpu().clamp(0, 1)
+    channels = [(values * 3 - start).clamp(0, 1) for start in range(3)]
+    return (torch.stack(channels) * 255).to(torch.uint8)
+
+
+def kept_over(image: Tensor, kept: Tensor) -> Tensor:
+    """The image in dark grey with the pixels the loss keeps in yellow, as strongly as they are kept."""
+    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
+    share = kept.detach().float().cpu().clamp(0, 1)[None]
+    yellow = torch.tensor([255.0, 214.0, 0.0])[:, None, None]
+    return (grey * (1 - 0.85 * share) + yellow * 0.85 * share).to(torch.uint8)
+
+
+def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index: int) -> Tensor:
+    """The image in dark grey with wrongly predicted valid pixels in red."""
+    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
+    target, prediction = target.cpu().long(), prediction.cpu().long()
+    wrong = (target != prediction) & (target != ignore_index)
+    picture = grey.clone()
+    picture[:, wrong] = torch.tensor([230.0, 30.0, 40.0])[:, None]
+    return picture.to(torch.uint8)
+
+
+def panel_row(panel: dict[str, Tensor | None], palette: Sequence[Color], ignore_index: int) -> Tensor:
+    """One example side by side: image | label | prediction | errors | kept pixels (where the loss tells)."""
+    titles = ["image", "label", "prediction", "errors", "kept"]
+    parts = [
+        as_rgb(panel["image"]),
+        color_ids(panel["target"], palette, ignore_index),
+        color_ids(panel["prediction"], palette, ignore_index),
+        errors_over(panel["image"], panel["target"], panel["prediction"], ignore_index),
+    ]
+    if panel.get("kept") is not None:
+        parts.append(kept_over(panel["image"], panel["kept"]))
+    return titled(parts, titles[: len(parts)])
+
+
+def beside(parts: Sequence[Tensor]) -> Tensor:
+    """Pictures of equal height in one row, with a white gap between them."""
+    height = parts[0].shape[1]
+    gap = torch.full((3, height, GAP), 255, dtype=torch.uint8)
+    row = [piece for part in parts for piece in (part, gap)][:-1]
+    return torch.cat(row, dim=2)
+
+
+def stack(rows: Sequence[Tensor], *, columns: int = 1) -> Tensor:
+    """Rows of pictures in a grid; smaller ones are padded with white to the size of the largest."""
+    height, width = (max(row.shape[axis] for row in rows) for axis in (1, 2))
+    padded = []
+    for row in rows:
+        canvas = torch.full((3, height, width), 255, dtype=torch.uint8)
+        canvas[:, : row.shape[1], : row.shape[2]] = row
+        padded.append(canvas)
+    return make_grid(torch.stack(padded), nrow=columns, padding=GAP, pad_value=255)
+
+
+def titled(parts: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
+    """Pictures of equal size in one row, small ones enlarged by a whole factor, each under its title."""
+    factor = -(-READABLE // parts[0].shape[2])
+    parts = [part.repeat_interleave(factor, 1).repeat_interleave(factor, 2) for part in parts]
+    row, width = beside(parts), parts[0].shape[2]
+    band = Image.new("RGB", (row.shape[2], HEADING), "white")
+    draw = ImageDraw.Draw(band)
+    for number, title in enumerate(titles):
+        draw.text((number * (width + GAP) + 2, 1), title, fill="black")
+    heading = torch.from_numpy(np.array(band)).permute(2, 0, 1)
+    return torch.cat([heading, row], dim=1)
+
+
+def training_batch(batch: dict, palette: Sequence[Color], ignore_index: int, *, most: int = 8) -> Tensor:
+    """What the network sees of a training batch: image | label | weight map (as a share of its maximum)."""
+    weights = batch.get("weight")
+    rows = []
+    for n, image in enumerate(batch["image"][:most]):
+        parts = [as_rgb(image), color_ids(batch["target"][n], palette, ignore_index)]
+        if weights is not None:
+            parts.append(heat(weights[n] / weights.max().clamp(min=1e-12)))
+        rows.append(titled(parts, ["image", "label", "weight map"][: len(parts)]))
+    return stack(rows, columns=2)
+
+
+def save_jpeg(picture: Tensor, path: Path, *, quality: int = 92) -> None:
+    """Write a uint8 picture (3, H, W). Raises CannotWrite."""
+    try:
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path, quality=quality)
+    except OSError as error:
+        raise cannot_write(path, error) from error

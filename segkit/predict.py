@@ -1,0 +1,91 @@
+"""Segmenting images that have no labels, at their original size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import draw_segmentation_masks
+from tqdm import tqdm
+
+from segkit.colors import Color
+from segkit.data.image_io import SUFFIXES, read_image
+from segkit.device import choose_device
+from segkit.errors import ConfigError, DataError
+from segkit.files import cannot_write
+from segkit.inference import load_predictor
+from segkit.pictures import as_rgb
+
+
+def predict_images(
+    weights: str,
+    source: Path,
+    *,
+    output: Path | None,
+    forms: Sequence[str],
+    opacity: float,
+    device: str,
+) -> int:
+    """Segment an image or every image below a folder; returns the exit status.
+
+    Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks, in the folders of
+    the source. Raises DataError for an image that cannot be read, naming it.
+    """
+    if not 0 <= opacity <= 1:
+        raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
+    images = find_images(source)
+    predictor = load_predictor(weights, choose_device(device))
+    run = (
+        predictor.path.parent.parent if predictor.path.parent.name == "checkpoints" else predictor.path.parent
+    )
+    output = output or run / "predictions"
+    base = source if source.is_dir() else source.parent
+    for path in tqdm(images, unit="image", disable=None):
+        image, _ = read_image(path, channels=predictor.channels)
+        ids = predictor.predict(image)
+        stem = output / path.relative_to(base).with_suffix("")
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
+        except OSError as error:
+            raise cannot_write(stem, error) from error
+    print(f"{len(images)} images -> {output}   ({', '.join(forms)}; weights {predictor.path})")
+    return 0
+
+
+def find_images(source: Path) -> list[Path]:
+    """The image itself, or all images below a folder in name order. Raises DataError if there is none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise DataError(f"--source {source}: no such file or folder")
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"--source {source}: no images in it (looked for {', '.join(SUFFIXES)})")
+    stems: dict[Path, Path] = {}
+    for path in found:
+        other = stems.setdefault(path.with_suffix(""), path)
+        if other is not path:
+            raise DataError(f"--source {source}: {other.name} and {path.name} would get the same output name")
+    return found
+
+
+def save_prediction(
+    stem: Path, image: Tensor, ids: Tensor, palette: Sequence[Color], *, forms: Sequence[str], opacity: float
+) -> None:
+    """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`."""
+    if "overlay" in forms:
+        masks = torch.stack([ids == n for n in range(len(palette))])  # (C, H, W)
+        picture = draw_segmentation_masks(as_rgb(image), masks, alpha=opacity, colors=list(palette))
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(f"{stem}_overlay.jpg", quality=92)
+    depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
+    if "palette" in forms:
+        if depth is not np.uint8:
+            raise ConfigError("--save palette: a palette PNG holds 256 classes at most -> --save ids")
+        picture = Image.fromarray(ids.numpy())
+        picture.putpalette([value for color in palette for value in color])
+        picture.save(f"{stem}.png")
+    if "ids" in forms:
+        Image.fromarray(ids.numpy().astype(depth)).save(f"{stem}_ids.png")

@@ -1,0 +1,99 @@
+"""What is known before the first iteration: the header of a run, and `--check`."""
+
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segkit.build import Experiment, build
+from segkit.config import Config
+from segkit.console import duration
+from segkit.data.check import CheckReport, check_data
+from segkit.evaluate import output_logits
+from segkit.recorder import memory_in_use
+
+
+def check(config: Config, *, source: str, overfit: int | None = None) -> int:
+    """Build everything, read and train on two batches, and say what a run would cost. Writes nothing."""
+    experiment = build(config, overfit=overfit)
+    report = check_data(experiment.data.train, experiment.data.val, batch_size=experiment.batch_size)
+    for text in [*header(experiment, report, source), *report.table]:
+        print(text)
+    trainer = experiment.trainer(recorder=SilentRecorder(), save=lambda state, iteration, best: None)
+    batches = iter(trainer.train_batches(0))
+    seconds = []
+    for _ in range(min(3, experiment.plan.iterations)):
+        started = time.perf_counter()
+        micro_batches, _ = trainer.fetch(batches)
+        values = trainer.update(micro_batches)
+        loss = float(values["loss"])
+        seconds.append(time.perf_counter() - started)
+    batch = micro_batches[0]
+    with torch.no_grad():
+        logits = output_logits(trainer.forward(experiment.model, batch["image"]))
+    print(f"batch     image {tuple(batch['image'].shape)} -> logits {tuple(logits.shape)}, loss {loss:.4f}")
+    evaluation = trainer.evaluate_model(limit=2)
+    print(f"val       2 batches evaluated, ce {evaluation.ce:.3f}")
+    estimate = min(seconds) * experiment.plan.iterations
+    print(
+        f"estimate  {min(seconds):.2f} s per iteration, {duration(estimate)} for {experiment.plan.iterations:,} "
+        f"without validation; memory {memory_in_use(experiment.device):.1f} GB"
+    )
+    print("check     everything fits; nothing was written")
+    return 0
+
+
+class SilentRecorder:
+    """Takes what the loop reports and forgets it."""
+
+    def update(self, iteration, values, batches, *, waited) -> None: ...
+    def flush(self) -> None: ...
+    def untrained(self, result) -> None: ...
+    def evaluation(self, iteration, result, *, best) -> None: ...
+    def pictures(self, iteration, panels) -> None: ...
+
+
+def header(experiment: Experiment, report: CheckReport, source: str) -> list[str]:
+    """The lines that say what is about to be trained, on what and how; `source` is where the configuration is from."""
+    config, plan, data = experiment.config, experiment.plan, experiment.data
+    epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(data.train)
+    accumulate = f" x {plan.accumulate}" if plan.accumulate > 1 else ""
+    warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
+    amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
+    height, width = experiment.image_size
+    loss = getattr(experiment.loss, "describe", None)
+    described = (
+        loss(iterations=plan.iterations, pixels_per_batch=experiment.pixels_per_batch)
+        if loss
+        else config.loss.name
+    )
+    return [
+        f"config    {source}",
+        f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
+        f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
+        *(f"          warning: {text}" for text in report.warnings),
+        f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
+        f"{count_flops(experiment, height, width) / 1e9:.2f} GFLOPs at {width}x{height}",
+        f"loss      {described}",
+        f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
+        f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
+        f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
+    ]
+
+
+def describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+@torch.no_grad()
+def count_flops(experiment: Experiment, height: int, width: int) -> int:
+    """Floating-point operations of one image's forward pass (a multiply-add counts as two)."""
+    model, channels = experiment.model, experiment.data.train.channels
+    image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(experiment.preprocess(image))
+    model.train()
+    return counter.get_total_flops()

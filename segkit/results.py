@@ -1,0 +1,117 @@
+"""`results.csv` and `results.png`: the run as numbers and as curves."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from segkit.files import cannot_write, write_text
+
+
+class ResultsTable:
+    """Rows by iteration, columns in order of first appearance; the file on disk always holds all of them.
+
+    Opening an existing file keeps the rows up to `last_iteration` and drops later ones, which a resumed run
+    writes anew.
+    """
+
+    def __init__(self, path: Path, *, last_iteration: int = 0):
+        self.path = path
+        self.columns = ["iteration"]
+        self.rows: list[dict[str, float]] = []
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            whole_lines = text[: text.rfind("\n") + 1]  # a power cut may have torn the last one
+            reader = csv.DictReader(io.StringIO(whole_lines))
+            self.columns = list(reader.fieldnames or self.columns)
+            read = ({key: float(text) for key, text in row.items() if text} for row in reader)
+            self.rows = [row for row in read if row["iteration"] <= last_iteration]
+            self._write()
+
+    def add(self, iteration: int, values: dict[str, float]) -> None:
+        """Add `values` to the row of `iteration`, which must be the last row or a new one. Raises CannotWrite."""
+        new_columns = [name for name in values if name not in self.columns]
+        self.columns += new_columns
+        if self.rows and self.rows[-1]["iteration"] == iteration:
+            self.rows[-1].update(values)
+        else:
+            self.rows.append({"iteration": iteration, **values})
+            if not new_columns and len(self.rows) > 1:
+                self._append(self.rows[-1])
+                return
+        self._write()
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """(iterations, values) of the rows that have `name`."""
+        rows = [row for row in self.rows if name in row]
+        return [row["iteration"] for row in rows], [row[name] for row in rows]
+
+    def _append(self, row: dict[str, float]) -> None:
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                file.write(self._line(row))
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def _line(self, row: dict[str, float]) -> str:
+        return ",".join(_text(row[name]) if name in row else "" for name in self.columns) + "\n"
+
+    def _write(self) -> None:
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(self.columns)  # quotes a class name with a comma
+        write_text(self.path, header.getvalue() + "".join(self._line(row) for row in self.rows))
+
+
+def _text(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def plot_results(table: ResultsTable, class_names: list[str], colors: list[str], path: Path) -> None:
+    """Draw `results.png`: loss and ce, mIoU, IoU per class, kept fraction and threshold, lr, throughput.
+
+    Raises CannotWrite.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3).flat
+    panels = [
+        ("loss", {"train/loss": "loss", "train/ce": "ce (train)", "val/ce": "ce (val)"}),
+        ("mIoU", {"val/mIoU": "mIoU", "val/accuracy": "pixel accuracy"}),
+        ("IoU per class", {f"val/iou/{name}": name for name in class_names}),
+        (
+            "what the loss keeps",
+            {"loss/kept_fraction": "kept fraction", "loss/threshold": "threshold (p of true class)"},
+        ),
+        ("learning rate", {"train/lr": "lr"}),
+        ("images / s", {"perf/img_per_s": "images / s"}),
+    ]
+    for axis, (title, curves) in zip(axes, panels, strict=True):
+        _plot_curves(axis, table, curves, colors if title == "IoU per class" else None)
+        axis.set_title(title, fontsize=11)
+        axis.set_xlabel("iteration")
+        axis.grid(alpha=0.25)
+        if title in ("mIoU", "IoU per class", "what the loss keeps"):
+            axis.set_ylim(-0.02, 1.02)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _plot_curves(axis, table: ResultsTable, curves: dict[str, str], colors: list[str] | None) -> None:
+    drawn = 0
+    for number, (column, label) in enumerate(curves.items()):
+        iterations, values = table.column(column)
+        if not any(math.isfinite(value) for value in values):
+            continue
+        color = colors[number] if colors else None
+        marker = "." if len(values) <= 30 else None
+        axis.plot(iterations, values, label=label, color=color, marker=marker, linewidth=1.4)
+        drawn += 1
+    if not drawn:
+        axis.text(0.5, 0.5, "no data", ha="center", va="center", transform=axis.transAxes, color="grey")
+    elif drawn > 1:
+        axis.legend(fontsize=8, ncols=2 if drawn > 6 else 1)

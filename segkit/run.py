@@ -1,0 +1,206 @@
+"""One run: checks, run folder, training, and an honest account of how it ended."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkit.build import Experiment, build
+from segkit.checkpoint import Found, save_checkpoint, save_numbered
+from segkit.config import Config, load_config
+from segkit.console import Console
+from segkit.data.check import check_data
+from segkit.data.loader import WorkerDied, explain_worker_death
+from segkit.environment import environment
+from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
+from segkit.files import write_json, write_text
+from segkit.interrupt import Interrupt
+from segkit.preflight import header
+from segkit.recorder import Labels, Recorder
+from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of
+from segkit.run_folder import RunFolder
+
+TENSORBOARD = "tensorboard --logdir {} --samples_per_plugin images=100"
+
+
+def train(
+    config: Config,
+    *,
+    source: str,
+    overfit: int | None = None,
+    resume: str | None = None,
+    allow_change: Sequence[str] = (),
+) -> int:
+    """Train as `config`, read from `source`, says and return the exit status: 0 done, 130 or 143 stopped by a signal after saving.
+
+    Raises a SegkitError for what a user can repair; `status.json` of the run folder then says so too.
+    """
+    if overfit is not None:
+        config = config.model_copy(update={"name": f"{config.name}-overfit"})
+    found = find_resume(resume, runs_dir=config.log.dir, name=config.name) if resume else None
+    notes = resume_notes(found, config, allow_change) if found else []
+    experiment = build(config, overfit=overfit)
+    report = check_data(experiment.data.train, experiment.data.val, batch_size=experiment.batch_size)
+    with open_folder(config, found) as folder, Interrupt() as interrupt:
+        console = Console(log_file=folder.log)
+        for text in [*header(experiment, report, source), *notes, *run_lines(folder, found)]:
+            console.line(text)
+        return train_in(folder, experiment, console, interrupt, found)
+
+
+def train_in(
+    folder: RunFolder, experiment: Experiment, console: Console, interrupt: Interrupt, found: Found | None
+) -> int:
+    """Train in an open run folder, from `found` if that is a checkpoint."""
+    first = found.state["trainer"]["iteration"] if found else 0
+    write_text(folder.config, experiment.config.to_yaml())
+    write_json(folder.env, environment())
+    recorder = Recorder(
+        folder.path,
+        labels=labels_of(experiment),
+        console=console,
+        total=experiment.plan.iterations,
+        log_every=experiment.plan.log_every,
+        first=first,
+        tensorboard=experiment.config.log.tensorboard,
+        device=experiment.device,
+    )
+    trainer = experiment.trainer(
+        recorder=recorder,
+        save=saver(experiment, recorder, folder),
+        stop=lambda: interrupt.requested,
+        examples=experiment.examples(),
+    )
+    if found:
+        recorder.last_checkpoint = found.path
+        trainer.load_state_dict(found.state["trainer"])
+    folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
+    try:
+        recorder.start(experiment.config.to_yaml())
+        finished = trainer.fit()
+        recorder.finish(parameters=experiment.parameters, best=trainer.best, finished=finished)
+    except BaseException as error:
+        recorder.close()
+        error = explain(error, experiment)
+        with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
+            console.log(f"failed: {error}")
+            folder.write_status(
+                "failed",
+                iteration=trainer.iteration,
+                exit_code=error.exit_code if isinstance(error, SegkitError) else 1,
+                error=str(error) or type(error).__name__,
+                checkpoint=recorder.last_checkpoint,
+            )
+        raise error
+    code = 0 if finished else interrupt.exit_code
+    state = "done" if finished else "stopped"
+    folder.write_status(
+        state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
+    )
+    if finished:
+        best = trainer.best
+        score = (
+            f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
+        )
+        console.line(f"\ndone      {score}{folder}")
+    else:
+        console.line(
+            f"\nstopped   after {trainer.iteration:,} of {experiment.plan.iterations:,} iterations, saved; "
+            f"continue with: python train.py --resume {folder}"
+        )
+    return code
+
+
+def saver(experiment: Experiment, recorder: Recorder, folder: RunFolder) -> Callable[[dict, int, bool], None]:
+    """The function that writes the loop's checkpoints into the run folder."""
+    meta = describe_experiment(experiment)
+    keep = experiment.config.train.keep_checkpoints
+
+    def save(state: dict[str, Any], iteration: int, best: bool) -> None:
+        if best:
+            save_checkpoint(folder.best, {**meta, **state})
+            recorder.restart_clock()
+            return
+        path = save_numbered(folder.checkpoints, {**meta, "trainer": state}, iteration=iteration, keep=keep)
+        recorder.saved(path)
+        folder.write_status("running", iteration=iteration, checkpoint=path)
+
+    return save
+
+
+def describe_experiment(experiment: Experiment) -> dict[str, Any]:
+    """What a checkpoint must say besides weights, so that it can be used without the data set."""
+    data = experiment.data.train
+    return {
+        "config": experiment.config.to_mapping(),
+        "class_names": list(data.class_names),
+        "palette": [list(color) for color in experiment.data.palette],
+        "ignore_index": data.ignore_index,
+        "channels": data.channels,
+        "resize": getattr(data, "resize", None),
+    }
+
+
+def labels_of(experiment: Experiment) -> Labels:
+    data = experiment.data.train
+    return Labels(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
+
+
+def open_folder(config: Config, found: Found | None) -> RunFolder:
+    """A new run folder, or the one that the checkpoint to resume lies in."""
+    if found is None:
+        return RunFolder.create(config.log.dir, config.name)
+    path = run_folder_of(found.path)
+    if path is None:
+        raise CheckpointError(
+            f"checkpoint {found.path} is not in a run folder, so there is nothing to continue\n"
+            "   -> give the run folder, or the checkpoint at its place in checkpoints/"
+        )
+    return RunFolder.reopen(path)
+
+
+def resume_notes(found: Found, config: Config, allow_change: Sequence[str]) -> list[str]:
+    """Lines on what was skipped and what changed. Raises CheckpointError if too much did."""
+    if "trainer" not in found.state:
+        raise CheckpointError(
+            f"{found.path} holds the best weights only, not the state of training\n"
+            f"   -> --resume {found.path.parent} continues from its newest checkpoint"
+        )
+    changes = compare_configs(
+        found.state["config"], config.to_mapping(), allow=allow_change, checkpoint=found.path
+    )
+    return [*describe_skipped(found.skipped), *changes]
+
+
+def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
+    """The configuration of the run that `--resume PATH` continues, with overrides."""
+    if resume == "auto":
+        raise ConfigError("--resume auto needs --config, to know which run is meant")
+    folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
+    if folder is None or not (folder / "config.yaml").is_file():
+        raise CheckpointError(f"nothing to resume at {resume}: there is no run folder with a config.yaml")
+    return load_config(folder, overrides)
+
+
+def run_lines(folder: RunFolder, found: Found | None) -> list[str]:
+    resumed = f"   resumed from {found.path.name}" if found else ""
+    logs = folder.path.parent.parent if folder.path.parent.parent.name else folder.path.parent
+    return [f"run       {folder}{resumed}       {TENSORBOARD.format(logs)}", ""]
+
+
+def explain(error: BaseException, experiment: Experiment) -> BaseException:
+    """The error to show: for a full GPU or a dead loader process, one that says what to change."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        total = torch.cuda.get_device_properties(experiment.device).total_memory / 1e9
+        peak = torch.cuda.max_memory_allocated(experiment.device) / 1e9
+        batch, accumulate = experiment.batch_size, experiment.plan.accumulate
+        height, width = experiment.image_size
+        return SegkitError(
+            f"out of memory: peak {peak:.1f} of {total:.1f} GB at batch {batch}, {width}x{height} pixels "
+            f"-> try train.batch_size={max(1, batch // 2)} train.accumulate={accumulate * 2}"
+        )
+    # torch reports the death of a loader process wherever the main process happens to be.
+    death = explain_worker_death(error) if isinstance(error, RuntimeError) else None
+    return error if death is None else WorkerDied(death)

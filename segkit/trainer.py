@@ -1,0 +1,300 @@
+"""The training loop, readable top to bottom. It knows no model, loss or dataset by name.
+
+`Trainer.iteration` counts completed optimiser updates and is the only state that is not a tensor: learning
+rate, loss schedules, data order, augmentation and the random numbers of an update are functions of it. The
+order within an iteration is update, count, evaluate, save.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segkit.errors import NotFiniteError
+from segkit.evaluate import Evaluation, evaluate, output_logits, upsample
+from segkit.schedule import due
+
+Batch = Mapping[str, Any]
+
+
+class RecorderLike(Protocol):
+    """What the loop tells the outside world; the recorder decides when values leave the device."""
+
+    def update(
+        self, iteration: int, values: dict[str, Any], batches: list[Batch], *, waited: float
+    ) -> None: ...
+    def flush(self) -> None: ...
+    def untrained(self, result: Evaluation) -> None: ...
+    def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None: ...
+    def pictures(self, iteration: int, panels: list[dict[str, Tensor | None]]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how often and how: the numbers of a run, all in iterations."""
+
+    iterations: int
+    evaluate_every: int
+    checkpoint_every: int
+    pictures_every: int
+    log_every: int
+    num_classes: int
+    ignore_index: int
+    seed: int = 0
+    accumulate: int = 1
+    clip_norm: float | None = None
+    aux_weight: float = 0.4
+    ema_decay: float | None = None
+    amp_dtype: torch.dtype | None = None
+
+
+class Trainer:
+    """Trains a model with one loss, iteration by iteration.
+
+    `train_batches(first)` yields the run's micro-batches from number `first` on (`accumulate` of them make an
+    update); `val_batches` and `examples` (few images, shown as pictures) can be walked many times.
+    `preprocess` turns uint8 images on the device into what the model expects. `save(state, iteration, best)`
+    writes a checkpoint. `stop()` is asked between updates and between validation batches.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        model: nn.Module,
+        loss: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        learning_rate: Callable[[int], float],
+        preprocess: Callable[[Tensor], Tensor],
+        train_batches: Callable[[int], Iterable[Batch]],
+        val_batches: Iterable[Batch],
+        examples: Iterable[Batch],
+        device: torch.device,
+        recorder: RecorderLike,
+        save: Callable[[dict[str, Any], int, bool], None],
+        stop: Callable[[], bool] = lambda: False,
+    ):
+        self.plan, self.model, self.loss, self.optimizer = plan, model, loss, optimizer
+        self.learning_rate, self.preprocess, self.device = learning_rate, preprocess, device
+        self.train_batches, self.val_batches, self.examples = train_batches, val_batches, examples
+        self.recorder, self.save_checkpoint, self.stop = recorder, save, stop
+        # fp16 gradients underflow without loss scaling; for bf16 and fp32 the scaler is a neutral object.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=plan.amp_dtype == torch.float16)
+        self.ema = None
+        if plan.ema_decay is not None:
+            self.ema = AveragedModel(
+                model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True
+            )
+        self.iteration = 0
+        self.best = {"mean_iou": -1.0, "iteration": 0}
+        self.evaluated = self.saved = -1
+
+    def fit(self) -> bool:
+        """Train to the end of the plan. Returns False if `stop()` ended the run early; either way the last
+        update is saved. Raises NotFiniteError, without saving, if the loss or a weight is not finite."""
+        first_look = self.evaluate_model(
+            limit=2
+        )  # a broken validation set fails now, not after the first epoch
+        if first_look is not None and self.iteration == 0:
+            self.recorder.untrained(first_look)
+        if self.iteration and self.evaluated != self.iteration and self.due(self.plan.evaluate_every):
+            self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
+        batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
+        while self.iteration < self.plan.iterations and not self.stop():
+            micro_batches, waited = self.fetch(batches)
+            values = self.update(micro_batches)
+            self.iteration += 1
+            self.recorder.update(self.iteration, values, micro_batches, waited=waited)
+            if self.due(self.plan.evaluate_every):
+                self.evaluate_and_keep_best()
+            if self.due(self.plan.pictures_every):
+                self.recorder.pictures(self.iteration, self.example_panels())
+            if self.due(self.plan.checkpoint_every):
+                self.save()
+        if self.saved != self.iteration:
+            self.save()
+        return self.iteration >= self.plan.iterations
+
+    def due(self, every: int) -> bool:
+        return due(self.iteration, every, total=self.plan.iterations)
+
+    def fetch(self, batches: Iterator[Batch]) -> tuple[list[Batch], float]:
+        """The micro-batches of one update, on the device, and the seconds spent waiting for them."""
+        started = time.perf_counter()
+        fetched = [next(batches) for _ in range(self.plan.accumulate)]
+        waited = time.perf_counter() - started
+        return [self.to_device(batch) for batch in fetched], waited
+
+    def to_device(self, batch: Batch) -> Batch:
+        return {
+            key: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
+
+    def update(self, micro_batches: list[Batch]) -> dict[str, Any]:
+        """One optimiser step on the mean loss of the micro-batches. Returns detached values, unread."""
+        # Dropout and the like are a function of (seed, iteration): nothing random needs to be stored to resume.
+        torch.manual_seed(self.plan.seed * 1_000_000_007 + self.iteration)
+        rate = self.learning_rate(self.iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        collected: dict[str, list[Any]] = {}
+        for batch in micro_batches:
+            loss, values = self.total_loss(batch)
+            self.scaler.scale(loss / len(micro_batches)).backward()
+            for name, value in values.items():
+                collected.setdefault(name, []).append(value)
+        values = {name: sum(parts) / len(parts) for name, parts in collected.items()}
+        values["lr"] = rate
+        if self.plan.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            values["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
+        if self.scaler.is_enabled():
+            values["grad_scale"] = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+        return values
+
+    def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of a micro-batch, auxiliary head included, and the values to log."""
+        output = self.forward(self.model, batch["image"])
+        target, weight = batch["target"], batch.get("weight")
+        loss, values = self.loss(output_logits(output), target, weight, iteration=self.iteration)
+        if isinstance(output, Mapping) and "aux" in output and self.plan.aux_weight:
+            aux, _ = self.loss(output["aux"], target, weight, iteration=self.iteration)
+            values = {**values, "aux_loss": aux.detach()}
+            loss = loss + self.plan.aux_weight * aux
+        return loss, {"loss": loss.detach(), **values}
+
+    def forward(self, model: nn.Module, image: Tensor) -> Tensor | Mapping[str, Tensor]:
+        """Output of `model` for uint8 images (N, C, H, W) on the device, under the run's precision."""
+        with self.autocast():
+            return model(self.preprocess(image))
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(
+            self.device.type, dtype=self.plan.amp_dtype, enabled=self.plan.amp_dtype is not None
+        )
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What is validated and shipped: the moving average where there is one, else the model."""
+        return self.model if self.ema is None else self.ema.module
+
+    def evaluate_model(self, *, limit: int | None = None) -> Evaluation | None:
+        """Score on the validation set (or its first `limit` batches); None if the run was stopped meanwhile."""
+        model = self.evaluated_model
+        return evaluate(
+            lambda image: self.forward(model, image),
+            model,
+            self.val_batches,
+            num_classes=self.plan.num_classes,
+            ignore_index=self.plan.ignore_index,
+            device=self.device,
+            limit=limit,
+            stop=self.stop,
+        )
+
+    def evaluate_and_keep_best(self) -> None:
+        self.recorder.flush()  # finds a loss that is not finite before its weights are scored
+        result = self.evaluate_model()
+        if result is None:
+            return
+        self.evaluated = self.iteration
+        score = result.mean_iou
+        best = score > self.best["mean_iou"]
+        if best:
+            self.best = {"mean_iou": score, "iteration": self.iteration}
+        self.recorder.evaluation(self.iteration, result, best=best)
+        if best:
+            self.save(best=True)
+
+    @torch.no_grad()
+    def example_panels(self) -> list[dict[str, Tensor | None]]:
+        """Per example image, on the device: image, target, prediction (H, W) and the pixels the loss keeps."""
+        model = self.evaluated_model
+        was_training = model.training
+        model.eval()
+        panels = []
+        try:
+            for batch in map(self.to_device, self.examples):
+                logits = output_logits(self.forward(model, batch["image"]))
+                prediction = upsample(logits, batch["target"].shape[-2:]).argmax(dim=1)
+                kept = self.kept_pixels(logits, batch)
+                for n, image in enumerate(batch["image"]):
+                    panels.append(
+                        {
+                            "image": image,
+                            "target": batch["target"][n],
+                            "prediction": prediction[n],
+                            "kept": None if kept is None else kept[n],
+                        }
+                    )
+        finally:
+            model.train(was_training)
+        return panels
+
+    def kept_pixels(self, logits: Tensor, batch: Batch) -> Tensor | None:
+        """Share in [0, 1] to which the loss keeps each pixel (N, H, W); None for a loss that cannot tell."""
+        if not hasattr(self.loss, "pixels"):
+            return None
+        report = self.loss.pixels(logits, batch["target"], batch.get("weight"), iteration=self.iteration)
+        return report.kept
+
+    def save(self, *, best: bool = False) -> None:
+        """Write a checkpoint of the present iteration; never one whose loss or weights are not finite."""
+        self.recorder.flush()
+        self.require_finite_weights()
+        self.save_checkpoint(self.best_state() if best else self.state_dict(), self.iteration, best)
+        if not best:
+            self.saved = self.iteration
+
+    def require_finite_weights(self) -> None:
+        """Buffers too: a NaN in the forward pass poisons BatchNorm's even where GradScaler skips the step."""
+        for name, tensor in self.model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise NotFiniteError(f"'{name}' of the model is not finite at iteration {self.iteration}")
+
+    def best_state(self) -> dict[str, Any]:
+        """The weights that were scored, for evaluating and predicting."""
+        return {**self.best, "model": self.evaluated_model.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that resuming needs: plain types and tensors only."""
+        return {
+            "iteration": self.iteration,
+            "evaluated": self.evaluated,
+            "seed": self.plan.seed,
+            "best": dict(self.best),
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "loss": self.loss.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, as if the run had never stopped."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.loss.load_state_dict(state["loss"])
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+        elif (
+            self.ema is not None
+        ):  # switched on for the rest of the run: the average starts from these weights
+            self.ema.module.load_state_dict(state["model"])
+        self.iteration = state["iteration"]
+        self.evaluated = state["evaluated"]
+        self.best = dict(state["best"])
+        self.saved = self.iteration

@@ -1,0 +1,28 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Sums in one order on every machine, and no fight for the cores with other processes."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def real_data():
+    """A function giving the folder of a real data set, or skipping where it is absent."""
+
+    def folder(name: str) -> Path:
+        path = REAL_DATA / name
+        if not path.is_dir():
+            pytest.skip(f"the real data set {name} is not beside the project ({path})")
+        return path
+
+    return folder

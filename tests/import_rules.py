@@ -1,0 +1,223 @@
+"""The rules of who may import whom, and the checker that walks the imports for them.
+
+Imports inside functions count like the others, unless the rule says otherwise.
+"""
+
+import ast
+import fnmatch
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`files` (patterns below segkit/, without .py) never import `never` (patterns of dotted names)."""
+
+    files: str
+    never: str
+    because: str
+    lazily: bool = False  # True: allowed inside a function, and followed through what the file imports
+
+
+RULES = [
+    Rule("schedule registry", "torch torchvision numpy segkit", "tested in microseconds, used by all"),
+    Rule(
+        "config* yaml_source signature describe_types",
+        "segkit.build segkit.trainer",
+        "a typo is reported before CUDA starts",
+    ),
+    Rule("config*", "torch torchvision", "a typo is reported before CUDA starts", lazily=True),
+    Rule(
+        "losses/*",
+        "segkit.trainer segkit.config* segkit.data segkit.models segkit.build",
+        "usable in a notebook with two tensors",
+    ),
+    Rule(
+        "models/*",
+        "segkit.trainer segkit.config* segkit.data segkit.losses segkit.build",
+        "usable in a notebook with two tensors",
+    ),
+    Rule(
+        "trainer",
+        "segkit.models segkit.losses segkit.data segkit.registry segkit.build yaml",
+        "the loop knows no name",
+    ),
+    Rule("evaluate metrics", "segkit.losses segkit.trainer", "validation cannot move a schedule"),
+    Rule("*", "scripts tests train", "the package stands alone"),
+    Rule(
+        "*",
+        "lightning pytorch_lightning hydra omegaconf mmengine mmcv mmseg albumentations rich",
+        "not one of our libraries",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported dotted name; `lazy` if the import runs when a function is called, or never."""
+
+    name: str
+    line: int
+    lazy: bool
+
+
+class Source:
+    """One parsed Python file of the package under `root`."""
+
+    def __init__(self, path: Path, root: Path):
+        self.path = path
+        self.shown = path.relative_to(root).as_posix()
+        self.key = path.relative_to(root / "segkit").with_suffix("").as_posix()  # losses/ohem_ce
+        self.text = path.read_text()
+        self.tree = ast.parse(self.text, str(path))
+        parts = path.relative_to(root).with_suffix("").parts
+        self.module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        self.package = ".".join(parts[:-1])
+        self.imports = list(self._imports(self.tree, lazy=False))
+
+    def matches(self, patterns: str) -> bool:
+        """Whether a pattern names this file, or the package it has grown into."""
+        return any(
+            fnmatch.fnmatch(self.key, pattern) or fnmatch.fnmatch(self.key, f"{pattern}/*")
+            for pattern in patterns.split()
+        )
+
+    def registers(self) -> bool:
+        """Whether the file defines something under a name."""
+        return any(
+            isinstance(decorator, ast.Call)
+            and isinstance(decorator.func, ast.Attribute)
+            and decorator.func.attr == "register"
+            for node in ast.walk(self.tree)
+            for decorator in getattr(node, "decorator_list", [])
+        )
+
+    def _imports(self, node: ast.AST, *, lazy: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            for name in self._names(child):
+                yield Import(name, child.lineno, lazy)
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from self._imports(child, lazy=lazy or inside or for_types)
+
+    def _names(self, node: ast.AST) -> list[str]:
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = self.package.split(".")
+                parents = parents[: len(parents) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            return [f"{base}.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rsplit(".", 1)[-1]
+            if called in ("import_module", "__import__"):
+                return [str(node.args[0].value)]
+        return []
+
+
+def is_below(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*")
+
+
+def find_violations(root: Path) -> list[str]:
+    """Every broken rule in `root`/segkit, as `file:line ...: because`."""
+    sources = [Source(path, root) for path in sorted((root / "segkit").rglob("*.py"))]
+    found = []
+    for rule in RULES:
+        for source in sources:
+            if source.matches(rule.files):
+                check = reached_when_imported if rule.lazily else forbidden_imports
+                found += check(source, rule, sources)
+    found += sibling_imports(sources)
+    found += clock_violations(sources)
+    found += trainer_violations(sources)
+    return found
+
+
+def forbidden_imports(source: Source, rule: Rule, sources: list[Source]) -> list[str]:
+    return [
+        f"{source.shown}:{imported.line} imports {imported.name}: {rule.because}"
+        for imported in source.imports
+        if any(is_below(imported.name, never) for never in rule.never.split())
+    ]
+
+
+def reached_when_imported(source: Source, rule: Rule, sources: list[Source]) -> list[str]:
+    """Forbidden modules that importing `source` imports, through any chain of files of the package."""
+    found, seen, waiting = [], {source.module}, [(source, source.shown)]
+    while waiting:
+        current, chain = waiting.pop()
+        for imported in current.imports:
+            if imported.lazy:
+                continue
+            if any(is_below(imported.name, never) for never in rule.never.split()):
+                found.append(f"{chain}:{imported.line} imports {imported.name}: {rule.because}")
+            for other in sources:
+                # `from a.b import c` runs a, a.b and, if it is a file, a.b.c.
+                if other.module not in seen and is_below(imported.name, other.module):
+                    seen.add(other.module)
+                    waiting.append((other, f"{chain} -> {other.shown}"))
+    return found
+
+
+def sibling_imports(sources: list[Source]) -> list[str]:
+    """Registered losses, and registered models, that import one another instead of a part that both share."""
+    found = []
+    for folder in ("losses", "models"):
+        registered = {s.module: s for s in sources if s.matches(f"{folder}/*") and s.registers()}
+        for module, source in registered.items():
+            found += [
+                f"{source.shown}:{imported.line} imports {imported.name}: siblings do not know each other"
+                for imported in source.imports
+                if any(other != module and is_below(imported.name, other) for other in registered)
+            ]
+    return found
+
+
+def clock_violations(sources: list[Source]) -> list[str]:
+    """The iteration advances on one line, in the trainer, and no loss counts."""
+    lines = [
+        f"{source.shown}:{number}"
+        for source in sources
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if re.match(r"\s*self\.iteration \+= 1\b", line)
+    ]
+    found = []
+    if [line.split(":")[0] for line in lines] != ["segkit/trainer.py"]:
+        found.append(
+            f"`self.iteration += 1` stands in {lines}: there is one clock, one line of segkit/trainer.py"
+        )
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if not (isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute)):
+                continue
+            place = f"{source.shown}:{node.lineno}"
+            if node.target.attr == "iteration" and place not in lines:
+                found.append(
+                    f"{place} moves the iteration: there is one clock, one line of segkit/trainer.py"
+                )
+            if source.matches("losses/*"):
+                found.append(f"{place} changes {ast.unparse(node.target)}: no loss counts its own calls")
+    return found
+
+
+def trainer_violations(sources: list[Source]) -> list[str]:
+    """The loop reads no value off the device, and asks no loss what it is."""
+    found = []
+    for source in sources:
+        if not source.matches("trainer"):
+            continue
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            place = f"{source.shown}:{node.lineno}"
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "item":
+                found.append(f"{place} calls .item(): the loop does not wait for the device")
+            name = ast.unparse(node.func)
+            if name in ("isinstance", "type") and node.args and "loss" in ast.unparse(node.args[0]):
+                found.append(f"{place} asks for the type of a loss: the loop knows no name")
+    return found

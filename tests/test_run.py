@@ -1,0 +1,343 @@
+"""The command line from end to end, on data that fits in seconds."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from segkit.checkpoint import load_checkpoint
+from segkit.cli import run_command
+from segkit.run_folder import read_status
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = """
+name: tiny
+data: {name: shapes, size: 32, train_size: 24, val_size: 6}
+model: {name: unet, width: 4, depth: 2, dropout: 0.1}
+loss: {name: ohem_ce, thresh: 0.7, n_min: 1/16}
+optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
+train: {iterations: 8, batch_size: 4, checkpoint_every: 2, ema: 0.9, workers: 0}
+eval: {every: 4, images: 2}
+log: {every: 2}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return run_command(train.main, list(arguments))
+
+
+def read_rows(folder: Path) -> list[dict]:
+    return list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+
+
+def only_run(folder: Path, name: str = "tiny") -> Path:
+    runs = list((folder / "runs" / name).iterdir())
+    assert len(runs) == 1
+    return runs[0]
+
+
+def test_run_folder_has_what_it_promises(tiny, capsys):
+    assert run("--config", "tiny.yaml") == 0
+    folder = only_run(tiny)
+    present = {path.name for path in folder.iterdir()}
+    assert present >= {
+        "config.yaml", "env.json", "train.log", "results.csv", "results.png", "summary.json", "status.json",
+        "train_batch0.jpg", "val_examples.jpg", "best.pt", "checkpoints", "tb",
+    }  # fmt: skip
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["000006.pt", "000008.pt"]
+    status = read_status(folder)
+    assert (status["state"], status["iteration"], status["exit_code"]) == ("done", 8, 0)
+    rows = read_rows(folder)
+    assert [int(row["iteration"]) for row in rows] == [2, 4, 6, 8]
+    assert rows[-1]["val/mIoU"] and rows[-1]["train/ce"] and rows[-1]["loss/kept_fraction"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["finished"] and summary["last"]["iou"].keys() == {
+        "background",
+        "circle",
+        "square",
+        "line",
+        "star",
+    }
+    output = capsys.readouterr().out
+    assert "loss      ohem_ce  thresh 0.7  n_min 1/16 (= 256 of 4,096 pixels)" in output
+    assert re.search(r"^iter  8/8  loss \d\.\d+  ce \d\.\d+  kept \d+ %  lr ", output, re.MULTILINE)
+    assert re.search(r"^val   8      mIoU \d+\.\d", output, re.MULTILINE)
+    assert re.search(r"^class +IoU +Dice +recall +pixels %$", output, re.MULTILINE)
+    assert output.splitlines() == (folder / "train.log").read_text().splitlines()
+
+
+def test_tensorboard_shows_scalars_pictures_and_the_configuration(tiny):
+    assert run("--config", "tiny.yaml") == 0
+    events = EventAccumulator(str(only_run(tiny) / "tb"), size_guidance={"images": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["scalars"]) >= {
+        "train/loss", "train/ce", "train/lr", "loss/kept_fraction", "loss/threshold", "loss/k", "loss/ignored_fraction",
+        "val/mIoU", "val/ce", "val/accuracy", "val/iou/star", "perf/img_per_s", "perf/data_wait", "perf/memory_gb",
+    }  # fmt: skip
+    assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6, 8]
+    assert set(tags["images"]) == {"train_batch", "examples/0", "examples/1"}
+    assert [event.step for event in events.Images("examples/0")] == [2, 4, 6, 8]
+    assert tags["tensors"] == ["config/text_summary"]
+
+
+def test_configuration_in_the_run_folder_runs_again_and_gives_the_same_numbers(tiny):
+    assert run("--config", "tiny.yaml", "loss.thresh=0.6") == 0
+    first = only_run(tiny)
+    assert run("--config", str(first)) == 0
+    second = next(path for path in (tiny / "runs/tiny").iterdir() if path != first)
+    one, other = (load_checkpoint(folder / "checkpoints/000008.pt") for folder in (first, second))
+    assert one["config"] == other["config"] and one["config"]["loss"]["thresh"] == 0.6
+    assert all(
+        torch.equal(one["trainer"]["model"][key], other["trainer"]["model"][key])
+        for key in one["trainer"]["model"]
+    )
+
+
+def test_check_writes_nothing(tiny, capsys):
+    assert run("--config", "tiny.yaml", "--check") == 0
+    assert sorted(path.name for path in tiny.iterdir()) == ["tiny.yaml"]
+    output = capsys.readouterr().out
+    assert "image (4, 3, 32, 32) -> logits (4, 5, 32, 32)" in output
+    assert "nothing was written" in output
+
+
+def test_overfit_reaches_a_loss_near_zero(tiny):
+    code = run(
+        "--config", "tiny.yaml", "--overfit", "2", "train.iterations=160", "optimizer.lr=0.1", "loss={name: ce}",
+        "model={name: unet, width: 16, depth: 3}", "train.ema=null", "eval.every=0", "log.every=20",
+        "log.tensorboard=false", "log.images_every=0",
+    )  # fmt: skip
+    assert code == 0
+    losses = [float(row["train/ce"]) for row in read_rows(only_run(tiny, "tiny-overfit"))]
+    assert losses[0] > 0.5
+    assert losses[-1] < 0.05
+
+
+def test_stopped_run_resumes_to_the_same_weights(tiny):
+    """In processes of its own: SIGTERM in the middle, exit code 143, then `--resume auto`."""
+    overrides = [
+        "train.iterations=60",
+        "train.checkpoint_every=1000",
+        "eval.every=25",
+        "log.every=1",
+        "train.workers=1",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", *overrides]
+    whole = subprocess.run(
+        [*command, "log.dir=whole"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("iter  10/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    folder = only_run(tiny)
+    status = read_status(folder)
+    assert status["state"] == "stopped" and 10 <= status["iteration"] < 60
+    assert f"continue with: python train.py --resume runs/tiny/{folder.name}" in output
+    resumed = subprocess.run(
+        [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert only_run(tiny) == folder
+    one = load_checkpoint(folder / "checkpoints/000060.pt")["trainer"]
+    other = load_checkpoint(next((tiny / "whole/tiny").iterdir()) / "checkpoints/000060.pt")["trainer"]
+    assert one["best"] == other["best"]
+    for part in ("model", "ema"):
+        assert all(torch.equal(one[part][key], other[part][key]) for key in other[part])
+    columns = ("iteration", "train/loss", "val/mIoU")
+    numbers = [
+        [[row[key] for key in columns] for row in read_rows(run)]
+        for run in (folder, next((tiny / "whole/tiny").iterdir()))
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_resume_with_another_loss_is_refused(tiny, capsys):
+    assert run("--config", "tiny.yaml") == 0
+    assert run("--config", "tiny.yaml", "--resume", "auto", "loss.thresh=0.5") == 4
+    assert "loss.thresh: 0.7 -> 0.5" in capsys.readouterr().err
+
+
+def test_resume_without_a_run_never_starts_afresh(tiny, capsys):
+    assert run("--config", "tiny.yaml", "--resume", "auto") == 4
+    assert "nothing to resume" in capsys.readouterr().err
+    assert not (tiny / "runs").exists()
+
+
+MISTAKES = {
+    "typo in a key": (["loss.treshold=0.7"], 2, ["unknown key 'loss.treshold', did you mean 'thresh'?"]),
+    "typo in a name": (["loss.name=ohm_ce"], 2, ["no loss named 'ohm_ce', did you mean 'ohem_ce'?"]),
+    "wrong type": (["loss.thresh=high"], 2, ["loss.thresh", "a number in (0, 1]", "'high'"]),
+    "missing folder": (
+        ["data={name: folder, root: nowhere, classes: [a, b]}"],
+        3,
+        ["dataset folder not found: nowhere"],
+    ),
+    "cuda without CUDA": (["device=cuda"], 2, ["CUDA was asked for (device: cuda) but", "device=cpu"]),
+    "n_min of every pixel": (
+        ["loss.n_min=100000"],
+        2,
+        ["ohem_ce keeps every pixel: n_min=100000 but a batch has 4,096 -> n_min: 1/16"],
+    ),
+    "warm-up beyond the end": (
+        ["loss={name: bootstrapped_ce}"],
+        2,
+        ["bootstrapped_ce would never start: start_warm=20000 but the run has 8 iterations"],
+    ),
+    "no weight map": (["loss={name: weighted_mask_ce}"], 2, ["weighted_mask_ce needs a weight map"]),
+}
+
+
+@pytest.mark.parametrize(("overrides", "code", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake_gives_one_screen_and_its_exit_code(tiny, capsys, monkeypatch, overrides, code, parts):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run("--config", "tiny.yaml", *overrides) == code
+    message = capsys.readouterr().err
+    assert all(part in message for part in parts), message
+    assert "Traceback" not in message
+    assert len(message.splitlines()) <= 12
+    assert not (tiny / "runs").exists()
+
+
+def test_label_out_of_range_names_the_file(tiny, capsys):
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tiny / "set" / kind / split).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (32, 32)).save(tiny / f"set/images/{split}/{number}.png")
+            Image.new("L", (32, 32), 1).save(tiny / f"set/masks/{split}/{number}.png")
+    Image.new("L", (32, 32), 7).save(tiny / "set/masks/train/2.png")
+    assert run("--config", "tiny.yaml", "data={name: folder, root: set, classes: [a, b]}") == 3
+    message = capsys.readouterr().err
+    assert "label out of range: masks/train/2.png has ids 7 but data.classes has 2 classes (0-1)" in message
+
+
+MODEL = '''
+import torch
+from segkit.registry import MODELS
+
+@MODELS.register("three_layers")
+class ThreeLayers(torch.nn.Sequential):
+    """Three convolutions, for a test."""
+    def __init__(self, num_classes: int, in_channels: int, *, width: int = 8):
+        super().__init__(
+            torch.nn.Conv2d(in_channels, width, 3, padding=1, stride=2), torch.nn.ReLU(),
+            torch.nn.Conv2d(width, num_classes, 1),
+        )
+'''
+
+
+def test_model_in_a_users_file_trains_and_predicts(tiny, capsys):
+    Path("my_models_for_this_test.py").write_text(MODEL)
+    arguments = ["--import", "my_models_for_this_test.py", "model={name: three_layers, width: 6}"]
+    assert run("--config", "tiny.yaml", *arguments) == 0
+    folder = only_run(tiny)
+    script = [sys.executable, str(ROOT / "scripts/predict.py"), "--weights", str(folder), "--device", "cpu"]
+    Image.new("RGB", (45, 31), "red").save("picture.png")
+    refused = subprocess.run([*script, "--source", "picture.png"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "no model named 'three_layers'" in refused.stderr
+    arguments = [
+        "--source",
+        "picture.png",
+        "--import",
+        "my_models_for_this_test.py",
+        "--save",
+        "ids",
+        "overlay",
+        "palette",
+    ]
+    done = subprocess.run([*script, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in (folder / "predictions").iterdir())
+    assert written == ["picture.png", "picture_ids.png", "picture_overlay.jpg"]
+    for name, mode in zip(written, ("P", "L", "RGB"), strict=True):
+        with Image.open(folder / "predictions" / name) as picture:
+            assert (picture.size, picture.mode) == ((45, 31), mode)
+            assert mode != "L" or picture.getextrema()[1] < 5
+
+
+def test_evaluate_script_repeats_the_best_score_of_training(tiny):
+    assert run("--config", "tiny.yaml") == 0
+    folder = only_run(tiny)
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/evaluate.py"),
+        "--weights",
+        str(folder),
+        "--output",
+        "scores.json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(Path("scores.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert scores["mIoU"] == pytest.approx(summary["best"]["mIoU"], abs=1e-6)
+    assert scores["images"] == 6
+    fewer = subprocess.run([*command, "data.val_size=3"], capture_output=True, text=True, timeout=60)
+    assert fewer.returncode == 0 and json.loads(Path("scores.json").read_text())["images"] == 3
+
+
+def test_not_finite_loss_stops_with_its_iteration_and_images(tiny, capsys):
+    assert run("--config", "tiny.yaml", "optimizer.lr=1e30", "train.ema=null") == 5
+    message = capsys.readouterr().err
+    assert re.search(
+        r"the loss is (nan|inf) in the update after iteration \d; nothing of it was saved", message
+    )
+    assert "images: train-" in message or "images: shapes" in message or "images: " in message
+    assert read_status(only_run(tiny))["exit_code"] == 5
+
+
+@pytest.mark.parametrize("model", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_torchvision_model_trains_from_its_own_stride(tiny, model):
+    code = run("--config", "tiny.yaml", f"model={{name: {model}}}", "train.iterations=2", "data.size=64")
+    assert code == 0
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_reduced_precision_on_the_cpu(tiny, amp):
+    assert run("--config", "tiny.yaml", f"train.amp={amp}", "train.iterations=2", "train.accumulate=4") == 0
+
+
+def test_epochs_are_turned_into_iterations(tiny, capsys):
+    assert run("--config", "tiny.yaml", "train.iterations=null", "train.epochs=1.5") == 0
+    assert "schedule  9 iterations = 1.5 epochs" in capsys.readouterr().out
+
+
+def test_second_process_cannot_write_the_same_run_folder(tiny, capsys):
+    from segkit.run_folder import RunFolder
+
+    assert run("--config", "tiny.yaml") == 0
+    with RunFolder.reopen(only_run(tiny)):
+        assert run("--config", "tiny.yaml", "--resume", "auto") == 6
+    assert "is in use by process" in capsys.readouterr().err
+
+
+def test_two_runs_in_one_second_get_two_folders(tiny):
+    assert run("--config", "tiny.yaml", "train.iterations=1") == 0
+    assert run("--config", "tiny.yaml", "train.iterations=1") == 0
+    assert len(list((tiny / "runs/tiny").iterdir())) == 2

@@ -1,0 +1,353 @@
+"""The loop: its clock, its order of events, and resuming, bit by bit."""
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from segkit.errors import NotFiniteError
+from segkit.trainer import Plan, Trainer
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAN = Plan(
+    iterations=6,
+    evaluate_every=2,
+    checkpoint_every=3,
+    pictures_every=3,
+    log_every=1,
+    num_classes=3,
+    ignore_index=255,
+    seed=7,
+)
+
+
+class Net(nn.Module):
+    """Has all that resuming must get right: BatchNorm's buffers, dropout's random numbers, an auxiliary head."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.3)
+        )
+        self.head, self.aux = nn.Conv2d(8, 3, 1), nn.Conv2d(8, 3, 1)
+
+    def forward(self, image):
+        features = self.features(image)
+        return {"out": self.head(features), "aux": self.aux(features)}
+
+
+class Loss(nn.Module):
+    """Plain cross-entropy times a factor that depends on the iteration, which it notes."""
+
+    def __init__(self):
+        super().__init__()
+        self.iterations = []
+
+    def forward(self, logits, target, weight=None, *, iteration):
+        self.iterations.append(iteration)
+        loss = F.cross_entropy(logits, target.long(), ignore_index=255) * (1 + 0.1 * iteration)
+        return loss, {"ce": loss.detach()}
+
+
+class Recorder:
+    def __init__(self):
+        self.events = []
+        self.losses = []
+
+    def update(self, iteration, values, batches, *, waited):
+        self.events.append(("update", iteration))
+        self.losses.append(float(values["loss"]))
+
+    def flush(self):
+        if self.losses and not torch.isfinite(torch.tensor(self.losses[-1])):
+            raise NotFiniteError("the loss is not finite")
+
+    def untrained(self, result):
+        self.untrained_images = result.images
+
+    def evaluation(self, iteration, result, *, best):
+        self.events.append(("evaluation", iteration, result.ce))
+
+    def pictures(self, iteration, panels):
+        self.events.append(("pictures", iteration))
+
+
+def batch(number: int, size: int = 4) -> dict:
+    generator = torch.Generator().manual_seed(number)
+    image = torch.randint(0, 256, (size, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    target = (image[:, 0] // 86).clone()
+    target[:, 0] = 255
+    return {"image": image, "target": target, "name": [f"{number}-{n}" for n in range(size)]}
+
+
+def make_trainer(plan: Plan = PLAN, **changes) -> tuple[Trainer, Recorder, dict]:
+    torch.manual_seed(plan.seed)
+    model = changes.pop("model", None) or Net()
+    recorder, saved = Recorder(), {}
+
+    def save(state, iteration, best):
+        recorder.events.append(("best" if best else "save", iteration))
+        if not best:
+            saved[iteration] = copy.deepcopy(state)
+
+    arguments = {
+        "plan": plan,
+        "model": model,
+        "loss": Loss(),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9),
+        "learning_rate": lambda iteration: 0.1 / (1 + iteration),
+        "preprocess": lambda image: image.float() / 255 - 0.5,
+        "train_batches": lambda first: (batch(n) for n in range(first, 1000)),
+        "val_batches": [batch(5000), batch(5001), batch(5002)],
+        "examples": [batch(5000, 2)],
+        "device": torch.device("cpu"),
+        "recorder": recorder,
+        "save": save,
+    }
+    return Trainer(**{**arguments, **changes}), recorder, saved
+
+
+def weights(trainer: Trainer) -> dict:
+    return {name: tensor.clone() for name, tensor in trainer.evaluated_model.state_dict().items()}
+
+
+def equal(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_clock_reads_0_to_T_minus_1_in_updates_and_labels_1_to_T_after():
+    trainer, recorder, _ = make_trainer()
+    assert trainer.fit() is True
+    # Two calls per update: the main and the auxiliary head.
+    assert trainer.loss.iterations == [n for n in range(6) for _ in range(2)]
+    assert [event[1] for event in recorder.events if event[0] == "update"] == [1, 2, 3, 4, 5, 6]
+    assert trainer.iteration == 6
+
+
+def test_order_is_update_evaluate_pictures_save():
+    trainer, recorder, _ = make_trainer()
+    trainer.fit()
+    kinds = [(event[0], event[1]) for event in recorder.events if event[0] != "best"]
+    assert kinds == [
+        ("update", 1),
+        ("update", 2),
+        ("evaluation", 2),
+        ("update", 3),
+        ("pictures", 3),
+        ("save", 3),
+        ("update", 4),
+        ("evaluation", 4),
+        ("update", 5),
+        ("update", 6),
+        ("evaluation", 6),
+        ("pictures", 6),
+        ("save", 6),
+    ]
+
+
+def test_the_clock_moves_on_one_line_after_the_update():
+    lines = [
+        (path.name, number, line)
+        for path in (ROOT / "segkit").rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines())
+        if re.search(r"\biteration\s*\+=", line)
+    ]
+    assert [name for name, _, _ in lines] == ["trainer.py"]
+    previous = (ROOT / "segkit/trainer.py").read_text().splitlines()[lines[0][1] - 1]
+    assert "self.update(" in previous
+
+
+def test_accumulation_of_equal_batches_equals_one_batch_and_keeps_the_clock():
+    """Without dropout and BatchNorm, two micro-batches of 4 with equally many valid pixels are one batch of 8."""
+
+    def linear():
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 3, 1)
+
+    def whole(first):
+        return (
+            {key: torch.cat([batch(2 * n)[key], batch(2 * n + 1)[key]]) for key in ("image", "target")}
+            | {"name": []}
+            for n in range(first, 1000)
+        )
+
+    split, _, _ = make_trainer(replace(PLAN, accumulate=2), model=linear())
+    joined, _, _ = make_trainer(model=linear(), train_batches=whole)
+    split.fit(), joined.fit()
+    assert split.loss.iterations == [n for n in range(6) for _ in range(2)]
+    assert joined.iteration == split.iteration == 6
+    for one, other in zip(split.model.parameters(), joined.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_validation_between_updates_leaves_training_bit_equal():
+    often, recorder_often, _ = make_trainer(replace(PLAN, evaluate_every=1, pictures_every=1))
+    never, recorder_never, _ = make_trainer(replace(PLAN, evaluate_every=0, pictures_every=0))
+    often.fit(), never.fit()
+    assert recorder_often.losses == recorder_never.losses
+    assert equal(weights(often), weights(never))
+
+
+OPTIONS = {
+    "plain": PLAN,
+    "ema, clipping, accumulation": replace(PLAN, ema_decay=0.9, clip_norm=0.5, accumulate=2),
+    "bf16": replace(PLAN, amp_dtype=torch.bfloat16),
+    "fp16 with loss scaling": replace(PLAN, amp_dtype=torch.float16),
+}
+
+
+@pytest.mark.parametrize("plan", OPTIONS.values(), ids=OPTIONS)
+def test_resume_at_every_iteration_is_bit_equal(plan):
+    plan = replace(plan, checkpoint_every=1)
+    whole, recorder, saved = make_trainer(plan)
+    whole.fit()
+    assert len(set(recorder.losses)) == 6, "the losses must differ, or equality proves nothing"
+    for iteration in range(1, 6):
+        resumed, resumed_recorder, _ = make_trainer(plan)
+        resumed.load_state_dict(saved[iteration])
+        resumed.fit()
+        assert resumed_recorder.losses == recorder.losses[iteration:], f"resumed at {iteration}"
+        assert equal(weights(resumed), weights(whole)), f"resumed at {iteration}"
+        evaluations = [
+            event for event in recorder.events if event[0] == "evaluation" and event[1] > iteration
+        ]
+        assert [event for event in resumed_recorder.events if event[0] == "evaluation"] == evaluations
+        assert resumed.best == whole.best
+
+
+def tamper_optimizer(state):
+    for entry in state["optimizer"]["state"].values():
+        entry["momentum_buffer"].zero_()
+
+
+def tamper_ema(state):
+    state["ema"] = {name: torch.zeros_like(value) for name, value in state["ema"].items()}
+
+
+def tamper_buffers(state):
+    state["model"]["features.1.running_mean"].zero_()
+
+
+def tamper_scaler(state):
+    state["scaler"]["scale"] = 1.0
+
+
+def tamper_iteration(state):
+    state["iteration"] += 1
+
+
+@pytest.mark.parametrize(
+    "tamper", [tamper_optimizer, tamper_ema, tamper_buffers, tamper_scaler, tamper_iteration]
+)
+def test_resume_differs_without_each_part_of_the_state(tamper):
+    """Negative controls: the equality above would notice a missing part."""
+    plan = replace(PLAN, checkpoint_every=1, ema_decay=0.9, amp_dtype=torch.float16)
+    whole, recorder, saved = make_trainer(plan)
+    whole.fit()
+    state = copy.deepcopy(saved[3])
+    tamper(state)
+    resumed, resumed_recorder, _ = make_trainer(plan)
+    resumed.load_state_dict(state)
+    resumed.fit()
+    same_scale = resumed.scaler.state_dict() == whole.scaler.state_dict()
+    same = (
+        resumed_recorder.losses == recorder.losses[3:]
+        and equal(weights(resumed), weights(whole))
+        and same_scale
+    )
+    assert not same
+
+
+def test_random_numbers_of_an_update_depend_on_the_seed_and_the_iteration():
+    """Negative control for dropout: another seed, same weights and data, other losses."""
+    first, recorder_first, saved = make_trainer(replace(PLAN, checkpoint_every=1))
+    first.fit()
+    other, recorder_other, _ = make_trainer(replace(PLAN, seed=8))
+    other.load_state_dict(saved[3])
+    other.fit()
+    assert recorder_other.losses != recorder_first.losses[3:]
+
+
+def test_stop_saves_the_present_iteration_and_says_so():
+    trainer, recorder, saved = make_trainer()
+    trainer.stop = lambda: trainer.iteration >= 4
+    assert trainer.fit() is False
+    assert 4 in saved
+    assert recorder.events[-1] == ("save", 4)
+
+
+def test_evaluation_missed_by_a_stop_is_made_up_on_resume():
+    whole, recorder, _ = make_trainer()
+    whole.fit()
+    stopped, _, saved = make_trainer()
+    stopped.stop = lambda: stopped.iteration >= 4  # asked before the validation of iteration 4
+    stopped.fit()
+    resumed, resumed_recorder, _ = make_trainer()
+    resumed.load_state_dict(saved[4])
+    resumed.fit()
+    expected = [event for event in recorder.events if event[0] == "evaluation" and event[1] >= 4]
+    assert [event for event in resumed_recorder.events if event[0] == "evaluation"] == expected
+
+
+def test_loss_that_is_not_finite_is_never_saved():
+    def poisoned(first):
+        for number in range(first, 1000):
+            yield batch(number)
+
+    class Diverging(Loss):
+        def forward(self, logits, target, weight=None, *, iteration):
+            loss, values = super().forward(logits, target, weight, iteration=iteration)
+            return (loss * float("nan"), values) if iteration == 3 else (loss, values)
+
+    trainer, recorder, saved = make_trainer(
+        replace(PLAN, checkpoint_every=1), loss=Diverging(), train_batches=poisoned
+    )
+    with pytest.raises(NotFiniteError):
+        trainer.fit()
+    assert max(saved) == 3
+    assert all(torch.isfinite(value).all() for value in saved[3]["model"].values())
+
+
+def test_poisoned_buffer_is_never_saved_even_if_the_loss_is_finite():
+    trainer, _, saved = make_trainer()
+    trainer.model.features[1].running_mean[0] = float("nan")
+    with pytest.raises(
+        NotFiniteError, match=r"'features.1.running_mean' of the model is not finite at iteration 2"
+    ):
+        trainer.fit()  # the validation of iteration 2 would have saved the best weights
+    assert not saved
+
+
+def test_broken_validation_set_fails_before_the_first_update():
+    bad = batch(0)
+    bad["target"] = bad["target"].clone()
+    bad["target"][0, 1, 1] = 9
+    trainer, recorder, _ = make_trainer(val_batches=[bad])
+    with pytest.raises((IndexError, RuntimeError)):
+        trainer.fit()
+    assert recorder.events == []
+
+
+def test_auxiliary_head_counts_with_its_weight():
+    def first_loss(aux_weight):
+        trainer, recorder, _ = make_trainer(replace(PLAN, aux_weight=aux_weight))
+        trainer.fit()
+        return recorder.losses[0], len(trainer.loss.iterations)
+
+    (none, calls_none), (half, calls), (full, _) = first_loss(0.0), first_loss(0.5), first_loss(1.0)
+    assert (calls_none, calls) == (6, 12)
+    assert half > none
+    assert full - none == pytest.approx(2 * (half - none), rel=1e-5)
+
+
+def test_moving_average_is_what_is_scored_and_shipped():
+    trainer, _, _ = make_trainer(replace(PLAN, ema_decay=0.9))
+    trainer.fit()
+    shipped = trainer.best_state()["model"]
+    assert shipped.keys() == trainer.model.state_dict().keys()
+    assert not torch.equal(shipped["head.weight"], trainer.model.head.weight)

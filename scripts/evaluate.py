@@ -18,7 +18,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--split", choices=("val", "train"), default="val", help="which part of the data (val)"
     )
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps; as in training unless given")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

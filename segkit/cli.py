@@ -40,21 +40,26 @@ def import_user_code(names: Sequence[str]) -> None:
     """
     for name in names:
         path = Path(name)
-        if path.suffix == ".py" or path.exists():
+        if path.suffix == ".py" or name.startswith("."):
             _import_file(path)
             continue
         sys.path.insert(0, os.getcwd())
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
-                raise
+            missing = error.name or ""
+            if name != missing and not name.startswith(f"{missing}."):
+                raise  # the module is there; what it imports is not
             raise ConfigError(f"--import {name}: there is no such file or module") from error
 
 
 def _import_file(path: Path) -> None:
     if not path.is_file():
         raise ConfigError(f"--import {path}: there is no such file")
+    if "." in path.stem:
+        raise ConfigError(
+            f"--import {path}: a dot in its name makes '{path.stem}' no module; rename the file"
+        )
     present = sys.modules.get(path.stem)
     if present is not None:
         if Path(getattr(present, "__file__", None) or "").resolve() == path.resolve():

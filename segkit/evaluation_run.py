@@ -15,14 +15,14 @@ from segkit.evaluate import evaluate
 from segkit.files import write_json
 from segkit.inference import load_predictor
 from segkit.metrics import accuracy
-from segkit.recorder import class_table, scores_as_json
+from segkit.scores import class_table, scores_as_json
 
 
 def evaluate_weights(
-    weights: str, overrides: Sequence[str], *, split: str, device: str | None, output: Path | None
+    weights: str, overrides: Sequence[str], *, split: str, device: str, output: Path | None
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status."""
-    predictor = load_predictor(weights, choose_device(device or "auto"))
+    predictor = load_predictor(weights, choose_device(device))
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )

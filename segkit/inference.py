@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import resize_image
 
 from segkit.build import build_component, build_normalize
 from segkit.checkpoint import load_checkpoint, newest_intact
@@ -47,9 +48,7 @@ class Predictor:
         size = image.shape[-2:]
         batch = image[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
-            batch = nn.functional.interpolate(
-                batch.float(), size=self.resize, mode="bilinear", antialias=True
-            ).clamp(0, 255)
+            batch = resize_image(batch, list(self.resize), antialias=True)  # in uint8, as the data set does
         logits = upsample(output_logits(self.forward(batch)), size)  # (1, num_classes, H, W)
         ids = logits.argmax(dim=1)[0].cpu()
         return ids.to(torch.uint8) if len(self.labels.class_names) <= 256 else ids

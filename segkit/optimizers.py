@@ -8,7 +8,10 @@ import torch
 
 from segkit.registry import OPTIMIZERS
 
-NAMES = ("SGD Adam AdamW NAdam RAdam Adamax Adadelta Adagrad Adafactor ASGD RMSprop Rprop").split()
+NAMES = (
+    *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax"),
+    *("Adadelta", "Adagrad", "Adafactor", "ASGD", "RMSprop", "Rprop"),
+)
 
 for _name in NAMES:
     OPTIMIZERS.register(_name)(getattr(torch.optim, _name))

@@ -18,6 +18,9 @@ from segkit.files import cannot_write
 from segkit.inference import load_predictor
 from segkit.pictures import as_rgb
 
+#: What is added to an image's name, without its suffix, for each form of the result.
+ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
+
 
 def predict_images(
     weights: str,
@@ -42,10 +45,11 @@ def predict_images(
     )
     output = output or run / "predictions"
     base = source if source.is_dir() else source.parent
-    for path in tqdm(images, unit="image", disable=None):
+    stems = [output / path.relative_to(base).with_suffix("") for path in images]
+    refuse_replacing(images, stems, forms)
+    for path, stem in zip(tqdm(images, unit="image", disable=None), stems, strict=True):
         image, _ = read_image(path, channels=predictor.channels)
         ids = predictor.predict(image)
-        stem = output / path.relative_to(base).with_suffix("")
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
@@ -72,6 +76,16 @@ def find_images(source: Path) -> list[Path]:
     return found
 
 
+def refuse_replacing(images: Sequence[Path], stems: Sequence[Path], forms: Sequence[str]) -> None:
+    """Raises ConfigError if a result would have the name of one of the images."""
+    sources = {path.resolve() for path in images}
+    for stem in stems:
+        for form in forms:
+            result = Path(f"{stem}{ENDINGS[form]}")
+            if result.resolve() in sources:
+                raise ConfigError(f"--output: the result {result} would replace that image -> another folder")
+
+
 def save_prediction(
     stem: Path, image: Tensor, ids: Tensor, palette: Sequence[Color], *, forms: Sequence[str], opacity: float
 ) -> None:
@@ -79,13 +93,13 @@ def save_prediction(
     if "overlay" in forms:
         masks = torch.stack([ids == n for n in range(len(palette))])  # (C, H, W)
         picture = draw_segmentation_masks(as_rgb(image), masks, alpha=opacity, colors=list(palette))
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(f"{stem}_overlay.jpg", quality=92)
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(f"{stem}{ENDINGS['overlay']}", quality=92)
     depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:
         if depth is not np.uint8:
             raise ConfigError("--save palette: a palette PNG holds 256 classes at most -> --save ids")
         picture = Image.fromarray(ids.numpy())
         picture.putpalette([value for color in palette for value in color])
-        picture.save(f"{stem}.png")
+        picture.save(f"{stem}{ENDINGS['palette']}")
     if "ids" in forms:
-        Image.fromarray(ids.numpy().astype(depth)).save(f"{stem}_ids.png")
+        Image.fromarray(ids.numpy().astype(depth)).save(f"{stem}{ENDINGS['ids']}")

@@ -1,15 +1,18 @@
 """What is known before the first iteration: the header of a run, and `--check`."""
 
+import math
 import time
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from segkit.build import Experiment, build
+from segkit.build import build
 from segkit.config import Config
 from segkit.console import duration
 from segkit.data.check import CheckReport, check_data
+from segkit.errors import NotFiniteError
 from segkit.evaluate import output_logits
+from segkit.experiment import Experiment
 from segkit.recorder import memory_in_use
 
 
@@ -27,13 +30,19 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         micro_batches, _ = trainer.fetch(batches)
         values = trainer.update(micro_batches)
         loss = float(values["loss"])
+        if not math.isfinite(loss):
+            names = ", ".join(name for batch in micro_batches for name in batch["name"][:8])
+            raise NotFiniteError(
+                f"the loss is {loss} after {len(seconds)} updates (images: {names})\n   -> a lower optimizer.lr, "
+                "a longer schedule.warmup, train.clip_norm=1, or train.amp=off"
+            )
         seconds.append(time.perf_counter() - started)
     batch = micro_batches[0]
     with torch.no_grad():
         logits = output_logits(trainer.forward(experiment.model, batch["image"]))
     print(f"batch     image {tuple(batch['image'].shape)} -> logits {tuple(logits.shape)}, loss {loss:.4f}")
     evaluation = trainer.evaluate_model(limit=2)
-    print(f"val       2 batches evaluated, ce {evaluation.ce:.3f}")
+    print(f"val       {evaluation.images} images evaluated, ce {evaluation.ce:.3f}")
     estimate = min(seconds) * experiment.plan.iterations
     print(
         f"estimate  {min(seconds):.2f} s per iteration, {duration(estimate)} for {experiment.plan.iterations:,} "
@@ -61,12 +70,12 @@ def header(experiment: Experiment, report: CheckReport, source: str) -> list[str
     warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
     amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
     height, width = experiment.image_size
-    loss = getattr(experiment.loss, "describe", None)
-    described = (
-        loss(iterations=plan.iterations, pixels_per_batch=experiment.pixels_per_batch)
-        if loss
-        else config.loss.name
-    )
+    describe = getattr(experiment.loss, "describe", None)
+    loss = config.loss.name
+    if describe is not None:
+        loss = describe(iterations=plan.iterations, pixels_per_batch=experiment.pixels_per_batch)
+    if config.data.weight_map is not None:
+        loss += f"  x weight map {config.data.weight_map.name}"
     return [
         f"config    {source}",
         f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
@@ -74,7 +83,7 @@ def header(experiment: Experiment, report: CheckReport, source: str) -> list[str
         *(f"          warning: {text}" for text in report.warnings),
         f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
         f"{count_flops(experiment, height, width) / 1e9:.2f} GFLOPs at {width}x{height}",
-        f"loss      {described}",
+        f"loss      {loss}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
         f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",

@@ -19,12 +19,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from segkit import metrics, pictures
 from segkit.colors import Color
-from segkit.console import Console, duration, percent, table
+from segkit.console import Console, duration, percent
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.files import write_json
 from segkit.results import ResultsTable, plot_results
 from segkit.schedule import due
+from segkit.scores import class_table, scores_as_json
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
 TRAIN_VALUES = ("loss", "ce", "aux_loss", "lr", "grad_norm", "grad_scale")
@@ -73,10 +74,9 @@ class Recorder:
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
         self.total, self.log_every, self.iteration = total, log_every, first
         self.results = ResultsTable(folder / "results.csv", last_iteration=first)
-        self.writer = None
+        self.writer: SummaryWriter | None = None
         if tensorboard:
-            # Events of iterations after the checkpoint that a resumed run starts from are superseded.
-            self.writer = SummaryWriter(str(folder / "tb"), purge_step=first + 1 if first else None)
+            self._open_writer(purge_step=first + 1 if first else None)
         self.pending: list[tuple[int, dict[str, Any], list[str]]] = []
         self.window = Window()
         self.started = self.mark = time.perf_counter()
@@ -217,7 +217,7 @@ class Recorder:
         summary = {
             "finished": finished,
             "iterations": self.iteration,
-            "best": {"mIoU": best["mean_iou"], "iteration": best["iteration"]},
+            "best": {"mIoU": best["mean_iou"] if best["iteration"] else None, "iteration": best["iteration"]},
             "parameters": parameters,
             "images_per_second": self.images_seen / self.training_seconds if self.training_seconds else None,
             "memory_gb": memory_in_use(self.device),
@@ -243,15 +243,25 @@ class Recorder:
         for name, value in scalars.items():
             self._tensorboard(lambda writer, n=name, v=value: writer.add_scalar(n, v, iteration))
 
+    def _open_writer(self, *, purge_step: int | None) -> None:
+        """Begin an events file. Earlier events from `purge_step` on are superseded: the run resumed before them."""
+        try:
+            self.writer = SummaryWriter(str(self.folder / "tb"), purge_step=purge_step)
+        except OSError as error:
+            self._stop_tensorboard(error)
+
     def _tensorboard(self, write) -> None:
-        """Curves are not worth a run: if the events file cannot be written, say so once and train on."""
         if self.writer is None:
             return
         try:
             write(self.writer)
         except OSError as error:
-            self.writer = None
-            self.console.line(f"warning: TensorBoard stopped recording: {error}; training goes on")
+            self._stop_tensorboard(error)
+
+    def _stop_tensorboard(self, error: OSError) -> None:
+        """Curves are not worth a run: if the events file cannot be written, say so once and train on."""
+        self.writer = None
+        self.console.line(f"warning: TensorBoard stopped recording: {error}; training goes on")
 
     def _not_finite(self, iteration: int, value: float, names: list[str]) -> str:
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -286,34 +296,3 @@ def memory_in_use(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
-
-
-def class_table(result: Evaluation, class_names: Sequence[str]) -> str:
-    """The scores of every class, and their means, in columns."""
-    matrix = result.matrix
-    counts = matrix.sum(dim=1).tolist()
-    total = max(1, sum(counts))
-    scores = (metrics.iou(matrix), metrics.dice(matrix), metrics.class_accuracy(matrix))
-    columns = zip(class_names, *scores, counts, strict=True)
-    rows = [["class", "IoU", "Dice", "recall", "pixels %"]]
-    for name, iou, dice, recall, count in columns:
-        rows.append([name, percent(iou), percent(dice), percent(recall), percent(count / total)])
-    means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
-    rows.append(["mean", *map(percent, means), ""])
-    return table(rows)
-
-
-def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
-    """The scores in plain types; null where a score is not defined."""
-    iou = metrics.iou(result.matrix)
-    return {
-        "mIoU": _json_number(result.mean_iou),
-        "accuracy": _json_number(metrics.accuracy(result.matrix)),
-        "ce": _json_number(result.ce),
-        "images": result.images,
-        "iou": {name: _json_number(value) for name, value in zip(class_names, iou, strict=True)},
-    }
-
-
-def _json_number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

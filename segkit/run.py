@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from segkit.build import Experiment, build
+from segkit.build import build
 from segkit.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.config import Config, load_config
 from segkit.console import Console
@@ -15,6 +15,7 @@ from segkit.data.check import check_data
 from segkit.data.loader import WorkerDied, explain_worker_death
 from segkit.environment import environment
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
+from segkit.experiment import Experiment
 from segkit.files import write_json, write_text
 from segkit.interrupt import Interrupt
 from segkit.preflight import header
@@ -33,9 +34,10 @@ def train(
     resume: str | None = None,
     allow_change: Sequence[str] = (),
 ) -> int:
-    """Train as `config`, read from `source`, says and return the exit status: 0 done, 130 or 143 stopped by a signal after saving.
+    """Train as `config`, which was read from `source`, says.
 
-    Raises a SegkitError for what a user can repair; `status.json` of the run folder then says so too.
+    Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving. Raises a SegkitError for what a user can
+    repair; `status.json` of the run folder then says so too.
     """
     if overfit is not None:
         config = config.model_copy(update={"name": f"{config.name}-overfit"})
@@ -85,7 +87,6 @@ def train_in(
         recorder.close()
         error = explain(error, experiment)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
-            console.log(f"failed: {error}")
             folder.write_status(
                 "failed",
                 iteration=trainer.iteration,
@@ -93,6 +94,7 @@ def train_in(
                 error=str(error) or type(error).__name__,
                 checkpoint=recorder.last_checkpoint,
             )
+            console.log(f"failed: {error}")
         raise error
     code = 0 if finished else interrupt.exit_code
     state = "done" if finished else "stopped"

@@ -113,6 +113,7 @@ class Trainer:
             if self.due(self.plan.evaluate_every):
                 self.evaluate_and_keep_best()
             if self.due(self.plan.pictures_every):
+                self.recorder.flush()  # the time that pictures take is not training time
                 self.recorder.pictures(self.iteration, self.example_panels())
             if self.due(self.plan.checkpoint_every):
                 self.save()

@@ -304,7 +304,7 @@ def test_loss_that_is_not_finite_is_never_saved():
             loss, values = super().forward(logits, target, weight, iteration=iteration)
             return (loss * float("nan"), values) if iteration == 3 else (loss, values)
 
-    trainer, recorder, saved = make_trainer(
+    trainer, _, saved = make_trainer(
         replace(PLAN, checkpoint_every=1), loss=Diverging(), train_batches=poisoned
     )
     with pytest.raises(NotFiniteError):

@@ -1,0 +1,119 @@
+"""Everything that one configuration becomes, before there is a run folder."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from segkit.colors import Color, palette
+from segkit.config import Config
+from segkit.data.loader import train_batches, val_batches
+from segkit.data.subset import Subset
+from segkit.device import Normalize
+from segkit.trainer import Plan, RecorderLike, Trainer
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two data sets and what is done to their samples."""
+
+    train: Any
+    val: Any
+    augment: Callable
+    weight_map: Callable | None
+
+    @property
+    def palette(self) -> list[Color]:
+        """Colours of the classes: the data set's own, or distinct ones."""
+        return list(getattr(self.train, "palette", None) or palette(self.train.num_classes))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder."""
+
+    config: Config
+    device: torch.device
+    data: Data
+    model: nn.Module
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    learning_rate: Callable[[int], float]
+    preprocess: Normalize
+    plan: Plan
+    batch_size: int
+    workers: int
+    image_size: tuple[int, int]
+
+    @property
+    def pixels_per_batch(self) -> int:
+        """Pixels that a call of the loss sees in training."""
+        height, width = self.image_size
+        return self.batch_size * height * width
+
+    def train_batches(self, first: int) -> Iterable[dict]:
+        """The micro-batches of the run from number `first` on."""
+        return train_batches(
+            self.data.train,
+            weight_map=self.data.weight_map,
+            augment=self.data.augment,
+            batch_size=self.batch_size,
+            seed=self.config.seed,
+            start_batch=first,
+            num_batches=self.plan.iterations * self.plan.accumulate - first,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def val_batches(self) -> Iterable[dict]:
+        """Batches of the validation set, in order, without weight maps."""
+        return val_batches(
+            self.data.val,
+            batch_size=self.config.eval.batch_size or self.batch_size,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def examples(self) -> list[dict]:
+        """The same few validation images for every run on this data, spread over the set, with weight maps."""
+        count = min(self.config.eval.images, len(self.data.val))
+        if not count:
+            return []
+        places = [round(n * (len(self.data.val) - 1) / max(1, count - 1)) for n in range(count)]
+        subset = Subset(self.data.val, sorted(set(places)))
+        batches = val_batches(
+            subset, weight_map=self.data.weight_map, batch_size=1, workers=0, pin_memory=False
+        )
+        return list(batches)
+
+    def trainer(
+        self,
+        *,
+        recorder: RecorderLike,
+        save: Callable[[dict[str, Any], int, bool], None],
+        stop: Callable[[], bool] = lambda: False,
+        examples: Iterable[dict] = (),
+    ) -> Trainer:
+        """The loop over these objects."""
+        return Trainer(
+            plan=self.plan,
+            model=self.model,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            preprocess=self.preprocess,
+            train_batches=self.train_batches,
+            val_batches=self.val_batches(),
+            examples=examples,
+            device=self.device,
+            recorder=recorder,
+            save=save,
+            stop=stop,
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)

@@ -1,0 +1,41 @@
+"""A validation result as a table for people and as plain values for files."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from segkit import metrics
+from segkit.console import percent, table
+from segkit.evaluate import Evaluation
+
+
+def class_table(result: Evaluation, class_names: Sequence[str]) -> str:
+    """The scores of every class, and their means, in columns."""
+    matrix = result.matrix
+    counts = matrix.sum(dim=1).tolist()
+    total = max(1, sum(counts))
+    scores = (metrics.iou(matrix), metrics.dice(matrix), metrics.class_accuracy(matrix))
+    columns = zip(class_names, *scores, counts, strict=True)
+    rows = [["class", "IoU", "Dice", "recall", "pixels %"]]
+    for name, iou, dice, recall, count in columns:
+        rows.append([name, percent(iou), percent(dice), percent(recall), percent(count / total)])
+    means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
+    rows.append(["mean", *map(percent, means), ""])
+    return table(rows)
+
+
+def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
+    """The scores in plain types; null where a score is not defined."""
+    iou = metrics.iou(result.matrix)
+    return {
+        "mIoU": finite_or_none(result.mean_iou),
+        "accuracy": finite_or_none(metrics.accuracy(result.matrix)),
+        "ce": finite_or_none(result.ce),
+        "images": result.images,
+        "iou": {name: finite_or_none(value) for name, value in zip(class_names, iou, strict=True)},
+    }
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None

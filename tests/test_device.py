@@ -1,0 +1,193 @@
+"""Device, precision, memory format and normalisation, without needing a GPU: torch's answers are replaced."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from segkit import device as device_module
+from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
+from segkit.errors import ConfigError
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Make torch believe in a machine: number of GPUs, CUDA version of its build, MPS."""
+
+    def pretend(*, gpus: int = 0, cuda: str | None = "13.0", mps: bool = False, bf16: bool = True) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation
+        )
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [({}, "cpu"), ({"gpus": 2}, "cuda"), ({"mps": True}, "mps"), ({"gpus": 1, "mps": True}, "cuda")],
+)
+def test_auto_takes_the_fastest_there_is(machine, found, chosen):
+    machine(**found)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1", "mps"])
+def test_device_that_is_there_is_taken(machine, name):
+    machine(gpus=2, mps=True)
+    assert choose_device(name) == torch.device(name)
+
+
+REFUSED = {
+    "build without CUDA": (
+        {"cuda": None},
+        "cuda",
+        "CUDA was asked for (device: cuda) but this torch has no CUDA support -> install the CUDA build, or device=cpu",
+    ),
+    "no driver": (
+        {},
+        "cuda:1",
+        "CUDA was asked for (device: cuda:1) but no usable GPU was found (does nvidia-smi list one?) "
+        "-> mend the driver, or device=cpu",
+    ),
+    "too few GPUs": ({"gpus": 2}, "cuda:2", "device: cuda:2 but there are 2 GPUs, counted from cuda:0"),
+    "no MPS": (
+        {},
+        "mps",
+        "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu",
+    ),
+    "unknown to torch": ({}, "gpu", "device: 'gpu' is none of auto, cpu, cuda, cuda:N, mps"),
+    "empty": ({}, "", "device: '' is none of auto, cpu, cuda, cuda:N, mps"),
+    "not a number": ({"gpus": 1}, "cuda:x", "device: 'cuda:x' is none of auto, cpu, cuda, cuda:N, mps"),
+    "known to torch only": ({}, "meta", "device: 'meta' is none of auto, cpu, cuda, cuda:N, mps"),
+}
+
+
+@pytest.mark.parametrize(("found", "name", "message"), REFUSED.values(), ids=REFUSED)
+def test_device_that_is_not_there_is_refused(machine, found, name, message):
+    machine(**found)
+    with pytest.raises(ConfigError) as caught:
+        choose_device(name)
+    assert str(caught.value) == message
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "bf16", "dtype"),
+    [
+        ("auto", "cpu", True, None),
+        ("auto", "mps", True, None),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),  # a GPU before Ampere only emulates bf16
+        ("off", "cuda", True, None),
+        ("off", "cpu", True, None),
+        ("bf16", "cpu", False, torch.bfloat16),
+        ("bf16", "cuda", False, torch.bfloat16),
+        ("fp16", "cpu", True, torch.float16),
+        ("fp16", "cuda", True, torch.float16),
+    ],
+)
+def test_precision(machine, name, kind, bf16, dtype):
+    machine(gpus=1, mps=True, bf16=bf16)
+    assert choose_amp(name, torch.device(kind)) is dtype
+
+
+@pytest.mark.parametrize(
+    ("kind", "cpus", "workers"),
+    [
+        ("cpu", 1, 0),
+        ("cpu", 2, 1),
+        ("cpu", 3, 2),
+        ("cpu", 64, 2),
+        ("cuda", 1, 1),
+        ("cuda", 4, 4),
+        ("cuda", 64, 8),
+    ],
+)
+def test_workers_leave_a_core_for_training_on_the_cpu(monkeypatch, kind, cpus, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cpus)), raising=False)
+    assert default_workers(torch.device(kind)) == workers
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"), [(3, [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]), (1, [0.5], [0.25])]
+)
+def test_normalised_images_equal_the_formula(channels, mean, std):
+    image = torch.randint(
+        0, 256, (2, channels, 5, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    result = Normalize(mean, std)(image)
+    expected = (image.double() / 255 - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(
+        1, -1, 1, 1
+    )
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_normalised_images_have_the_memory_format_asked_for(channels_last):
+    normalize = Normalize([0.5] * 3, [0.5] * 3, channels_last=channels_last)
+    result = normalize(torch.zeros(2, 3, 5, 6, dtype=torch.uint8))
+    assert result.is_contiguous(memory_format=torch.channels_last) is channels_last
+    assert result.is_contiguous() is not channels_last
+
+
+def test_normalisation_is_not_part_of_a_checkpoint():
+    assert not Normalize([0.5], [0.25]).state_dict()
+
+
+@pytest.fixture
+def torch_settings(monkeypatch):
+    """Puts torch's global switches back."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    torch.backends.cudnn.benchmark = benchmark
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@pytest.mark.parametrize(
+    ("determinism", "enabled", "warn_only", "workspace"),
+    [("off", False, False, None), ("warn", True, True, None), ("strict", True, False, ":4096:8")],
+)
+def test_determinism_sets_torch_up(torch_settings, determinism, enabled, warn_only, workspace):
+    torch.use_deterministic_algorithms(determinism == "off")  # what an earlier run in this process left
+    place(
+        nn.Conv2d(3, 4, 3), torch.device("cpu"), channels_last=False, compiled=False, determinism=determinism
+    )
+    assert torch.are_deterministic_algorithms_enabled() is enabled
+    assert torch.is_deterministic_algorithms_warn_only_enabled() is warn_only
+    assert torch.backends.cudnn.benchmark is not enabled
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == workspace
+
+
+def test_placed_model_has_the_memory_format_and_the_values_it_had(torch_settings):
+    model = nn.Conv2d(3, 4, 3)
+    weight = model.weight.detach().clone()
+    placed = place(model, torch.device("cpu"), channels_last=True, compiled=False, determinism="off")
+    assert placed.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(placed.weight, weight)
+
+
+def test_compiled_model_keeps_its_names(torch_settings, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    placed = place(model, torch.device("cpu"), channels_last=False, compiled=True, determinism="off")
+    assert compiled == [placed]
+    assert list(placed.state_dict()) == ["0.weight", "0.bias"]
+
+
+def test_a_machine_without_affinity_counts_its_cpus(monkeypatch):
+    monkeypatch.delattr(device_module.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(device_module.os, "cpu_count", lambda: None)  # Python may not know
+    assert default_workers(torch.device("cpu")) == 0

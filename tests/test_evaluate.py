@@ -1,0 +1,245 @@
+"""The yardstick: `evaluate` against a loop over all pixels in float64, and its behaviour when things go wrong."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from segkit.evaluate import Evaluation, evaluate, upsample
+
+CPU = torch.device("cpu")
+CLASSES, IGNORE = 3, 255
+
+
+class Net(nn.Module):
+    """Logits at a stride of its own, as a tensor or as torchvision's dict, in a dtype of its own."""
+
+    def __init__(self, *, stride: int = 1, as_dict: bool = False, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = nn.Conv2d(3, CLASSES, 3, stride=stride, padding=1)
+        nn.init.normal_(self.conv.weight, std=2.0)
+        self.as_dict, self.dtype = as_dict, dtype
+
+    def forward(self, image):
+        logits = self.conv(image).to(self.dtype)
+        return {"out": logits, "aux": -logits} if self.as_dict else logits
+
+
+def forward_of(model):
+    return lambda image: model(image.float() / 255)
+
+
+def batch(number: int, *, size: int = 2, height: int = 6, width: int = 7) -> dict:
+    generator = torch.Generator().manual_seed(number)
+    image = torch.randint(0, 256, (size, 3, height, width), generator=generator, dtype=torch.uint8)
+    target = torch.randint(0, CLASSES, (size, height, width), generator=generator, dtype=torch.uint8)
+    target[torch.rand(target.shape, generator=generator) < 0.2] = IGNORE
+    return {"image": image, "target": target, "name": [f"{number}-{n}" for n in range(size)]}
+
+
+#: Two full batches, a smaller last one, and one of another image size.
+BATCHES = [batch(0), batch(1), batch(2, size=1), batch(3, size=1, height=9, width=5)]
+
+
+def score(model, batches, **changes):
+    arguments = {"num_classes": CLASSES, "ignore_index": IGNORE, "device": CPU}
+    return evaluate(forward_of(model), model, batches, **{**arguments, **changes})
+
+
+def interpolate(logits: list[list[float]], row: int, column: int, height: int, width: int) -> float:
+    """The bilinear value of a grid at a pixel of the (height, width) image it covers, pixel centres at + 0.5."""
+    corners = []
+    for place, size, cells in ((row, height, len(logits)), (column, width, len(logits[0]))):
+        position = min(max((place + 0.5) * cells / size - 0.5, 0.0), cells - 1)
+        low = min(int(position), cells - 1)
+        corners.append((low, min(low + 1, cells - 1), position - low))
+    (top, bottom, down), (left, right, across) = corners
+    upper = (1 - across) * logits[top][left] + across * logits[top][right]
+    lower = (1 - across) * logits[bottom][left] + across * logits[bottom][right]
+    return (1 - down) * upper + down * lower
+
+
+def reference(model, batches) -> tuple[list[list[int]], float]:
+    """Confusion matrix and mean cross-entropy, one pixel after the other."""
+    matrix = [[0] * CLASSES for _ in range(CLASSES)]
+    total, pixels = 0.0, 0
+    for each in batches:
+        output = forward_of(model)(each["image"])
+        logits = (output["out"] if model.as_dict else output).double().tolist()
+        height, width = each["target"].shape[-2:]
+        for n, labels in enumerate(each["target"].tolist()):
+            for row in range(height):
+                for column in range(width):
+                    label = labels[row][column]
+                    if label == IGNORE:
+                        continue
+                    values = [interpolate(logits[n][c], row, column, height, width) for c in range(CLASSES)]
+                    matrix[label][values.index(max(values))] += 1
+                    total += math.log(sum(math.exp(value) for value in values)) - values[label]
+                    pixels += 1
+    return matrix, total / pixels
+
+
+MODELS = {
+    "full resolution": {},
+    "half resolution": {"stride": 2},
+    "a third, as a dict with an auxiliary head": {"stride": 3, "as_dict": True},
+    "bfloat16 logits": {"stride": 2, "dtype": torch.bfloat16},
+}
+
+
+@pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+@torch.no_grad()
+def test_matrix_and_ce_equal_a_loop_over_all_pixels(options):
+    model = Net(**options)
+    result = score(model, BATCHES)
+    matrix, ce = reference(model, BATCHES)
+    assert result.matrix.tolist() == matrix
+    assert result.matrix.dtype == torch.int64
+    assert result.ce == pytest.approx(ce, rel=1e-5)
+    assert result.images == 6
+
+
+def test_score_does_not_depend_on_how_images_are_batched():
+    model = Net()
+    whole = {key: torch.cat([each[key] for each in BATCHES[:3]]) for key in ("image", "target")}
+    singles = [{key: whole[key][n : n + 1] for key in whole} for n in range(len(whole["image"]))]
+    one, other = score(model, [whole]), score(model, singles)
+    assert torch.equal(one.matrix, other.matrix)
+    assert one.ce == pytest.approx(other.ce, rel=1e-6)
+
+
+def test_ignore_index_may_be_negative_or_the_id_of_a_class():
+    model = Net()
+    marked = dict(BATCHES[0], target=BATCHES[0]["target"].long())
+    marked["target"][marked["target"] == IGNORE] = -1
+    expected, result = score(model, BATCHES[:1]), score(model, [marked], ignore_index=-1)
+    assert torch.equal(result.matrix, expected.matrix) and result.ce == expected.ce
+    zeros_out = dict(BATCHES[0], target=torch.where(BATCHES[0]["target"] == 0, IGNORE, BATCHES[0]["target"]))
+    blanked = dict(BATCHES[0], target=torch.where(BATCHES[0]["target"] == IGNORE, 0, BATCHES[0]["target"]))
+    assert torch.equal(score(model, [blanked], ignore_index=0).matrix, score(model, [zeros_out]).matrix)
+
+
+def test_ce_keeps_its_last_digits_over_a_large_set():
+    """One pixel with a loss of 1e8, then 200 with log 2: float32 sums would lose the 200."""
+    first = {
+        "image": torch.zeros(1, 1, 1, 1, dtype=torch.uint8),
+        "target": torch.ones(1, 1, 1, dtype=torch.uint8),
+    }
+    later = {
+        "image": torch.ones(1, 1, 1, 1, dtype=torch.uint8),
+        "target": torch.ones(1, 1, 1, dtype=torch.uint8),
+    }
+    logits = {0: torch.tensor([1e8, 0.0]), 1: torch.zeros(2)}
+    result = evaluate(
+        lambda image: logits[int(image)].reshape(1, 2, 1, 1),
+        nn.Identity(),
+        [first] + 200 * [later],
+        num_classes=2,
+        ignore_index=IGNORE,
+        device=CPU,
+    )
+    assert result.ce == pytest.approx((1e8 + 200 * math.log(2)) / 201, rel=1e-9)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_model_is_in_eval_mode_meanwhile_and_in_its_former_mode_afterwards(training):
+    model = Net().train(training)
+    modes = []
+
+    def forward(image):
+        modes.append((model.training, model.conv.training, torch.is_grad_enabled()))
+        return model(image.float())
+
+    evaluate(forward, model, BATCHES, num_classes=CLASSES, ignore_index=IGNORE, device=CPU)
+    assert set(modes) == {(False, False, False)}
+    assert model.training is training and model.conv.training is training
+    assert torch.is_grad_enabled()
+
+
+def test_model_returns_to_its_mode_when_something_fails():
+    model = Net().train()
+
+    def broken():
+        yield BATCHES[0]
+        raise RuntimeError("a file that cannot be read")
+
+    with pytest.raises(RuntimeError, match="a file that cannot be read"):
+        score(model, broken())
+    assert model.training
+
+
+def test_stop_in_the_middle_gives_no_score_and_restores_the_mode():
+    model, seen = Net().train(), []
+
+    def batches():
+        for each in BATCHES:
+            seen.append(each["name"])
+            yield each
+
+    assert score(model, batches(), stop=lambda: len(seen) > 2) is None
+    assert len(seen) == 3
+    assert model.training
+
+
+def test_limit_scores_the_first_batches_and_reads_no_more():
+    model, seen = Net(), []
+
+    def batches():
+        for each in BATCHES:
+            seen.append(each["name"])
+            yield each
+
+    result, expected = score(model, batches(), limit=2), score(model, BATCHES[:2])
+    assert torch.equal(result.matrix, expected.matrix)
+    assert (result.ce, result.images, len(seen)) == (expected.ce, 4, 2)
+    assert score(model, BATCHES, limit=99).images == 6
+
+
+def test_all_pixels_ignored_gives_nan_not_a_crash():
+    blank = [dict(each, target=torch.full_like(each["target"], IGNORE)) for each in BATCHES]
+    result = score(Net(), blank)
+    assert math.isnan(result.ce) and math.isnan(result.mean_iou)
+    assert not result.matrix.any()
+    assert result.images == 6
+
+
+def test_empty_set_gives_nan_not_a_crash():
+    result = score(Net(), [])
+    assert math.isnan(result.ce) and math.isnan(result.mean_iou) and result.images == 0
+
+
+def test_an_image_without_labels_changes_nothing_but_the_count():
+    blank = dict(BATCHES[1], target=torch.full_like(BATCHES[1]["target"], IGNORE))
+    with_blank, without = score(Net(), [BATCHES[0], blank]), score(Net(), [BATCHES[0]])
+    assert torch.equal(with_blank.matrix, without.matrix) and with_blank.ce == without.ce
+    assert (with_blank.images, without.images) == (4, 2)
+
+
+def test_scoring_draws_no_random_numbers_and_leaves_the_batches_alone():
+    model = nn.Sequential(nn.Dropout2d(0.5), nn.Conv2d(3, CLASSES, 1))
+    copies = [{key: each[key].clone() for key in ("image", "target")} for each in BATCHES]
+    before = torch.get_rng_state()
+    one, other = score(model, BATCHES), score(model, BATCHES)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.matrix, other.matrix)
+    for each, copy in zip(BATCHES, copies, strict=True):
+        assert torch.equal(each["image"], copy["image"]) and torch.equal(each["target"], copy["target"])
+
+
+def test_mean_iou_leaves_out_classes_that_do_not_occur():
+    matrix = torch.tensor([[6, 2, 0], [0, 4, 0], [0, 0, 0]])
+    assert Evaluation(matrix, 0.5, 1).mean_iou == pytest.approx((6 / 8 + 4 / 6) / 2)
+
+
+def test_upsample_gives_fp32_at_the_size_of_the_label():
+    logits = torch.randn(2, CLASSES, 3, 4, dtype=torch.float16)
+    assert torch.equal(upsample(logits, (3, 4)), logits.float())
+    larger = upsample(logits, torch.Size([6, 8]))
+    assert larger.shape == (2, CLASSES, 6, 8) and larger.dtype == torch.float32
+    # The second of two pixels per cell lies a quarter of the way to the next cell, the first at the border.
+    row = logits.float()[..., 0, :]
+    expected = torch.stack([row[..., 0], 0.75 * row[..., 0] + 0.25 * row[..., 1]], dim=-1)
+    torch.testing.assert_close(larger[..., 0, :2], expected)

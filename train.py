@@ -5,13 +5,14 @@ import json
 import sys
 from collections.abc import Sequence
 
+from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
 from segkit.config import json_schema, list_components, load_config
 from segkit.environment import require_torch_pair
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="train.py",
         description="Train a segmentation model as a configuration says.",
         epilog="exit codes: 0 done, 2 configuration or usage, 3 data, 4 no usable checkpoint, 5 not finite, "

@@ -7,12 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
+from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
 from segkit.environment import require_torch_pair
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="evaluate.py", description="Score trained weights on a data set.")
+    parser = CommandParser(prog="evaluate.py", description="Score trained weights on a data set.")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data.root=elsewhere")
     parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
     parser.add_argument(

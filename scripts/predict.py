@@ -7,12 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
+from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
 from segkit.environment import require_torch_pair
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="predict.py", description="Segment images with trained weights.")
+    parser = CommandParser(prog="predict.py", description="Segment images with trained weights.")
     parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
     parser.add_argument(
         "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"

@@ -40,8 +40,13 @@ def output_logits(output: Tensor | Mapping[str, Tensor]) -> Tensor:
 
 
 def upsample(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Logits (N, C, h, w) at the label's size (N, C, H, W): bilinear, `align_corners=False`, in fp32."""
+    """Logits (N, C, h, w) at the label's size (N, C, H, W): bilinear, `align_corners=False`, in fp32.
+
+    A single logit z, as of a binary loss, becomes the two logits [0, z]: their softmax is its sigmoid.
+    """
     logits = logits.float()
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # (N, 2, h, w)
     if logits.shape[-2:] == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

@@ -11,9 +11,11 @@ from torchvision.utils import make_grid
 
 from segkit.colors import Color, colorize
 from segkit.files import cannot_write
+from segkit.panels import Panel
 
 GAP = 3  # pixels between pictures
 READABLE = 160  # pixels of width below which a picture is enlarged
+WHITE_CE = 4.0  # cross-entropy shown as white: a true class of probability 2 %
 HEADING = 14  # pixels of a line of titles
 
 
@@ -61,18 +63,20 @@ def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index:
     return picture.to(torch.uint8)
 
 
-def panel_row(panel: dict[str, Tensor | None], palette: Sequence[Color], ignore_index: int) -> Tensor:
-    """One example side by side: image | label | prediction | errors | kept pixels (where the loss tells)."""
-    titles = ["image", "label", "prediction", "errors", "kept"]
-    parts = [
-        as_rgb(panel["image"]),
-        color_ids(panel["target"], palette, ignore_index),
-        color_ids(panel["prediction"], palette, ignore_index),
-        errors_over(panel["image"], panel["target"], panel["prediction"], ignore_index),
-    ]
-    if panel.get("kept") is not None:
-        parts.append(kept_over(panel["image"], panel["kept"]))
-    return titled(parts, titles[: len(parts)])
+def panel_row(panel: Panel, palette: Sequence[Color], ignore_index: int, *, most: int = 512) -> Tensor:
+    """One example side by side: image | label | prediction | errors | cross-entropy | kept pixels (where the loss
+    tells). Panels wider or higher than `most` pixels are reduced."""
+    parts = {
+        "image": as_rgb(panel["image"]),
+        "label": color_ids(panel["target"], palette, ignore_index),
+        "prediction": color_ids(panel["prediction"], palette, ignore_index),
+        "errors": errors_over(panel["image"], panel["target"], panel["prediction"], ignore_index),
+        f"ce, white from {WHITE_CE:g}": heat(panel["ce"] / WHITE_CE),
+    }
+    if panel["kept"] is not None:
+        parts["kept"] = kept_over(panel["image"], panel["kept"])
+    factor = -(-max(panel["image"].shape[-2:]) // most)  # every pixel is shown, or each n-th
+    return titled([part[:, ::factor, ::factor] for part in parts.values()], list(parts))
 
 
 def beside(parts: Sequence[Tensor]) -> Tensor:
@@ -117,6 +121,28 @@ def training_batch(batch: dict, palette: Sequence[Color], ignore_index: int, *, 
             parts.append(heat(weights[n] / weights.max().clamp(min=1e-12)))
         rows.append(titled(parts, ["image", "label", "weight map"][: len(parts)]))
     return stack(rows, columns=2)
+
+
+def moments(pictures: Sequence[tuple[str, Tensor]]) -> Tensor:
+    """Pictures below each other, each under its own caption."""
+    parts = []
+    for caption, picture in pictures:
+        band = Image.new("RGB", (picture.shape[2], 2 * HEADING), "white")
+        ImageDraw.Draw(band).text((4, HEADING // 2), caption, fill="black")
+        parts += [torch.from_numpy(np.array(band)).permute(2, 0, 1), picture]
+    width = max(part.shape[2] for part in parts)
+    canvas = torch.full((3, sum(part.shape[1] for part in parts), width), 255, dtype=torch.uint8)
+    top = 0
+    for part in parts:
+        canvas[:, top : top + part.shape[1], : part.shape[2]] = part
+        top += part.shape[1]
+    return canvas
+
+
+def read_jpeg(path: Path) -> Tensor:
+    """A picture written by `save_jpeg`, uint8 (3, H, W)."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def save_jpeg(picture: Tensor, path: Path, *, quality: int = 92) -> None:

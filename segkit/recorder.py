@@ -23,6 +23,7 @@ from segkit.console import Console, duration, percent
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.files import write_json
+from segkit.panels import Panel
 from segkit.results import ResultsTable, plot_results
 from segkit.schedule import due
 from segkit.scores import class_table, scores_as_json
@@ -114,7 +115,7 @@ class Recorder:
     def flush(self) -> None:
         """Read pending values off the device. Raises NotFiniteError for the first loss that is not finite."""
         pending, self.pending = self.pending, []
-        for iteration, values, names in _read(pending):
+        for iteration, values, names in _read(pending, self.labels.class_names):
             if not math.isfinite(values["loss"]):
                 raise NotFiniteError(self._not_finite(iteration, values["loss"], names))
             for name, value in values.items():
@@ -151,13 +152,16 @@ class Recorder:
             self._plot()
         self.restart_clock()
 
-    def pictures(self, iteration: int, panels: list[dict[str, Tensor | None]]) -> None:
-        """Show the example images: image | label | prediction | errors | kept pixels."""
+    def pictures(self, iteration: int, panels: list[Panel]) -> None:
+        """Show the example images: image | label | prediction | errors | cross-entropy | kept pixels."""
         rows = [pictures.panel_row(panel, self.labels.palette, self.labels.ignore_index) for panel in panels]
         if rows:
             for number, row in enumerate(rows):
                 self._tensorboard(lambda w, n=number, r=row: w.add_image(f"examples/{n}", r, iteration))
-            pictures.save_jpeg(pictures.stack(rows), self.folder / "val_examples.jpg")
+            folder = self.folder / "examples"
+            folder.mkdir(exist_ok=True)
+            pictures.save_jpeg(pictures.stack(rows), folder / f"{iteration:06d}.jpg")
+            self._show_moments(folder)
         self.restart_clock()
 
     # --- called by the run around the loop
@@ -228,6 +232,16 @@ class Recorder:
             summary["last"] = {"iteration": iteration, **scores_as_json(result, self.labels.class_names)}
         return summary
 
+    def _show_moments(self, folder: Path) -> None:
+        """loss_pixels.jpg: the examples at the first, middle and last moment of the run so far."""
+        found = sorted(
+            (path for path in folder.glob("*.jpg") if path.stem.isdigit()), key=lambda p: int(p.stem)
+        )
+        found = [path for path in found if int(path.stem) <= self.iteration]  # later ones: before a resume
+        chosen = sorted({0, len(found) // 2, len(found) - 1}) if len(found) > 2 else range(len(found))
+        shown = [(f"iteration {int(found[n].stem):,}", pictures.read_jpeg(found[n])) for n in chosen]
+        pictures.save_jpeg(pictures.moments(shown), self.folder / "loss_pixels.jpg")
+
     def _plot(self) -> None:
         self.plotted = time.perf_counter()
         colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in self.labels.palette]
@@ -277,17 +291,26 @@ class Recorder:
 
 
 def _read(
-    pending: list[tuple[int, dict[str, Any], list[str]]],
+    pending: list[tuple[int, dict[str, Any], list[str]]], class_names: Sequence[str]
 ) -> list[tuple[int, dict[str, float], list[str]]]:
-    """Floats for the tensors of all pending updates, with one copy from the device."""
-    tensors = [v for _, values, _ in pending for v in values.values() if isinstance(v, Tensor)]
-    if not tensors:
-        return [(i, dict(values), names) for i, values, names in pending]
-    numbers = iter(torch.stack([t.detach().float().reshape(()) for t in tensors]).tolist())
-    return [
-        (i, {k: next(numbers) if isinstance(v, Tensor) else float(v) for k, v in values.items()}, names)
-        for i, values, names in pending
-    ]
+    """Floats for the tensors of all pending updates, with one copy from the device.
+
+    A tensor with a value per class becomes as many values, `NAME/CLASS`.
+    """
+    tensors = [v.detach() for _, values, _ in pending for v in values.values() if isinstance(v, Tensor)]
+    numbers = iter(torch.cat([t.float().reshape(-1) for t in tensors]).tolist() if tensors else [])
+    read = []
+    for iteration, values, names in pending:
+        floats: dict[str, float] = {}
+        for name, value in values.items():
+            if not isinstance(value, Tensor):
+                floats[name] = float(value)
+            elif value.numel() == 1:
+                floats[name] = next(numbers)
+            else:
+                floats |= {f"{name}/{class_name}": next(numbers) for class_name in class_names}
+        read.append((iteration, floats, names))
+    return read
 
 
 def memory_in_use(device: torch.device) -> float:

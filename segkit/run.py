@@ -36,8 +36,8 @@ def train(
 ) -> int:
     """Train as `config`, which was read from `source`, says.
 
-    Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving. Raises a SegkitError for what a user can
-    repair; `status.json` of the run folder then says so too.
+    Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving. Raises a SegkitError for what a
+    user can repair; `status.json` of the run folder then says so too.
     """
     if overfit is not None:
         config = config.model_copy(update={"name": f"{config.name}-overfit"})

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.errors import NotFiniteError
-from segkit.evaluate import Evaluation, evaluate, output_logits, upsample
+from segkit.evaluate import Evaluation, evaluate, output_logits
+from segkit.panels import Panel, example_panels
 from segkit.schedule import due
 
 Batch = Mapping[str, Any]
@@ -31,7 +32,7 @@ class RecorderLike(Protocol):
     def flush(self) -> None: ...
     def untrained(self, result: Evaluation) -> None: ...
     def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None: ...
-    def pictures(self, iteration: int, panels: list[dict[str, Tensor | None]]) -> None: ...
+    def pictures(self, iteration: int, panels: list[Panel]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        collected: dict[str, list[Any]] = {}
-        for batch in micro_batches:
+        collected: dict[str, Any] = {}
+        for batch, share in zip(micro_batches, self.shares(micro_batches), strict=True):
             loss, values = self.total_loss(batch)
-            self.scaler.scale(loss / len(micro_batches)).backward()
+            self.scaler.scale(loss * share).backward()
             for name, value in values.items():
-                collected.setdefault(name, []).append(value)
-        values = {name: sum(parts) / len(parts) for name, parts in collected.items()}
-        values["lr"] = rate
+                collected[name] = collected.get(name, 0.0) + value * share
+        values = {**collected, "lr": rate}
         if self.plan.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             values["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
@@ -164,6 +164,16 @@ class Trainer:
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         return values
+
+    def shares(self, micro_batches: list[Batch]) -> list[Any]:
+        """What each micro-batch counts, in sum 1: by what its mean is taken over, so that the mean over all of
+        them is exact; equal for a loss that does not say (`denominator`)."""
+        count = len(micro_batches)
+        if count == 1 or not hasattr(self.loss, "denominator"):
+            return [1.0 / count] * count
+        parts = [self.loss.denominator(batch["target"], batch.get("weight")) for batch in micro_batches]
+        total = torch.stack(parts).sum()
+        return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
 
     def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """The loss of a micro-batch, auxiliary head included, and the values to log."""
@@ -219,37 +229,17 @@ class Trainer:
         if best:
             self.save(best=True)
 
-    @torch.no_grad()
-    def example_panels(self) -> list[dict[str, Tensor | None]]:
-        """Per example image, on the device: image, target, prediction (H, W) and the pixels the loss keeps."""
+    def example_panels(self) -> list[Panel]:
+        """What the network and the loss make of the example images at this iteration."""
         model = self.evaluated_model
-        was_training = model.training
-        model.eval()
-        panels = []
-        try:
-            for batch in map(self.to_device, self.examples):
-                logits = output_logits(self.forward(model, batch["image"]))
-                prediction = upsample(logits, batch["target"].shape[-2:]).argmax(dim=1)
-                kept = self.kept_pixels(logits, batch)
-                for n, image in enumerate(batch["image"]):
-                    panels.append(
-                        {
-                            "image": image,
-                            "target": batch["target"][n],
-                            "prediction": prediction[n],
-                            "kept": None if kept is None else kept[n],
-                        }
-                    )
-        finally:
-            model.train(was_training)
-        return panels
-
-    def kept_pixels(self, logits: Tensor, batch: Batch) -> Tensor | None:
-        """Share in [0, 1] to which the loss keeps each pixel (N, H, W); None for a loss that cannot tell."""
-        if not hasattr(self.loss, "pixels"):
-            return None
-        report = self.loss.pixels(logits, batch["target"], batch.get("weight"), iteration=self.iteration)
-        return report.kept
+        return example_panels(
+            lambda image: self.forward(model, image),
+            model,
+            self.loss,
+            map(self.to_device, self.examples),
+            iteration=self.iteration,
+            ignore_index=self.plan.ignore_index,
+        )
 
     def save(self, *, best: bool = False) -> None:
         """Write a checkpoint of the present iteration; never one whose loss or weights are not finite."""
@@ -291,9 +281,8 @@ class Trainer:
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
-        elif (
-            self.ema is not None
-        ):  # switched on for the rest of the run: the average starts from these weights
+        elif self.ema is not None:
+            # Switched on for the rest of the run: the average starts from these weights.
             self.ema.module.load_state_dict(state["model"])
         self.iteration = state["iteration"]
         self.evaluated = state["evaluated"]

@@ -243,3 +243,17 @@ def test_upsample_gives_fp32_at_the_size_of_the_label():
     row = logits.float()[..., 0, :]
     expected = torch.stack([row[..., 0], 0.75 * row[..., 0] + 0.25 * row[..., 1]], dim=-1)
     torch.testing.assert_close(larger[..., 0, :2], expected)
+
+
+def test_a_single_logit_is_scored_as_the_two_logits_zero_and_z():
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(2, 1, 4, 4, generator=generator)
+    pair = torch.cat([torch.zeros_like(z), z], dim=1)
+    target = torch.randint(0, 2, (2, 8, 8), generator=generator)
+    target[0, 0] = 255
+    batches = [{"image": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "target": target}]
+    options = {"num_classes": 2, "ignore_index": 255, "device": torch.device("cpu")}
+    one = evaluate(lambda image: z, torch.nn.Identity(), batches, **options)
+    two = evaluate(lambda image: pair, torch.nn.Identity(), batches, **options)
+    assert torch.equal(one.matrix, two.matrix) and one.ce == two.ce
+    assert one.matrix.sum() == 2 * 64 - 8

@@ -30,6 +30,7 @@ def panel(channels: int = 3, *, kept: bool = True, height: int = 40, width: int 
         "image": image(channels, height, width),
         "target": target,
         "prediction": prediction,
+        "ce": torch.rand(height, width, generator=torch.Generator().manual_seed(2)) * 6,
         "kept": share,
     }
 
@@ -98,7 +99,7 @@ def test_errors_mark_wrong_valid_pixels_only():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("kept", "parts"), [(True, 5), (False, 4)])
+@pytest.mark.parametrize(("kept", "parts"), [(True, 6), (False, 5)])
 def test_panels_stand_side_by_side_enlarged_to_a_readable_size(channels, kept, parts):
     row = pictures.panel_row(panel(channels, kept=kept), PALETTE, IGNORE)
     height, width = 4 * 40, 4 * 50  # 50 pixels are enlarged fourfold, the first whole factor beyond 160
@@ -109,16 +110,34 @@ def test_panels_stand_side_by_side_enlarged_to_a_readable_size(channels, kept, p
     assert (row[:, HEADING:, width : width + GAP] == 255).all()
 
 
-def test_panel_shows_label_prediction_errors_and_kept_in_this_order():
+def test_panel_shows_label_prediction_errors_ce_and_kept_in_this_order():
     each = panel(width=200, height=30)  # wide enough to stay as it is
     row = pictures.panel_row(each, PALETTE, IGNORE)[:, HEADING:]
-    label, prediction, errors, kept = (row[:, :, n * 203 : n * 203 + 200] for n in range(1, 5))
+    label, prediction, errors, ce, kept = (row[:, :, n * 203 : n * 203 + 200] for n in range(1, 6))
     assert torch.equal(label, pictures.color_ids(each["target"], PALETTE, IGNORE))
     assert torch.equal(prediction, pictures.color_ids(each["prediction"], PALETTE, IGNORE))
     assert torch.equal(
         errors, pictures.errors_over(each["image"], each["target"], each["prediction"], IGNORE)
     )
+    assert torch.equal(ce, pictures.heat(each["ce"] / pictures.WHITE_CE))
     assert torch.equal(kept, pictures.kept_over(each["image"], each["kept"]))
+
+
+def test_large_panels_are_reduced():
+    row = pictures.panel_row(panel(height=700, width=1100), PALETTE, IGNORE)
+    assert row.shape == (3, 234 + HEADING, 6 * 367 + 5 * GAP)
+
+
+def test_moments_stand_below_each_other_under_their_captions(tmp_path):
+    grey = torch.full((3, 20, 60), 99, dtype=torch.uint8)
+    picture = pictures.moments([("iteration 1", grey), ("iteration 20", grey[:, :, :30])])
+    band = 2 * HEADING
+    assert picture.shape == (3, 2 * (band + 20), 60)
+    assert (picture[:, band : band + 20] == 99).all()
+    assert (picture[:, -20:, :30] == 99).all() and (picture[:, -20:, 30:] == 255).all()
+    assert (picture[:, :band] < 128).any()
+    pictures.save_jpeg(picture, tmp_path / "picture.jpg")
+    assert (pictures.read_jpeg(tmp_path / "picture.jpg").int() - picture.int()).abs().float().mean() < 5
 
 
 @pytest.mark.parametrize(("width", "factor"), [(1, 160), (32, 5), (159, 2), (160, 1), (161, 1), (2048, 1)])

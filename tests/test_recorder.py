@@ -336,6 +336,7 @@ def panel() -> dict:
         "image": torch.zeros(3, 8, 8, dtype=torch.uint8),
         "target": target,
         "prediction": target.long(),
+        "ce": torch.zeros(8, 8),
         "kept": None,
     }
 
@@ -362,7 +363,32 @@ def test_events_of_all_kinds_read_back(open_recorder, tmp_path):
     expected |= {f"val/iou/{name}" for name in LABELS.class_names}
     assert set(events.Tags()["scalars"]) == expected
     assert set(events.Tags()["images"]) == {"train_batch", "examples/0", "examples/1"}
-    assert (tmp_path / "val_examples.jpg").exists()
+    assert (tmp_path / "loss_pixels.jpg").exists()
+
+
+def test_loss_pixels_show_the_first_middle_and_last_moment(open_recorder, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "segkit.pictures.moments", lambda pairs: shown.append([name for name, _ in pairs]) or pairs[0][1]
+    )
+    recorder = open_recorder()
+    for n in (2, 4, 6, 8, 10):
+        recorder.iteration = n
+        recorder.pictures(n, [panel()])
+    assert [len(names) for names in shown] == [1, 2, 3, 3, 3]
+    assert shown[-1] == ["iteration 2", "iteration 6", "iteration 10"]
+    recorder.iteration = 6  # resumed from before 8 and 10
+    recorder.pictures(6, [panel()])
+    assert shown[-1] == ["iteration 2", "iteration 4", "iteration 6"]
+
+
+def test_value_per_class_is_logged_by_name(open_recorder):
+    recorder = open_recorder(log_every=1)
+    shares = [0.25 * n for n in range(len(LABELS.class_names))]
+    values = {"loss": torch.tensor(1.0), "kept_class": torch.tensor(shares), "lr": 0.1}
+    recorder.update(1, values, [batch("a")], waited=0.0)
+    row = recorder.results.rows[0]
+    assert [row[f"loss/kept_class/{name}"] for name in LABELS.class_names] == shares
 
 
 def test_resumed_run_supersedes_events_and_rows_after_its_checkpoint(open_recorder, tmp_path):

@@ -59,7 +59,7 @@ def test_run_folder_has_what_it_promises(tiny, capsys):
     present = {path.name for path in folder.iterdir()}
     assert present >= {
         "config.yaml", "env.json", "train.log", "results.csv", "results.png", "summary.json", "status.json",
-        "train_batch0.jpg", "val_examples.jpg", "best.pt", "checkpoints", "tb",
+        "train_batch0.jpg", "loss_pixels.jpg", "examples", "best.pt", "checkpoints", "tb",
     }  # fmt: skip
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["000006.pt", "000008.pt"]
     status = read_status(folder)

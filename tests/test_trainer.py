@@ -351,3 +351,65 @@ def test_moving_average_is_what_is_scored_and_shipped():
     shipped = trainer.best_state()["model"]
     assert shipped.keys() == trainer.model.state_dict().keys()
     assert not torch.equal(shipped["head.weight"], trainer.model.head.weight)
+
+
+class ValidMean(nn.Module):
+    """Cross-entropy over valid pixels that says what its mean is taken over."""
+
+    def forward(self, logits, target, weight=None, *, iteration):
+        loss = F.cross_entropy(logits, target.long(), ignore_index=255)
+        return loss, {"ce": loss.detach()}
+
+    def denominator(self, target, weight=None):
+        return (target != 255).sum()
+
+
+def test_accumulated_mean_over_valid_pixels_is_that_of_the_whole_batch():
+    """With very different numbers of ignored pixels, where the mean of means is wrong."""
+
+    def linear():
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 3, 1)
+
+    def uneven(number):
+        part = batch(number)
+        if number % 2:
+            part["target"][:, 1:] = 255
+            part["target"][0, 1, :3] = 1
+        return part
+
+    def whole(first):
+        pairs = ((uneven(2 * n), uneven(2 * n + 1)) for n in range(first, 1000))
+        return ({k: torch.cat([a[k], b[k]]) for k in ("image", "target")} | {"name": []} for a, b in pairs)
+
+    def train(loss, **changes):
+        trainer, recorder, _ = make_trainer(changes.pop("plan", PLAN), model=linear(), loss=loss, **changes)
+        trainer.fit()
+        return list(trainer.model.parameters()), recorder.losses
+
+    accumulate = replace(PLAN, accumulate=2)
+    parts = {"train_batches": lambda first: (uneven(n) for n in range(first, 1000))}
+    joined, joined_losses = train(ValidMean(), train_batches=whole)
+    split, split_losses = train(ValidMean(), plan=accumulate, **parts)
+    for one, other in zip(joined, split, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert split_losses == pytest.approx(joined_losses, rel=1e-5)
+    plain, _ = train(Loss(), plan=accumulate, **parts)  # a loss that does not say: the mean of means
+    assert not torch.allclose(plain[0], joined[0], rtol=1e-3)
+
+
+def test_accumulation_over_nothing_valid_is_zero_not_nan():
+    class Zero(ValidMean):
+        def forward(self, logits, target, weight=None, *, iteration):
+            loss = (logits * 0).sum()
+            return loss, {"ce": loss.detach()}
+
+    def ignored(first):
+        for n in range(first, 1000):
+            part = batch(n)
+            part["target"][:] = 255
+            yield part
+
+    trainer, recorder, _ = make_trainer(replace(PLAN, accumulate=2), loss=Zero(), train_batches=ignored)
+    trainer.fit()
+    assert recorder.losses == [0.0] * 6

@@ -1,0 +1,38 @@
+"""The command line of every script: argparse, with the two slips that it lets pass or explains badly caught."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser whose options with one value cannot be given twice, and that knows `--block.key value`."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.register("action", None, _StoreOnce)  # what an option does unless `action` says otherwise
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and `message`, and exit with status 2."""
+        found = re.search(r"unrecognized arguments:.*?--([\w.]+\.\w+)(?:=(\S*)| (\S+))?", message)
+        if found:
+            value = found[2] or found[3] or "VALUE"
+            message += f"\n   configuration keys are given without dashes -> {found[1]}={value}"
+        super().error(message)
+
+
+class _StoreOnce(argparse.Action):
+    """Stores the value; a second one is an error rather than the one that silently counts."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        if option_string is not None and before is not self.default:
+            raise argparse.ArgumentError(self, f"given twice, {before} and {values}; keep one")
+        setattr(namespace, self.dest, values)

@@ -1,0 +1,59 @@
+"""What the network and the loss make of a few fixed images, for pictures."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit.evaluate import output_logits, upsample
+
+Panel = dict[str, Tensor | None]
+
+
+@torch.no_grad()
+def example_panels(
+    forward: Callable[[Tensor], Tensor | Mapping[str, Tensor]],
+    model: nn.Module,
+    loss: nn.Module,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    iteration: int,
+    ignore_index: int,
+) -> list[Panel]:
+    """Per image, on the device: `image` (C, H, W) uint8, `target` and `prediction` (H, W) ids, `ce` (H, W) plain
+    cross-entropy (0 where ignored), and `kept` (H, W), the share in [0, 1] to which the loss keeps each pixel, or
+    None for a loss that cannot tell. `batches` are on the device; the model's mode is left as it was.
+    """
+    was_training = model.training
+    model.eval()
+    panels = []
+    try:
+        for batch in batches:
+            logits = output_logits(forward(batch["image"]))
+            full = upsample(logits, batch["target"].shape[-2:])  # (N, C, H, W)
+            ce = F.cross_entropy(full, batch["target"].long(), ignore_index=ignore_index, reduction="none")
+            kept = kept_pixels(loss, logits, batch, iteration=iteration)
+            parts = {
+                "image": batch["image"],
+                "target": batch["target"],
+                "prediction": full.argmax(dim=1),
+                "ce": ce,
+                "kept": kept,
+            }
+            for n in range(len(ce)):
+                panels.append({name: None if part is None else part[n] for name, part in parts.items()})
+    finally:
+        model.train(was_training)
+    return panels
+
+
+def kept_pixels(
+    loss: nn.Module, logits: Tensor, batch: Mapping[str, Any], *, iteration: int
+) -> Tensor | None:
+    """Share in [0, 1] to which the loss keeps each pixel (N, H, W); None for a loss that cannot tell."""
+    if not hasattr(loss, "pixels"):
+        return None
+    report = loss.pixels(logits, batch["target"], batch.get("weight"), iteration=iteration)
+    return None if report is None else report.kept

@@ -1,6 +1,5 @@
-"""Configuration to live objects: the only file that looks names up."""
+"""Configuration to live objects: with build_component.py, the only files that look names up."""
 
-import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from segkit import schedule
+from segkit.build_component import build_component
 from segkit.config import Component, Config
+from segkit.data.check import check_data
 from segkit.data.loader import train_batches
 from segkit.data.subset import Subset
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
@@ -24,9 +25,8 @@ from segkit.registry import (
     OPTIMIZERS,
     SCHEDULES,
     WEIGHT_MAPS,
-    Registry,
 )
-from segkit.signature import duration_parameters
+from segkit.signature import call_accepted
 from segkit.trainer import Plan
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.
@@ -49,10 +49,13 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         "in_channels": data.train.channels,
     }
     loss = build_component(LOSSES, config.loss, "loss", total=total, **known)
-    height, width = first_target(data, config.seed).shape
-    check_loss(loss, config, data, total=total, pixels=batch_size * height * width)
+    height, width = first_targets(data, config.seed, batch_size).shape[-2:]
+    check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
+    known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
     model = build_component(MODELS, config.model, "model", total=total, **known)
+    if hasattr(model, "check_run"):
+        model.check_run(batch_size=batch_size, height=height, width=width)
     model = place(
         model,
         device,
@@ -85,22 +88,6 @@ def build_normalize(config: Config, channels: int) -> Normalize:
         config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels),
         channels_last=config.train.channels_last,
     )
-
-
-def build_component(registry: Registry, component: Component, block: str, *, total: int, **known: Any) -> Any:
-    """Call the constructor that `component` names with its parameters (durations in iterations) and what of
-    `known` it accepts. A ValueError of the constructor becomes a ConfigError naming the block."""
-    constructor = registry.get(component.name)
-    parameters = dict(component.params)
-    for name in duration_parameters(constructor):
-        if parameters.get(name) is not None:
-            parameters[name] = schedule.iterations(parameters[name], total)
-    accepted = inspect.signature(constructor).parameters
-    given = {name: value for name, value in known.items() if name in accepted and name in registry.given}
-    try:
-        return constructor(**given, **parameters)
-    except ValueError as error:
-        raise ConfigError(f"{block}: {component.name}: {error}") from error
 
 
 def build_data(config: Config, *, overfit: int | None = None) -> Data:
@@ -136,23 +123,30 @@ def build_dataset(config: Config, split: str) -> Any:
         raise DataError(f"{first} ({where}){newline}{rest}") from error
 
 
-def first_target(data: Data, seed: int) -> Tensor:
-    """The label of the first training sample as the network will see it: (H, W) after augmentation."""
+def first_targets(data: Data, seed: int, batch_size: int) -> Tensor:
+    """The labels of the first batch (N, H, W) as the network will see them. Raises DataError if the samples cannot
+    be read or do not fit together, before anything else is built or written."""
     batches = train_batches(
         data.train,
-        weight_map=None,
+        weight_map=data.weight_map,
         augment=data.augment,
-        batch_size=1,
+        batch_size=batch_size,
         seed=seed,
         start_batch=0,
         num_batches=1,
         workers=0,
         pin_memory=False,
     )
-    return next(iter(batches))["target"][0]
+    try:
+        return next(iter(batches))["target"]
+    except DataError:
+        check_data(data.train, data.val, weight_map=data.weight_map)  # says how many fail alike, if others do
+        raise
 
 
-def check_loss(loss: nn.Module, config: Config, data: Data, *, total: int, pixels: int) -> None:
+def check_loss(
+    loss: nn.Module, config: Config, data: Data, *, total: int, batch_size: int, pixels: int
+) -> None:
     """Refuse a loss that would silently do nothing, or lacks the weight map it is made for."""
     if getattr(loss, "needs_weight", False) and data.weight_map is None:
         raise ConfigError(
@@ -160,8 +154,15 @@ def check_loss(loss: nn.Module, config: Config, data: Data, *, total: int, pixel
             "   -> data.weight_map={name: boundary}   computed from the labels: heavier near class borders\n"
             "   -> data.weight_map={name: file}       read from a third folder, weights/{split}/{stem}.png or .npy"
         )
+    num_classes = data.train.num_classes
+    channels = getattr(loss, "logits_channels", num_classes)
+    if channels != num_classes and (channels, num_classes) != (1, 2):
+        raise ConfigError(
+            f"{config.loss.name} takes {channels} logits per pixel, but the data have {num_classes} classes"
+        )
     if hasattr(loss, "check_run"):
-        loss.check_run(iterations=total, pixels_per_batch=pixels)
+        facts = {"iterations": total, "pixels_per_batch": pixels, "images_per_batch": batch_size}
+        call_accepted(loss.check_run, **facts)
 
 
 def total_iterations(config: Config, *, images: int, batch_size: int) -> int:

@@ -1,5 +1,6 @@
 """Mistakes in a configuration, in words: the key, what is allowed, the value found, and what to write instead."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +77,12 @@ def _hint(expected: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off") and "true" in expected:
         return (f"-> {'true' if value.lower() in ('yes', 'on') else 'false'}",)
     return ()
+
+
+def colon_hint(text: str) -> tuple[str, ...]:
+    """What `width:4` or `width 4` was to be: YAML takes it for one word without a colon and a space behind it."""
+    found = re.match(r"(\w+)(?:\s*:\s*|\s+)(\S+)", text)
+    return (f"-> {found[1]}: {found[2]}   (with a colon and a space behind it)",) if found else ()
 
 
 def list_hint(listing: str) -> str:

@@ -10,11 +10,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from segkit.registry import (
     AUGMENTS,
+    CRITERIA,
     DATASETS,
     LOSSES,
     MODELS,
     OPTIMIZERS,
     SCHEDULES,
+    SELECTIONS,
     WEIGHT_MAPS,
     Registry,
 )
@@ -80,6 +82,10 @@ class Component(_Frozen):
 
     name: str
     params: Annotated[dict[str, Any], AfterValidator(_freeze)]
+
+
+class OptionSchedule(Component):
+    """A number that moves with the iteration: `params` holds `from`, `to`, `start`, `end` and what shapes the way."""
 
 
 class DataBlock(Component):
@@ -215,4 +221,15 @@ COMPONENTS = {
     "augment": ComponentBlock(AUGMENTS, Component, "transforms", {"name": "standard"}),
     "data.weight_map": ComponentBlock(WEIGHT_MAPS, Component, "weight_maps", None),
 }
+#: What a parameter that is a component itself can be, by the kind of its registry.
+NESTED = {
+    **{
+        COMPONENTS[key].registry.kind: COMPONENTS[key]
+        for key in ("model", "loss", "augment", "data.weight_map")
+    },
+    "criterion": ComponentBlock(CRITERIA, Component, "criteria", None),
+    "selection": ComponentBlock(SELECTIONS, Component, "selections", None),
+}
+#: A schedule in the place of a number of a loss.
+OPTION_SCHEDULE = ComponentBlock(SCHEDULES, OptionSchedule, "schedules", None)
 FIXED = {"train": Train, "eval": Eval, "log": Log}

@@ -1,6 +1,7 @@
 """Files, `extends` and overrides to one tree of values that know where they were written."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,14 @@ def shipped_names() -> list[str]:
 
 
 def merge(base: Node, child: Node, path: tuple = ()) -> Node:
-    """`child` over `base`: mappings merge, everything else and any block whose `name` changes is replaced whole."""
+    """`child` over `base`: mappings merge, everything else and any block whose `name` changes is replaced whole. Only
+    an override reaches into a list."""
+    if isinstance(base.value, list) and _names_items(child, len(base.value)):
+        items = [
+            merge(item, child.value[n], (*path, n)) if n in child.value else item
+            for n, item in enumerate(base.value)
+        ]
+        return Node(items, base.mark, base.key_mark)
     if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
         return child
     if path and _changes_name(base, child, path):
@@ -84,6 +92,15 @@ def merge(base: Node, child: Node, path: tuple = ()) -> Node:
         entries[key] = merge(base.value[key], node, (*path, key)) if key in base.value else node
     place = base if child.mark.argument else child  # a block stays where its file has it
     return Node(entries, place.mark, place.key_mark)
+
+
+def _names_items(child: Node, count: int) -> bool:
+    """Whether an override reaches into a list: `loss.terms.0.weight=2`."""
+    return (
+        bool(child.mark.argument)
+        and isinstance(child.value, dict)
+        and all(isinstance(key, int) and 0 <= key < count for key in child.value)
+    )
 
 
 def _changes_name(base: Node, child: Node, path: tuple) -> bool:
@@ -169,7 +186,9 @@ def _read_override(argument: int, text: str, problems: list[Problem]) -> Node | 
     """`a.b=c` as the tree {a: {b: c}}, or None after noting what is wrong with it."""
     mark = Mark(f"command line: '{text}'", argument=argument)
     dotted, equals, value_text = text.partition("=")
-    words = dotted.strip().split(".")
+    words = re.sub(r"\[(\d+)\]", r".\1", dotted.strip()).split(
+        "."
+    )  # terms[0], as messages write it, is terms.0
     if not equals or not all(words) or any(word != word.strip() for word in words):
         problems.append(Problem(mark, "expected key=value, such as train.batch_size=8"))
         return None

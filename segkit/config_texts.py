@@ -2,36 +2,40 @@
 
 from typing import Any
 
-from segkit.config_schema import COMPONENTS, FIXED, ComponentBlock, Config
+from segkit.config_schema import COMPONENTS, FIXED, NESTED, OPTION_SCHEDULE, ComponentBlock, Config
 from segkit.errors import ConfigError
-from segkit.signature import Parameter, read_fields, read_parameters, summarise
+from segkit.registry import LOSSES, SCHEDULES
+from segkit.signature import Parameter, read_fields, read_parameters, read_term_keys, summarise
+from segkit.types import ComponentsOf, Duration
 from segkit.yaml_source import dump_inline, dump_yaml
 
 _COMMENT_COLUMN = 44
+_SCHEDULED_OPTIONS = (
+    "A number of a loss can follow one too, between iterations or shares of the run:\n"
+    "  thresh: {name: linear, from: 0.9, to: 0.6, start: 10%, end: 50%}"
+)
 
 
 def list_components(kind: str) -> str:
     """The registered components of one kind: name, summary, and parameters with default and allowed values.
 
-    `kind` is what follows `--list`: losses, models, datasets, transforms, schedules, optimizers, weight_maps.
-    Raises ConfigError for anything else.
+    `kind` is what follows `--list`: losses, models, datasets, transforms, schedules, optimizers, weight_maps, criteria,
+    selections. Raises ConfigError for anything else.
     """
-    kinds = {block.list_flag: key for key, block in COMPONENTS.items()}
-    if kind not in kinds:
-        raise ConfigError(f"--list {kind}: there is no such list; there are: {', '.join(kinds)}")
-    key = kinds[kind]
-    block = COMPONENTS[key]
+    blocks = {block.list_flag: (key, block) for key, block in {**NESTED, **COMPONENTS}.items()}
+    if kind not in blocks:
+        known = ", ".join(dict.fromkeys(block.list_flag for block in {**COMPONENTS, **NESTED}.values()))
+        raise ConfigError(f"--list {kind}: there is no such list; there are: {known}")
+    key, block = blocks[kind]
     lines = [f"{kind}: the values of {key}.name, each with the other keys of its {key} block"]
+    if block.registry is SCHEDULES:
+        lines.append(_SCHEDULED_OPTIONS)
     for name in block.registry.names():
         constructor = block.registry.get(name)
         lines += ["", f"{name:<18}  {summarise(constructor)}".rstrip()]
-        parameters = read_parameters(constructor, block.registry.given)
-        widths = [
-            max((len(text) for text in texts), default=0)
-            for texts in zip(*map(_row, parameters), strict=True)
-        ]
-        for parameter in parameters:
-            first, default, expected = _row(parameter)
+        rows = [_row(parameter) for parameter in read_parameters(constructor, block.registry.given)]
+        widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]
+        for first, default, expected in rows:
             lines.append(f"  {first:<{widths[0]}}  {default:<{widths[1]}}  {expected}")
     return "\n".join(lines)
 
@@ -47,22 +51,28 @@ def _show_default(value: Any) -> str:
 
 def describe_origins(mapping: dict[str, Any], origins: dict[tuple, str]) -> str:
     """The resolved configuration as YAML; a comment on each line says where its value was written."""
+    return "\n".join(_write_block(mapping, (), origins)) + "\n"
+
+
+def _write_block(block: dict[Any, Any], path: tuple, origins: dict[tuple, str]) -> list[str]:
     lines: list[str] = []
-
-    def write(value: dict[Any, Any], path: tuple) -> None:
-        for key, item in value.items():
-            indent = "  " * len(path)
-            if isinstance(item, dict) and item:
-                lines.append(f"{indent}{dump_inline(key)}:")
-                write(item, (*path, key))
-            else:
-                # Through the block form, so that a string of several lines stays one value.
-                text = dump_yaml({key: item}).rstrip("\n")
-                text = text if "\n" not in text else f"{dump_inline(key)}: {dump_inline(item)}"
-                lines.append(f"{indent + text:<{_COMMENT_COLUMN}}  # {origins.get((*path, key), 'default')}")
-
-    write(mapping, ())
-    return "\n".join(lines) + "\n"
+    for key, item in block.items():
+        here = (*path, key)
+        indent = "  " * len(path)
+        if isinstance(item, dict) and item:
+            lines += [f"{indent}{dump_inline(key)}:", *_write_block(item, here, origins)]
+        elif isinstance(item, list) and item and all(isinstance(part, dict) and part for part in item):
+            lines.append(f"{indent}{dump_inline(key)}:")
+            for place, part in enumerate(item):
+                first, *rest = _write_block(part, (*here, place), origins)
+                dash = 2 * (len(here))  # each part stands one step further in than its list
+                lines += [f"{first[:dash]}- {first[dash + 2 :]}", *rest]
+        else:
+            # Through the block form, so that a string of several lines stays one value.
+            text = dump_yaml({key: item}).rstrip("\n")
+            text = text if "\n" not in text else f"{dump_inline(key)}: {dump_inline(item)}"
+            lines.append(f"{indent + text:<{_COMMENT_COLUMN}}  # {origins.get(here, 'default')}")
+    return lines
 
 
 def json_schema() -> dict[str, Any]:
@@ -85,6 +95,10 @@ def json_schema() -> dict[str, Any]:
         },
         "additionalProperties": False,
         "anyOf": [{"required": ["extends"]}, {"required": ["loss"]}],
+        "$defs": {
+            **{kind: _inner_schema(kind, block) for kind, block in NESTED.items()},
+            "schedule": _way_schema(),
+        },
     }
 
 
@@ -98,20 +112,63 @@ def _block_schema(key: str, block: ComponentBlock) -> dict[str, Any]:
     if "weight_map" in block.model.model_fields:
         nested = _block_schema(f"{key}.weight_map", COMPONENTS[f"{key}.weight_map"])
         extra["weight_map"] = {"anyOf": [nested, {"type": "null"}]}
+    moving = block.registry in (LOSSES, NESTED["criterion"].registry, NESTED["selection"].registry)
     choices = []
     for name in block.registry.names():
         constructor = block.registry.get(name)
-        schema = _object_schema(read_parameters(constructor, block.registry.given), summarise(constructor))
+        parameters = read_parameters(constructor, block.registry.given)
+        schema = _object_schema(parameters, summarise(constructor), moving=moving)
         schema["properties"] = {"name": {"const": name}, **schema["properties"], **extra}
         choices.append(schema)
     return {"anyOf": choices}
 
 
-def _object_schema(parameters: list[Parameter], description: str | None) -> dict[str, Any]:
-    properties = {p.name: {"description": p.expected, **p.json_schema()} for p in parameters}
+def _inner_schema(key: str, block: ComponentBlock) -> dict[str, Any]:
+    """A block in a block, to which a list may add keys of its own."""
+    schema = _block_schema(key, block)
+    for choice in schema["anyOf"]:
+        del choice["additionalProperties"]
+    return schema
+
+
+def _way_schema() -> dict[str, Any]:
+    """A schedule in the place of a number."""
+    times = {name: Parameter(name, Duration).json_schema() for name in ("start", "end")}
+    ends = {name: {"type": ["number", "string"]} for name in ("from", "to")}
+    schema = _block_schema("schedule", OPTION_SCHEDULE)
+    for choice in schema["anyOf"]:
+        choice["properties"] |= {**ends, **times}
+        choice["required"] = ["name", "from"]
+    return schema
+
+
+def _object_schema(
+    parameters: list[Parameter], description: str | None, *, moving: bool = False
+) -> dict[str, Any]:
     return {
         "type": "object",
         "description": description or "",
-        "properties": properties,
+        "properties": {p.name: _value_schema(p, moving=moving) for p in parameters},
         "additionalProperties": False,
     }
+
+
+def _value_schema(parameter: Parameter, *, moving: bool) -> dict[str, Any]:
+    """The schema of a value; with `moving`, a number may be a schedule."""
+    schema = {"description": parameter.expected, **parameter.json_schema()}
+    mark = parameter.component
+    if isinstance(mark, ComponentsOf):
+        keys = {key.name: _value_schema(key, moving=moving) for key in read_term_keys(mark)}
+        return {
+            "description": parameter.expected,
+            "type": "array",
+            "minItems": 1,
+            "items": {"allOf": [{"$ref": f"#/$defs/{mark.kind}"}, {"properties": keys}]},
+        }
+    if mark is not None:
+        none = [{"type": "null"}] if parameter.allows_none else []
+        return {"description": parameter.expected, "anyOf": [{"$ref": f"#/$defs/{mark.kind}"}, *none]}
+    if moving and parameter.number is not None:
+        own = {key: schema.pop(key) for key in list(schema) if key not in ("description", "default", "title")}
+        schema["anyOf"] = [own, {"$ref": "#/$defs/schedule"}]
+    return schema

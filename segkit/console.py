@@ -38,9 +38,12 @@ class Console:
     def start_progress(self, *, total: int, done: int) -> None:
         """Show a progress bar where somebody can see it move."""
         if self.stream.isatty():
+            # A short bar: on 80 columns the text beside it is what people read.
+            layout = "{percentage:3.0f}%|{bar:8}| {desc}"
             self.bar = tqdm(
-                total=total, initial=done, file=self.stream, unit="it", dynamic_ncols=True, smoothing=0.1
+                total=total, initial=done, file=self.stream, bar_format=layout, dynamic_ncols=True
             )
+            self.bar.set_description_str(f"iter  {done:,}/{total:,}")
 
     def advance(self) -> None:
         """One iteration is done."""
@@ -52,7 +55,7 @@ class Console:
         if self.bar is None:
             self.line(text)
         else:
-            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.set_description_str(text, refresh=False)
             self.log(text)
 
     def close(self) -> None:

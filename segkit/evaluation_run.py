@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from segkit.build import build_dataset
-from segkit.config import config_from_mapping
+from segkit.config import Config, config_from_mapping
 from segkit.console import percent
 from segkit.data.loader import val_batches
 from segkit.device import choose_device, default_workers
@@ -26,12 +26,18 @@ def evaluate_weights(
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
+    refuse_other_model(predictor.config, config)
     dataset = build_dataset(config, split)
     labels = predictor.labels
     if list(dataset.class_names) != list(labels.class_names):
         raise ConfigError(
             f"the weights know {len(labels.class_names)} classes ({', '.join(labels.class_names)}) but the data has "
             f"{len(dataset.class_names)} ({', '.join(dataset.class_names)})"
+        )
+    if dataset.channels != predictor.channels:
+        raise ConfigError(
+            f"the weights are for images of {predictor.channels} channels but the data has {dataset.channels} "
+            f"-> data.channels={predictor.channels}"
         )
     workers = config.train.workers
     batches = val_batches(
@@ -57,3 +63,14 @@ def evaluate_weights(
         scores = scores_as_json(result, labels.class_names)
         write_json(output, {"weights": str(predictor.path), "split": split, **scores})
     return 0
+
+
+def refuse_other_model(trained: Config, asked: Config) -> None:
+    """Raises ConfigError for overrides of what the weights were trained with, which would have no effect."""
+    for name, before, after in (
+        ("model", trained.model, asked.model),
+        ("data.mean", trained.data.mean, asked.data.mean),
+        ("data.std", trained.data.std, asked.data.std),
+    ):
+        if before != after:
+            raise ConfigError(f"{name} belongs to the weights and cannot be changed here -> leave it out")

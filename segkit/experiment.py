@@ -48,6 +48,11 @@ class Experiment:
     image_size: tuple[int, int]
 
     @property
+    def logits_channels(self) -> int:
+        """Channels of the model's logits: one per class, unless the loss says otherwise (a binary loss: one)."""
+        return getattr(self.loss, "logits_channels", self.plan.num_classes)
+
+    @property
     def pixels_per_batch(self) -> int:
         """Pixels that a call of the loss sees in training."""
         height, width = self.image_size

@@ -13,7 +13,7 @@ from segkit.build import build_component, build_normalize
 from segkit.checkpoint import load_checkpoint, newest_intact
 from segkit.config import Component, Config, config_from_mapping
 from segkit.device import choose_amp
-from segkit.errors import CheckpointError
+from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluate import output_logits, upsample
 from segkit.recorder import Labels
 from segkit.registry import MODELS
@@ -62,8 +62,8 @@ def load_predictor(weights: str | Path, device: torch.device) -> Predictor:
     """
     path, state = _load(Path(weights))
     try:
-        config = config_from_mapping(state["config"], origin=str(path))
-        num_classes, channels = len(state["class_names"]), state["channels"]
+        config = _read_config(state["config"], path)
+        channels, logits_channels = state["channels"], state["logits_channels"]
         tensors, resize = _model_state(state), state["resize"]
         palette = tuple((red, green, blue) for red, green, blue in state["palette"])
         labels = Labels(tuple(state["class_names"]), palette, state["ignore_index"])
@@ -71,7 +71,7 @@ def load_predictor(weights: str | Path, device: torch.device) -> Predictor:
         raise CheckpointError(f"{path} is no checkpoint of a segkit run: it has no {error}") from error
     component = without_downloads(config.model)
     model = build_component(
-        MODELS, component, "model", total=1, num_classes=num_classes, in_channels=channels
+        MODELS, component, "model", total=1, num_classes=logits_channels, in_channels=channels
     )
     model.load_state_dict(tensors)
     if config.train.channels_last:
@@ -92,6 +92,14 @@ def without_downloads(component: Component) -> Component:
     """The component with what would fetch pretrained weights set to `none`: the checkpoint has the weights."""
     off = dict.fromkeys(download_parameters(MODELS.get(component.name)) & set(component.params), "none")
     return component.model_copy(update={"params": {**component.params, **off}})
+
+
+def _read_config(mapping: dict[str, Any], path: Path) -> Config:
+    try:
+        return config_from_mapping(mapping, origin=str(path))
+    except ConfigError as error:
+        hint = "   -> if a name in it is registered in a file of yours, give that with --import FILE"
+        raise ConfigError([*error.problems, hint]) from error
 
 
 def _load(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""The learning-rate schedules a configuration can name (`schedule.name`).
+"""The schedules a configuration can name: of the learning rate (`schedule.name`), and of any number of a loss.
 
-Each is a pure function of `progress`, the share in [0, 1] of the run done after the warm-up, and returns the
-factor on the base learning rate.
+Each is a pure function of `progress` in [0, 1] and returns a factor. For the learning rate, progress is the
+share of the run done after the warm-up, and the factor is on the base rate; for an option of a loss, it is the
+share done of the way from `start` to `end`, and the factor 1 means its `from`, 0 its `to`.
 """
 
 import math
@@ -20,21 +21,21 @@ def constant(progress: float) -> float:
 
 
 @SCHEDULES.register("poly")
-def poly(progress: float, *, power: PositiveFloat = 0.9, end: Share = 0.0) -> float:
-    """(1 - progress)^power, down to `end` x the base rate (DeepLab's schedule)."""
-    return end + (1.0 - end) * (1.0 - progress) ** power
+def poly(progress: float, *, power: PositiveFloat = 0.9, final: Share = 0.0) -> float:
+    """(1 - progress)^power, down to `final` x the base rate (DeepLab's schedule)."""
+    return final + (1.0 - final) * (1.0 - progress) ** power
 
 
 @SCHEDULES.register("linear")
-def linear(progress: float, *, end: Share = 0.0) -> float:
-    """A straight line down to `end` x the base rate."""
-    return end + (1.0 - end) * (1.0 - progress)
+def linear(progress: float, *, final: Share = 0.0) -> float:
+    """A straight line down to `final` x the base rate."""
+    return final + (1.0 - final) * (1.0 - progress)
 
 
 @SCHEDULES.register("cosine")
-def cosine(progress: float, *, end: Share = 0.0) -> float:
-    """Half a cosine down to `end` x the base rate (SGDR without restarts)."""
-    return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+def cosine(progress: float, *, final: Share = 0.0) -> float:
+    """Half a cosine down to `final` x the base rate (SGDR without restarts)."""
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 @SCHEDULES.register("step")

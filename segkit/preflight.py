@@ -10,16 +10,22 @@ from segkit.build import build
 from segkit.config import Config
 from segkit.console import duration
 from segkit.data.check import CheckReport, check_data
-from segkit.errors import NotFiniteError
+from segkit.errors import ConfigError, NotFiniteError
 from segkit.evaluate import output_logits
 from segkit.experiment import Experiment
 from segkit.recorder import memory_in_use
+from segkit.signature import call_accepted
 
 
 def check(config: Config, *, source: str, overfit: int | None = None) -> int:
     """Build everything, read and train on two batches, and say what a run would cost. Writes nothing."""
     experiment = build(config, overfit=overfit)
-    report = check_data(experiment.data.train, experiment.data.val, batch_size=experiment.batch_size)
+    report = check_data(
+        experiment.data.train,
+        experiment.data.val,
+        weight_map=experiment.data.weight_map,
+        batch_size=experiment.batch_size,
+    )
     for text in [*header(experiment, report, source), *report.table]:
         print(text)
     trainer = experiment.trainer(recorder=SilentRecorder(), save=lambda state, iteration, best: None)
@@ -73,7 +79,12 @@ def header(experiment: Experiment, report: CheckReport, source: str) -> list[str
     describe = getattr(experiment.loss, "describe", None)
     loss = config.loss.name
     if describe is not None:
-        loss = describe(iterations=plan.iterations, pixels_per_batch=experiment.pixels_per_batch)
+        loss = call_accepted(
+            describe,
+            iterations=plan.iterations,
+            pixels_per_batch=experiment.pixels_per_batch,
+            images_per_batch=experiment.batch_size,
+        )
     if config.data.weight_map is not None:
         loss += f"  x weight map {config.data.weight_map.name}"
     return [
@@ -98,11 +109,20 @@ def describe_device(device: torch.device) -> str:
 
 @torch.no_grad()
 def count_flops(experiment: Experiment, height: int, width: int) -> int:
-    """Floating-point operations of one image's forward pass (a multiply-add counts as two)."""
+    """Floating-point operations of one image's forward pass (a multiply-add counts as two).
+
+    Raises ConfigError if what comes out are no logits for the data's classes.
+    """
     model, channels = experiment.model, experiment.data.train.channels
     image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
     model.eval()
     with FlopCounterMode(display=False) as counter:
-        model(experiment.preprocess(image))
+        logits = output_logits(model(experiment.preprocess(image)))  # (1, num_classes, h, w)
     model.train()
+    expected = experiment.logits_channels
+    if logits.ndim != 4 or logits.shape[:2] != (1, expected):
+        raise ConfigError(
+            f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
+            f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
+        )
     return counter.get_total_flops()

@@ -47,6 +47,8 @@ class Registry:
         """Decorator that files a constructor under `name`. Raises ValueError if the name is taken."""
 
         def file(constructor: Callable) -> Callable:
+            if not constructor.__module__.startswith(self.package):
+                self._load()  # first segkit's own, so that a name they have is refused to the newcomer
             key = name.lower()
             taken = self._constructors.get(key)
             if taken is not None:
@@ -87,6 +89,8 @@ class Registry:
 
 MODELS = Registry("model", package="segkit.models", given=("num_classes", "in_channels"))
 LOSSES = Registry("loss", package="segkit.losses", given=("num_classes", "ignore_index"))
+CRITERIA = Registry("criterion", package="segkit.losses.criteria", given=("num_classes", "ignore_index"))
+SELECTIONS = Registry("selection", package="segkit.losses.selections")
 DATASETS = Registry("dataset", package="segkit.data.datasets", given=("split",))
 WEIGHT_MAPS = Registry("weight map", package="segkit.data.weight_maps", given=("num_classes", "ignore_index"))
 AUGMENTS = Registry("augment", package="segkit.data.augments", given=("ignore_index",))

@@ -174,9 +174,11 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay whole."""
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay whole, but for lists of blocks (`loss.terms.0.weight`)."""
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            value = dict(enumerate(value))
         if isinstance(value, Mapping) and value:
             flat |= _flatten(value, f"{prefix}{key}.")
         else:

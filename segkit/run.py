@@ -1,5 +1,6 @@
 """One run: checks, run folder, training, and an honest account of how it ended."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,23 +42,38 @@ def train(
     """
     if overfit is not None:
         config = config.model_copy(update={"name": f"{config.name}-overfit"})
-    found = find_resume(resume, runs_dir=config.log.dir, name=config.name) if resume else None
+    found = find_resume(resume, runs_dir=runs_dir(config), name=config.name) if resume else None
     notes = resume_notes(found, config, allow_change) if found else []
     experiment = build(config, overfit=overfit)
-    report = check_data(experiment.data.train, experiment.data.val, batch_size=experiment.batch_size)
+    report = check_data(
+        experiment.data.train,
+        experiment.data.val,
+        weight_map=experiment.data.weight_map,
+        batch_size=experiment.batch_size,
+    )
+    if found:
+        refuse_shorter_run(found, experiment.plan.iterations)
+    lines = header(experiment, report, source)  # this and the next may fail, so before there is a folder
+    examples = experiment.examples()
     with open_folder(config, found) as folder, Interrupt() as interrupt:
         console = Console(log_file=folder.log)
-        for text in [*header(experiment, report, source), *notes, *run_lines(folder, found)]:
+        for text in [*lines, *notes, *run_lines(folder, found)]:
             console.line(text)
-        return train_in(folder, experiment, console, interrupt, found)
+        return train_in(folder, experiment, examples, console, interrupt, found)
 
 
 def train_in(
-    folder: RunFolder, experiment: Experiment, console: Console, interrupt: Interrupt, found: Found | None
+    folder: RunFolder,
+    experiment: Experiment,
+    examples: list[dict],
+    console: Console,
+    interrupt: Interrupt,
+    found: Found | None,
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint."""
     first = found.state["trainer"]["iteration"] if found else 0
-    write_text(folder.config, experiment.config.to_yaml())
+    if not found:
+        write_text(folder.config, experiment.config.to_yaml())
     write_json(folder.env, environment())
     recorder = Recorder(
         folder.path,
@@ -73,7 +89,7 @@ def train_in(
         recorder=recorder,
         save=saver(experiment, recorder, folder),
         stop=lambda: interrupt.requested,
-        examples=experiment.examples(),
+        examples=examples,
     )
     if found:
         recorder.last_checkpoint = found.path
@@ -90,7 +106,7 @@ def train_in(
             folder.write_status(
                 "failed",
                 iteration=trainer.iteration,
-                exit_code=error.exit_code if isinstance(error, SegkitError) else 1,
+                exit_code=exit_code_of(error),
                 error=str(error) or type(error).__name__,
                 checkpoint=recorder.last_checkpoint,
             )
@@ -119,6 +135,7 @@ def saver(experiment: Experiment, recorder: Recorder, folder: RunFolder) -> Call
     """The function that writes the loop's checkpoints into the run folder."""
     meta = describe_experiment(experiment)
     keep = experiment.config.train.keep_checkpoints
+    config = experiment.config.to_yaml()
 
     def save(state: dict[str, Any], iteration: int, best: bool) -> None:
         if best:
@@ -126,6 +143,8 @@ def saver(experiment: Experiment, recorder: Recorder, folder: RunFolder) -> Call
             recorder.restart_clock()
             return
         path = save_numbered(folder.checkpoints, {**meta, "trainer": state}, iteration=iteration, keep=keep)
+        # Not sooner: the configuration of a resumed run must fit the checkpoint that it would go on from.
+        write_text(folder.config, config)
         recorder.saved(path)
         folder.write_status("running", iteration=iteration, checkpoint=path)
 
@@ -141,6 +160,7 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         "palette": [list(color) for color in experiment.data.palette],
         "ignore_index": data.ignore_index,
         "channels": data.channels,
+        "logits_channels": experiment.logits_channels,
         "resize": getattr(data, "resize", None),
     }
 
@@ -153,7 +173,7 @@ def labels_of(experiment: Experiment) -> Labels:
 def open_folder(config: Config, found: Found | None) -> RunFolder:
     """A new run folder, or the one that the checkpoint to resume lies in."""
     if found is None:
-        return RunFolder.create(config.log.dir, config.name)
+        return RunFolder.create(runs_dir(config), config.name)
     path = run_folder_of(found.path)
     if path is None:
         raise CheckpointError(
@@ -174,6 +194,28 @@ def resume_notes(found: Found, config: Config, allow_change: Sequence[str]) -> l
         found.state["config"], config.to_mapping(), allow=allow_change, checkpoint=found.path
     )
     return [*describe_skipped(found.skipped), *changes]
+
+
+def refuse_shorter_run(found: Found, total: int) -> None:
+    """Raises ConfigError if the checkpoint is beyond the length asked for, which no training can reach."""
+    done = found.state["trainer"]["iteration"]
+    if done > total:
+        raise ConfigError(
+            f"{found.path} has {done:,} iterations and the run is to have {total:,}: nothing is left to do\n"
+            f"   -> train.iterations={2 * done} to train on, or a new run without --resume"
+        )
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit status that the process will end with."""
+    if isinstance(error, SegkitError):
+        return error.exit_code
+    return {BrokenPipeError: 141, KeyboardInterrupt: 130}.get(type(error), 1)
+
+
+def runs_dir(config: Config) -> str:
+    """`log.dir`, where `~` stands for the home folder as in a shell."""
+    return os.path.expanduser(config.log.dir)
 
 
 def resumed_config(resume: str, overrides: Sequence[str]) -> Config:

@@ -72,6 +72,19 @@ def ramp(iteration: int, *, start: int, end: int, before: float, after: float) -
     return before + (after - before) * (iteration - start) / (end - start)
 
 
+def scheduled(
+    iteration: int, *, start: int, end: int, before: float, after: float, shape: Callable[[float], float]
+) -> float:
+    """`before` until `start`, `after + (before - after) * shape(p)` with p from 0 at `start` to 1 at `end`, and the
+    value at p = 1 from then on. `start == end` is a step to that value. `shape` maps [0, 1] to a factor.
+    """
+    if iteration < start:
+        return before
+    factor = shape((iteration - start) / (end - start) if iteration < end else 1.0)
+    # after + (before - after) is not always before; for smaller factors rounding stays between the two.
+    return before if factor == 1.0 else after + (before - after) * factor
+
+
 def due(iteration: int, every: int, *, total: int) -> bool:
     """Whether periodic work happens after the update that made the count `iteration`: each `every`, and at
     the end of the run. `every == 0` means never, not even at the end."""

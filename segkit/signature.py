@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 
 from segkit.describe_types import describe_type
-from segkit.types import Downloads, TimeLike
+from segkit.types import ComponentOf, ComponentsOf, CountLike, Downloads, TimeLike
 
 REQUIRED = inspect.Parameter.empty
 _RULES = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
@@ -44,6 +44,34 @@ class Parameter:
     def expected(self) -> str:
         """The allowed values in words, such as "a number in (0, 1]"."""
         return describe_type(self.annotation)
+
+    @property
+    def component(self) -> ComponentOf | ComponentsOf | None:
+        """The mark of a parameter whose value is a block, or a list of blocks; None for all others."""
+        return _find_mark(self.annotation, (ComponentOf, ComponentsOf))
+
+    @property
+    def number(self) -> "Parameter | None":
+        """The numbers among the allowed values, which a schedule may run through; None if there are none."""
+        form = _find_number_form(self.annotation)
+        if self.annotation is Any and type(self.default) in (int, float):  # no type, but a number by default
+            form = int | float
+        return None if form is _NEVER else Parameter(self.name, form)
+
+    @property
+    def allows_none(self) -> bool:
+        """Whether null is among the allowed values."""
+        return types.NoneType in get_args(self.annotation)
+
+    def mixes_counts(self, *values: Any) -> bool:
+        """Whether some of the values are counts and others shares, so that nothing lies between them."""
+        return bool(_find_mark(self.annotation, CountLike)) and len({isinstance(v, int) for v in values}) > 1
+
+    def is_whole(self, *values: Any) -> bool:
+        """Whether numbers between such values must be whole: of an integer, and of a count that is no share."""
+        if _find_mark(self.annotation, CountLike):
+            return all(isinstance(value, int) for value in values)
+        return not _accepts_float(self.annotation)
 
     def check(self, value: Any) -> Any:
         """The value as the constructor gets it. Strict: "3" is not 3 and true is not 1, but 3 is a number.
@@ -101,6 +129,24 @@ def read_fields(model: type[pydantic.BaseModel]) -> list[Parameter]:
     return parameters
 
 
+def component_parameters(constructor: Callable) -> dict[str, ComponentOf | ComponentsOf]:
+    """The parameters whose values are components themselves, with their marks."""
+    marks = {
+        parameter.name: _find_mark(parameter.annotation, (ComponentOf, ComponentsOf))
+        for parameter in _read_signature(constructor).parameters.values()
+    }
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
+def read_term_keys(mark: ComponentOf | ComponentsOf) -> list[Parameter]:
+    """What a block in a list may say of itself, beside the options of its component: see `ComponentsOf.into`."""
+    into = getattr(mark, "into", None)
+    if into is None:
+        return []
+    name, component, *_ = _read_signature(into).parameters
+    return read_parameters(into, (name, component))
+
+
 def duration_parameters(constructor: Callable) -> set[str]:
     """Names of the parameters that are iterations to the constructor, and may be a share (`10%`) in a file."""
     return _marked_parameters(constructor, TimeLike)
@@ -116,6 +162,12 @@ def accepts(constructor: Callable, name: str) -> bool:
     return name in _read_signature(constructor).parameters
 
 
+def call_accepted(function: Callable, **facts: Any) -> Any:
+    """Call `function` with those of `facts` that it has parameters for."""
+    accepted = inspect.signature(function).parameters
+    return function(**{name: value for name, value in facts.items() if name in accepted})
+
+
 def summarise(constructor: Callable) -> str:
     """First line of the constructor's own docstring, or nothing."""
     lines = (constructor.__doc__ or "").strip().splitlines()
@@ -128,14 +180,44 @@ def _read_signature(constructor: Callable) -> inspect.Signature:
 
 def _marked_parameters(constructor: Callable, marker: type) -> set[str]:
     parameters = _read_signature(constructor).parameters.values()
-    return {parameter.name for parameter in parameters if _is_marked(parameter.annotation, marker)}
+    return {parameter.name for parameter in parameters if _find_mark(parameter.annotation, marker)}
 
 
-def _is_marked(annotation: Any, marker: type) -> bool:
+def _find_mark(annotation: Any, marker: type | tuple[type, ...]) -> Any:
+    """The instance of `marker` in a type or in a member of a union, or None."""
+    members: tuple = ()
     if get_origin(annotation) is Annotated:
-        marked = any(isinstance(item, marker) for item in annotation.__metadata__)
-        return marked or _is_marked(annotation.__origin__, marker)
-    return _is_union(annotation) and any(_is_marked(member, marker) for member in get_args(annotation))
+        for item in annotation.__metadata__:
+            if isinstance(item, marker):
+                return item
+        members = (annotation.__origin__,)
+    elif _is_union(annotation):
+        members = get_args(annotation)
+    return next((mark for member in members if (mark := _find_mark(member, marker))), None)
+
+
+def _find_number_form(annotation: Any) -> Any:
+    """The numbers in a type, with their rules, or _NEVER. A time is none: it says when, and does not change."""
+    if annotation in (int, float):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        if any(isinstance(item, CountLike) for item in annotation.__metadata__):
+            return annotation  # a share of pixels may be written as text: "1/16"
+        if any(isinstance(item, TimeLike) for item in annotation.__metadata__):
+            return _NEVER
+        form = _find_number_form(annotation.__origin__)
+        return form if form is _NEVER else Annotated[(form, *annotation.__metadata__)]
+    members = get_args(annotation) if _is_union(annotation) else ()
+    forms = [form for form in map(_find_number_form, members) if form is not _NEVER]
+    return functools.reduce(operator.or_, forms) if forms else _NEVER
+
+
+def _accepts_float(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return _accepts_float(annotation.__origin__)
+    if _is_union(annotation):
+        return any(map(_accepts_float, get_args(annotation)))
+    return annotation is float
 
 
 def _is_union(annotation: Any) -> bool:
@@ -157,6 +239,9 @@ def _find_file_form(annotation: Any) -> Any:
     if annotation in (Any, REQUIRED):
         return Any
     if origin is Annotated:
+        mark = _find_mark(annotation, (ComponentOf, ComponentsOf))
+        if mark is not None:
+            return Annotated[list[dict] if isinstance(mark, ComponentsOf) else dict, mark]
         form = _find_file_form(annotation.__origin__)
         return form if form is _NEVER else Annotated[(form, *annotation.__metadata__)]
     if _is_union(annotation):

@@ -5,6 +5,7 @@ rate, loss schedules, data order, augmentation and the random numbers of an upda
 order within an iteration is update, count, evaluate, save.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -222,7 +223,7 @@ class Trainer:
             return
         self.evaluated = self.iteration
         score = result.mean_iou
-        best = score > self.best["mean_iou"]
+        best = score > self.best["mean_iou"] and math.isfinite(result.ce)
         if best:
             self.best = {"mean_iou": score, "iteration": self.iteration}
         self.recorder.evaluation(self.iteration, result, best=best)

@@ -4,9 +4,10 @@ A component that uses them in its signature gets their rules and error messages 
 from Python, it still checks what it depends on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -31,6 +32,44 @@ class TimeLike(Expects):
     expected: str = "a number of iterations or a share of the run such as 10%"
 
 
+@dataclass(frozen=True)
+class CountLike(Expects):
+    """Marks a count that may also be a share; between two counts, a schedule of it gives whole numbers."""
+
+    expected: str = "a count of at least 1, or a share in (0, 1] such as 1/16 or 5%"
+
+
+@dataclass(frozen=True)
+class ComponentOf:
+    """Marks a parameter that is a component of a registry, by the registry's `kind` ("criterion").
+
+    In a file its value is a block `{name: ..., <options>}`, checked like any other; the constructor receives what
+    the block builds. Its default is None, or a block as a dict.
+    """
+
+    kind: str
+
+    @property
+    def expected(self) -> str:
+        return f"a {self.kind}, such as {{name: ...}}"
+
+
+@dataclass(frozen=True)
+class ComponentsOf:
+    """Marks a parameter that is a list, of at least one, of components of a registry.
+
+    The constructor receives a list of what the blocks build or, with `into`, of `into(name, component, ...)`; what
+    else `into` takes are further keys of each block.
+    """
+
+    kind: str
+    into: Callable[..., Any] | None = None
+
+    @property
+    def expected(self) -> str:
+        return f"a list of {self.kind} blocks, such as [{{name: ...}}]"
+
+
 def _check_duration(value: int | str) -> int | str:
     parse_duration(value)
     return value
@@ -47,7 +86,7 @@ Duration = Annotated[int | str, AfterValidator(_check_duration), TimeLike()]
 Count = Annotated[
     int | float | str,
     AfterValidator(_check_count),
-    Expects("a count of at least 1, or a share in (0, 1] such as 1/16 or 5%"),
+    CountLike(),
 ]
 #: In (0, 1].
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -61,7 +100,10 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 __all__ = [
+    "ComponentOf",
+    "ComponentsOf",
     "Count",
+    "CountLike",
     "Downloads",
     "Duration",
     "Expects",

@@ -200,6 +200,8 @@ class _Reader:
             self._refuse(place, f"the character #x{error.character:04x} is not allowed")
         except yaml.MarkedYAMLError as error:
             hint = ("indent with spaces, not tabs",) if "'\\t'" in (error.problem or "") else ()
+            if not hint and "{#" in self.text.replace(" ", ""):
+                hint = ('a # starts a comment; quote a colour: "#ff0000"',)
             what = ", ".join(part for part in (error.context, error.problem) if part)
             self._refuse(error.problem_mark or error.context_mark, f"YAML syntax: {what}", hint)
         return None
@@ -257,10 +259,11 @@ class _Reader:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what both this reader and any YAML 1.1 reader load back; lists stay on one line."""
+    """Writes what both this reader and any YAML 1.1 reader load back; lists stay on one line, unless of blocks."""
 
     def represent_list(self, data: list) -> yaml.Node:
-        return self.represent_sequence(_TAG + "seq", data, flow_style=True)
+        in_lines = not self.default_flow_style and any(isinstance(item, dict) for item in data)
+        return self.represent_sequence(_TAG + "seq", data, flow_style=not in_lines)
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

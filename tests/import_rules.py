@@ -25,23 +25,23 @@ RULES = [
     Rule("schedule registry", "torch torchvision numpy segkit", "tested in microseconds, used by all"),
     Rule(
         "config* yaml_source signature describe_types",
-        "segkit.build segkit.trainer",
+        "segkit.build* segkit.trainer",
         "a typo is reported before CUDA starts",
     ),
     Rule("config*", "torch torchvision", "a typo is reported before CUDA starts", lazily=True),
     Rule(
         "losses/*",
-        "segkit.trainer segkit.config* segkit.data segkit.models segkit.build",
+        "segkit.trainer segkit.config* segkit.data segkit.models segkit.build*",
         "usable in a notebook with two tensors",
     ),
     Rule(
         "models/*",
-        "segkit.trainer segkit.config* segkit.data segkit.losses segkit.build",
+        "segkit.trainer segkit.config* segkit.data segkit.losses segkit.build*",
         "usable in a notebook with two tensors",
     ),
     Rule(
         "trainer",
-        "segkit.models segkit.losses segkit.data segkit.registry segkit.build yaml",
+        "segkit.models segkit.losses segkit.data segkit.registry segkit.build* yaml",
         "the loop knows no name",
     ),
     Rule("evaluate metrics", "segkit.losses segkit.trainer", "validation cannot move a schedule"),

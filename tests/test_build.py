@@ -385,7 +385,7 @@ def test_learning_rate_without_warmup_starts_at_the_base_and_never_reaches_the_e
     [
         ({"name": "constant"}, 0.2, 0.2),
         ({"name": "poly"}, 0.2, 0.2 * 0.05**0.9),
-        ({"name": "poly", "power": 2.0, "end": 0.5}, 0.2, 0.2 * (0.5 + 0.5 * 0.05**2)),
+        ({"name": "poly", "power": 2.0, "final": 0.5}, 0.2, 0.2 * (0.5 + 0.5 * 0.05**2)),
         ({"name": "linear"}, 0.2, 0.2 * 0.05),
         ({"name": "linear", "warmup": 4}, 0.2 / 5, 0.2 / 16),
         ({"name": "linear", "warmup": "20%", "warmup_factor": 0.5}, 0.2 * (0.5 + 0.5 / 5), 0.2 / 16),

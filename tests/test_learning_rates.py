@@ -38,12 +38,12 @@ def test_factor_is_a_function_of_progress_only(name):
         ("constant", {}, 0.7, 1.0),
         ("poly", {}, 0.5, 0.5**0.9),
         ("poly", {"power": 2.0}, 0.5, 0.25),
-        ("poly", {"power": 2.0, "end": 0.2}, 0.5, 0.2 + 0.8 * 0.25),
+        ("poly", {"power": 2.0, "final": 0.2}, 0.5, 0.2 + 0.8 * 0.25),
         ("linear", {}, 0.25, 0.75),
-        ("linear", {"end": 0.1}, 0.5, 0.55),
+        ("linear", {"final": 0.1}, 0.5, 0.55),
         ("cosine", {}, 0.5, 0.5),
         ("cosine", {}, 1 / 3, 0.75),
-        ("cosine", {"end": 0.5}, 0.5, 0.75),
+        ("cosine", {"final": 0.5}, 0.5, 0.75),
         ("step", {}, 0.59, 1.0),
         ("step", {}, 0.6, 0.1),
         ("step", {}, 0.9, 0.01),
@@ -55,9 +55,9 @@ def test_factors_by_hand(name, params, progress, factor):
 
 
 @pytest.mark.parametrize("name", ["poly", "linear", "cosine"])
-@pytest.mark.parametrize("end", [0.0, 0.01, 1.0])
-def test_end_is_where_it_ends(name, end):
-    assert SCHEDULES.get(name)(1.0, end=end) == pytest.approx(end, abs=1e-15)
+@pytest.mark.parametrize("final", [0.0, 0.01, 1.0])
+def test_final_is_where_it_ends(name, final):
+    assert SCHEDULES.get(name)(1.0, final=final) == pytest.approx(final, abs=1e-15)
 
 
 def test_poly_is_what_deeplab_computes():

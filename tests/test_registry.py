@@ -8,17 +8,19 @@ import pytest
 
 from segkit.registry import (
     AUGMENTS,
+    CRITERIA,
     DATASETS,
     LOSSES,
     MODELS,
     OPTIMIZERS,
     SCHEDULES,
+    SELECTIONS,
     WEIGHT_MAPS,
     Registry,
     UnknownName,
 )
 
-ALL = [MODELS, LOSSES, DATASETS, WEIGHT_MAPS, AUGMENTS, OPTIMIZERS, SCHEDULES]
+ALL = [MODELS, LOSSES, CRITERIA, SELECTIONS, DATASETS, WEIGHT_MAPS, AUGMENTS, OPTIMIZERS, SCHEDULES]
 
 
 @pytest.fixture

@@ -231,6 +231,17 @@ def test_another_component_is_one_change():
     assert compare_configs(CONFIG, other, allow=["loss"]) == expected
 
 
+def test_a_change_inside_a_list_of_blocks_is_named_by_its_place():
+    terms = [{"name": "ce", "weight": 1.0}, {"name": "dice", "weight": {"name": "linear", "from": 0.0}}]
+    before = {**CONFIG, "loss": {"name": "sum", "terms": terms}}
+    after = copy.deepcopy(before)
+    after["loss"]["terms"][1]["weight"]["from"] = 0.5
+    with pytest.raises(CheckpointError) as caught:
+        compare_configs(before, after)
+    assert str(caught.value).splitlines()[1] == "   loss.terms.1.weight.from: 0.0 -> 0.5"
+    assert compare_configs(before, after, allow=["loss.terms.1"])[0].endswith("0.0 -> 0.5 (allowed)")
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

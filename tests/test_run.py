@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from segkit.checkpoint import load_checkpoint
 from segkit.cli import run_command
+from segkit.errors import ConfigError
+from segkit.evaluation_run import evaluate_weights
+from segkit.models.unet import UNet
 from segkit.run_folder import read_status
+from segkit.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = """
@@ -210,6 +215,22 @@ MISTAKES = {
         ["bootstrapped_ce would never start: start_warm=20000 but the run has 8 iterations"],
     ),
     "no weight map": (["loss={name: weighted_mask_ce}"], 2, ["weighted_mask_ce needs a weight map"]),
+    "weight map without files": (
+        ["data.weight_map={name: file}"],
+        3,
+        ["the weight map 'file' needs a data set of files, and train_"],
+    ),
+    "class weights of 0": (["loss.class_weights=[0, 0, 0, 0, 0]"], 2, ["class_weights must not all be 0"]),
+    "one image for DeepLab": (
+        ["model={name: deeplabv3_mobilenet_v3_large}", "train.batch_size=1"],
+        2,
+        ["deeplabv3_mobilenet_v3_large cannot train on one image at a time", "train.batch_size: 2"],
+    ),
+    "one pixel for batch normalisation": (
+        ["train.batch_size=1", "augment={name: standard, crop_size: 2}", "loss={name: ce}"],
+        2,
+        ["unet with norm: batch cannot train on a single 2x2 image"],
+    ),
 }
 
 
@@ -341,3 +362,95 @@ def test_two_runs_in_one_second_get_two_folders(tiny):
     assert run("--config", "tiny.yaml", "train.iterations=1") == 0
     assert run("--config", "tiny.yaml", "train.iterations=1") == 0
     assert len(list((tiny / "runs/tiny").iterdir())) == 2
+
+
+def test_images_that_do_not_fit_together_are_found_before_a_run_folder_is_made(tiny, capsys):
+    for split in ("train", "val"):
+        for number, size in enumerate([(32, 32), (32, 40)]):
+            for kind in ("images", "masks"):
+                path = tiny / "sizes" / kind / split / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full(size, number, dtype=np.uint8)).save(path)
+    data = "data={name: folder, root: sizes, classes: [a, b]}"
+    assert run("--config", "tiny.yaml", data, "augment={name: none}", "train.batch_size=2") == 3
+    assert "images of one batch differ in size: " in capsys.readouterr().err
+    assert not (tiny / "runs").exists()
+    assert (
+        run("--config", "tiny.yaml", data, "augment={name: standard, crop_size: 16}", "train.iterations=1")
+        == 0
+    )
+
+
+def test_tilde_in_the_runs_folder_is_the_home_folder(tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny / "home"))
+    assert run("--config", "tiny.yaml", "train.iterations=1", "log.dir=~/runs") == 0
+    assert not (tiny / "~").exists()
+    assert [path.name for path in (tiny / "home/runs").iterdir()] == ["tiny"]
+    again = ("--config", "tiny.yaml", "train.iterations=2", "log.dir=~/runs", "--resume", "auto")
+    assert run(*again) == 0
+
+
+def test_resume_to_fewer_iterations_than_done_is_refused(tiny, capsys):
+    assert run("--config", "tiny.yaml") == 0
+    folder = only_run(tiny)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run("--resume", str(folder), "train.iterations=4") == 2
+    assert capsys.readouterr().err == (
+        f"{folder}/checkpoints/000008.pt has 8 iterations and the run is to have 4: nothing is left to do\n"
+        "   -> train.iterations=16 to train on, or a new run without --resume\n"
+    )
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert run("--resume", str(folder)) == 0  # done already, which a job that is queued again may find
+
+
+def test_configuration_file_changes_with_the_checkpoint_not_before(tiny, monkeypatch):
+    """A resumed run that is killed early must be resumable as it was."""
+    assert run("--config", "tiny.yaml") == 0
+    folder = only_run(tiny)
+    command = ("--resume", str(folder), "seed=7", "--allow-change", "seed", "train.iterations=12")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit", lambda trainer: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(*command)
+    assert "seed: 0" in (folder / "config.yaml").read_text()
+    assert run(*command) == 0
+    assert "seed: 7" in (folder / "config.yaml").read_text()
+    assert run("--resume", str(folder)) == 0
+
+
+def test_model_with_other_classes_is_found_before_a_run_folder_is_made(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(UNet, "forward", lambda model, image: image)
+    assert run("--config", "tiny.yaml") == 2
+    assert capsys.readouterr().err == (
+        "model: unet gave (1, 3, 32, 32) for one image; logits of 5 classes have the shape (1, 5, h, w)\n"
+    )
+    assert not (tiny / "runs").exists()
+
+
+def test_closed_pipe_is_in_the_status(tiny, monkeypatch):
+    def closed(trainer):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(Trainer, "fit", closed)
+    monkeypatch.setattr("os.dup2", lambda *handles: None)
+    assert run("--config", "tiny.yaml") == 141
+    status = read_status(only_run(tiny))
+    assert (status["state"], status["exit_code"]) == ("failed", 141)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.width=16", "model belongs to the weights and cannot be changed here -> leave it out"),
+        (
+            "data.mean=[0, 0, 0]",
+            "data.mean belongs to the weights and cannot be changed here -> leave it out",
+        ),
+        ("data.channels=1", "the weights are for images of 3 channels but the data has 1 -> data.channels=3"),
+    ],
+)
+def test_evaluating_with_what_would_have_no_effect_is_refused(tiny, override, message):
+    assert run("--config", "tiny.yaml", "train.iterations=1") == 0
+    with pytest.raises(ConfigError) as caught:
+        evaluate_weights(str(only_run(tiny)), [override], split="val", device="cpu", output=None)
+    assert str(caught.value) == message

@@ -1,5 +1,6 @@
 """Schedules are pure functions of the iteration: values by hand, edges and messages."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -147,3 +148,59 @@ def test_importing_the_schedule_imports_nothing_heavy():
         "import sys, segkit.schedule, segkit.registry; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def fall(progress):
+    return 1.0 - progress
+
+
+def test_scheduled_goes_from_before_to_after():
+    values = [schedule.scheduled(i, start=2, end=6, before=1.0, after=0.2, shape=fall) for i in range(9)]
+    assert values == pytest.approx([1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2])
+    assert values[:3] == [1.0, 1.0, 1.0] and values[6:] == [0.2, 0.2, 0.2], "the ends are exact"
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 10), (3, 4), (2, 9), (5, 5), (0, 0)])
+def test_scheduled_with_a_straight_line_is_a_ramp(start, end):
+    for i in range(12):
+        ends = {"start": start, "end": end, "before": 0.9, "after": 0.15}
+        assert schedule.scheduled(i, **ends, shape=fall) == pytest.approx(schedule.ramp(i, **ends), rel=1e-15)
+
+
+def test_scheduled_in_one_step():
+    values = [schedule.scheduled(i, start=4, end=4, before=1.0, after=0.5, shape=fall) for i in (3, 4, 5)]
+    assert values == [1.0, 0.5, 0.5]
+
+
+def test_a_shape_need_not_reach_the_end():
+    values = [
+        schedule.scheduled(i, start=0, end=2, before=1.0, after=0.0, shape=lambda p: 1 - p / 2)
+        for i in range(4)
+    ]
+    assert values == [1.0, 0.75, 0.5, 0.5], "from `end` on it is the value at p = 1"
+
+
+def test_a_shape_is_asked_for_0_to_1_only():
+    asked = []
+    for i in range(20):
+        schedule.scheduled(i, start=5, end=10, before=1.0, after=0.0, shape=lambda p: asked.append(p) or 0.5)
+    assert asked == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, *[1.0] * 10])
+
+
+def value_of(factor, before, after):
+    return schedule.scheduled(1, start=0, end=2, before=before, after=after, shape=lambda progress: factor)
+
+
+def test_rounding_does_not_leave_the_range():
+    assert 0.87 + (0.33 - 0.87) < 0.33  # what the formula alone would give
+    assert value_of(1.0, 0.33, 0.87) == 0.33 and value_of(0.0, 0.33, 0.87) == 0.87
+    for before, after in itertools.product([0.33, 0.87, 1.0, 0.07, 0.7000000000000001], repeat=2):
+        for n in range(1, 50):
+            low, high = sorted((before, after))
+            assert low <= value_of(1 - 2.0**-53 * n, before, after) <= high
+            assert low <= value_of(2.0**-53 * n, before, after) <= high
+    assert value_of(0.3, 0.7, 0.7) == 0.7
+
+
+def test_a_shape_may_leave_the_range():
+    assert value_of(1.5, 1.0, 0.0) == 1.5 and value_of(-0.5, 1.0, 0.0) == -0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,12 +17,24 @@ from segkit.signature import (
     REQUIRED,
     Parameter,
     accepts,
+    call_accepted,
+    component_parameters,
     duration_parameters,
     read_fields,
     read_parameters,
+    read_term_keys,
     summarise,
 )
-from segkit.types import Count, Duration, Fractional, PositiveInt, Probability, Share
+from segkit.types import (
+    ComponentOf,
+    ComponentsOf,
+    Count,
+    Duration,
+    Fractional,
+    PositiveInt,
+    Probability,
+    Share,
+)
 
 
 def read(constructor, given=()):
@@ -230,3 +243,89 @@ def test_fields_of_a_model():
 def test_json_schema_of_a_parameter():
     schema = Parameter("x", Probability, 0.7).json_schema()
     assert schema == {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.7}
+
+
+# --- components and schedules in a signature
+
+
+class Term:
+    def __init__(self, name: str, loss: Any, weight: Share = 1.0): ...
+
+
+def compose(
+    num_classes: int,
+    *,
+    part: Annotated[Any, ComponentOf("criterion")] = None,
+    net: Annotated[torch.nn.Module, ComponentOf("criterion")] = {"name": "ce"},  # noqa: B006
+    terms: Annotated[list[Term], ComponentsOf("loss", into=Term)],
+    thresh: Probability = 0.7,
+    count: Count = "1/16",
+    start: Duration | None = 0,
+    k: PositiveInt = 1,
+    flag: bool = True,
+    word: str = "x",
+    either: float | Literal["auto"] | None = None,
+    numbers: list[float] | None = None,
+    untyped=2.0,
+    nothing=None,
+): ...
+
+
+def test_parameters_that_are_components():
+    parameters = read(compose, ("num_classes",))
+    assert {name: p.component for name, p in parameters.items() if p.component} == component_parameters(
+        compose
+    )
+    assert component_parameters(compose) == {
+        "part": ComponentOf("criterion"),
+        "net": ComponentOf("criterion"),
+        "terms": ComponentsOf("loss", into=Term),
+    }
+    assert parameters["terms"].required and parameters["net"].default == {"name": "ce"}
+    assert [parameters[name].allows_none for name in ("part", "net", "terms")] == [True, False, False]
+    assert parameters["part"].expected == "a criterion, such as {name: ...} or null"
+    assert parameters["terms"].expected == "a list of loss blocks, such as [{name: ...}]"
+    json.dumps([parameter.json_schema() for parameter in parameters.values()])
+
+
+def test_keys_of_a_term_are_what_its_class_takes_beside_name_and_component():
+    (weight,) = read_term_keys(component_parameters(compose)["terms"])
+    assert (weight.name, weight.default, weight.expected) == ("weight", 1.0, "a number in [0, 1]")
+    assert read_term_keys(ComponentsOf("loss")) == read_term_keys(ComponentOf("loss")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "good", "bad"),
+    [
+        ("thresh", "a number in (0, 1]", 0.5, "1/2"),
+        ("count", "a count of at least 1, or a share in (0, 1] such as 1/16 or 5%", "1/2", 0),
+        ("k", "an integer >= 1", 3, 3.5),
+        ("either", "a number", 3.5, "auto"),
+        ("untyped", "an integer or a number", 3, "3"),
+    ],
+)
+def test_numbers_among_the_values(name, expected, good, bad):
+    number = read(compose, ("num_classes",))[name].number
+    assert number.expected == expected and number.check(good) == good
+    for value in (bad, None):
+        with pytest.raises(ValidationError):
+            number.check(value)
+
+
+def test_what_is_no_number():
+    parameters = read(compose, ("num_classes",))
+    for name in ("part", "terms", "start", "flag", "word", "numbers", "nothing"):
+        assert parameters[name].number is None, name
+
+
+def test_which_numbers_are_whole():
+    numbers = {name: p.number for name, p in read(compose, ("num_classes",)).items() if p.number}
+    assert numbers["k"].is_whole(1, 5) and numbers["count"].is_whole(1, 5)
+    assert not numbers["count"].is_whole("1/2", 0.25)
+    assert not any(numbers[name].is_whole(1, 5) for name in ("thresh", "either", "untyped"))
+    assert numbers["count"].mixes_counts(1, "1/2") and not numbers["count"].mixes_counts(0.5, "1/2")
+    assert not numbers["k"].mixes_counts(1, 5) and not numbers["untyped"].mixes_counts(1, 0.5)
+
+
+def test_call_with_what_is_accepted():
+    assert call_accepted(lambda *, b: b, a=1, b=2) == 2

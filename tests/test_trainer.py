@@ -317,9 +317,9 @@ def test_poisoned_buffer_is_never_saved_even_if_the_loss_is_finite():
     trainer, _, saved = make_trainer()
     trainer.model.features[1].running_mean[0] = float("nan")
     with pytest.raises(
-        NotFiniteError, match=r"'features.1.running_mean' of the model is not finite at iteration 2"
+        NotFiniteError, match=r"'features.1.running_mean' of the model is not finite at iteration 3"
     ):
-        trainer.fit()  # the validation of iteration 2 would have saved the best weights
+        trainer.fit()  # the validation of iteration 2 is not the best: its ce is not finite
     assert not saved
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-from segkit.data.validate import check_ids, shorten
+from segkit.data.sample import Sample
+from segkit.data.validate import shorten
+from segkit.data.view import WeightMaker, read_sample
 from segkit.errors import DataError
 
 VAL_SHARE = 4  # one in so many of the samples checked is a validation sample
@@ -27,6 +29,7 @@ class Tally:
     valid: int = 0
     ignored: int = 0
     unlabelled: int = 0  # samples without one labelled pixel
+    weighted: int = 0  # valid pixels with a weight above 0
     mask_paths: list[Path] = field(default_factory=list)
 
     @property
@@ -50,6 +53,7 @@ def check_data(
     train: Any,
     val: Any | None = None,
     *,
+    weight_map: WeightMaker | None = None,
     batch_size: int | None = None,
     limit: int = 64,
     seconds: float = 2.0,
@@ -57,14 +61,14 @@ def check_data(
     """Read samples spread over the data sets and report what is in them.
 
     At most `limit` samples are read, and none is begun after `seconds`. Raises DataError if one of them cannot be
-    used, and for masks of which the foreground would silently be ignored.
+    used, for masks of which the foreground would silently be ignored, and for weight maps that are 0 throughout.
     """
     start = time.monotonic()
     errors: list[DataError] = []
     separate = val is not None and val is not train
     val_limit = limit // VAL_SHARE if separate else 0
-    train_tally = _tally(train, limit - val_limit, errors, until=start + seconds)
-    val_tally = _tally(val, val_limit, errors, until=start + 1.25 * seconds) if separate else None
+    train_tally = _tally(train, limit - val_limit, weight_map, errors, until=start + seconds)
+    val_tally = _tally(val, val_limit, weight_map, errors, until=start + 1.25 * seconds) if separate else None
     tallies = [train_tally] if val_tally is None else [train_tally, val_tally]
     checked = sum(tally.samples for tally in tallies) + len(errors)
     if errors:
@@ -72,6 +76,8 @@ def check_data(
         raise DataError(f"{errors[0]}{others}") from errors[0]
     for dataset, tally in zip((train, val), tallies, strict=False):
         _refuse_ignored_foreground(dataset, tally)
+    if weight_map is not None:
+        _refuse_weightless(train_tally)
     warnings = _find_oddities(train, train_tally, "train", batch_size)
     if val_tally is not None:
         warnings += _find_oddities(val, val_tally, "val", None)
@@ -96,26 +102,30 @@ def spread(total: int, limit: int) -> list[int]:
     return [place * (total - 1) // (limit - 1) for place in range(limit)]
 
 
-def _tally(dataset: Any, limit: int, errors: list[DataError], *, until: float) -> Tally:
+def _tally(
+    dataset: Any, limit: int, weight_map: WeightMaker | None, errors: list[DataError], *, until: float
+) -> Tally:
     classes = dataset.num_classes
     tally = Tally(total=len(dataset), pixels=[0] * classes, images=[0] * classes)
     for index in spread(len(dataset), limit):
         if tally.samples and time.monotonic() > until:
             break
         try:
-            sample = dataset[index]
-            source = str(sample.mask_path or sample.name)
-            check_ids(sample.target, num_classes=classes, ignore_index=dataset.ignore_index, source=source)
+            sample = read_sample(dataset, index, weight_map)
         except DataError as error:
             errors.append(error)
         else:
-            _count(tally, sample.target.as_subclass(torch.Tensor), dataset)
+            _count(tally, sample, dataset)
             if sample.mask_path is not None:
                 tally.mask_paths.append(sample.mask_path)
     return tally
 
 
-def _count(tally: Tally, target: torch.Tensor, dataset: Any) -> None:
+def _count(tally: Tally, sample: Sample, dataset: Any) -> None:
+    target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+    if sample.weight is not None:
+        weight = sample.weight.as_subclass(torch.Tensor)  # (H, W)
+        tally.weighted += int(((weight > 0) & (target != dataset.ignore_index)).sum())
     valid = target[target != dataset.ignore_index].long()  # (V,)
     for class_id, pixels in enumerate(torch.bincount(valid, minlength=dataset.num_classes).tolist()):
         tally.pixels[class_id] += pixels
@@ -136,6 +146,15 @@ def _refuse_ignored_foreground(dataset: Any, tally: Tally) -> None:
             f"{dataset.class_names[0]!r} would be ignored, as in {tally.mask_paths[0]}\n"
             f"   -> data.label_map: {{0: 0, {ignore}: 1}} if {ignore} is a class, "
             f"{{{ignore}: ignore}} if it does mean unknown"
+        )
+
+
+def _refuse_weightless(tally: Tally) -> None:
+    if tally.valid and not tally.weighted:
+        raise DataError(
+            f"the weight maps of all {tally.samples} train samples checked are 0 at every labelled pixel: "
+            "nothing would be learned\n"
+            "   -> data.weight_map={name: boundary} computes maps from the labels"
         )
 
 

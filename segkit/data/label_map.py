@@ -111,10 +111,12 @@ class LabelMap:
                 remaining, num_classes=len(self.classes), ignore_index=self.ignore_index, source=source
             )
         unnamed = [i for i in ids if i not in self.values]
+        free = set(range(len(self.classes))) - set(self.values.values())
+        meaning = unnamed[0] if unnamed[0] in free else IGNORE  # a class id may simply have been left out
         return (
             f"label not in data.label_map: {source} has values {shorten(ids)}, of which {shorten(unnamed)} "
             f"{'is' if len(unnamed) == 1 else 'are'} not named\n"
-            f'   -> add {{{unnamed[0]}: ignore}}, or "*": ignore for all that are not named'
+            f'   -> add {{{unnamed[0]}: {meaning}}}, or "*": ignore for all that are not named'
         )
 
     def _from_colours(self, values: np.ndarray, source: str) -> np.ndarray:

@@ -31,6 +31,9 @@ def describe_wrong_ids(ids: Sequence[int], *, num_classes: int, ignore_index: in
             "   its ids start at 1 -> data.label_map: {1: 0, 2: 1, ...}, and 0: ignore if 0 is unlabelled"
         )
         return "\n".join(lines)
+    if source.lower().endswith((".jpg", ".jpeg")):
+        lines.append("   it is a JPEG file, which changes labels near edges -> save masks as PNG")
+        return "\n".join(lines)
     if max(wrong) >= 2 * num_classes:
         verb = "looks like a grey value" if len(wrong) == 1 else "look like grey values"
         lines.append(f"   {shorten(wrong)} {verb} of a palette or RGB mask saved as grey")

@@ -1,4 +1,4 @@
-"""Pixel losses for semantic segmentation: criterion x selection x reduction.
+"""Losses for semantic segmentation: pixel losses are criterion x selection x reduction, region losses stand beside.
 
 Usable with two tensors and nothing else of segkit:
 
@@ -6,30 +6,58 @@ Usable with two tensors and nothing else of segkit:
     loss = ohem_cross_entropy(logits, target, thresh=0.7, n_min="1/16")
 """
 
+from segkit.losses.bce import binary_cross_entropy
 from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entropy
-from segkit.losses.criterion import CrossEntropy, PixelValues, pixel_cross_entropy
+from segkit.losses.criteria import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    PixelValues,
+    pixel_binary_cross_entropy,
+    pixel_cross_entropy,
+    pixel_focal,
+)
 from segkit.losses.cross_entropy import cross_entropy
+from segkit.losses.dice import dice_loss
+from segkit.losses.focal import focal_loss
+from segkit.losses.jaccard import jaccard_loss
+from segkit.losses.lovasz import lovasz_loss
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixel_loss import PixelLoss, PixelReport
 from segkit.losses.reduction import selected_mean, valid_mean, weighted_mean
-from segkit.losses.selection import All, Ohem, Selected, TopShare
+from segkit.losses.region import RegionLoss
+from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
+from segkit.losses.tversky import tversky_loss
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
 __all__ = [
     "All",
+    "BinaryCrossEntropy",
     "CrossEntropy",
+    "Focal",
     "LinearWarmUp",
     "Ohem",
     "PixelLoss",
     "PixelReport",
     "PixelValues",
+    "RegionLoss",
     "Selected",
+    "Selection",
+    "TopK",
     "TopShare",
+    "binary_cross_entropy",
     "bootstrapped_cross_entropy",
     "cross_entropy",
+    "dice_loss",
+    "focal_loss",
+    "jaccard_loss",
+    "lovasz_loss",
     "ohem_cross_entropy",
+    "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
+    "pixel_focal",
     "selected_mean",
+    "tversky_loss",
     "valid_mean",
     "weighted_mask_cross_entropy",
     "weighted_mean",

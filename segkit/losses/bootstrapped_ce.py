@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
-from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import selected_mean
-from segkit.losses.selection import Schedulable, TopShare
+from segkit.losses.scope import ScopeName
+from segkit.losses.selections import Schedulable, TopShare
 from segkit.registry import LOSSES
 from segkit.schedule import ramp
 from segkit.types import Duration, NonNegativeFloat, Probability
@@ -41,8 +42,10 @@ class LinearWarmUp:
     def __str__(self) -> str:
         return f"top_p {self.top_p:g}  start_warm {self.start_warm:,}  end_warm {self.end_warm:,}"
 
-    def never_starts(self, iterations: int, pixels_per_batch: int) -> str | None:
+    def never_starts(self, iterations: int) -> str | None:
         """Why a run of so many iterations would keep every pixel throughout, or None."""
+        if self.top_p == 1:
+            return "keeps every pixel: top_p=1 -> top_p: 0.15"
         if self.start_warm < iterations:
             return None
         return (
@@ -60,16 +63,17 @@ def bootstrapped_ce(
     start_warm: Duration = 20000,
     end_warm: Duration = 70000,
     class_weights: list[NonNegativeFloat] | None = None,
+    scope: ScopeName = "batch",
     allow_inactive: bool = False,
 ) -> PixelLoss:
     """Cross-entropy over the top_p hardest pixels, reached linearly from all of them after a warm-up."""
-    share = LinearWarmUp(top_p, start_warm, end_warm)
     return PixelLoss(
-        CrossEntropy(num_classes, ignore_index=ignore_index, class_weights=class_weights),
-        TopShare(share),
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        TopShare(LinearWarmUp(top_p, start_warm, end_warm)),
         selected_mean,
+        scope=scope,
         name="bootstrapped_ce",
-        inactive=None if allow_inactive else share.never_starts,
+        allow_inactive=allow_inactive,
     )
 
 
@@ -82,6 +86,7 @@ def bootstrapped_cross_entropy(
     iteration: int | None = None,
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
+    scope: ScopeName = "batch",
 ) -> Tensor:
     """(1 / k) sum over the k hardest valid pixels of ce, k = max(1, int(share |V|)), as a 0-d tensor.
 
@@ -91,5 +96,4 @@ def bootstrapped_cross_entropy(
     et al. 2016 (Bridging category-level and instance-level semantic segmentation), with STCN's warm-up.
     """
     values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
-    selected = TopShare(share)(values.ce, values.valid, iteration=iteration)
-    return selected_mean(values, selected, weight)
+    return compose(values, TopShare(share), selected_mean, weight, scope=scope, iteration=iteration)

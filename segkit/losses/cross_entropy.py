@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
-from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
-from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import weighted_mean
-from segkit.losses.selection import All
+from segkit.losses.scope import ScopeName
+from segkit.losses.selections import All
 from segkit.registry import LOSSES
 from segkit.types import Fractional, NonNegativeFloat
 
@@ -17,12 +18,13 @@ def ce(
     *,
     class_weights: list[NonNegativeFloat] | None = None,
     label_smoothing: Fractional = 0.0,
+    scope: ScopeName = "batch",
 ) -> PixelLoss:
     """Cross-entropy, the mean over valid pixels (weighted by class if asked)."""
     criterion = CrossEntropy(
-        num_classes, ignore_index=ignore_index, class_weights=class_weights, label_smoothing=label_smoothing
+        num_classes, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing
     )
-    return PixelLoss(criterion, All(), weighted_mean, name="ce")
+    return PixelLoss(criterion, All(), weighted_mean, name="ce", scope=scope)
 
 
 def cross_entropy(
@@ -33,6 +35,7 @@ def cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    scope: ScopeName = "batch",
 ) -> Tensor:
     """sum_V a_t ce / sum_V a_t, as a 0-d tensor; with a weight map m, sum_V m a_t ce / sum_V m a_t.
 
@@ -46,4 +49,4 @@ def cross_entropy(
         class_weights=class_weights,
         label_smoothing=label_smoothing,
     )
-    return weighted_mean(values, All()(values.ce, values.valid), weight)
+    return compose(values, All(), weighted_mean, weight, scope=scope)

@@ -1,13 +1,12 @@
 """`ohem_ce`: cross-entropy over pixels whose true class is improbable (online hard example mining)."""
 
-from functools import partial
-
 from torch import Tensor
 
-from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
-from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import selected_mean
-from segkit.losses.selection import Ohem
+from segkit.losses.scope import ScopeName
+from segkit.losses.selections import Ohem
 from segkit.registry import LOSSES
 from segkit.types import Count, NonNegativeFloat, Probability
 
@@ -20,24 +19,18 @@ def ohem_ce(
     thresh: Probability = 0.7,
     n_min: Count = "1/16",
     class_weights: list[NonNegativeFloat] | None = None,
+    scope: ScopeName = "batch",
     allow_inactive: bool = False,
 ) -> PixelLoss:
     """Cross-entropy over the pixels with p(true class) < thresh, at least the n_min hardest."""
-    selection = Ohem(thresh, n_min)
     return PixelLoss(
-        CrossEntropy(num_classes, ignore_index=ignore_index, class_weights=class_weights),
-        selection,
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        Ohem(thresh, n_min),
         selected_mean,
+        scope=scope,
         name="ohem_ce",
-        inactive=None if allow_inactive else partial(keeps_every_pixel, selection),
+        allow_inactive=allow_inactive,
     )
-
-
-def keeps_every_pixel(selection: Ohem, iterations: int, pixels_per_batch: int) -> str | None:
-    """Why batches of so many pixels would all be kept whole, or None."""
-    if selection.count_of(pixels_per_batch) < pixels_per_batch:
-        return None
-    return f"keeps every pixel: n_min={selection.n_min} but a batch has {pixels_per_batch:,} -> n_min: 1/16"
 
 
 def ohem_cross_entropy(
@@ -49,6 +42,7 @@ def ohem_cross_entropy(
     n_min: int | float | str = "1/16",
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
+    scope: ScopeName = "batch",
 ) -> Tensor:
     """The mean ce over hard = {p in V: ce_p > -log(thresh)} if |hard| > n_min, as a 0-d tensor; else over the
     min(n_min, |V|) hardest valid pixels.
@@ -59,5 +53,4 @@ def ohem_cross_entropy(
     region-based object detectors with online hard example mining), in the form per pixel of BiSeNet.
     """
     values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
-    selected = Ohem(thresh, n_min)(values.ce, values.valid)
-    return selected_mean(values, selected, weight)
+    return compose(values, Ohem(thresh, n_min), selected_mean, weight, scope=scope)

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
-from segkit.losses.criterion import PixelValues
-from segkit.losses.selection import Selected
-
-#: (iterations, pixels_per_batch) -> why the loss would be plain cross-entropy throughout, or None.
-InactiveCheck = Callable[[int, int], str | None]
+from segkit.losses.criteria import PixelValues, class_weight_of, valid_pixels
+from segkit.losses.measure import measure
+from segkit.losses.reduction import read_weight, weighted_mean
+from segkit.losses.scope import BATCH, Global, choose_scope
+from segkit.losses.selections import Selected, Selection
 
 
 @dataclass(frozen=True)
@@ -31,84 +30,117 @@ class PixelReport:
 class PixelLoss(nn.Module):
     """Any criterion with any selection and any reduction.
 
-    `criterion(logits, target) -> PixelValues` (see criterion.py), `selection(ce, valid, *, iteration) ->
-    Selected` (selection.py), `reduction(values, selected, weight) -> scalar` (reduction.py). It keeps no
-    state: the same arguments give the same value, in train and eval mode, any number of times.
+    `criterion(logits, target) -> PixelValues` (see criteria/), `selection(ce, valid, *, iteration, scope) ->
+    Selected` (selections/), `reduction(values, selected, weight, *, scope) -> scalar` (reduction.py). `scope` is
+    `batch`, `image` or `global` (scope.py). It keeps no state: the same arguments give the same value, in train and
+    eval mode, any number of times.
 
     `name` and `details` are for the console and for errors; `needs_weight` refuses to run without a weight
-    map; `inactive` tells `check_run` why a run would not use the selection at all.
+    map; `allow_inactive` lets `check_run` pass a run that would not use the selection at all.
     """
 
     def __init__(
         self,
         criterion: nn.Module,
-        selection: Any,
-        reduction: Callable[[PixelValues, Selected, Tensor | None], Tensor],
+        selection: Selection,
+        reduction: Callable[..., Tensor],
         *,
+        scope: str = "batch",
         name: str = "pixel_loss",
         details: str = "",
         needs_weight: bool = False,
-        inactive: InactiveCheck | None = None,
+        allow_inactive: bool = False,
     ):
         super().__init__()
         self.criterion, self.selection, self.reduction = criterion, selection, reduction
-        self.name, self.details, self.needs_weight, self.inactive = name, details, needs_weight, inactive
+        self.scope = choose_scope(scope)
+        self.name, self.details = name, details
+        self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
+        if hasattr(criterion, "logits_channels"):  # else the model has one channel per class
+            self.logits_channels = criterion.logits_channels
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The loss and what to log of it: (scalar with gradient, {name: detached 0-d tensor or float}).
+        """The loss and what to log of it: (scalar with gradient, {name: detached tensor or float}).
 
         `logits` (N, C, *any); `target` class ids (N, *spatial) or soft labels (N, C, *spatial); `weight`
         (N, *spatial) multiplies the selected pixels; `iteration`: completed optimiser updates. Raises
         ValueError for inputs that do not fit together, ConfigError if a weight map is needed and missing.
+
+        In scope `global` the scalar is this process's part times the number of processes (see `scope.Global`), and
+        the values to log have the loss of all as `global_loss`.
         """
         if iteration is None:
             raise TypeError(f"{self.name} needs the iteration, got None")
         if self.needs_weight and weight is None:
             raise ConfigError(f"{self.name} needs a weight map -> data.weight_map={{name: boundary}}")
         values = self.criterion(logits, target)
-        selected = self.selection(values.ce, values.valid, iteration=iteration)
-        loss = self.reduction(values, selected, weight)
-        return loss, {**measure(values, selected), **self.selection.values_at(iteration)}
+        selected = self.selection(values.ce, values.valid, iteration=iteration, scope=self.scope)
+        loss = self.reduction(values, selected, weight, scope=self.scope)
+        report = measure(values, selected, scope=self.scope) | self.selection.values_at(iteration)
+        if self.scope.processes() > 1:
+            report["global_loss"] = self.scope.across(loss.detach()) / self.scope.processes()
+        return loss, report
+
+    @torch.no_grad()
+    def denominator(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """What a mean over this batch divides by, as a 0-d tensor, from the labels alone.
+
+        Batches whose losses are averaged with these as weights give the loss of all their pixels at once: exactly
+        where nothing is mined. A selection mines in each batch for itself; its weight is the number of valid pixels.
+        With weights as denominator it is the sum of class weight x weight map over the valid pixels; in scope `image`
+        the number of images with a valid pixel; in scope `global` of all processes, which must all call it.
+        """
+        valid = valid_pixels(target, self.criterion.ignore_index)
+        if self.scope.name == "image":
+            return self.scope.rows(valid).any(dim=1).sum()
+        if self.reduction is not weighted_mean:
+            return self.scope.sum(valid).sum()
+        class_weights = getattr(self.criterion, "class_weights", None)
+        mass = class_weight_of(target, valid, class_weights, torch.float32)
+        return self.scope.sum(mass if weight is None else mass * read_weight(weight, valid, mass.dtype)).sum()
 
     @torch.no_grad()
     def pixels(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
     ) -> PixelReport:
-        """Which pixels the loss keeps, and the cross-entropy of each, at the target's size."""
+        """Which pixels the loss keeps, and the cross-entropy of each, at the target's size.
+
+        It never talks to other processes, so that one of them can make pictures: in scope `global` these pixels are
+        treated as if they were all.
+        """
+        scope = BATCH if isinstance(self.scope, Global) else self.scope
         values = self.criterion(logits, target)
-        selected = self.selection(values.ce, values.valid, iteration=iteration)
+        selected = self.selection(values.ce, values.valid, iteration=iteration, scope=scope)
         return PixelReport(loss=values.ce.float(), kept=selected.share.float(), valid=values.valid)
 
-    def check_run(self, *, iterations: int, pixels_per_batch: int) -> None:
+    def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
         """Raises ConfigError if the loss would silently be plain cross-entropy throughout such a run."""
-        problem = self.inactive(iterations, pixels_per_batch) if self.inactive else None
-        if problem is not None:
+        pixels = self.scope.pixels_per_group(pixels_per_batch, images_per_batch)
+        problem = self.selection.find_inactive(iterations=iterations, pixels=pixels, holder=self.scope.holder)
+        if problem is not None and not self.allow_inactive:
             raise ConfigError(f"{self.name} {problem}")
 
-    def describe(self, *, iterations: int, pixels_per_batch: int) -> str:
+    def describe(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> str:
         """One line for the console."""
-        selection = self.selection.describe(iterations=iterations, pixels_per_batch=pixels_per_batch)
-        parts = (self.name, self.details, selection, self.criterion.describe())
+        pixels = self.scope.pixels_per_group(pixels_per_batch, images_per_batch)
+        selection = self.selection.describe(iterations=iterations, pixels=pixels)
+        scope = "" if self.scope is BATCH else f"scope {self.scope.name}"
+        parts = (self.name, self.details, selection, self.criterion.describe(), scope)
         return "  ".join(part for part in parts if part)
 
 
-@torch.no_grad()
-def measure(values: PixelValues, selected: Selected) -> dict[str, Tensor]:
-    """Values to log, as 0-d tensors that are not read off the device.
-
-    `ce`: mean plain cross-entropy over the valid pixels. `k`: pixels selected. `kept_fraction`: of the valid
-    ones. `threshold`: probability of the true class at the boundary, exp(-smallest kept ce).
-    `ignored_fraction`: of all pixels. Where nothing is valid the others are 0.
-    """
-    n_valid = values.valid.sum()
-    at_least_one = n_valid.clamp_min(1)
-    smallest_kept = values.ce.masked_fill(selected.share == 0, torch.inf).amin()
-    return {
-        "ce": values.ce.sum() / at_least_one,
-        "k": selected.count,
-        "kept_fraction": selected.count / at_least_one,
-        "threshold": torch.exp(-smallest_kept),
-        "ignored_fraction": 1 - n_valid / values.valid.numel(),
-    }
+def compose(
+    values: PixelValues,
+    selection: Selection,
+    reduction: Callable[..., Tensor],
+    weight: Tensor | None = None,
+    *,
+    scope: str = "batch",
+    iteration: int | None = None,
+) -> Tensor:
+    """The value of a pixel loss from what its criterion says of each pixel, as a 0-d tensor."""
+    group = choose_scope(scope)
+    selected: Selected = selection(values.ce, values.valid, iteration=iteration, scope=group)
+    return reduction(values, selected, weight, scope=group)

@@ -2,47 +2,67 @@
 
 Each is a pure function of (values, selected, weight). `weight` is a map (N, *spatial) >= 0 that multiplies
 the values after the selection was made. A denominator of 0 (no valid pixel, or only zero weights) gives a
-loss of exactly 0 that stays connected to the logits.
+loss of exactly 0 that stays connected to the logits. `scope` says which pixels are averaged together.
 """
 
 import torch
 from torch import Tensor
 
-from segkit.losses.criterion import PixelValues
-from segkit.losses.selection import Selected
+from segkit.losses.criteria import PixelValues
+from segkit.losses.scope import BATCH, Batch
+from segkit.losses.selections import Selected
 
 
-def valid_mean(values: PixelValues, selected: Selected, weight: Tensor | None = None) -> Tensor:
+def valid_mean(
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+) -> Tensor:
     """sum(share x weight x value) / |V|: by the number of valid pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return _divide((factor * values.value).sum(), values.valid.sum())
+    return scope.mean(factor * values.value, scope.sum(values.valid), values.valid)
 
 
-def selected_mean(values: PixelValues, selected: Selected, weight: Tensor | None = None) -> Tensor:
+def selected_mean(
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+) -> Tensor:
     """sum(share x weight x value) / sum(share): by the number of selected pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return _divide((factor * values.value).sum(), selected.count)
+    return scope.mean(factor * values.value, selected.count, values.valid)
 
 
-def weighted_mean(values: PixelValues, selected: Selected, weight: Tensor | None = None) -> Tensor:
+def weighted_mean(
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+) -> Tensor:
     """sum(share x weight x value) / sum(share x weight x class weight): by what the pixels weigh."""
     factor = pixel_factor(values, selected, weight)
-    return _divide((factor * values.value).sum(), (factor * values.class_weight).sum())
+    return scope.mean(factor * values.value, scope.sum(factor * values.class_weight), values.valid)
+
+
+#: Names of reductions in a configuration.
+REDUCTIONS = {"valid": valid_mean, "selected": selected_mean, "weights": weighted_mean}
+
+
+def choose_reduction(name: str):
+    """The reduction of that name. Raises ValueError for any other word."""
+    if name not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {name!r}")
+    return REDUCTIONS[name]
 
 
 def pixel_factor(values: PixelValues, selected: Selected, weight: Tensor | None) -> Tensor:
     """share x weight (N, *spatial). Raises ValueError for a map of another shape, or (on the CPU) below 0."""
     if weight is None:
         return selected.share
-    if weight.shape != values.valid.shape:
+    return selected.share * read_weight(weight, values.valid, selected.share.dtype)
+
+
+def read_weight(weight: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight map (N, *spatial), 0 at ignored pixels. Raises ValueError for a map of another shape than
+    `valid`, or (on the CPU) with a valid pixel below 0."""
+    if weight.shape != valid.shape:
         raise ValueError(
-            f"the weight map has shape {tuple(weight.shape)} but the target has {tuple(values.valid.shape)}"
+            f"the weight map has shape {tuple(weight.shape)} but the target has {tuple(valid.shape)}"
         )
-    weight = torch.where(values.valid, weight.to(selected.share.dtype), 0.0)
+    weight = torch.where(valid, weight.to(dtype), 0.0)
     if weight.device.type == "cpu" and not torch.compiler.is_compiling() and bool((weight < 0).any()):
         raise ValueError(f"a weight map must be >= 0, got {weight.min().item():g}")
-    return selected.share * weight
-
-
-def _divide(total: Tensor, count: Tensor) -> Tensor:
-    return total / torch.where(count == 0, 1, count)
+    return weight

@@ -4,14 +4,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from segkit.losses.criterion import CrossEntropy, pixel_cross_entropy
-from segkit.losses.pixel_loss import PixelLoss
+from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import valid_mean, weighted_mean
-from segkit.losses.selection import All
+from segkit.losses.scope import ScopeName
+from segkit.losses.selections import All
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
 
-REDUCTIONS = {"pixels": valid_mean, "weights": weighted_mean}
+NORMALIZATIONS = {"pixels": valid_mean, "weights": weighted_mean}
 
 
 @LOSSES.register("weighted_mask_ce")
@@ -21,12 +22,18 @@ def weighted_mask_ce(
     *,
     normalize: Literal["pixels", "weights"] = "pixels",
     class_weights: list[NonNegativeFloat] | None = None,
+    scope: ScopeName = "batch",
 ) -> PixelLoss:
     """Cross-entropy times a weight map per pixel; needs data.weight_map."""
-    criterion = CrossEntropy(num_classes, ignore_index=ignore_index, class_weights=class_weights)
-    reduction = choose_reduction(normalize)
-    details = f"normalize {normalize}"
-    return PixelLoss(criterion, All(), reduction, name="weighted_mask_ce", details=details, needs_weight=True)
+    return PixelLoss(
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        All(),
+        choose_normalization(normalize),
+        scope=scope,
+        name="weighted_mask_ce",
+        details=f"normalize {normalize}",
+        needs_weight=True,
+    )
 
 
 def weighted_mask_cross_entropy(
@@ -37,6 +44,7 @@ def weighted_mask_cross_entropy(
     normalize: Literal["pixels", "weights"] = "pixels",
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
+    scope: ScopeName = "batch",
 ) -> Tensor:
     """sum_V m ce / |V| (`normalize="pixels"`) or sum_V m ce / sum_V m (`"weights"`), as a 0-d tensor.
 
@@ -45,11 +53,11 @@ def weighted_mask_cross_entropy(
     then acts like a learning rate, which `weights` removes.
     """
     values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
-    return choose_reduction(normalize)(values, All()(values.ce, values.valid), weight)
+    return compose(values, All(), choose_normalization(normalize), weight, scope=scope)
 
 
-def choose_reduction(normalize: str):
+def choose_normalization(normalize: str):
     """The reduction of that name. Raises ValueError for any other word."""
-    if normalize not in REDUCTIONS:
-        raise ValueError(f"normalize must be one of {', '.join(REDUCTIONS)}, got {normalize!r}")
-    return REDUCTIONS[normalize]
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize!r}")
+    return NORMALIZATIONS[normalize]

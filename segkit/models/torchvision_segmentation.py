@@ -62,16 +62,19 @@ class DenseHead(nn.Module):
         self.aux_classifier = network.aux_classifier
 
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
-        self._check_batch_statistics(image)
+        if self.training:
+            batch_size, _, height, width = image.shape
+            self.check_run(batch_size=batch_size, height=height, width=width)
         features = self.backbone(image)
         out = self.classifier(features["out"])  # (N, num_classes, h, w)
         if self.aux_classifier is None:
             return out
         return {"out": out, "aux": self.aux_classifier(features["aux"])}
 
-    def _check_batch_statistics(self, image: Tensor) -> None:
-        """Raise if DeepLab's image-level pooling, one value per image and channel, meets a batch of one."""
-        if self.training and image.shape[0] == 1 and self.architecture.startswith("deeplabv3"):
+    def check_run(self, *, batch_size: int, height: int, width: int) -> None:
+        """Raises ConfigError for training on batches of this shape if DeepLab's image-level pooling, one value per
+        image and channel, meets a batch of one."""
+        if batch_size == 1 and self.architecture.startswith("deeplabv3"):
             raise ConfigError(
                 f"{self.architecture} cannot train on one image at a time: the batch normalisation after its "
                 f"image-level pooling sees one value per channel, which has no variance\n"

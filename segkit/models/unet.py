@@ -54,7 +54,9 @@ class UNet(nn.Module):
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
-        self._check_batch_statistics(image)
+        if self.training:
+            batch_size, _, height, width = image.shape
+            self.check_run(batch_size=batch_size, height=height, width=width)
         x = self.stem(image)  # (N, width, H, W)
         skips = []
         for down in self.downs:
@@ -79,11 +81,11 @@ class UNet(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
-    def _check_batch_statistics(self, image: Tensor) -> None:
-        """Raise if the lowest resolution is one pixel of one image, which has no variance to normalise by."""
-        batch, _, height, width = image.shape
+    def check_run(self, *, batch_size: int, height: int, width: int) -> None:
+        """Raises ConfigError for training on batches of this shape if the lowest resolution is one pixel of one
+        image, which has no variance to normalise by."""
         depth = len(self.downs)
-        if self.norm == "batch" and self.training and batch == 1 and max(height, width) <= 2**depth:
+        if self.norm == "batch" and batch_size == 1 and max(height, width) <= 2**depth:
             raise ConfigError(
                 f"unet with norm: batch cannot train on a single {height}x{width} image: its {depth} "
                 f"downsamplings leave one value per channel, which has no variance\n"

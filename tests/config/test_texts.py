@@ -35,7 +35,18 @@ def test_origins(folder):
 
 
 @pytest.mark.parametrize(
-    "kind", ["losses", "models", "datasets", "transforms", "schedules", "optimizers", "weight_maps"]
+    "kind",
+    [
+        "losses",
+        "models",
+        "datasets",
+        "transforms",
+        "schedules",
+        "optimizers",
+        "weight_maps",
+        "criteria",
+        "selections",
+    ],
 )
 def test_lists(kind):
     text = list_components(kind)
@@ -50,18 +61,20 @@ def split_lines(text):
 def test_a_list_in_full():
     assert list_components("schedules") == (
         "schedules: the values of schedule.name, each with the other keys of its schedule block\n"
+        "A number of a loss can follow one too, between iterations or shares of the run:\n"
+        "  thresh: {name: linear, from: 0.9, to: 0.6, start: 10%, end: 50%}\n"
         "\n"
         "constant            The same rate throughout.\n"
         "\n"
-        "cosine              Half a cosine down to `end` x the base rate (SGDR without restarts).\n"
-        "  end  0.0  a number in [0, 1]\n"
+        "cosine              Half a cosine down to `final` x the base rate (SGDR without restarts).\n"
+        "  final  0.0  a number in [0, 1]\n"
         "\n"
-        "linear              A straight line down to `end` x the base rate.\n"
-        "  end  0.0  a number in [0, 1]\n"
+        "linear              A straight line down to `final` x the base rate.\n"
+        "  final  0.0  a number in [0, 1]\n"
         "\n"
-        "poly                (1 - progress)^power, down to `end` x the base rate (DeepLab's schedule).\n"
+        "poly                (1 - progress)^power, down to `final` x the base rate (DeepLab's schedule).\n"
         "  power  0.9  a number > 0\n"
-        "  end    0.0  a number in [0, 1]\n"
+        "  final  0.0  a number in [0, 1]\n"
         "\n"
         "step                The rate times `gamma` at each share of the run listed in `at`.\n"
         "  at     [0.6, 0.8]  a non-empty list of numbers in [0, 1]\n"
@@ -76,7 +89,7 @@ def test_unknown_list():
         list_components("loss")
     assert str(caught.value) == (
         "--list loss: there is no such list; there are: models, datasets, losses, optimizers, schedules, transforms, "
-        "weight_maps"
+        "weight_maps, criteria, selections"
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from segkit.data.check import check_data, spread
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
+from segkit.data.weight_maps.file import File
 from segkit.errors import DataError
 
 CLASSES = ["sky", "road", "car"]
@@ -166,3 +167,56 @@ def test_spread():
     assert spread(100, 1) == [0]
     assert spread(100, 0) == []
     assert len(set(spread(65, 64))) == 64
+
+
+def check_weights(root, value_of):
+    """The check with weight maps that `value_of(name)` fills, or leaves out where that is None."""
+    for image in root.glob("images/*/*.png"):
+        value = value_of(f"{image.parent.name}/{image.stem}")
+        folder = root / "weights" / image.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if value is not None:
+            np.save(folder / f"{image.stem}.npy", np.full((24, 32), value, dtype=np.float32))
+    train, val = (Folder(split, root=str(root), classes=CLASSES) for split in ("train", "val"))
+    return check_data(train, val, weight_map=File())
+
+
+def test_weight_maps_are_checked_too(make_folder):
+    root = make_folder()
+    assert check_weights(root, lambda name: 1).summary.startswith("6/6 masks fine")
+    for name, value, text in (
+        ("train/002", -1, "weight map with negative values: "),
+        ("val/001", np.nan, "weight map with NaN or infinite values: "),
+    ):
+        with pytest.raises(DataError) as raised:
+            check_weights(root, lambda n, name=name, value=value: value if n == name else 1)
+        assert str(raised.value).startswith(f"{text}{root}/weights/{name}.npy")
+
+
+def test_missing_weight_maps_are_counted(make_folder):
+    root = make_folder()
+    with pytest.raises(DataError) as raised:
+        check_weights(root, lambda name: None if name in ("train/003", "val/000") else 1)
+    first, _, rest = str(raised.value).partition("\n")
+    assert first.endswith(f"needs a map for every image: expected {root}/weights/train/003.(png|npy)")
+    assert rest.endswith("   2 of the 6 samples checked fail")
+
+
+def test_weight_maps_that_are_0_everywhere_would_teach_nothing(make_folder):
+    root = make_folder()
+    with pytest.raises(DataError) as raised:
+        check_weights(root, lambda name: 0)
+    assert str(raised.value).startswith(
+        "the weight maps of all 4 train samples checked are 0 at every labelled pixel: nothing would be learned\n"
+    )
+    check_weights(root, lambda name: 1 if name == "train/001" else 0)
+
+
+def test_wrong_ids_in_a_jpeg_mask_are_explained_by_that(make_folder, save):
+    root = make_folder(train=1, val=1)
+    (root / "masks/train/000.png").unlink()
+    path = save(root / "masks/train/000.jpg", np.full((24, 32), 7, dtype=np.uint8))
+    assert refusal(root) == (
+        "label out of range: masks/train/000.jpg has ids 7 but data.classes has 3 classes (0-2), ignore_index 255\n"
+        "   it is a JPEG file, which changes labels near edges -> save masks as PNG"
+    ), path

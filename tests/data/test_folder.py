@@ -119,14 +119,17 @@ def test_missing_folders(make_folder, tmp_path):
     root = make_folder()
     assert data_error(lambda: folder(root, "val", val_split="test")) == (
         f"no folder masks/test or labels/test in {root}, "
-        "which has images/train, images/val, masks/train, masks/val"
+        "which has images/train, images/val, masks/train, masks/val\n"
+        "   -> the val part is read from images/test and masks/test; data.val_split=NAME for folders of another name"
     )
     (root / "images" / "train").rename(root / "images" / "training")
     assert data_error(lambda: folder(root)).startswith(
         f"no folder images/train in {root}, which has images/training"
     )
     (tmp_path / "bare").mkdir()
-    assert data_error(lambda: folder(tmp_path / "bare")).endswith("which has no folders")
+    assert "bare, which has no folders\n   -> the train part is read from" in data_error(
+        lambda: folder(tmp_path / "bare")
+    )
 
 
 def test_empty_split(make_folder):
@@ -143,6 +146,21 @@ def test_images_without_mask(make_folder):
     )
     (root / "masks/train/003.png").unlink()
     assert data_error(lambda: folder(root)).startswith("2 images have no mask: images/train/001.png")
+
+
+def test_mask_with_a_longer_name_is_pointed_out(make_folder):
+    root = make_folder()
+    (root / "masks/train/001.png").rename(root / "masks/train/001_mask.png")
+    assert data_error(lambda: folder(root)) == (
+        "1 image has no mask: images/train/001.png -> expected masks/train/001.png\n"
+        "   there is 001_mask.png; the names must be equal up to the suffix"
+    )
+
+
+def test_root_may_begin_with_a_tilde(make_folder, monkeypatch):
+    root = make_folder()
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(folder(f"~/{root.name}")) == 4
 
 
 def test_masks_without_image_are_noted(make_folder):

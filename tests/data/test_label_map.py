@@ -77,7 +77,14 @@ def test_values_not_named():
         "label not in data.label_map: masks/a.png has values 0, 128, 255, of which 128 is not named\n"
         '   -> add {128: ignore}, or "*": ignore for all that are not named'
     )
-    assert "of which 0, 70000 are not named" in message({1: 0}, [0, 1, 70000])
+    assert "of which 0, 70000 are not named\n   -> add {0: ignore}" in message({1: 0}, [0, 1, 70000])
+
+
+def test_class_ids_left_out_of_a_map_are_proposed_as_they_are():
+    assert message({7: 2}, [0, 1, 7]) == (
+        "label not in data.label_map: masks/a.png has values 0, 1, 7, of which 0, 1 are not named\n"
+        '   -> add {0: 0}, or "*": ignore for all that are not named'
+    )
 
 
 def test_255_is_not_ignored_by_a_map_that_does_not_say_so():

@@ -1,11 +1,13 @@
 """Inputs and compositions that several test files share."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from segkit.losses import PixelLoss
+from segkit.losses.sum import Term
 from segkit.registry import LOSSES
 from tests.losses import reference
 
@@ -20,6 +22,37 @@ GEOMETRIES = {
     "odd stride": ((2, 3, 2, 3), (7, 8)),
     "from 1x1": ((1, 3, 1, 1), (4, 5)),
 }
+
+
+#: Every registered loss, whoever wrote it: a new one is covered by being registered.
+NAMES = LOSSES.names()
+
+
+def build(name: str, num_classes: int = 3, **options):
+    """The registered loss with its defaults; `bce` is for two classes, and a sum needs terms."""
+    if name == "sum" and not options:
+        parts = {"ohem_ce": 1.0, "lovasz": 0.5}
+        options = {"terms": [Term(part, build(part, num_classes), weight) for part, weight in parts.items()]}
+    given = {"num_classes": classes_of(name, num_classes), "ignore_index": 255}
+    accepted = inspect.signature(LOSSES.get(name)).parameters
+    return LOSSES.get(name)(**{key: value for key, value in given.items() if key in accepted}, **options)
+
+
+def accepts(name: str, option: str) -> bool:
+    return option in inspect.signature(LOSSES.get(name)).parameters
+
+
+def classes_of(name: str, num_classes: int = 3) -> int:
+    """The number of classes to test a loss with."""
+    return 2 if name == "bce" else num_classes
+
+
+def make_batch_for(name: str, shape=(2, 3, 5, 7), size=(5, 7), **options) -> "Batch":
+    """A random batch that fits the loss: for `bce` one logit and two classes."""
+    batch = make_batch((shape[0], classes_of(name, shape[1]), *shape[2:]), size, **options)
+    if name == "bce":
+        batch.logits = (batch.logits[:, 1:] - batch.logits[:, :1]).detach().requires_grad_()
+    return batch
 
 
 @dataclass

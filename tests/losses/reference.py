@@ -34,12 +34,20 @@ def value_and_gradient(
     target: torch.Tensor,
     rule: Callable[[Pixels], dict[Pixel, float]],
     *,
+    criterion: Callable[[float], tuple[float, float]] = lambda ce: (ce, 1.0),
     ignore_index: int = 255,
 ) -> tuple[float, torch.Tensor]:
     """Loss and gradient with respect to `logits` (N, C, h, w) for targets (N, H, W); the gradient is float64.
 
-    `rule` gives the factor of each valid pixel's cross-entropy; pixels it leaves out count 0.
+    `rule` gives the factor of each valid pixel's value; pixels it leaves out count 0. `criterion` makes of a pixel's
+    cross-entropy its value, and the derivative of that. One logit (N, 1, h, w) stands for the two logits [0, z].
     """
+    if logits.shape[1] == 1:
+        both = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        value, gradient = value_and_gradient(
+            both, target, rule, criterion=criterion, ignore_index=ignore_index
+        )
+        return value, gradient[:, 1:]
     z = logits.detach().double().tolist()
     n, c = logits.shape[:2]
     height, width = target.shape[1:]
@@ -63,9 +71,10 @@ def value_and_gradient(
     factor = rule(pixels)
     value, gradient = 0.0, np.zeros(tuple(logits.shape))
     for (i, y, x), share in factor.items():
-        value += share * pixels.ce[i, y, x]
+        pixel_value, derivative = criterion(pixels.ce[i, y, x])
+        value += share * pixel_value
         for k in range(c):
-            slope = share * (probabilities[i, y, x][k] - (k == pixels.target[i, y, x]))
+            slope = share * derivative * (probabilities[i, y, x][k] - (k == pixels.target[i, y, x]))
             for row, row_share in rows[y]:
                 for column, column_share in columns[x]:
                     gradient[i, k, row, column] += row_share * column_share * slope
@@ -93,6 +102,16 @@ def log_sum_exp(values: list[float]) -> float:
 def softmax(values: list[float]) -> list[float]:
     total = log_sum_exp(values)
     return [math.exp(v - total) for v in values]
+
+
+def focal_criterion(gamma: float):
+    """(1 - p)^gamma ce with p = exp(-ce), and its derivative by ce (the class weights are in the rule)."""
+
+    def criterion(ce: float) -> tuple[float, float]:
+        p = math.exp(-ce)
+        return (1 - p) ** gamma * ce, (1 - p) ** gamma + gamma * (1 - p) ** (gamma - 1) * p * ce
+
+    return criterion
 
 
 # -------------------------------------------------------------------------------------------------- the four losses
@@ -156,6 +175,45 @@ def ohem_rule(
             kept = hardest(pixels.ce, k)
         factor = weigh(kept, pixels, class_weights, weight)
         return {p: f / k for p, f in factor.items()}
+
+    return rule
+
+
+# ------------------------------------------------------------------------------ any selection, reduction and scope
+
+Select = Callable[[dict[Pixel, float]], dict[Pixel, float]]
+
+SELECTIONS: dict[str, Callable[..., Select]] = {
+    "all": lambda: lambda ce: dict.fromkeys(ce, 1.0),
+    "top_share": lambda share: lambda ce: hardest(ce, max(1, int(share * len(ce)))),
+    "top_k": lambda k: lambda ce: hardest(ce, min(k, len(ce))),
+    "ohem": lambda thresh, n_min: (
+        lambda ce: hardest(ce, max(sum(v > -math.log(thresh) for v in ce.values()), min(n_min, len(ce))))
+    ),
+}
+
+
+def composed_rule(
+    select: Select,
+    *,
+    reduction: str,
+    scope: str = "batch",
+    class_weights: list[float] | None = None,
+    weight: torch.Tensor | None = None,
+):
+    """share x m x a_t over |V|, the sum of shares, or the sum of share x m x a_t; per image, or of the batch."""
+
+    def rule(pixels: Pixels) -> dict[Pixel, float]:
+        images = sorted({p[0] for p in pixels.ce}) if scope == "image" else [None]
+        result = {}
+        for image in images:
+            ce = {p: v for p, v in pixels.ce.items() if image in (None, p[0])}
+            share = select(ce) if ce else {}
+            factor = weigh(share, pixels, class_weights, weight)
+            by = {"valid": len(ce), "selected": sum(share.values()), "weights": sum(factor.values())}
+            if by[reduction]:
+                result |= {p: f / by[reduction] / len(images) for p, f in factor.items()}
+        return result
 
     return rule
 

@@ -6,17 +6,15 @@ import pytest
 import torch
 
 from segkit.registry import LOSSES
-from tests.losses.cases import make_batch
+from tests.losses.cases import NAMES, accepts, build, classes_of, make_batch_for
 
-NAMES = LOSSES.names()
-
-
-def build(name, num_classes=3):
-    return LOSSES.get(name)(num_classes=num_classes, ignore_index=255)
+#: Losses that keep every valid pixel, or some of them, as one selection.
+SELECTING = [name for name in NAMES if name != "sum"]
 
 
 def test_the_named_losses_are_there():
-    assert {"ce", "weighted_mask_ce", "bootstrapped_ce", "ohem_ce"} <= set(NAMES)
+    pixel = {"ce", "weighted_mask_ce", "bootstrapped_ce", "ohem_ce", "bce", "focal", "pixel"}
+    assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,14 +26,15 @@ def test_constructor_is_a_schema(name):
         assert parameter.annotation is not parameter.empty, parameter.name
         if parameter.name not in LOSSES.given:
             assert parameter.kind is parameter.KEYWORD_ONLY, parameter.name
-            assert parameter.default is not parameter.empty, (
+            bare = parameter.default is not parameter.empty
+            assert bare or (name, parameter.name) == ("sum", "terms"), (
                 f"{parameter.name}: a bare name must be a valid block"
             )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_iteration_is_keyword_only_without_default(name):
-    loss, batch = build(name), make_batch()
+    loss, batch = build(name), make_batch_for(name)
     with pytest.raises(TypeError, match="iteration"):
         loss(batch.logits, batch.target, batch.weight)
     with pytest.raises(TypeError):
@@ -49,24 +48,34 @@ def test_iteration_is_keyword_only_without_default(name):
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 3, 2, 3)], ids=["full size", "low resolution"])
 @pytest.mark.parametrize("name", NAMES)
 def test_value_metrics_and_gradient(name, shape, dtype, iteration):
-    loss, batch = build(name), make_batch(shape, dtype=dtype, ignored=True)
+    loss, batch = build(name), make_batch_for(name, shape, dtype=dtype, ignored=True)
     value, metrics = loss(batch.logits, batch.target, batch.weight, iteration=iteration)
     value.backward()
     assert value.shape == () and value.dtype == torch.float32 and value.isfinite()
     assert batch.logits.grad.dtype == dtype and batch.logits.grad.isfinite().all()
-    assert {"ce", "kept_fraction", "threshold", "k", "ignored_fraction"} <= metrics.keys()
+    assert "ce" in metrics
     for key, metric in metrics.items():
         if isinstance(metric, torch.Tensor):
-            assert metric.shape == () and not metric.requires_grad, key
+            assert metric.shape in ((), (classes_of(name),)) and not metric.requires_grad, key
+            assert metric.isfinite().all(), key
         else:
             assert isinstance(metric, float), key
-        assert float(metric) == float(metric), key
+            assert metric == metric, key
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_what_every_loss_reports(name):
+    batch = make_batch_for(name, ignored=True)
+    _, metrics = build(name)(batch.logits, batch.target, batch.weight, iteration=40_000)
+    scalars = {"ce", "k", "kept_fraction", "threshold", "kept_wrong", "ignored_fraction"}
+    assert scalars | {"kept_class"} <= metrics.keys()
+    assert metrics["kept_class"].shape == (classes_of(name),)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_arguments_give_the_same_value_whatever_happened_between(name):
-    loss, batch = build(name), make_batch(ignored=True)
-    other = make_batch(seed=1)
+    loss, batch = build(name), make_batch_for(name, ignored=True)
+    other = make_batch_for(name, seed=1)
 
     def value(iteration):
         return loss(batch.logits, batch.target, batch.weight, iteration=iteration)[0].item()
@@ -81,23 +90,24 @@ def test_the_same_arguments_give_the_same_value_whatever_happened_between(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_a_loss_is_saved_or_trained(name):
-    loss = LOSSES.get(name)(num_classes=3, ignore_index=255, class_weights=[1.0, 2.0, 3.0])
+    weights = {"class_weights": [1.0, 2.0, 3.0][: classes_of(name)]} if accepts(name, "class_weights") else {}
+    loss = build(name, **weights)
     assert loss.state_dict() == {}
     assert not list(loss.parameters())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inputs_are_left_alone(name):
-    batch = make_batch(ignored=True)
+    batch = make_batch_for(name, ignored=True)
     before = [tensor.clone() for tensor in (batch.logits, batch.target, batch.weight)]
     build(name)(batch.logits, batch.target, batch.weight, iteration=30_000)[0].backward()
     for tensor, copy in zip((batch.logits, batch.target, batch.weight), before, strict=True):
         assert torch.equal(tensor, copy)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SELECTING)
 def test_pixels_report_agrees_with_the_metrics(name):
-    loss, batch = build(name), make_batch((2, 3, 2, 3), (5, 7), ignored=True)
+    loss, batch = build(name), make_batch_for(name, (2, 3, 2, 3), (5, 7), ignored=True)
     _, metrics = loss(batch.logits, batch.target, batch.weight, iteration=40_000)
     report = loss.pixels(batch.logits, batch.target, iteration=40_000)
     assert report.loss.shape == report.kept.shape == report.valid.shape == batch.target.shape

@@ -38,7 +38,7 @@ def test_all_pixels_ignored_gives_0_connected_not_nan_as_hrnet_bisenet_stcn(case
         assert loss.item() == 0
         assert torch.equal(gradient, torch.zeros_like(gradient))
         assert float(values["ignored_fraction"]) == 1
-        assert all(float(values[key]) == 0 for key in ("ce", "k", "kept_fraction", "threshold"))
+        assert all(values[key].sum() == 0 for key in values if key not in ("ignored_fraction", "keep_share"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -224,7 +224,7 @@ def test_nothing_makes_the_host_wait_for_the_device():
         loss.backward()
         assert loss.shape == () and logits.grad.shape == logits.shape
         for name, value in values.items():
-            assert isinstance(value, float) or (value.is_meta and value.shape == ()), name
+            assert isinstance(value, float) or (value.is_meta and value.shape in ((), (3,))), name
     for selection in (All(), TopShare(0.5), Ohem(0.7, "1/16")):
         loss = PixelLoss(CrossEntropy(3, label_smoothing=0.1), selection, selected_mean)
         soft = torch.rand(2, 3, 8, 8, device="meta")

@@ -9,7 +9,7 @@ from segkit.registry import LOSSES
 
 
 def build(name, **options):
-    return LOSSES.get(name)(num_classes=3, ignore_index=255, **options)
+    return LOSSES.get(name)(num_classes=2 if name == "bce" else 3, ignore_index=255, **options)
 
 
 def refusal(loss, **run) -> str:
@@ -44,7 +44,34 @@ def test_allow_inactive():
     build("ohem_ce", n_min=100, allow_inactive=True).check_run(iterations=10, pixels_per_batch=10)
 
 
-@pytest.mark.parametrize("name", ["ce", "weighted_mask_ce"])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("bootstrapped_ce", {"top_p": 1.0}, "bootstrapped_ce keeps every pixel: top_p=1 -> top_p: 0.15"),
+        (
+            "pixel",
+            {"selection": {"name": "top_share", "share": 1.0}},
+            "pixel keeps every pixel: share=1 -> share: 0.15",
+        ),
+        (
+            "pixel",
+            {"selection": {"name": "top_k", "k": 1000}},
+            "pixel keeps every pixel: k=1000 but a batch has 1,000 -> k: 62",
+        ),
+        (
+            "pixel",
+            {"selection": {"name": "ohem", "n_min": 5000}},
+            "pixel keeps every pixel: n_min=5000 but a batch has 1,000 -> n_min: 1/16",
+        ),
+    ],
+)
+def test_other_selections_that_keep_every_pixel(name, options, message):
+    run = {"iterations": 10**6, "pixels_per_batch": 1000}
+    assert refusal(build(name, **options), **run) == message
+    build(name, **options, allow_inactive=True).check_run(**run)
+
+
+@pytest.mark.parametrize("name", ["ce", "weighted_mask_ce", "bce", "focal", "pixel"])
 def test_losses_without_selection_run_always(name):
     build(name).check_run(iterations=1, pixels_per_batch=1)
 
@@ -83,6 +110,14 @@ def test_the_others_need_no_weight_map(name):
         ("ce", {"class_weights": [1.0, 2.5, 3.0]}, "ce  class_weights [1, 2.5, 3]"),
         ("ce", {"label_smoothing": 0.1}, "ce  label_smoothing 0.1"),
         ("weighted_mask_ce", {"normalize": "weights"}, "weighted_mask_ce  normalize weights"),
+        ("bce", {"class_weights": [1.0, 3.0]}, "bce  class_weights [1, 3]"),
+        ("focal", {}, "focal  gamma 2"),
+        ("focal", {"gamma": 0.5, "alpha": [1.0, 2.0, 3.0]}, "focal  gamma 0.5  alpha [1, 2, 3]"),
+        (
+            "pixel",
+            {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 2000}, "scope": "global"},
+            "pixel  reduction selected  k 2,000 of 262,144 pixels  gamma 2  scope global",
+        ),
         ("ohem_ce", {"thresh": 0.6}, "ohem_ce  thresh 0.6  n_min 1/16 (= 16,384 of 262,144 pixels)"),
         ("ohem_ce", {"n_min": 100_000}, "ohem_ce  thresh 0.7  n_min 100,000 of 262,144 pixels"),
         (

@@ -6,15 +6,15 @@ from fractions import Fraction
 import pytest
 import torch
 
-from segkit.losses import All, LinearWarmUp, Ohem, TopShare
-from segkit.losses.selection import kth_largest, select_hardest
+from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
+from segkit.losses.selections.hardest import find_boundary, select_hardest
 
 
 def select(selection, ce, valid=None, iteration=None) -> tuple[list[float], int]:
     ce = torch.tensor([ce])
     valid = torch.ones_like(ce, dtype=torch.bool) if valid is None else torch.tensor([valid])
-    selected = selection(torch.where(valid, ce, 0.0), valid, iteration=iteration)
-    assert selected.share.shape == ce.shape and selected.count.shape == ()
+    selected = selection(ce, valid, iteration=iteration)  # whatever ce is at ignored pixels
+    assert selected.share.shape == ce.shape and selected.count.shape == (1, 1)
     return selected.share[0].tolist(), selected.count.item()
 
 
@@ -80,8 +80,24 @@ def test_n_min_may_be_a_share_of_the_valid_pixels(n_min):
     assert count == 1
 
 
+def test_top_k_keeps_k_or_all():
+    ce = [5.0, 1.0, 4.0, 2.0, 3.0, 9.0]
+    assert select(TopK(2), ce) == ([1, 0, 0, 0, 0, 1], 2)
+    assert select(TopK(100), ce) == ([1] * 6, 6)
+    assert select(TopK(2), ce, [False, True, True, True, True, False]) == ([0, 0, 1, 0, 1, 0], 2)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_nan_is_never_among_the_hardest(sign):
+    """Whatever its sign bit, which differs between processors."""
+    nan = math.copysign(math.nan, sign)
+    assert select(TopK(2), [nan, 3.0, 0.1, 2.0]) == ([0, 1, 0, 1], 2)
+    assert select(TopK(4), [nan, 3.0, 0.0, nan]) == ([0, 1, 1, 0], 2)
+    assert select(TopShare(0.3), [nan, nan, nan]) == ([0, 0, 0], 0)
+
+
 def test_nothing_valid_selects_nothing():
-    for selection in (All(), TopShare(0.5), TopShare(1.0), Ohem(0.7, 3), Ohem(0.7, "1/16")):
+    for selection in (All(), TopShare(0.5), TopK(3), TopShare(1.0), Ohem(0.7, 3), Ohem(0.7, "1/16")):
         assert select(selection, [1.0, 2.0], [False, False]) == ([0, 0], 0)
 
 
@@ -99,14 +115,17 @@ def test_shares_add_up_to_the_count():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_kth_largest_is_what_sorting_finds(dtype):
+def test_the_boundary_is_what_sorting_finds(dtype):
     torch.manual_seed(0)
     spread = torch.cat([torch.randn(200).abs(), torch.rand(50) * 1e-40, torch.rand(50) * 1e30]).to(dtype)
     edges = torch.tensor([0.0, -0.0, 0.0, 1.0, 1.0, math.inf, 5e-324, 1.1e-38], dtype=dtype)
     for values in (spread, edges, torch.zeros(5, dtype=dtype), edges[:1]):
         ordered = values.sort(descending=True).values
+        everything = torch.ones_like(values, dtype=torch.bool)
         for k in range(1, len(values) + 1):
-            assert kth_largest(values, torch.tensor(k)) == ordered[k - 1], k
+            boundary, count, n_above, n_tied = find_boundary(values, everything, k)
+            assert boundary == ordered[k - 1] and count == k
+            assert n_above == (values > boundary).sum() and n_tied == (values == boundary).sum()
 
 
 def test_infinite_loss_is_the_hardest():
@@ -147,6 +166,8 @@ def test_a_schedule_that_leaves_its_range_raises():
             lambda: Ohem(0.7, 0),
             "n_min must be a count of at least 1, or a share in (0, 1] such as 1/16 or 5%, got 0",
         ),
+        (lambda: TopK(0), "k must be a number of pixels >= 1, got 0"),
+        (lambda: TopK(2.5), "k must be a number of pixels >= 1, got 2.5"),
         (lambda: LinearWarmUp(0.0, 1, 2), "top_p must be in (0, 1], got 0.0"),
         (lambda: LinearWarmUp(0.5, 3, 2), "start_warm=3 is after end_warm=2; it must not be larger"),
         (lambda: LinearWarmUp(0.5, -3, 2), "start_warm must be a number of iterations >= 0, got -3 "),

@@ -6,6 +6,7 @@
 `labels` may stand for `masks`, and the folders may have subfolders.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,11 +57,11 @@ class Folder:
         val_split: str = "val",
     ):
         _check_classes(classes, ignore_index)
-        self.root, self.channels, self.ignore_index = Path(root), channels, ignore_index
+        self.root, self.channels, self.ignore_index = Path(os.path.expanduser(root)), channels, ignore_index
         self.class_names, self.num_classes = tuple(classes), len(classes)
         self.label_map = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         self.resize = None if resize is None else (resize[0], resize[1])
-        self.split = train_split if split == "train" else val_split
+        self.part, self.split = split, train_split if split == "train" else val_split
         fits_a_byte = 0 <= ignore_index <= 255 and len(classes) <= 255
         self.target_dtype = np.uint8 if fits_a_byte else np.int64
         self._find_files()
@@ -119,6 +120,7 @@ class Folder:
             count = f"{len(without_mask)} images have" if len(without_mask) > 1 else "1 image has"
             raise DataError(
                 f"{count} no mask: {self._shown(images[first])} -> expected {self._shown(mask_folder / first)}.png"
+                f"{_describe_similar(first, masks)}"
             )
         self.image_paths = [images[name] for name in self.names]
         self.mask_paths = [masks[name] for name in self.names]
@@ -134,12 +136,16 @@ class Folder:
                 return self.root / name / self.split
         raise DataError(
             f"no folder masks/{self.split} or labels/{self.split} in {self.root}, {_describe_content(self.root)}"
+            f"{self._explain_layout()}"
         )
 
     def _files_by_name(self, folder: Path) -> dict[str, Path]:
         """Image files below `folder` by their relative path without suffix."""
         if not folder.is_dir():
-            raise DataError(f"no folder {self._shown(folder)} in {self.root}, {_describe_content(self.root)}")
+            raise DataError(
+                f"no folder {self._shown(folder)} in {self.root}, {_describe_content(self.root)}"
+                f"{self._explain_layout()}"
+            )
         found: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -151,6 +157,12 @@ class Folder:
                 )
             found[name] = path
         return found
+
+    def _explain_layout(self) -> str:
+        return (
+            f"\n   -> the {self.part} part is read from images/{self.split} and masks/{self.split}; "
+            f"data.{self.part}_split=NAME for folders of another name"
+        )
 
     def _shown(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -164,6 +176,14 @@ def _check_classes(classes: list[str], ignore_index: int) -> None:
             raise ValueError(f"classes names {name!r} twice")
         if name in (IGNORE, REST):
             raise ValueError(f"a class cannot be called {name!r}, which label_map uses")
+
+
+def _describe_similar(name: str, masks: dict[str, Path]) -> str:
+    """The mask that an image without one was probably meant to have, if its name begins with the image's."""
+    similar = sorted(other for other in masks if other.startswith(name))
+    if not similar:
+        return ""
+    return f"\n   there is {masks[similar[0]].name}; the names must be equal up to the suffix"
 
 
 def _describe_content(root: Path) -> str:

@@ -1,0 +1,30 @@
+"""Criterion: the value of every pixel, before any is selected or averaged. One registered criterion per file.
+
+A criterion is an nn.Module with `num_classes`, `ignore_index`, `forward(logits, target) -> PixelValues` and
+`describe() -> str`; with `class_weights` (C,) if it has such weights, and `logits_channels` if its logits have not one
+channel per class.
+"""
+
+from segkit.losses.criteria.binary_cross_entropy import (
+    BinaryCrossEntropy,
+    pixel_binary_cross_entropy,
+    two_class_logits,
+)
+from segkit.losses.criteria.cross_entropy import CrossEntropy
+from segkit.losses.criteria.focal import Focal, pixel_focal
+from segkit.losses.criteria.inputs import valid_pixels
+from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy
+from segkit.losses.criteria.values import PixelValues, class_weight_of
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Focal",
+    "PixelValues",
+    "class_weight_of",
+    "pixel_binary_cross_entropy",
+    "pixel_cross_entropy",
+    "pixel_focal",
+    "two_class_logits",
+    "valid_pixels",
+]

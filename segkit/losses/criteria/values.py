@@ -1,0 +1,117 @@
+"""What a criterion says of each pixel, and the class weights that criteria share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segkit.losses.criteria.inputs import Inputs, show_shape
+
+
+@dataclass(frozen=True)
+class PixelValues:
+    """What a criterion says of each pixel; all but `log_p` are (N, *spatial), and 0 (False) at ignored pixels.
+
+    `value` is the criterion with its class weights and carries the gradient. `class_weight` is the weight
+    already in `value`, for reductions that divide by it. `ce` is plain -log(probability of the true class),
+    detached: what selections rank by, and what losses of different kinds are compared by. `label` is the true
+    class (int64), of soft labels the largest. `log_p` (N, C, *spatial) are the log-probabilities, with gradient.
+    """
+
+    value: Tensor
+    class_weight: Tensor
+    ce: Tensor
+    valid: Tensor
+    label: Tensor
+    log_p: Tensor
+
+    @property
+    def wrong(self) -> Tensor:
+        """(N, *spatial) bool: valid pixels of which another class is more probable than the true one."""
+        log_p = self.log_p.detach()
+        true = log_p.gather(1, self.label.unsqueeze(1)).squeeze(1)  # (N, C, *spatial) -> (N, *spatial)
+        return (log_p.amax(dim=1) > true) & self.valid
+
+
+def true_labels(inputs: Inputs) -> Tensor:
+    """The true class of each pixel (N, *spatial), 0 at ignored ones: an ignore_index is never used as an index."""
+    if inputs.soft:
+        return inputs.target.argmax(dim=1)  # (N, C, *spatial) -> (N, *spatial)
+    return torch.where(inputs.valid, inputs.target, 0)
+
+
+def class_weight_of(target: Tensor, valid: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The class weight of each pixel (N, *spatial), 0 at ignored ones; without `weights` every class weighs 1.
+
+    Of soft labels y (N, C, *spatial) it is sum_c a_c y_c.
+    """
+    if target.is_floating_point():
+        soft = target.to(dtype)
+        return (soft if weights is None else soft * per_class(weights, soft)).sum(dim=1)
+    if weights is None:
+        return valid.to(dtype)
+    return weights.to(dtype)[torch.where(valid, target.long(), 0)] * valid
+
+
+def per_class(weights: Tensor, like: Tensor) -> Tensor:
+    """Weights (C,) as (C, 1, ..., 1), to multiply `like` (N, C, *spatial)."""
+    return weights.view(-1, *[1] * (like.ndim - 2))
+
+
+def place_class_weights(class_weights: Tensor | None, log_p: Tensor) -> Tensor | None:
+    """The weights (C,) on the device and in the dtype of `log_p`. Raises ValueError for another number of them."""
+    if class_weights is None:
+        return None
+    if class_weights.shape != (log_p.shape[1],):
+        raise ValueError(
+            f"class_weights has shape {show_shape(class_weights)} but the logits have {log_p.shape[1]} classes"
+        )
+    return class_weights.to(device=log_p.device, dtype=log_p.dtype)
+
+
+def read_class_weights(
+    class_weights: Sequence[float] | None, num_classes: int, *, name: str = "class_weights"
+) -> Tensor | None:
+    """One number >= 0 per class as a tensor (C,), or None. Raises ValueError that names the option."""
+    if class_weights is None:
+        return None
+    if isinstance(class_weights, str):
+        raise ValueError(
+            f"{name} must be a list of {num_classes} numbers, one per class, got {class_weights!r}"
+        )
+    if len(class_weights) != num_classes:
+        raise ValueError(f"{name} has {len(class_weights)} values but there are {num_classes} classes")
+    weights = torch.tensor([float(weight) for weight in class_weights])
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError(f"{name} must be finite numbers >= 0, got {list(class_weights)}")
+    if not bool((weights > 0).any()):
+        raise ValueError(f"{name} must not all be 0: nothing would be learned")
+    return weights
+
+
+def check_channels(logits: Tensor, channels: int) -> None:
+    """Raises ValueError unless dimension 1 of the logits holds so many classes."""
+    if logits.ndim > 1 and logits.shape[1] != channels:
+        raise ValueError(f"logits {show_shape(logits)} must have {channels} classes in dimension 1")
+
+
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Raises ValueError unless it is in [0, 1)."""
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+
+
+def describe_cross_entropy(class_weights: Tensor | None, label_smoothing: float) -> str:
+    """The options that differ from plain cross-entropy: `class_weights [1, 2.5]  label_smoothing 0.1`."""
+    parts = []
+    if class_weights is not None:
+        parts.append(show_class_weights(class_weights, name="class_weights"))
+    if label_smoothing:
+        parts.append(f"label_smoothing {label_smoothing:g}")
+    return "  ".join(parts)
+
+
+def show_class_weights(weights: Tensor, *, name: str) -> str:
+    """`class_weights [1, 2.5, 3]`, for one line on the console."""
+    return f"{name} [{', '.join(f'{weight:g}' for weight in weights.tolist())}]"

@@ -1,0 +1,67 @@
+"""`dice`: overlap of predicted and true regions, over their mean size."""
+
+from functools import partial
+
+from torch import Tensor
+
+from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.region import (
+    Classes,
+    RegionLoss,
+    Regions,
+    check_classes,
+    check_factor,
+    overlap,
+    read_regions,
+    region_mean,
+)
+from segkit.registry import LOSSES
+from segkit.types import NonNegativeFloat
+
+
+@LOSSES.register("dice")
+def dice(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    smooth: NonNegativeFloat = 1.0,
+    classes: Classes = "present",
+) -> RegionLoss:
+    """Dice loss, 1 - 2 |P and Y| / (|P| + |Y|) of soft regions, the mean over classes."""
+    check_factor(smooth, name="smooth")
+    return RegionLoss(
+        num_classes,
+        ignore_index,
+        partial(class_dice, smooth=smooth),
+        classes=classes,
+        name="dice",
+        details=f"smooth {smooth:g}",
+    )
+
+
+def dice_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    smooth: float = 1.0,
+    classes: Classes = "present",
+    ignore_index: int = 255,
+) -> Tensor:
+    """The mean over classes of 1 - (2 I_c + smooth) / (P_c + Y_c + smooth), as a 0-d tensor, with
+    I_c = sum_V m p_c y_c, P_c = sum_V m p_c and Y_c = sum_V m y_c over the batch.
+
+    p = softmax(logits), y one-hot or soft labels, m the weight map or 1. `classes`: those with a valid pixel
+    ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`. After Milletari et al. 2016 (V-Net),
+    without their squares.
+    """
+    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
+    form = partial(class_dice, smooth=check_factor(smooth, name="smooth"))
+    return region_mean(form, read_regions(values, target, weight), classes=check_classes(classes))
+
+
+def class_dice(regions: Regions, *, smooth: float) -> Tensor:
+    """The loss of each class (C,)."""
+    both = regions.sum(regions.p * regions.y)
+    sizes = regions.sum(regions.p) + regions.sum(regions.y)
+    return 1 - overlap(2 * both + smooth, sizes + smooth)

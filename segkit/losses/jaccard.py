@@ -1,0 +1,67 @@
+"""`jaccard`: overlap of predicted and true regions, over their union."""
+
+from functools import partial
+
+from torch import Tensor
+
+from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.region import (
+    Classes,
+    RegionLoss,
+    Regions,
+    check_classes,
+    check_factor,
+    overlap,
+    read_regions,
+    region_mean,
+)
+from segkit.registry import LOSSES
+from segkit.types import NonNegativeFloat
+
+
+@LOSSES.register("jaccard")
+def jaccard(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    smooth: NonNegativeFloat = 1.0,
+    classes: Classes = "present",
+) -> RegionLoss:
+    """Jaccard loss, 1 - |P and Y| / |P or Y| of soft regions (soft IoU), the mean over classes."""
+    check_factor(smooth, name="smooth")
+    return RegionLoss(
+        num_classes,
+        ignore_index,
+        partial(class_jaccard, smooth=smooth),
+        classes=classes,
+        name="jaccard",
+        details=f"smooth {smooth:g}",
+    )
+
+
+def jaccard_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    smooth: float = 1.0,
+    classes: Classes = "present",
+    ignore_index: int = 255,
+) -> Tensor:
+    """The mean over classes of 1 - (I_c + smooth) / (P_c + Y_c - I_c + smooth), as a 0-d tensor, with
+    I_c = sum_V m p_c y_c, P_c = sum_V m p_c and Y_c = sum_V m y_c over the batch.
+
+    p = softmax(logits), y one-hot or soft labels, m the weight map or 1. `classes`: those with a valid pixel
+    ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`. After Rahman and Wang 2016 (Optimizing
+    intersection-over-union in deep neural networks for image segmentation).
+    """
+    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
+    form = partial(class_jaccard, smooth=check_factor(smooth, name="smooth"))
+    return region_mean(form, read_regions(values, target, weight), classes=check_classes(classes))
+
+
+def class_jaccard(regions: Regions, *, smooth: float) -> Tensor:
+    """The loss of each class (C,)."""
+    both = regions.sum(regions.p * regions.y)
+    union = regions.sum(regions.p) + regions.sum(regions.y) - both
+    return 1 - overlap(both + smooth, union + smooth)

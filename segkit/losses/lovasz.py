@@ -1,0 +1,81 @@
+"""`lovasz`: the Jaccard index of regions, extended to probabilities so that its steps become slopes."""
+
+import torch
+from torch import Tensor
+
+from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.region import Classes, RegionLoss, Regions, check_classes, read_regions, region_mean
+from segkit.registry import LOSSES
+
+
+@LOSSES.register("lovasz")
+def lovasz(num_classes: int, ignore_index: int = 255, *, classes: Classes = "present") -> RegionLoss:
+    """Lovasz-Softmax: a convex surrogate of 1 - IoU, the mean over classes."""
+    return RegionLoss(num_classes, ignore_index, class_lovasz, classes=classes, name="lovasz")
+
+
+def lovasz_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    classes: Classes = "present",
+    ignore_index: int = 255,
+) -> Tensor:
+    """The mean over classes of sum_i e_i (J_i - J_(i-1)), as a 0-d tensor: e = |y_c - p_c| of the valid pixels of the
+    batch in falling order, and J_i = 1 - IoU of class c if the first i pixels were wrong and all others right.
+
+    p = softmax(logits). With a weight map a pixel counts by its weight in the IoU. Pixels that tie share their slope,
+    the true ones of the class first, so that the gradient does not depend on the order of the pixels. `classes`: those
+    with a valid pixel ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`, of soft labels one-hot
+    ones. After Berman et al. 2018 (The Lovasz-Softmax loss).
+    """
+    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
+    regions = read_regions(values, target, weight)
+    return region_mean(class_lovasz, regions, classes=check_classes(classes))
+
+
+def class_lovasz(regions: Regions) -> Tensor:
+    """The loss of each class (C,)."""
+    errors = (regions.y - regions.p).abs()  # (N, C, *spatial), 0 at ignored pixels
+    per_class = zip(errors.unbind(1), regions.y.unbind(1), strict=True)
+    weight = regions.weight.squeeze(1).reshape(-1)
+    return torch.stack([_extend(error.reshape(-1), y.reshape(-1), weight) for error, y in per_class])
+
+
+def _extend(error: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Lovasz extension of 1 - IoU at `error` (P,), for a true region `y` (P,) of 0 and 1 and weights (P,)."""
+    # Bits of non-negative floats order like integers; below them, one that puts true pixels first where errors tie.
+    bits = error.detach().view(torch.int64 if error.dtype == torch.float64 else torch.int32).long()
+    true = y > 0.5
+    key, order = ((bits << 1) | true).sort(descending=True)
+    return (error[order] * slopes(key, true[order], weight[order])).sum()
+
+
+@torch.no_grad()
+def slopes(key: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """What each pixel (P,), in order of falling error, adds to 1 - IoU; pixels with the same key add in proportion to
+    their weights."""
+    mass = whole_masses(weight)
+    inside, outside = torch.where(true, mass, 0).cumsum(0), torch.where(true, 0, mass).cumsum(0)
+    # In fp64, because neighbours on a curve of millions of pixels are subtracted; MPS has only fp32.
+    double = torch.float32 if weight.device.type == "mps" else torch.float64
+    union = (inside[-1] + outside).to(double)
+    jaccard = torch.where(union > 0, 1 - (inside[-1] - inside) / union.clamp_min(1), 0.0)
+
+    place = torch.arange(len(key), device=key.device)
+    changes = key[1:] != key[:-1]
+    one = torch.ones(1, dtype=torch.bool, device=key.device)
+    first = torch.where(torch.cat([one, changes]), place, 0).cummax(0).values  # of the pixels that tie
+    last = torch.where(torch.cat([changes, one]), place, len(key)).flip(0).cummin(0).values.flip(0)
+
+    def rise(curve: Tensor) -> Tensor:
+        return curve[last] - torch.where(first > 0, curve[first - 1], 0)
+
+    return (rise(jaccard) * mass / rise(inside + outside).clamp_min(1)).to(weight.dtype)
+
+
+def whole_masses(weight: Tensor) -> Tensor:
+    """Weights (P,) in units of a 2^30th of the largest (or a little less), as int64: sums of integers have no order."""
+    largest = weight.amax().clamp_min(torch.finfo(weight.dtype).tiny)
+    return (weight * torch.exp2(30 - largest.log2().ceil())).round().long()

@@ -1,0 +1,42 @@
+"""What every loss reports of an update, as tensors that are not read off the device."""
+
+import torch
+from torch import Tensor
+
+from segkit.losses.criteria import PixelValues
+from segkit.losses.scope import BATCH, Batch
+from segkit.losses.selections import Selected
+
+#: Shares of pixels are summed per class in units of this, as integers, so that the sum has no order.
+UNIT = 2**20
+
+
+@torch.no_grad()
+def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) -> dict[str, Tensor]:
+    """Values to log: 0-d tensors, and one of shape (C,). In scope `global` of the pixels of all processes.
+
+    `ce`: mean plain cross-entropy over the valid pixels. `k`: pixels kept. `kept_fraction`: of the valid
+    ones. `threshold`: probability of the true class at the boundary, exp(-smallest kept ce). `kept_wrong`: share of
+    the kept pixels of which another class is more probable than the true one. `kept_class` (C,): share of the kept
+    pixels that are of each class. `ignored_fraction`: of all pixels. Where nothing is valid the others are 0.
+    """
+    share, ce = selected.share, values.ce
+    double = torch.float32 if ce.device.type == "mps" else torch.float64
+    per_class = torch.zeros(values.log_p.shape[1], dtype=torch.int64, device=ce.device)
+    per_class.scatter_add_(0, values.label.reshape(-1), (share * UNIT).round().long().reshape(-1))
+    pixels = torch.full((), values.valid.numel(), dtype=double, device=ce.device)
+    sums = (pixels, values.valid.sum(), ce.sum(), share.sum(), (share * values.wrong).sum())
+    sums = torch.cat([torch.stack([value.to(double) for value in sums]), per_class.to(double)])
+    (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.across(sums).tensor_split([5])
+    at_least_one = n_valid.clamp_min(1)
+    k = selected.count.sum()
+    smallest_kept = scope.smallest(ce.masked_fill(share == 0, torch.inf).amin())
+    report = {
+        "ce": ce_sum / at_least_one,
+        "kept_fraction": k / at_least_one,
+        "threshold": torch.exp(-smallest_kept),
+        "kept_wrong": n_wrong / n_kept.clamp_min(1),
+        "kept_class": per_class / per_class.sum().clamp_min(1),
+        "ignored_fraction": 1 - n_valid / pixels,
+    }
+    return {"k": k, **{name: value.to(ce.dtype) for name, value in report.items()}}

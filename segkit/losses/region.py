@@ -1,0 +1,130 @@
+"""Region losses: overlaps of a class's predicted and true region, of the batch as a whole.
+
+Regions are soft: a pixel belongs to the predicted region of class c with mass m p_c, and to the true one with mass
+m y_c, where p = softmax(logits), y are the one-hot or soft labels, and m is the weight map (1 without). Ignored pixels
+have no mass.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from segkit.losses.criteria import CrossEntropy, PixelValues
+from segkit.losses.measure import measure
+from segkit.losses.pixel_loss import PixelReport
+from segkit.losses.reduction import read_weight
+from segkit.losses.selections import All
+
+#: Which classes are averaged: those that the batch's valid pixels have, or all.
+Classes = Literal["present", "all"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Masses per pixel and class, all (N, C, *spatial), 0 at ignored pixels.
+
+    `p`: probabilities, with gradient. `y`: labels, one-hot or soft. `weight`: the mass of the pixel (N, 1, *spatial).
+    """
+
+    p: Tensor
+    y: Tensor
+    weight: Tensor
+
+    def sum(self, masses: Tensor) -> Tensor:
+        """Sum of weight x masses (N, C, *spatial) per class -> (C,)."""
+        return (self.weight * masses).transpose(0, 1).flatten(1).sum(dim=1)
+
+
+#: The loss of each class (C,), in [0, 1], from the regions.
+RegionForm = Callable[[Regions], Tensor]
+
+
+class RegionLoss(nn.Module):
+    """A loss that compares regions: `form(regions) -> (C,)`, averaged over the `classes` present, or all.
+
+    Without a valid pixel it is 0, connected to the logits. It keeps no state. `name` and `details` are for the console.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int,
+        form: RegionForm,
+        *,
+        classes: Classes,
+        name: str,
+        details: str = "",
+    ):
+        super().__init__()
+        self.criterion = CrossEntropy(num_classes, ignore_index)
+        self.form, self.classes = form, check_classes(classes)
+        self.name, self.details = name, details
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        """The loss and what to log of it: (scalar with gradient, {name: detached tensor}). Arguments and errors as
+        for `PixelLoss.forward`; the weight map multiplies what a pixel adds to the regions."""
+        if iteration is None:
+            raise TypeError(f"{self.name} needs the iteration, got None")
+        values = self.criterion(logits, target)
+        loss = region_mean(self.form, read_regions(values, target, weight), classes=self.classes)
+        return loss, measure(values, All()(values.ce, values.valid))
+
+    @torch.no_grad()
+    def pixels(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+    ) -> PixelReport:
+        """Cross-entropy of each pixel, at the target's size; every valid pixel is kept."""
+        values = self.criterion(logits, target)
+        return PixelReport(loss=values.ce.float(), kept=values.valid.float(), valid=values.valid)
+
+    def describe(self, *, iterations: int, pixels_per_batch: int) -> str:
+        """One line for the console."""
+        return "  ".join(part for part in (self.name, self.details, f"classes {self.classes}") if part)
+
+
+def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tensor:
+    """The mean of `form` over the classes, as a 0-d tensor. A class is present if its true region has mass."""
+    losses = form(regions)  # (C,)
+    if classes == "all":
+        return losses.mean()
+    present = regions.sum(regions.y) > 0
+    # Times 0 and not dropped, so that a NaN is never hidden.
+    return (losses * present).sum() / present.sum().clamp_min(1)
+
+
+def read_regions(values: PixelValues, target: Tensor, weight: Tensor | None) -> Regions:
+    """The regions of a batch from its pixels. Raises ValueError for a weight map that does not fit."""
+    valid = values.valid.unsqueeze(1)  # (N, *spatial) -> (N, 1, *spatial)
+    p = torch.where(valid, values.log_p.exp(), 0.0)
+    if target.is_floating_point():
+        y = target.to(p.dtype)
+    else:
+        ids = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.ndim - 2))
+        y = ((values.label.unsqueeze(1) == ids) & valid).to(p.dtype)  # (N, C, *spatial)
+    mass = values.valid.to(p.dtype) if weight is None else read_weight(weight, values.valid, p.dtype)
+    return Regions(p, y, mass.unsqueeze(1))
+
+
+def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator (C,), and 1 where both are 0: nothing is there, and nothing was predicted."""
+    empty = denominator == 0
+    return torch.where(empty, 1 + 0 * numerator, numerator / torch.where(empty, 1, denominator))
+
+
+def check_classes(classes: str) -> str:
+    """Raises ValueError unless it is `present` or `all`."""
+    if classes not in ("present", "all"):
+        raise ValueError(f"classes must be one of present, all, got {classes!r}")
+    return classes
+
+
+def check_factor(value: float, *, name: str) -> float:
+    """Raises ValueError that names the option unless it is a finite number >= 0."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number >= 0, got {value}")
+    return value

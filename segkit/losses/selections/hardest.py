@@ -1,0 +1,50 @@
+"""The k hardest pixels, exactly, without sorting and without making the host wait."""
+
+import torch
+from torch import Tensor
+
+from segkit.losses.scope import BATCH, Batch
+from segkit.losses.selections.selection import Selected
+
+
+def select_hardest(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch = BATCH) -> Selected:
+    """The `k` valid pixels of largest `ce`; pixels that tie for the last places share them equally.
+
+    So the selection is exact and does not depend on the order of the pixels. `ce` (N, *spatial) is >= 0. `k` is a
+    number, or integers (G, 1, ..., 1), one per group of the scope; more than the valid pixels means all of them. A
+    pixel whose `ce` is NaN is never among them.
+    """
+    ranked = valid & (ce == ce)  # NaN is not equal to itself
+    boundary, k, n_above, n_tied = find_boundary(ce, ranked, k, scope=scope)
+    places_left = (k - n_above).to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
+    share = torch.where(ce > boundary, 1.0, torch.where(ce == boundary, places_left, 0.0))
+    return Selected(share=torch.where(ranked, share, 0.0).to(ce.dtype), count=k)
+
+
+def find_boundary(
+    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Batch = BATCH
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The k-th largest `ce` of the `ranked` pixels, k but not more than there are, and how many are above and equal.
+
+    All four are (G, 1, ..., 1), one per group of the scope. The bits of non-negative floats order like integers, so
+    two levels of a histogram find the answer: over the 16 highest bits, and over the other 15 of the pixels in the
+    bin where the k-th largest is (fp64 takes four levels). Histograms are integers, so they add exactly over processes.
+    """
+    double = ce.dtype == torch.float64
+    bits = ce.view(torch.int64 if double else torch.int32)
+    per_group = (-1, *[1] * (ce.ndim - 1))
+    prefix = n_above = left = None
+    for shift, width in ((47, 16), (31, 16), (15, 16), (0, 15)) if double else ((15, 16), (0, 15)):
+        digit = (bits >> shift) & (2**width - 1)  # (N, *spatial); never the sign, which -0.0 has
+        counts = scope.histogram(digit, ranked, 2**width)  # (G, bins)
+        reach = counts.flip(-1).cumsum(-1).flip(-1)  # how many have this digit or a higher one
+        if left is None:
+            k = reach[:, :1].clamp_max(k if isinstance(k, int) else k.reshape(-1, 1))  # (G, 1)
+            prefix, n_above, left = torch.zeros_like(k), torch.zeros_like(k), k
+        chosen = (reach >= left).sum(-1, keepdim=True) - 1  # the highest digit that k pixels reach
+        n_tied = counts.gather(-1, chosen)
+        above = reach.gather(-1, chosen) - n_tied
+        prefix, n_above, left = (prefix << width) | chosen, n_above + above, left - above
+        ranked = ranked & (digit == chosen.view(per_group))
+    boundary = prefix.to(bits.dtype).view(ce.dtype)
+    return tuple(found.view(per_group) for found in (boundary, k, n_above, n_tied))

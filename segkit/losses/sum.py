@@ -1,0 +1,100 @@
+"""`sum`: several losses added, each with a weight."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from segkit.registry import LOSSES
+from segkit.signature import call_accepted
+from segkit.types import ComponentsOf, NonNegativeFloat
+
+
+@dataclass(frozen=True)
+class Term:
+    """One of the losses of a sum: what it is called in the log, the loss, and what it is multiplied by."""
+
+    name: str
+    loss: nn.Module
+    weight: NonNegativeFloat = 1.0
+
+    def __post_init__(self):
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"the weight of {self.name} must be a number >= 0, got {self.weight}")
+
+
+class SumLoss(nn.Module):
+    """sum over the terms of weight x loss. Raises ValueError for terms that do not fit together.
+
+    Every term gets the same logits, target, weight map and iteration. A term of weight 0 is computed too: what
+    it reports is logged, and a NaN in it is not hidden.
+    """
+
+    def __init__(self, terms: list[Term], num_classes: int):
+        super().__init__()
+        names = [term.name for term in terms]
+        if not terms or len(set(names)) < len(names):
+            raise ValueError(f"the terms of a sum need different names, and there must be one: {names}")
+        self.names, self.weights = names, [term.weight for term in terms]
+        self.losses = nn.ModuleList(term.loss for term in terms)
+        self.needs_weight = any(getattr(loss, "needs_weight", False) for loss in self.losses)
+        channels = [getattr(loss, "logits_channels", num_classes) for loss in self.losses]
+        if len(set(channels)) > 1:
+            needs = ", ".join(f"{name} {count}" for name, count in zip(names, channels, strict=True))
+            raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
+        self.logits_channels = channels[0]
+        if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
+            self.pixels = self._pixels
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`; plain `ce`
+        from the first term that reports it."""
+        if iteration is None:
+            raise TypeError("sum needs the iteration, got None")
+        total, metrics, ce = None, {}, {}
+        for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
+            value, values = loss(logits, target, weight, iteration=iteration)
+            total = factor * value if total is None else total + factor * value
+            metrics[f"{name}/value"] = value.detach()
+            metrics |= {f"{name}/{metric}": measured for metric, measured in values.items()}
+            if "ce" in values and not ce:
+                ce = {"ce": values["ce"]}
+        return total, {**ce, **metrics}
+
+    def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
+        loss = next(loss for loss in self.losses if hasattr(loss, "pixels"))
+        return loss.pixels(logits, target, weight, iteration=iteration)
+
+    def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
+        """Raises ConfigError if one of the terms would do nothing in such a run."""
+        run = _facts(iterations, pixels_per_batch, images_per_batch)
+        for loss in self.losses:
+            if hasattr(loss, "check_run"):
+                call_accepted(loss.check_run, **run)
+
+    def describe(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> str:
+        """One line for the console."""
+        run = _facts(iterations, pixels_per_batch, images_per_batch)
+        terms = []
+        for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
+            line = call_accepted(loss.describe, **run) if hasattr(loss, "describe") else name
+            terms.append(f"{factor:g} x ({line})")
+        return f"sum  {' + '.join(terms)}"
+
+
+def _facts(iterations: int, pixels_per_batch: int, images_per_batch: int) -> dict[str, int]:
+    return {
+        "iterations": iterations,
+        "pixels_per_batch": pixels_per_batch,
+        "images_per_batch": images_per_batch,
+    }
+
+
+@LOSSES.register("sum")
+def sum_of_losses(
+    num_classes: int, *, terms: Annotated[list[Term], ComponentsOf("loss", into=Term)]
+) -> SumLoss:
+    """Several losses added, such as terms: [{name: ohem_ce, thresh: 0.6}, {name: dice, weight: 0.5}]."""
+    return SumLoss(terms, num_classes)

@@ -1,0 +1,162 @@
+"""The losses in several processes of torch.distributed, and in one that holds everything.
+
+A batch of six images is dealt out to the processes, unevenly. Every process runs all cases of `run_rank` and saves
+what it found; `run_whole` does the same for the whole batch.
+"""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from segkit.losses.pixel import pixel
+from segkit.registry import LOSSES
+from tests.losses.cases import Batch, make_batch
+
+#: How many of the six images each process has.
+PARTS = {2: (4, 2), 3: (3, 1, 2)}
+WEIGHTS = [0.5, 2.0, 1.0]
+
+#: name: (loss, options, iteration)
+LOSSES_OF_ALL = {
+    "ce": ("ce", {}, 0),
+    "ce, class weights": ("ce", {"class_weights": WEIGHTS, "label_smoothing": 0.1}, 0),
+    "weighted, pixels": ("weighted_mask_ce", {}, 0),
+    "weighted, weights": ("weighted_mask_ce", {"normalize": "weights", "class_weights": WEIGHTS}, 0),
+    "bootstrapped": ("bootstrapped_ce", {"top_p": 0.2, "start_warm": 10, "end_warm": 20}, 15),
+    "bootstrapped, early": ("bootstrapped_ce", {"top_p": 0.2, "start_warm": 10, "end_warm": 20}, 5),
+    "bootstrapped, class weights": (
+        "bootstrapped_ce",
+        {"top_p": 0.1, "start_warm": 0, "end_warm": 0, "class_weights": WEIGHTS},
+        0,
+    ),
+    "ohem, mostly hard": ("ohem_ce", {"thresh": 0.7, "n_min": 5}, 0),
+    "ohem, n_min": ("ohem_ce", {"thresh": 0.001, "n_min": 37}, 0),
+    "ohem, share": ("ohem_ce", {"thresh": 0.001, "n_min": "1/7", "class_weights": WEIGHTS}, 0),
+    "focal, top k": (
+        "pixel",
+        {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 30}, "reduction": "valid"},
+        0,
+    ),
+}
+
+#: How the batch is spoilt: which images have no valid pixel, whether pixels tie, and the dtype of the logits.
+BATCHES = {
+    "uneven": {"empty": ()},
+    "one process without a valid pixel": {"empty": (4, 5)},
+    "all on the last process": {"empty": (0, 1, 2, 3, 4)},
+    "nothing valid": {"empty": range(6)},
+    "ties across processes": {"empty": (1,), "rounded": True},
+    "fp64": {"empty": (), "dtype": torch.float64},
+    "bf16": {"empty": (), "dtype": torch.bfloat16},
+}
+#: Those of them that also come with a weight map.
+WITH_MAP = ("uneven", "one process without a valid pixel")
+
+
+def make_whole(empty=(), rounded=False, dtype=torch.float32) -> Batch:
+    """Six images; the first processes have mostly ignored pixels, so that means per process differ much."""
+    batch = make_batch((6, 3, 5, 7), (5, 7), dtype=dtype, seed=1)
+    batch.target[0, 1:] = 255
+    batch.target[1, :, 2:] = 255
+    for image in empty:
+        batch.target[image] = 255
+    if rounded:
+        batch.logits = batch.logits.detach().round().requires_grad_()
+    return batch
+
+
+def part_of(batch: Batch, rank: int, parts: tuple[int, ...]) -> Batch:
+    images = slice(sum(parts[:rank]), sum(parts[: rank + 1]))
+    return Batch(
+        batch.logits.detach()[images].clone().requires_grad_(), batch.target[images], batch.weight[images]
+    )
+
+
+def run_all(deal) -> dict[str, Any]:
+    """What every loss makes of every batch, by name; `deal(batch)` is the part of it that is looked at."""
+    found = {}
+    for name, (registered, options, iteration) in LOSSES_OF_ALL.items():
+        loss = LOSSES.get(registered)(num_classes=3, ignore_index=255, scope="global", **options)
+        for batch_name, how in BATCHES.items():
+            if registered == "weighted_mask_ce":
+                maps = (True,)
+            else:
+                maps = (False, True) if batch_name in WITH_MAP else (False,)
+            for with_map in maps:
+                batch = deal(make_whole(**how))
+                weight = batch.weight if with_map else None
+                key = f"{name} | {batch_name} | map={with_map}"
+                found[key] = measure(loss, batch, weight, iteration)
+    return found
+
+
+def measure(loss, batch: Batch, weight, iteration: int) -> dict[str, Any]:
+    value, report = loss(batch.logits, batch.target, weight, iteration=iteration)
+    value.backward()
+    values = loss.criterion(batch.logits, batch.target)
+    selected = loss.selection(values.ce, values.valid, iteration=iteration, scope=loss.scope)
+    return {
+        "value": value.detach(),
+        "gradient": batch.logits.grad,
+        "kept": selected.share,
+        "count": selected.count,
+        "denominator": loss.denominator(batch.target, weight),
+        "report": report,
+    }
+
+
+def train_step(deal) -> dict[str, torch.Tensor]:
+    """The gradient of a small network's parameters from a mined loss, averaged over the processes.
+
+    That is what DistributedDataParallel does; it is not used here because importing it takes five seconds.
+    """
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 3, 3, padding=1)
+    loss = pixel(3, selection={"name": "ohem", "thresh": 0.3, "n_min": 9}, scope="global")
+    batch = deal(make_whole())
+    value, _ = loss(net(batch.logits.detach()), batch.target, batch.weight, iteration=0)
+    value.backward()
+    if dist.is_initialized():
+        for parameter in net.parameters():
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= dist.get_world_size()
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def run_whole() -> dict[str, Any]:
+    return {"losses": run_all(lambda batch: batch), "step": train_step(lambda batch: batch)}
+
+
+def run_process(rank: int, folder: str) -> None:
+    """What one of three processes does: meet the others, then once more without the last of them."""
+    torch.set_num_threads(1)
+    for world in PARTS:
+        if rank < world:
+            run_rank(rank, world, folder)
+
+
+def run_rank(rank: int, world: int, folder: str) -> None:
+    """Everything on this process's part; saved as `folder`/{world}-{rank}.pt."""
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meeting-{world}",
+        rank=rank,
+        world_size=world,
+        timeout=datetime.timedelta(seconds=60),
+    )
+
+    def deal(batch: Batch) -> Batch:
+        return part_of(batch, rank, PARTS[world])
+
+    result = {"losses": run_all(deal), "step": train_step(deal)}
+    if rank == 0:  # pictures are made by one process: it must not wait for the others
+        batch = deal(make_whole())
+        loss = LOSSES.get("ohem_ce")(num_classes=3, scope="global")
+        result["pixels"] = loss.pixels(batch.logits, batch.target, iteration=0).kept
+    torch.save(result, Path(folder) / f"{world}-{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()

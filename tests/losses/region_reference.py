@@ -1,0 +1,87 @@
+"""The region losses as explicit loops over Python floats: value by definition, gradient by differences of values."""
+
+import torch
+
+from tests.losses.reference import softmax
+
+
+def value(form, logits, target, *, weight=None, classes: str, ignore_index: int = 255) -> float:
+    """The mean of `form(p, y, m)` over the classes, for logits (N, C, H, W) and ids (N, H, W).
+
+    `form` gets three lists over the valid pixels: probability of the class, whether it is the true one, and weight.
+    """
+    n, c, height, width = logits.shape
+    p, y, m = [], [], []
+    for i in range(n):
+        for row in range(height):
+            for column in range(width):
+                true = int(target[i, row, column])
+                if true == ignore_index:
+                    continue
+                p.append(softmax(logits[i, :, row, column].double().tolist()))
+                y.append(true)
+                m.append(1.0 if weight is None else float(weight[i, row, column]))
+    counted = [
+        k for k in range(c) if classes == "all" or any(t == k and w for t, w in zip(y, m, strict=True))
+    ]
+    losses = [form([q[k] for q in p], [t == k for t in y], m) for k in counted]
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def gradient(form, logits, target, **options) -> torch.Tensor:
+    """Central differences of `value`."""
+    step, z = 1e-5, logits.detach().double().clone()
+    slope = torch.zeros_like(z)
+    for place in range(z.numel()):
+        saved = z.view(-1)[place].item()
+        ends = []
+        for sign in (1, -1):
+            z.view(-1)[place] = saved + sign * step
+            ends.append(value(form, z, target, **options))
+        z.view(-1)[place] = saved
+        slope.view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
+    return slope
+
+
+def dice(smooth: float):
+    def form(p, y, m):
+        both = sum(w * q for q, t, w in zip(p, y, m, strict=True) if t)
+        sizes = sum(w * q for q, w in zip(p, m, strict=True)) + sum(w for t, w in zip(y, m, strict=True) if t)
+        return 1 - (2 * both + smooth) / (sizes + smooth) if sizes + smooth else 0.0
+
+    return form
+
+
+def tversky(alpha: float, beta: float, smooth: float):
+    def form(p, y, m):
+        both = sum(w * q for q, t, w in zip(p, y, m, strict=True) if t)
+        too_much = sum(w * q for q, t, w in zip(p, y, m, strict=True) if not t)
+        missed = sum(w * (1 - q) for q, t, w in zip(p, y, m, strict=True) if t)
+        below = both + alpha * too_much + beta * missed + smooth
+        return 1 - (both + smooth) / below if below else 0.0
+
+    return form
+
+
+def jaccard(smooth: float):
+    return tversky(1.0, 1.0, smooth)
+
+
+def lovasz(p, y, m) -> float:
+    """sum_i e_i (J(first i pixels wrong) - J(first i - 1 wrong)), J = 1 - IoU counted from the sets themselves."""
+    errors = [abs(t - q) for q, t in zip(p, y, strict=True)]
+    order = sorted(range(len(errors)), key=lambda i: -errors[i])
+    total, before = 0.0, 0.0
+    for i in range(len(order)):
+        now = one_minus_iou(set(order[: i + 1]), y, m)
+        total += errors[order[i]] * (now - before)
+        before = now
+    return total
+
+
+def one_minus_iou(wrong: set[int], y, m) -> float:
+    """1 - IoU of a prediction that is wrong on these pixels and right on all others."""
+    true = {i for i, t in enumerate(y) if t}
+    predicted = true ^ wrong
+    union = sum(m[i] for i in true | predicted)
+    return 1 - sum(m[i] for i in true & predicted) / union if union else 0.0

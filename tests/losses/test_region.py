@@ -1,0 +1,176 @@
+"""Region losses: value and gradient against the loops, and what tells them apart."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkit.losses import dice_loss, jaccard_loss, lovasz_loss, tversky_loss
+from segkit.registry import LOSSES
+from tests.losses import region_reference
+from tests.losses.cases import make_batch
+
+REGIONS = {
+    "dice": ("dice", {"smooth": 1.0}, region_reference.dice(1.0)),
+    "dice, smooth 0": ("dice", {"smooth": 0.0}, region_reference.dice(0.0)),
+    "jaccard": ("jaccard", {"smooth": 0.5}, region_reference.jaccard(0.5)),
+    "tversky": (
+        "tversky",
+        {"alpha": 0.2, "beta": 0.9, "smooth": 2.0},
+        region_reference.tversky(0.2, 0.9, 2.0),
+    ),
+    "lovasz": ("lovasz", {}, region_reference.lovasz),
+}
+FUNCTIONS = {"dice": dice_loss, "jaccard": jaccard_loss, "tversky": tversky_loss, "lovasz": lovasz_loss}
+
+
+@pytest.mark.parametrize("classes", ["present", "all"])
+@pytest.mark.parametrize("with_map", [False, True])
+@pytest.mark.parametrize("region", REGIONS)
+def test_value_and_gradient_equal_the_loops(region, with_map, classes):
+    name, options, form = REGIONS[region]
+    for shape in ((2, 3, 3, 4), (1, 2, 5, 3), (1, 4, 1, 1)):
+        batch = make_batch(shape, shape[2:], dtype=torch.float64, ignored=True)
+        batch.target[batch.target == 1] = 0  # a class is absent
+        weight = batch.weight if with_map else None
+        how = {"weight": weight, "classes": classes}
+        loss, _ = LOSSES.get(name)(num_classes=shape[1], classes=classes, **options)(
+            batch.logits, batch.target, weight, iteration=0
+        )
+        assert loss.item() == pytest.approx(
+            region_reference.value(form, batch.logits, batch.target, **how), abs=1e-12
+        )
+        (slope,) = torch.autograd.grad(loss, batch.logits)
+        expected = region_reference.gradient(form, batch.logits, batch.target, **how)
+        torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-9)
+        function = FUNCTIONS[name](batch.logits, batch.target, weight, classes=classes, **options)
+        assert function.item() == loss.item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("region", REGIONS)
+def test_arithmetic_is_fp32_whatever_the_logits_are(region, dtype):
+    name, options, form = REGIONS[region]
+    batch = make_batch(dtype=dtype, ignored=True)
+    loss, _ = LOSSES.get(name)(num_classes=3, **options)(batch.logits, batch.target, iteration=0)
+    loss.backward()
+    expected = region_reference.value(form, batch.logits, batch.target, classes="present")
+    assert loss.dtype == torch.float32 and batch.logits.grad.dtype == dtype
+    assert loss.item() == pytest.approx(expected, abs=3e-6)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("shape", [(7, 4), (2, 4, 9), (2, 4, 3, 2, 5)], ids=str)
+def test_any_number_of_trailing_dimensions(region, shape):
+    name, options, _ = REGIONS[region]
+    torch.manual_seed(0)
+    logits, target = torch.randn(shape), torch.randint(0, 4, (shape[0], *shape[2:]))
+    pixels = logits.movedim(1, -1).reshape(-1, 4)
+    loss = LOSSES.get(name)(num_classes=4, **options)
+    value, _ = loss(logits, target, iteration=0)
+    flat, _ = loss(pixels, target.reshape(-1), iteration=0)
+    torch.testing.assert_close(value, flat)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_hot_labels_equal_hard_labels(name):
+    batch = make_batch(ignored=True)
+    one_hot = F.one_hot(batch.target.clamp_max(3), 4)[..., :3].movedim(-1, 1).float()
+    hard = FUNCTIONS[name](batch.logits, batch.target, batch.weight)
+    soft = FUNCTIONS[name](batch.logits, one_hot, batch.weight)
+    torch.testing.assert_close(soft, hard)
+    torch.testing.assert_close(*(torch.autograd.grad(v, batch.logits)[0] for v in (soft, hard)))
+
+
+def perfect(target):
+    return 200 * F.one_hot(target, 3).movedim(-1, 1).float()
+
+
+@pytest.mark.parametrize("classes", ["present", "all"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_perfect_prediction_is_0(name, classes):
+    target = make_batch().target
+    target[target == 2] = 0
+    options = {} if name == "lovasz" else {"smooth": 0.0}
+    assert FUNCTIONS[name](perfect(target), target, classes=classes, **options).item() == 0
+
+
+def test_an_entirely_wrong_prediction_is_1():
+    target = make_batch().target
+    logits = perfect((target + 1) % 3)
+    for name, form in FUNCTIONS.items():
+        options = {} if name == "lovasz" else {"smooth": 0.0}
+        assert form(logits, target, **options).item() == pytest.approx(1)
+
+
+def test_special_cases_of_tversky():
+    batch = make_batch(ignored=True)
+    tversky = tversky_loss(batch.logits, batch.target, alpha=0.5, beta=0.5, smooth=0.5)
+    torch.testing.assert_close(tversky, dice_loss(batch.logits, batch.target, smooth=1.0))
+    tversky = tversky_loss(batch.logits, batch.target, alpha=1.0, beta=1.0, smooth=1.0)
+    torch.testing.assert_close(tversky, jaccard_loss(batch.logits, batch.target, smooth=1.0))
+
+
+def test_lovasz_and_jaccard_are_1_minus_iou_for_hard_predictions():
+    target, other = make_batch(seed=1).target, make_batch(seed=2).target
+    iou = [((target == c) & (other == c)).sum() / ((target == c) | (other == c)).sum() for c in range(3)]
+    expected = 1 - torch.stack(iou).mean()
+    torch.testing.assert_close(lovasz_loss(perfect(other), target), expected)
+    torch.testing.assert_close(jaccard_loss(perfect(other), target, smooth=0.0), expected)
+
+
+def test_a_weight_of_2_counts_a_pixel_twice():
+    batch = make_batch((1, 3, 1, 6), (1, 6))
+    weight = torch.tensor([[[1.0, 2.0, 1.0, 2.0, 0.0, 1.0]]])
+    twice = torch.tensor([0, 1, 1, 2, 3, 3, 5])
+    for form in FUNCTIONS.values():
+        weighted = form(batch.logits, batch.target, weight)
+        repeated = form(batch.logits[..., twice], batch.target[..., twice])
+        torch.testing.assert_close(weighted, repeated)
+        torch.testing.assert_close(*(torch.autograd.grad(v, batch.logits)[0] for v in (weighted, repeated)))
+
+
+def test_pixels_that_tie_in_lovasz_have_the_same_gradient():
+    logits = torch.tensor(
+        [[0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [-0.5, 0.5], [0.5, -0.5]], requires_grad=True
+    )
+    target = torch.tensor([0, 1, 1, 0, 1])
+    lovasz_loss(logits, target).backward()
+    torch.testing.assert_close(logits.grad[1], logits.grad[4], rtol=0, atol=0)
+
+
+def test_lovasz_over_a_million_pixels_keeps_its_precision():
+    """Neighbours on a curve of a million steps differ by less than fp32 can tell."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 1024, 1024, generator=generator)
+    target = torch.randint(0, 2, (1, 1024, 1024), generator=generator)
+    single = lovasz_loss(logits, target)
+    assert single.item() == pytest.approx(lovasz_loss(logits.double(), target).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("dice", {"smooth": -1.0}, "smooth must be a number >= 0, got -1.0"),
+        ("jaccard", {"smooth": float("inf")}, "smooth must be a number >= 0, got inf"),
+        ("tversky", {"alpha": -0.1}, "alpha must be a number >= 0, got -0.1"),
+        ("tversky", {"beta": float("nan")}, "beta must be a number >= 0, got nan"),
+        ("lovasz", {"classes": "some"}, "classes must be one of present, all, got 'some'"),
+    ],
+)
+def test_options_out_of_range(name, options, message):
+    batch = make_batch()
+    for call in (
+        lambda: LOSSES.get(name)(num_classes=3, **options),
+        lambda: FUNCTIONS[name](batch.logits, batch.target, **options),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert str(error.value) == message
+
+
+def test_the_line_on_the_console():
+    run = {"iterations": 10, "pixels_per_batch": 1000}
+    assert LOSSES.get("dice")(num_classes=3).describe(**run) == "dice  smooth 1  classes present"
+    line = "tversky  alpha 0.3  beta 0.7  smooth 1  classes present"
+    assert LOSSES.get("tversky")(num_classes=3).describe(**run) == line
+    assert LOSSES.get("lovasz")(num_classes=3, classes="all").describe(**run) == "lovasz  classes all"

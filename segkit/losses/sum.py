@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 
 from segkit.registry import LOSSES
@@ -53,6 +54,8 @@ class SumLoss(nn.Module):
         from the first term that reports it."""
         if iteration is None:
             raise TypeError("sum needs the iteration, got None")
+        # Once for all terms: else the gradient of each would be rounded to half precision before they are added.
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         total, metrics, ce = None, {}, {}
         for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
             value, values = loss(logits, target, weight, iteration=iteration)

@@ -138,6 +138,20 @@ def test_pixels_that_tie_in_lovasz_have_the_same_gradient():
     torch.testing.assert_close(logits.grad[1], logits.grad[4], rtol=0, atol=0)
 
 
+def test_where_errors_tie_in_lovasz_true_pixels_come_first():
+    """All errors are 1/2. Of class 0 the two true pixels raise 1 - IoU from 0 to 1, and the other one adds nothing."""
+    logits = torch.zeros(3, 2, requires_grad=True)
+    lovasz_loss(logits, torch.tensor([1, 0, 0])).backward()
+    expected = torch.tensor([[0.125, -0.125], [-0.0625, 0.0625], [-0.0625, 0.0625]])
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_pixels_that_tie_in_lovasz_share_their_slope_by_weight():
+    logits = torch.zeros(3, 2, requires_grad=True)
+    lovasz_loss(logits, torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 1.0])).backward()
+    torch.testing.assert_close(logits.grad[1], 3 * logits.grad[0])
+
+
 def test_lovasz_over_a_million_pixels_keeps_its_precision():
     """Neighbours on a curve of a million steps differ by less than fp32 can tell."""
     generator = torch.Generator().manual_seed(0)

@@ -58,6 +58,7 @@ def test_ohem_keeps_all_hard_pixels_or_the_n_min_hardest():
     assert select(Ohem(half, 3), ce) == ([0, 0, 1, 1, 1, 0], 3)
     assert select(Ohem(half, 4), ce) == ([0, 0, 1, 1, 1, 1], 4)
     assert select(Ohem(half, 100), ce) == ([1] * 6, 6)
+    assert select(Ohem(half, 1), ce, [True, True, True, False, False, False]) == ([0, 0, 1, 0, 0, 0], 1)
     assert select(Ohem(half, 4), ce, [True, True, True, False, False, False]) == ([1, 1, 1, 0, 0, 0], 3)
 
 

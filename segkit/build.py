@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from segkit import schedule
 from segkit.build_component import build_component
 from segkit.config import Component, Config
 from segkit.data.check import check_data
+from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.data.loader import train_batches
 from segkit.data.subset import Subset
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
@@ -48,7 +49,8 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         "ignore_index": data.train.ignore_index,
         "in_channels": data.train.channels,
     }
-    loss = build_component(LOSSES, config.loss, "loss", total=total, **known)
+    weigh = partial(weigh_by_labels, cache(lambda: count_classes(data.train)))
+    loss = build_component(LOSSES, config.loss, "loss", total=total, weigh_classes=weigh, **known)
     height, width = first_targets(data, config.seed, batch_size).shape[-2:]
     check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
@@ -121,6 +123,11 @@ def build_dataset(config: Config, split: str) -> Any:
         where = config.origin_of("data.root")
         first, newline, rest = str(error).partition("\n")
         raise DataError(f"{first} ({where}){newline}{rest}") from error
+
+
+def weigh_by_labels(count: Callable[[], ClassCounts], kind: str) -> list[float]:
+    """Class weights of that kind, rounded as a person would write them; the labels are counted once."""
+    return [float(f"{weight:.4g}") for weight in weigh_classes(count(), kind)]
 
 
 def first_targets(data: Data, seed: int, batch_size: int) -> Tensor:

@@ -18,6 +18,7 @@ from segkit.signature import (
     Parameter,
     component_parameters,
     duration_parameters,
+    label_parameters,
     read_parameters,
     read_term_keys,
 )
@@ -77,6 +78,7 @@ def write_recipe(
     given = {name: value for name, value in known.items() if name in accepted and name in registry.given}
     parameters = {parameter.name: parameter for parameter in read_parameters(constructor, registry.given)}
     marks, times = component_parameters(constructor), duration_parameters(constructor)
+    words = label_parameters(constructor)
     arguments = {}
     for name, value in component.params.items():
         key = f"{block}.{name}"
@@ -85,11 +87,21 @@ def write_recipe(
             arguments[name] = Option(f"{label}{name}", moving)
         elif value is None:
             arguments[name] = None
+        elif name in words and isinstance(value, str):
+            arguments[name] = _weights_from_labels(known, value, key)
         elif name in marks:
             arguments[name] = _write_inner(marks[name], value, key, label, total=total, known=known)
         else:
             arguments[name] = schedule.iterations(value, total) if name in times else value
     return Recipe(constructor, {**given, **arguments}, f"{block}: {component.name}")
+
+
+def _weights_from_labels(known: dict[str, Any], word: str, key: str) -> list[float]:
+    if "weigh_classes" not in known:
+        raise ConfigError(
+            f"{key}={word} is computed from training labels, and there are none here: give numbers"
+        )
+    return known["weigh_classes"](word)
 
 
 def _write_inner(

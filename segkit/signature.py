@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pydantic
 
 from segkit.describe_types import describe_type
-from segkit.types import ComponentOf, ComponentsOf, CountLike, Downloads, TimeLike
+from segkit.types import ComponentOf, ComponentsOf, CountLike, Downloads, FromLabels, TimeLike
 
 REQUIRED = inspect.Parameter.empty
 _RULES = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
@@ -176,6 +176,11 @@ def summarise(constructor: Callable) -> str:
 
 def _read_signature(constructor: Callable) -> inspect.Signature:
     return inspect.signature(constructor, eval_str=True)
+
+
+def label_parameters(constructor: Callable) -> set[str]:
+    """Names of the parameters for which a word in a file stands for numbers from the training labels."""
+    return _marked_parameters(constructor, FromLabels)
 
 
 def _marked_parameters(constructor: Callable, marker: type) -> set[str]:

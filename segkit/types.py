@@ -7,7 +7,7 @@ from Python, it still checks what it depends on.
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -16,6 +16,10 @@ from segkit.schedule import parse_count, parse_duration
 
 class Downloads:
     """Marks a parameter that makes the constructor fetch pretrained weights, unless it is `none`."""
+
+
+class FromLabels:
+    """Marks a parameter that a file may give as a word, for which the build puts numbers from the training labels."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,11 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+#: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
+ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
+
 __all__ = [
+    "ClassWeights",
     "ComponentOf",
     "ComponentsOf",
     "Count",
@@ -109,6 +117,7 @@ __all__ = [
     "Expects",
     "Fraction",
     "Fractional",
+    "FromLabels",
     "NonNegativeFloat",
     "NonNegativeInt",
     "PositiveFloat",

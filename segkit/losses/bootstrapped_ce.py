@@ -11,7 +11,7 @@ from segkit.losses.scope import ScopeName
 from segkit.losses.selections import Schedulable, TopShare
 from segkit.registry import LOSSES
 from segkit.schedule import ramp
-from segkit.types import Duration, NonNegativeFloat, Probability
+from segkit.types import ClassWeights, Duration, Probability
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def bootstrapped_ce(
     top_p: Probability = 0.15,
     start_warm: Duration = 20000,
     end_warm: Duration = 70000,
-    class_weights: list[NonNegativeFloat] | None = None,
+    class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
     allow_inactive: bool = False,
 ) -> PixelLoss:

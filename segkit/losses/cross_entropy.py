@@ -8,7 +8,7 @@ from segkit.losses.reduction import weighted_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
 from segkit.registry import LOSSES
-from segkit.types import Fractional, NonNegativeFloat
+from segkit.types import ClassWeights, Fractional
 
 
 @LOSSES.register("ce")
@@ -16,7 +16,7 @@ def ce(
     num_classes: int,
     ignore_index: int = 255,
     *,
-    class_weights: list[NonNegativeFloat] | None = None,
+    class_weights: ClassWeights | None = None,
     label_smoothing: Fractional = 0.0,
     scope: ScopeName = "batch",
 ) -> PixelLoss:

@@ -8,7 +8,7 @@ from segkit.losses.reduction import selected_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import Ohem
 from segkit.registry import LOSSES
-from segkit.types import Count, NonNegativeFloat, Probability
+from segkit.types import ClassWeights, Count, Probability
 
 
 @LOSSES.register("ohem_ce")
@@ -18,7 +18,7 @@ def ohem_ce(
     *,
     thresh: Probability = 0.7,
     n_min: Count = "1/16",
-    class_weights: list[NonNegativeFloat] | None = None,
+    class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
     allow_inactive: bool = False,
 ) -> PixelLoss:

@@ -10,7 +10,7 @@ from segkit.losses.reduction import valid_mean, weighted_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
 from segkit.registry import LOSSES
-from segkit.types import NonNegativeFloat
+from segkit.types import ClassWeights
 
 NORMALIZATIONS = {"pixels": valid_mean, "weights": weighted_mean}
 
@@ -21,7 +21,7 @@ def weighted_mask_ce(
     ignore_index: int = 255,
     *,
     normalize: Literal["pixels", "weights"] = "pixels",
-    class_weights: list[NonNegativeFloat] | None = None,
+    class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
 ) -> PixelLoss:
     """Cross-entropy times a weight map per pixel; needs data.weight_map."""

@@ -1,7 +1,5 @@
 """Criterion `bce`: binary cross-entropy per pixel, of one logit."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +12,7 @@ from segkit.losses.criteria.values import (
     read_class_weights,
 )
 from segkit.registry import CRITERIA
-from segkit.types import Fractional, NonNegativeFloat
+from segkit.types import ClassWeights, Fractional
 
 
 @CRITERIA.register("bce")
@@ -33,7 +31,7 @@ class BinaryCrossEntropy(nn.Module):
         num_classes: int = 2,
         ignore_index: int = 255,
         *,
-        class_weights: Sequence[NonNegativeFloat] | None = None,
+        class_weights: ClassWeights | None = None,
         label_smoothing: Fractional = 0.0,
     ):
         super().__init__()

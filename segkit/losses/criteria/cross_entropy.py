@@ -1,7 +1,5 @@
 """Criterion `ce`: cross-entropy per pixel."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy
@@ -13,7 +11,7 @@ from segkit.losses.criteria.values import (
     read_class_weights,
 )
 from segkit.registry import CRITERIA
-from segkit.types import Fractional, NonNegativeFloat
+from segkit.types import ClassWeights, Fractional
 
 
 @CRITERIA.register("ce")
@@ -29,7 +27,7 @@ class CrossEntropy(nn.Module):
         num_classes: int,
         ignore_index: int = 255,
         *,
-        class_weights: Sequence[NonNegativeFloat] | None = None,
+        class_weights: ClassWeights | None = None,
         label_smoothing: Fractional = 0.0,
     ):
         super().__init__()

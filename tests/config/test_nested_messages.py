@@ -89,7 +89,8 @@ def test_the_place_of_a_wrong_order_is_that_of_start(folder, first_line):
         ),
         (
             "name: ohem_ce, class_weights: {name: linear, from: 0, to: 1}",
-            "loss.class_weights: expected a list of numbers >= 0 or one of balanced, median_frequency or null, got {name: linear, from: 0, to: 1}\n"
+            "loss.class_weights: expected a list of numbers >= 0 or one of balanced, "
+            "median_frequency or null, got {name: linear, from: 0, to: 1}\n"
             "   only a number can follow a schedule",
         ),
         (

@@ -4,15 +4,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: train test test-slow lint clean
+.PHONY: train test lint clean
 train: $(READY)
 	$(RUN) train.py --config ohem.yaml
 
 test: $(READY)
-	$(RUN) -m pytest -m "not slow"
-
-test-slow: $(READY)
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest
 
 lint: $(READY)
 	$(RUN) -m pip install -q ruff

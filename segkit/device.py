@@ -1,6 +1,8 @@
 """Where a run computes and in what precision."""
 
 import os
+import resource
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -85,3 +87,11 @@ def default_workers(device: torch.device) -> int:
     """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(2, cpus - 1) if device.type == "cpu" else min(8, cpus)
+
+
+def memory_in_use(device: torch.device) -> float:
+    """Peak memory in GB: of the GPU where there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9

@@ -10,10 +10,10 @@ from segkit.build import build
 from segkit.config import Config
 from segkit.console import duration
 from segkit.data.check import CheckReport, check_data
+from segkit.device import memory_in_use
 from segkit.errors import ConfigError, NotFiniteError
 from segkit.evaluate import output_logits
 from segkit.experiment import Experiment
-from segkit.recorder import memory_in_use
 from segkit.signature import call_accepted
 
 

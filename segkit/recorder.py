@@ -5,8 +5,6 @@ never makes the device wait. A loss that is not finite is found at the same mome
 """
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from segkit import metrics, pictures
 from segkit.colors import Color
 from segkit.console import Console, duration, percent
+from segkit.device import memory_in_use
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.files import write_json
@@ -311,11 +310,3 @@ def _read(
                 floats |= {f"{name}/{class_name}": next(numbers) for class_name in class_names}
         read.append((iteration, floats, names))
     return read
-
-
-def memory_in_use(device: torch.device) -> float:
-    """Peak memory in GB: of the GPU where there is one, else of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9

@@ -23,6 +23,7 @@ from segkit.preflight import header
 from segkit.recorder import Labels, Recorder
 from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of
 from segkit.run_folder import RunFolder
+from segkit.trainer import Trainer
 
 TENSORBOARD = "tensorboard --logdir {} --samples_per_plugin images=100"
 
@@ -117,18 +118,20 @@ def train_in(
     folder.write_status(
         state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
     )
-    if finished:
-        best = trainer.best
-        score = (
-            f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
-        )
-        console.line(f"\ndone      {score}{folder}")
-    else:
-        console.line(
-            f"\nstopped   after {trainer.iteration:,} of {experiment.plan.iterations:,} iterations, saved; "
+    console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
+    return code
+
+
+def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: bool) -> str:
+    """How the run ended, and where or how to go on."""
+    if not finished:
+        return (
+            f"\nstopped   after {trainer.iteration:,} of {total:,} iterations, saved; "
             f"continue with: python train.py --resume {folder}"
         )
-    return code
+    best = trainer.best
+    score = f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
+    return f"\ndone      {score}{folder}"
 
 
 def saver(experiment: Experiment, recorder: Recorder, folder: RunFolder) -> Callable[[dict, int, bool], None]:

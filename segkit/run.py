@@ -58,7 +58,7 @@ def train(
     examples = experiment.examples()
     with open_folder(config, found) as folder, Interrupt() as interrupt:
         console = Console(log_file=folder.log)
-        for text in [*lines, *notes, *run_lines(folder, found)]:
+        for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)
         return train_in(folder, experiment, examples, console, interrupt, found)
 
@@ -231,10 +231,12 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     return load_config(folder, overrides)
 
 
-def run_lines(folder: RunFolder, found: Found | None) -> list[str]:
+def run_lines(folder: RunFolder, found: Found | None, *, tensorboard: bool) -> list[str]:
+    """Where the run is written, and how to look at its curves if they are recorded."""
     resumed = f"   resumed from {found.path.name}" if found else ""
     logs = folder.path.parent.parent if folder.path.parent.parent.name else folder.path.parent
-    return [f"run       {folder}{resumed}       {TENSORBOARD.format(logs)}", ""]
+    look = f"       {TENSORBOARD.format(logs)}" if tensorboard else ""
+    return [f"run       {folder}{resumed}{look}", ""]
 
 
 def explain(error: BaseException, experiment: Experiment) -> BaseException:

@@ -124,13 +124,14 @@ def test_check_writes_nothing(tiny, capsys):
     assert "nothing was written" in output
 
 
-def test_overfit_reaches_a_loss_near_zero(tiny):
+def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     code = run(
         "--config", "tiny.yaml", "--overfit", "2", "train.iterations=160", "optimizer.lr=0.1", "loss={name: ce}",
         "model={name: unet, width: 16, depth: 3}", "train.ema=null", "eval.every=0", "log.every=20",
         "log.tensorboard=false", "log.images_every=0",
     )  # fmt: skip
     assert code == 0
+    assert "tensorboard --logdir" not in capsys.readouterr().out  # switched off, so not advised
     losses = [float(row["train/ce"]) for row in read_rows(only_run(tiny, "tiny-overfit"))]
     assert losses[0] > 0.5
     assert losses[-1] < 0.05

@@ -1,0 +1,1 @@
+"""Comparing training runs: planning and running them, honest statistics, a report."""

@@ -20,6 +20,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--split", choices=("val", "train"), default="val", help="which part of the data (val)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--per-image",
+        action="store_true",
+        help="score the last weights of a run and write its per_image.npz, for runs of an older segkit",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -31,11 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.evaluation_run import evaluate_weights  # needs torch
+    from segkit.evaluation_run import evaluate_per_image, evaluate_weights  # need torch
 
-    return evaluate_weights(
-        args.weights, args.overrides, split=args.split, device=args.device, output=args.output
-    )
+    evaluate = evaluate_per_image if args.per_image else evaluate_weights
+    return evaluate(args.weights, args.overrides, split=args.split, device=args.device, output=args.output)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,15 @@ class Evaluation:
 
     `matrix` is the int64 confusion matrix (C, C), rows label, columns prediction, summed over all valid pixels;
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
+    `matrices` int64 (N, C, C) are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of
+    the data set.
     """
 
     matrix: Tensor
     ce: float
     images: int
+    matrices: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def mean_iou(self) -> float:
@@ -70,10 +74,11 @@ def evaluate(
     included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if `stop()`
     became true between two batches: half a validation set is not a score.
     """
-    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    matrices = [torch.zeros(0, num_classes, num_classes, dtype=torch.int32, device=device)]
+    names: list[str] = []
+    places: list[int] = []
     # Sums in float64, so that a large set does not lose its last digits; MPS has no float64.
     ce_sum = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    images = 0
     was_training = model.training
     model.eval()
     try:
@@ -83,13 +88,20 @@ def evaluate(
             target = batch["target"].to(device, non_blocking=True).long()  # (N, H, W)
             output = forward(batch["image"].to(device, non_blocking=True))
             logits = upsample(output_logits(output), target.shape[-2:])  # (N, C, H, W)
-            matrix += metrics.confusion_matrix(
+            counts = metrics.confusion_matrices(
                 target, logits.argmax(dim=1), num_classes=num_classes, ignore_index=ignore_index
             )
+            matrices.append(counts.int())  # (N, C, C); no image has 2^31 pixels
+            names += batch["name"]
+            places += batch["index"].tolist() if "index" in batch else range(len(places), len(names))
             pixel_ce = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="none")
             ce_sum += pixel_ce.sum(dtype=ce_sum.dtype)
-            images += len(target)
     finally:
         model.train(was_training)
+    # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
+    order = sorted(range(len(places)), key=places.__getitem__)
+    per_image = torch.cat(matrices).cpu().long()[order]  # (images, C, C)
+    matrix = per_image.sum(dim=0)
     valid = int(matrix.sum())
-    return Evaluation(matrix.cpu(), float(ce_sum) / valid if valid else float("nan"), images)
+    ce = float(ce_sum) / valid if valid else float("nan")
+    return Evaluation(matrix, ce, len(per_image), per_image, tuple(names[n] for n in order))

@@ -2,43 +2,65 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from segkit.build import build_dataset
+from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
 from segkit.config import Config, config_from_mapping
 from segkit.console import percent
 from segkit.data.loader import val_batches
 from segkit.device import choose_device, default_workers
-from segkit.errors import ConfigError
-from segkit.evaluate import evaluate
+from segkit.errors import CheckpointError, ConfigError
+from segkit.evaluate import Evaluation, evaluate
 from segkit.files import write_json
-from segkit.inference import load_predictor
+from segkit.inference import Predictor, load_predictor
 from segkit.metrics import accuracy
+from segkit.resume import run_folder_of
+from segkit.run_arrays import save_per_image
+from segkit.run_folder import RunFolder
 from segkit.scores import class_table, scores_as_json
 
 
 def evaluate_weights(
-    weights: str, overrides: Sequence[str], *, split: str, device: str, output: Path | None
+    weights: str | Path, overrides: Sequence[str], *, split: str, device: str, output: Path | None
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status."""
-    predictor = load_predictor(weights, choose_device(device))
+    score(load_predictor(weights, choose_device(device)), overrides, split=split, output=output)
+    return 0
+
+
+def evaluate_per_image(
+    weights: str | Path, overrides: Sequence[str], *, split: str, device: str, output: Path | None
+) -> int:
+    """Score the last weights of a run and write per_image.npz into its folder, as training does at its end.
+
+    Refuses, with ConfigError or CheckpointError, what would not be the run's own score: other data, another split,
+    weights outside of a run folder or chosen by the score. Raises RunFolderInUse while the run goes on.
+    """
+    checkpoint, run = last_checkpoint_of(Path(weights))
+    if split != "val":
+        raise ConfigError(f"--per-image is of the validation set, got --split {split} -> leave --split out")
+    predictor = load_predictor(checkpoint, choose_device(device))
+    refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
+    with RunFolder.reopen(run) as folder:
+        result = score(predictor, overrides, split=split, output=output)
+        iteration = iteration_of(predictor.path)
+        save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
+        print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")
+    return 0
+
+
+def score(predictor: Predictor, overrides: Sequence[str], *, split: str, output: Path | None) -> Evaluation:
+    """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
     refuse_other_model(predictor.config, config)
     dataset = build_dataset(config, split)
     labels = predictor.labels
-    if list(dataset.class_names) != list(labels.class_names):
-        raise ConfigError(
-            f"the weights know {len(labels.class_names)} classes ({', '.join(labels.class_names)}) but the data has "
-            f"{len(dataset.class_names)} ({', '.join(dataset.class_names)})"
-        )
-    if dataset.channels != predictor.channels:
-        raise ConfigError(
-            f"the weights are for images of {predictor.channels} channels but the data has {dataset.channels} "
-            f"-> data.channels={predictor.channels}"
-        )
+    refuse_other_classes(predictor, dataset)
     workers = config.train.workers
     batches = val_batches(
         dataset,
@@ -62,7 +84,56 @@ def evaluate_weights(
     if output is not None:
         scores = scores_as_json(result, labels.class_names)
         write_json(output, {"weights": str(predictor.path), "split": split, **scores})
-    return 0
+    return result
+
+
+def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
+    """The numbered checkpoint that `weights` is, or the newest intact one of that run folder, and the run folder.
+
+    Raises CheckpointError for anything else: best.pt was chosen by the score of the images that are to be scored.
+    """
+    if weights.is_dir():
+        found = newest_intact(weights / "checkpoints")
+        if found.path is None or run_folder_of(found.path) is None:
+            reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
+            raise CheckpointError(
+                f"--per-image scores the newest of checkpoints/*.pt in a run folder, and {weights} has none{reasons}\n"
+                "   -> give a run folder, such as runs/ohem/TIME"
+            )
+        return found.path, weights
+    run = run_folder_of(weights)
+    numbered = [] if run is None else list_checkpoints(run / "checkpoints")
+    if run is None or weights.resolve() not in [path.resolve() for path in numbered]:
+        raise CheckpointError(
+            f"--per-image writes into a run folder what its last weights score, got {weights}\n"
+            "   -> give the run folder, or a numbered checkpoint in its checkpoints/"
+        )
+    return weights, run
+
+
+def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str) -> None:
+    """Raises ConfigError for overrides after which the score would be of other images."""
+    asked = config_from_mapping(trained.to_mapping(), origin=origin, overrides=overrides)
+    if asked.data != trained.data:
+        raise ConfigError(
+            "--per-image is the run's own score on its own data, which an override below data changes "
+            "-> leave out --per-image, or the override"
+        )
+
+
+def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:
+    """Raises ConfigError for data that the model cannot answer for."""
+    known = predictor.labels.class_names
+    if list(dataset.class_names) != list(known):
+        raise ConfigError(
+            f"the weights know {len(known)} classes ({', '.join(known)}) but the data has "
+            f"{len(dataset.class_names)} ({', '.join(dataset.class_names)})"
+        )
+    if dataset.channels != predictor.channels:
+        raise ConfigError(
+            f"the weights are for images of {predictor.channels} channels but the data has {dataset.channels} "
+            f"-> data.channels={predictor.channels}"
+        )
 
 
 def refuse_other_model(trained: Config, asked: Config) -> None:

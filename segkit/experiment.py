@@ -1,6 +1,6 @@
 """Everything that one configuration becomes, before there is a run folder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,11 @@ class Experiment:
         height, width = self.image_size
         return self.batch_size * height * width
 
-    def train_batches(self, first: int) -> Iterable[dict]:
-        """The micro-batches of the run from number `first` on."""
+    def train_batches(
+        self, first: int, *, num_batches: int | None = None, workers: int | None = None
+    ) -> Iterable[dict]:
+        """The micro-batches of the run from number `first` on: all, or `num_batches` of them."""
+        left = self.plan.iterations * self.plan.accumulate - first
         return train_batches(
             self.data.train,
             weight_map=self.data.weight_map,
@@ -67,8 +70,8 @@ class Experiment:
             batch_size=self.batch_size,
             seed=self.config.seed,
             start_batch=first,
-            num_batches=self.plan.iterations * self.plan.accumulate - first,
-            workers=self.workers,
+            num_batches=left if num_batches is None else num_batches,
+            workers=self.workers if workers is None else workers,
             pin_memory=self.device.type == "cuda",
         )
 
@@ -87,11 +90,13 @@ class Experiment:
         if not count:
             return []
         places = [round(n * (len(self.data.val) - 1) / max(1, count - 1)) for n in range(count)]
-        subset = Subset(self.data.val, sorted(set(places)))
-        batches = val_batches(
-            subset, weight_map=self.data.weight_map, batch_size=1, workers=0, pin_memory=False
+        return list(self.val_images(sorted(set(places)), weight_map=self.data.weight_map))
+
+    def val_images(self, places: Sequence[int], *, weight_map: Callable | None = None) -> Iterable[dict]:
+        """The validation images at these places, in this order, each a batch of its own."""
+        return val_batches(
+            Subset(self.data.val, places), weight_map=weight_map, batch_size=1, workers=0, pin_memory=False
         )
-        return list(batches)
 
     def trainer(
         self,

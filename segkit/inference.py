@@ -15,7 +15,7 @@ from segkit.config import Component, Config, config_from_mapping
 from segkit.device import choose_amp
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluate import output_logits, upsample
-from segkit.recorder import Labels
+from segkit.labels import Labels
 from segkit.registry import MODELS
 from segkit.signature import download_parameters
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the training loop reads, so that it can finish the step and save."""
+"""Ctrl-C, SIGTERM and a closed terminal as a request that the training loop reads, to finish the step and save."""
 
 import os
 import signal
@@ -10,17 +10,20 @@ _SAME_REQUEST = 0.1
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP is only noted; a second one ends the process at once.
 
         with Interrupt() as interrupt:
             while training and not interrupt.requested: ...
         sys.exit(interrupt.exit_code or 0)
 
+    A second SIGHUP does not: the system and the shell both send one when a terminal closes. Under `nohup`, which
+    ignores it, SIGHUP stays ignored.
+
     `signal` is the signal that came, or None. The earlier handlers come back on leaving. Outside the main
     thread, where Python does not allow handlers, nothing is installed and nothing is ever requested.
     """
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -35,13 +38,14 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int | None:
-        """130 after SIGINT, 143 after SIGTERM, None if the process was not asked to stop."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, None if the process was not asked to stop."""
         return None if self.signal is None else 128 + self.signal
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            self._earlier = {number: signal.signal(number, self._note) for number in self.signals}
+            wanted = [number for number in self.signals if not _is_ignored_hangup(number)]
+            self._earlier = {number: signal.signal(number, self._note) for number in wanted}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,13 +60,18 @@ class Interrupt:
         elif self.signal is None:
             self.signal = signal.Signals(number)
             self._noted_at = time.monotonic()
-        elif time.monotonic() - self._noted_at > _SAME_REQUEST:
+        elif number != signal.SIGHUP and time.monotonic() - self._noted_at > _SAME_REQUEST:
             _die_by(number)
 
     def _act_in_child(self, number: int) -> None:
-        """A data worker inherits the handler. Ctrl-C reaches it too, but its parent decides when it ends."""
-        if number != signal.SIGINT:
+        """A data worker inherits the handler. What a terminal sends reaches it too, but its parent decides when it
+        ends."""
+        if number not in (signal.SIGINT, signal.SIGHUP):
             _die_by(number)
+
+
+def _is_ignored_hangup(number: int) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 def _die_by(number: int) -> None:

@@ -19,20 +19,35 @@ def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, ig
     """Pixel counts by label (row) and predicted class (column): int64 (num_classes, num_classes).
 
     target: integer ids of any shape, uint8 included; pixels equal to `ignore_index` are not counted.
-    prediction: class ids in [0, num_classes), same shape and device. The counts stay on the device and nothing
-    waits for it (torch.bincount would, on CUDA). Labels are checked where they are read; one beyond the last
-    class that gets here is out of bounds: a RuntimeError on the CPU, a device-side assertion on CUDA.
+    prediction: class ids in [0, num_classes), same shape and device.
     """
+    _require_equal_shapes(target, prediction)
+    return confusion_matrices(
+        target[None], prediction[None], num_classes=num_classes, ignore_index=ignore_index
+    )[0]
+
+
+def confusion_matrices(target: Tensor, prediction: Tensor, *, num_classes: int, ignore_index: int) -> Tensor:
+    """One confusion matrix per image: int64 (N, num_classes, num_classes) for targets and predictions (N, ...).
+
+    The counts stay on the device and nothing waits for it (torch.bincount would, on CUDA). Labels are checked where
+    they are read; one beyond the last class that gets here is out of bounds: a RuntimeError on the CPU, a
+    device-side assertion on CUDA.
+    """
+    _require_equal_shapes(target, prediction)
+    # Bin 0 collects the ignored pixels, so that a label >= num_classes falls off the end instead of into it.
+    cell = target.to(torch.int64) * num_classes + prediction + 1
+    cell = torch.where(target == ignore_index, 0, cell).flatten(1)  # (N, pixels)
+    one = torch.ones((), dtype=torch.int64, device=cell.device)
+    counts = torch.zeros(len(cell), num_classes**2 + 1, dtype=torch.int64, device=cell.device)
+    counts.scatter_add_(1, cell, one.expand_as(cell))
+    return counts[:, 1:].reshape(-1, num_classes, num_classes)
+
+
+def _require_equal_shapes(target: Tensor, prediction: Tensor) -> None:
     if target.shape != prediction.shape:
         shapes = f"target {tuple(target.shape)} and prediction {tuple(prediction.shape)}"
         raise ValueError(f"{shapes} differ in shape")
-    # Bin 0 collects the ignored pixels, so that a label >= num_classes falls off the end instead of into it.
-    cell = target.to(torch.int64) * num_classes + prediction + 1
-    cell = torch.where(target == ignore_index, 0, cell).flatten()  # (pixels,)
-    one = torch.ones((), dtype=torch.int64, device=cell.device)
-    counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64, device=cell.device)
-    counts.scatter_add_(0, cell, one.expand_as(cell))
-    return counts[1:].view(num_classes, num_classes)
 
 
 def iou(matrix: Tensor) -> list[float]:

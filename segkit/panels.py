@@ -9,22 +9,22 @@ from torch.nn import functional as F
 
 from segkit.evaluate import output_logits, upsample
 
-Panel = dict[str, Tensor | None]
+Panel = dict[str, Any]
 
 
 @torch.no_grad()
 def example_panels(
     forward: Callable[[Tensor], Tensor | Mapping[str, Tensor]],
     model: nn.Module,
-    loss: nn.Module,
+    loss: nn.Module | None,
     batches: Iterable[Mapping[str, Any]],
     *,
     iteration: int,
     ignore_index: int,
 ) -> list[Panel]:
-    """Per image, on the device: `image` (C, H, W) uint8, `target` and `prediction` (H, W) ids, `ce` (H, W) plain
-    cross-entropy (0 where ignored), and `kept` (H, W), the share in [0, 1] to which the loss keeps each pixel, or
-    None for a loss that cannot tell. `batches` are on the device; the model's mode is left as it was.
+    """Per image, on the device: `name`, `image` (C, H, W) uint8, `target` and `prediction` (H, W) ids, `ce` (H, W)
+    plain cross-entropy (0 where ignored), and `kept` (H, W), the share in [0, 1] to which the loss keeps each pixel, or
+    None without a loss and for one that cannot tell. `batches` are on the device; the model's mode is left as it was.
     """
     was_training = model.training
     model.eval()
@@ -36,6 +36,7 @@ def example_panels(
             ce = F.cross_entropy(full, batch["target"].long(), ignore_index=ignore_index, reduction="none")
             kept = kept_pixels(loss, logits, batch, iteration=iteration)
             parts = {
+                "name": batch["name"],
                 "image": batch["image"],
                 "target": batch["target"],
                 "prediction": full.argmax(dim=1),
@@ -50,7 +51,7 @@ def example_panels(
 
 
 def kept_pixels(
-    loss: nn.Module, logits: Tensor, batch: Mapping[str, Any], *, iteration: int
+    loss: nn.Module | None, logits: Tensor, batch: Mapping[str, Any], *, iteration: int
 ) -> Tensor | None:
     """Share in [0, 1] to which the loss keeps each pixel (N, H, W); None for a loss that cannot tell."""
     if not hasattr(loss, "pixels"):

@@ -1,11 +1,12 @@
 """Pictures of what the network saw, answered and learned from. All take and return uint8 (3, H, W) tensors."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -51,6 +52,12 @@ def kept_over(image: Tensor, kept: Tensor) -> Tensor:
     share = kept.detach().float().cpu().clamp(0, 1)[None]
     yellow = torch.tensor([255.0, 214.0, 0.0])[:, None, None]
     return (grey * (1 - 0.85 * share) + yellow * 0.85 * share).to(torch.uint8)
+
+
+def overlay(image: Tensor, ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
+    """Class ids (H, W) as colours through which the image shines in grey; ignored pixels hatched."""
+    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1)
+    return (0.45 * grey + 0.55 * color_ids(ids, palette, ignore_index)).to(torch.uint8)
 
 
 def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index: int) -> Tensor:
@@ -109,6 +116,24 @@ def titled(parts: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
         draw.text((number * (width + GAP) + 2, 1), title, fill="black")
     heading = torch.from_numpy(np.array(band)).permute(2, 0, 1)
     return torch.cat([heading, row], dim=1)
+
+
+def legend(class_names: Sequence[str], palette: Sequence[Color], *, width: int) -> Tensor:
+    """The colours of the classes with their names, in as many lines as `width` pixels need."""
+    font = ImageFont.load_default()
+    places, left, line = [], 4, 0
+    for name in class_names:
+        space = HEADING + 4 + math.ceil(font.getlength(name)) + 12
+        if left + space > width and left > 4:
+            left, line = 4, line + 1
+        places.append((left, line * (HEADING + 4) + 3))
+        left += space
+    band = Image.new("RGB", (width, (line + 1) * (HEADING + 4) + 4), "white")
+    draw = ImageDraw.Draw(band)
+    for name, color, (x, y) in zip(class_names, palette, places, strict=True):
+        draw.rectangle((x, y, x + HEADING - 2, y + HEADING - 2), fill=tuple(color), outline="black")
+        draw.text((x + HEADING + 4, y), name, fill="black", font=font)
+    return torch.from_numpy(np.array(band)).permute(2, 0, 1)
 
 
 def training_batch(batch: dict, palette: Sequence[Color], ignore_index: int, *, most: int = 8) -> Tensor:

@@ -68,37 +68,45 @@ class SilentRecorder:
     def pictures(self, iteration, panels) -> None: ...
 
 
-def header(experiment: Experiment, report: CheckReport, source: str) -> list[str]:
-    """The lines that say what is about to be trained, on what and how; `source` is where the configuration is from."""
+def header(
+    experiment: Experiment, report: CheckReport, source: str, *, flops: int | None = None
+) -> list[str]:
+    """The lines that say what is about to be trained, on what and how; `source` is where the configuration is from.
+
+    `flops` is what `count_flops` gives for the images of training, if that is known already.
+    """
     config, plan, data = experiment.config, experiment.plan, experiment.data
     epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(data.train)
     accumulate = f" x {plan.accumulate}" if plan.accumulate > 1 else ""
     warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
     amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
     height, width = experiment.image_size
-    describe = getattr(experiment.loss, "describe", None)
-    loss = config.loss.name
-    if describe is not None:
-        loss = call_accepted(
-            describe,
-            iterations=plan.iterations,
-            pixels_per_batch=experiment.pixels_per_batch,
-            images_per_batch=experiment.batch_size,
-        )
-    if config.data.weight_map is not None:
-        loss += f"  x weight map {config.data.weight_map.name}"
+    flops = count_flops(experiment, height, width) if flops is None else flops
     return [
         f"config    {source}",
         f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
         f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
         *(f"          warning: {text}" for text in report.warnings),
         f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
-        f"{count_flops(experiment, height, width) / 1e9:.2f} GFLOPs at {width}x{height}",
-        f"loss      {loss}",
+        f"{flops / 1e9:.2f} GFLOPs at {width}x{height}",
+        f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
         f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
     ]
+
+
+def describe_loss(experiment: Experiment) -> str:
+    """The loss with its options as they work out in this run, and the weight map."""
+    config, text = experiment.config, experiment.config.loss.name
+    if hasattr(experiment.loss, "describe"):
+        text = call_accepted(
+            experiment.loss.describe,
+            iterations=experiment.plan.iterations,
+            pixels_per_batch=experiment.pixels_per_batch,
+            images_per_batch=experiment.batch_size,
+        )
+    return text + (f"  x weight map {config.data.weight_map.name}" if config.data.weight_map else "")
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,31 +1,47 @@
 """One run: checks, run folder, training, and an honest account of how it ended."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from segkit.build import build
-from segkit.checkpoint import Found, save_checkpoint, save_numbered
+from segkit.checkpoint import Found
+from segkit.class_frequencies import plot_class_frequencies
 from segkit.config import Config, load_config
 from segkit.console import Console
-from segkit.data.check import check_data
+from segkit.data.check import CheckReport, check_data
 from segkit.data.loader import WorkerDied, explain_worker_death
 from segkit.environment import environment
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
 from segkit.experiment import Experiment
 from segkit.files import write_json, write_text
+from segkit.fingerprints import fingerprints
 from segkit.interrupt import Interrupt
-from segkit.preflight import header
-from segkit.recorder import Labels, Recorder
+from segkit.labels import Labels
+from segkit.preflight import count_flops, header
+from segkit.recorder import Recorder
 from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of
+from segkit.run_end import finish_run
 from segkit.run_folder import RunFolder
+from segkit.run_state import go_on_from, saver
+from segkit.tensorboard_log import hyperparameters
 from segkit.trainer import Trainer
 
 TENSORBOARD = "tensorboard --logdir {} --samples_per_plugin images=100"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is found out before there is a run folder."""
+
+    report: CheckReport
+    flops: int
+    examples: list[dict]
+    fingerprints: Mapping[str, str]
 
 
 def train(
@@ -38,7 +54,7 @@ def train(
 ) -> int:
     """Train as `config`, which was read from `source`, says.
 
-    Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving. Raises a SegkitError for what a
+    Returns the exit status: 0 done, 130, 143 or 129 stopped by a signal after saving. Raises a SegkitError for what a
     user can repair; `status.json` of the run folder then says so too.
     """
     if overfit is not None:
@@ -54,19 +70,24 @@ def train(
     )
     if found:
         refuse_shorter_run(found, experiment.plan.iterations)
-    lines = header(experiment, report, source)  # this and the next may fail, so before there is a folder
-    examples = experiment.examples()
+    flops = count_flops(
+        experiment, *experiment.image_size
+    )  # this and what follows may fail, so before the folder
+    lines = header(experiment, report, source, flops=flops)
+    start = Start(report, flops, experiment.examples(), fingerprints(experiment))
+    if found:
+        refuse_other_data(found, start.fingerprints["data"], allow_change)
     with open_folder(config, found) as folder, Interrupt() as interrupt:
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)
-        return train_in(folder, experiment, examples, console, interrupt, found)
+        return train_in(folder, experiment, start, console, interrupt, found)
 
 
 def train_in(
     folder: RunFolder,
     experiment: Experiment,
-    examples: list[dict],
+    start: Start,
     console: Console,
     interrupt: Interrupt,
     found: Found | None,
@@ -75,7 +96,8 @@ def train_in(
     first = found.state["trainer"]["iteration"] if found else 0
     if not found:
         write_text(folder.config, experiment.config.to_yaml())
-    write_json(folder.env, environment())
+    env = {**environment(), "fingerprints": dict(start.fingerprints)}
+    write_json(folder.env, env)
     recorder = Recorder(
         folder.path,
         labels=labels_of(experiment),
@@ -88,18 +110,19 @@ def train_in(
     )
     trainer = experiment.trainer(
         recorder=recorder,
-        save=saver(experiment, recorder, folder),
+        save=saver(experiment, recorder, folder, data=start.fingerprints["data"]),
         stop=lambda: interrupt.requested,
-        examples=examples,
+        examples=start.examples,
     )
     if found:
-        recorder.last_checkpoint = found.path
-        trainer.load_state_dict(found.state["trainer"])
+        go_on_from(found, trainer, recorder)
     folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
     try:
-        recorder.start(experiment.config.to_yaml())
+        plot_class_frequencies(folder.labels_plot, start.report, experiment.data.train.class_names)
+        shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
+        recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
-        recorder.finish(parameters=experiment.parameters, best=trainer.best, finished=finished)
+        finish_run(folder, experiment, trainer, recorder, finished=finished, flops=start.flops, env=env)
     except BaseException as error:
         recorder.close()
         error = explain(error, experiment)
@@ -132,40 +155,6 @@ def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: b
     best = trainer.best
     score = f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
     return f"\ndone      {score}{folder}"
-
-
-def saver(experiment: Experiment, recorder: Recorder, folder: RunFolder) -> Callable[[dict, int, bool], None]:
-    """The function that writes the loop's checkpoints into the run folder."""
-    meta = describe_experiment(experiment)
-    keep = experiment.config.train.keep_checkpoints
-    config = experiment.config.to_yaml()
-
-    def save(state: dict[str, Any], iteration: int, best: bool) -> None:
-        if best:
-            save_checkpoint(folder.best, {**meta, **state})
-            recorder.restart_clock()
-            return
-        path = save_numbered(folder.checkpoints, {**meta, "trainer": state}, iteration=iteration, keep=keep)
-        # Not sooner: the configuration of a resumed run must fit the checkpoint that it would go on from.
-        write_text(folder.config, config)
-        recorder.saved(path)
-        folder.write_status("running", iteration=iteration, checkpoint=path)
-
-    return save
-
-
-def describe_experiment(experiment: Experiment) -> dict[str, Any]:
-    """What a checkpoint must say besides weights, so that it can be used without the data set."""
-    data = experiment.data.train
-    return {
-        "config": experiment.config.to_mapping(),
-        "class_names": list(data.class_names),
-        "palette": [list(color) for color in experiment.data.palette],
-        "ignore_index": data.ignore_index,
-        "channels": data.channels,
-        "logits_channels": experiment.logits_channels,
-        "resize": getattr(data, "resize", None),
-    }
 
 
 def labels_of(experiment: Experiment) -> Labels:
@@ -206,6 +195,17 @@ def refuse_shorter_run(found: Found, total: int) -> None:
         raise ConfigError(
             f"{found.path} has {done:,} iterations and the run is to have {total:,}: nothing is left to do\n"
             f"   -> train.iterations={2 * done} to train on, or a new run without --resume"
+        )
+
+
+def refuse_other_data(found: Found, data: str, allow_change: Sequence[str]) -> None:
+    """Raises CheckpointError if the files are no longer those that the checkpoint was trained on."""
+    before = found.state.get("data_fingerprint", data)
+    if before != data and "data" not in allow_change:
+        raise CheckpointError(
+            f"checkpoint {found.path} was trained on other data: fingerprint {before}, now {data}\n"
+            "   files were added, removed or changed since; scores before and after would not be of one set\n"
+            "   -> restore them, start a new run without --resume, or accept the change: --allow-change data"
         )
 
 

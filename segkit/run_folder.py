@@ -54,6 +54,7 @@ class RunFolder:
     best_images = _entry("best8.jpg", "The eight validation images predicted best.")
     worst_images = _entry("worst8.jpg", "The eight validation images predicted worst.")
     per_image = _entry("per_image.npz", "One confusion matrix per validation image.")
+    examples = _entry("examples.npz", "The example images with their predictions and kept pixels.")
     checkpoints = _entry("checkpoints", "The folder of the numbered checkpoints.")
     best = _entry("best.pt", "The checkpoint with the best validation value.")
     summary = _entry("summary.json", "The final numbers.")

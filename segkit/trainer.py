@@ -116,7 +116,7 @@ class Trainer:
                 self.evaluate_and_keep_best()
             if self.due(self.plan.pictures_every):
                 self.recorder.flush()  # the time that pictures take is not training time
-                self.recorder.pictures(self.iteration, self.example_panels())
+                self.recorder.pictures(self.iteration, self.panels(self.examples, loss=self.loss))
             if self.due(self.plan.checkpoint_every):
                 self.save()
         if self.saved != self.iteration:
@@ -230,14 +230,14 @@ class Trainer:
         if best:
             self.save(best=True)
 
-    def example_panels(self) -> list[Panel]:
-        """What the network and the loss make of the example images at this iteration."""
+    def panels(self, batches: Iterable[Batch], *, loss: nn.Module | None = None) -> list[Panel]:
+        """What the network, and the loss if one is given, make of these images at this iteration."""
         model = self.evaluated_model
         return example_panels(
             lambda image: self.forward(model, image),
             model,
-            self.loss,
-            map(self.to_device, self.examples),
+            loss,
+            map(self.to_device, batches),
             iteration=self.iteration,
             ignore_index=self.plan.ignore_index,
         )

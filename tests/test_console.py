@@ -146,3 +146,40 @@ def test_duration(seconds, text):
 )
 def test_percent(share, text):
     assert percent(share) == text
+
+
+class ClosedTerminal(io.StringIO):
+    """What writing to a terminal gives after its window was closed."""
+
+    def __init__(self, number: int, reason: int):
+        super().__init__()
+        self.number, self.reason = number, reason
+
+    def write(self, text):
+        raise OSError(self.reason, os.strerror(self.reason))
+
+    def fileno(self):
+        return self.number
+
+    def isatty(self):
+        return True
+
+
+def test_lines_after_the_terminal_was_closed_go_to_the_log_only(tmp_path):
+    with open(tmp_path / "screen", "w") as screen:
+        console = Console(stream=ClosedTerminal(screen.fileno(), errno.EIO), log_file=tmp_path / "train.log")
+        console.line("config    x")
+        console.start_progress(total=2, done=0)
+        console.advance()
+        console.progress("iter  1/2")
+        console.line("val   1")
+        console.close()
+        assert os.path.samestat(os.fstat(screen.fileno()), os.stat(os.devnull))  # for what others print
+    assert (tmp_path / "train.log").read_text() == "config    x\niter  1/2\nval   1\n"
+
+
+@pytest.mark.parametrize("reason", [errno.EPIPE, errno.ENOSPC])
+def test_other_failures_of_the_screen_are_not_hidden(reason):
+    with pytest.raises(OSError) as caught:
+        Console(stream=ClosedTerminal(1, reason)).line("x")
+    assert caught.value.errno == reason

@@ -102,12 +102,43 @@ def test_matrix_and_ce_equal_a_loop_over_all_pixels(options):
     assert result.images == 6
 
 
+@torch.no_grad()
+def test_every_image_has_a_matrix_of_its_own():
+    model = Net(stride=2)
+    result = score(model, BATCHES)
+    assert result.matrices.dtype == torch.int64 and result.matrices.shape == (6, CLASSES, CLASSES)
+    singles = [
+        {key: each[key][n : n + 1] for key in ("image", "target")}
+        for each in BATCHES
+        for n in range(len(each["name"]))
+    ]
+    for matrix, single in zip(result.matrices, singles, strict=True):
+        assert matrix.tolist() == reference(model, [single])[0]
+    assert result.names == ("0-0", "0-1", "1-0", "1-1", "2-0", "3-0")
+    assert len({str(matrix.tolist()) for matrix in result.matrices}) == 6, "or the order would not show"
+
+
+def test_images_are_in_the_order_of_the_data_set_however_they_were_batched():
+    """Two sizes that alternate: batches of one size take them out of order."""
+    tall, wide = (
+        dict(batch(4, size=2), index=torch.tensor([0, 2])), dict(batch(5, size=2, width=9), index=torch.tensor([1, 3])),
+    )  # fmt: skip
+    result, one, other = (score(Net(), batches) for batches in ([tall, wide], [tall], [wide]))
+    assert result.names == ("4-0", "5-0", "4-1", "5-1")
+    expected = [one.matrices[0], other.matrices[0], one.matrices[1], other.matrices[1]]
+    assert torch.equal(result.matrices, torch.stack(expected))
+
+
 def test_score_does_not_depend_on_how_images_are_batched():
     model = Net()
     whole = {key: torch.cat([each[key] for each in BATCHES[:3]]) for key in ("image", "target")}
-    singles = [{key: whole[key][n : n + 1] for key in whole} for n in range(len(whole["image"]))]
-    one, other = score(model, [whole]), score(model, singles)
+    names = [name for each in BATCHES[:3] for name in each["name"]]
+    singles = [
+        {key: whole[key][n : n + 1] for key in whole} | {"name": [names[n]]} for n in range(len(names))
+    ]
+    one, other = score(model, [whole | {"name": names}]), score(model, singles)
     assert torch.equal(one.matrix, other.matrix)
+    assert torch.equal(one.matrices, other.matrices) and one.names == other.names == tuple(names)
     assert one.ce == pytest.approx(other.ce, rel=1e-6)
 
 
@@ -127,10 +158,12 @@ def test_ce_keeps_its_last_digits_over_a_large_set():
     first = {
         "image": torch.zeros(1, 1, 1, 1, dtype=torch.uint8),
         "target": torch.ones(1, 1, 1, dtype=torch.uint8),
+        "name": ["first"],
     }
     later = {
         "image": torch.ones(1, 1, 1, 1, dtype=torch.uint8),
         "target": torch.ones(1, 1, 1, dtype=torch.uint8),
+        "name": ["later"],
     }
     logits = {0: torch.tensor([1e8, 0.0]), 1: torch.zeros(2)}
     result = evaluate(
@@ -209,6 +242,7 @@ def test_all_pixels_ignored_gives_nan_not_a_crash():
 def test_empty_set_gives_nan_not_a_crash():
     result = score(Net(), [])
     assert math.isnan(result.ce) and math.isnan(result.mean_iou) and result.images == 0
+    assert result.matrices.shape == (0, CLASSES, CLASSES) and result.names == ()
 
 
 def test_an_image_without_labels_changes_nothing_but_the_count():
@@ -251,7 +285,7 @@ def test_a_single_logit_is_scored_as_the_two_logits_zero_and_z():
     pair = torch.cat([torch.zeros_like(z), z], dim=1)
     target = torch.randint(0, 2, (2, 8, 8), generator=generator)
     target[0, 0] = 255
-    batches = [{"image": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "target": target}]
+    batches = [{"image": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "target": target, "name": ["a", "b"]}]
     options = {"num_classes": 2, "ignore_index": 255, "device": torch.device("cpu")}
     one = evaluate(lambda image: z, torch.nn.Identity(), batches, **options)
     two = evaluate(lambda image: pair, torch.nn.Identity(), batches, **options)

@@ -21,8 +21,8 @@ from segkit.metrics import confusion_matrix
 from segkit.predict import find_images, predict_images, save_prediction
 from segkit.preflight import SilentRecorder
 from segkit.registry import MODELS
-from segkit.run import saver
 from segkit.run_folder import RunFolder
+from segkit.run_state import saver
 
 CPU = torch.device("cpu")
 MAPPING = {
@@ -52,8 +52,8 @@ def make_run(folder: Path, *, saves: str = "best numbered", ema: float | None = 
     mapping = {**MAPPING, **blocks, "train": {**MAPPING["train"], "ema": ema}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     run = RunFolder.create(folder / "runs", "tiny")
-    recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None)
-    save = saver(experiment, recorder, run)
+    recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+    save = saver(experiment, recorder, run, data="0")
     trainer = experiment.trainer(recorder=SilentRecorder(), save=save)
     if "best" in saves:
         randomise(trainer.evaluated_model, 1)
@@ -221,8 +221,10 @@ def test_training_evaluates_what_the_checkpoint_predicts(tmp_path):
     """The score in the checkpoint's own trainer, with preprocessing and moving average, is repeated from the file."""
     experiment = build(config_from_mapping(MAPPING, origin="test"))
     with RunFolder.create(tmp_path, "tiny") as folder:
-        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None)
-        trainer = experiment.trainer(recorder=SilentRecorder(), save=saver(experiment, recorder, folder))
+        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+        trainer = experiment.trainer(
+            recorder=SilentRecorder(), save=saver(experiment, recorder, folder, data="0")
+        )
         randomise(trainer.ema.module, 5)
         expected = trainer.evaluate_model()
         trainer.save(best=True)
@@ -285,8 +287,10 @@ def test_precision_of_training_is_that_of_predicting(tmp_path):
     mapping = {**MAPPING, "train": {**MAPPING["train"], "amp": "bf16"}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     with RunFolder.create(tmp_path, "tiny") as folder:
-        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None)
-        trainer = experiment.trainer(recorder=SilentRecorder(), save=saver(experiment, recorder, folder))
+        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+        trainer = experiment.trainer(
+            recorder=SilentRecorder(), save=saver(experiment, recorder, folder, data="0")
+        )
         trainer.save(best=True)
     predictor = load_predictor(folder.path, CPU)
     assert predictor.forward(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).dtype == torch.bfloat16

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM against real processes: the first is a request, the second ends the process."""
+"""Ctrl-C, SIGTERM and SIGHUP against real processes: the first is a request, the second ends the process."""
 
 import os
 import signal
@@ -38,7 +38,9 @@ def start(after="pass", script=LOOP):
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_the_first_signal_lets_the_loop_finish(number, code):
     process = start()
     process.send_signal(number)
@@ -66,7 +68,36 @@ def test_a_signal_delivered_twice_is_one_request():
     assert process.returncode == 143
 
 
-def test_a_worker_ignores_ctrl_c_and_obeys_sigterm():
+def test_a_closed_terminal_may_be_reported_twice():
+    """By the system and by the shell, at any interval."""
+    process = start(after="time.sleep(0.6)")
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline() == "saving SIGHUP\n"
+    threading.Event().wait(0.3)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=20)
+    assert process.returncode == 129
+
+
+def test_hangup_stays_ignored_under_nohup():
+    process = start(
+        script="""
+        import os, signal
+        from segkit.interrupt import Interrupt
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with Interrupt() as interrupt:
+            print("ready", flush=True)
+            os.kill(os.getpid(), signal.SIGHUP)
+            print(interrupt.requested)
+        print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
+    """
+    )
+    assert process.stdout.read() == "False\nTrue\n"
+    process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGHUP"])
+def test_a_worker_ignores_what_a_terminal_sends_and_obeys_sigterm(number):
     process = start(
         script="""
         import os, signal, sys, time
@@ -80,13 +111,13 @@ def test_a_worker_ignores_ctrl_c_and_obeys_sigterm():
                 os._exit(0)
             print("ready", flush=True)
             for _ in range(2):
-                os.kill(workers[0], signal.SIGINT)
+                os.kill(workers[0], signal.NUMBER)
                 time.sleep(0.3)
             print("alive" if os.waitpid(workers[0], os.WNOHANG) == (0, 0) else "dead", flush=True)
             os.kill(workers[0], signal.SIGKILL)
             os.kill(workers[1], signal.SIGTERM)
             print(os.WTERMSIG(os.waitpid(workers[1], 0)[1]), interrupt.requested)
-        """
+        """.replace("NUMBER", number)
     )
     assert process.communicate(timeout=20)[0] == "alive\n15 False\n"
 

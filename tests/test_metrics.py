@@ -57,6 +57,16 @@ def test_matrix_equals_the_loop(num_classes, ignore_index, dtype):
     assert torch.equal(matrix, count_by_loop(target, prediction, num_classes, ignore_index))
 
 
+def test_each_image_has_a_matrix_of_its_own():
+    target, prediction = random_case(5, IGNORED, torch.uint8, seed=3)
+    target[1] = IGNORED  # an image without a valid pixel
+    matrices = metrics.confusion_matrices(target, prediction, num_classes=5, ignore_index=IGNORED)
+    assert matrices.shape == (2, 5, 5) and matrices.dtype == torch.int64
+    for n in range(2):
+        assert torch.equal(matrices[n], count_by_loop(target[n], prediction[n], 5, IGNORED))
+    assert matrices[0].sum() and not matrices[1].sum()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_equal_the_loop(seed):
     # 7 classes of which labels and predictions use 5, so that some are absent.

@@ -1,5 +1,6 @@
 """What a run leaves behind: windows, messages, files, TensorBoard, and when values leave the device."""
 
+import csv
 import errno
 import io
 import json
@@ -7,6 +8,7 @@ import math
 import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,14 +16,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.overrides import TorchFunctionMode
 
 from segkit import recorder as recorder_module
+from segkit.checkpoint import check_plain
 from segkit.console import Console
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.recorder import Labels, Recorder
 from segkit.scores import class_table, scores_as_json
+from segkit.tensorboard_log import TensorBoardLog
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
-RESULT = Evaluation(torch.tensor([[6, 2, 0], [0, 4, 0], [0, 0, 0]]), 0.5, 3)
+MATRICES = torch.tensor(
+    [[[4, 0, 0], [0, 0, 0], [0, 0, 0]], [[2, 2, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0]] * 3]
+)
+RESULT = Evaluation(MATRICES.sum(dim=0), 0.5, 3, MATRICES, ("one", "two", "blank"))
 CPU = torch.device("cpu")
 
 
@@ -297,14 +304,16 @@ def test_summary(open_recorder, clock, tmp_path):
         record(recorder, n, 1.0)
     recorder.evaluation(2, RESULT, best=True)
     clock.now += 6.0
-    recorder.finish(parameters=123, best={"mean_iou": 0.75, "iteration": 2}, finished=True)
+    recorder.finish(best={"mean_iou": 0.75, "iteration": 2}, finished=True, facts={"parameters": 123})
     assert read_strict_json(tmp_path / "summary.json") == {
         "finished": True,
         "iterations": 2,
         "best": {"mIoU": 0.75, "iteration": 2},
+        "classes": ["road", "car", "bird"],
         "parameters": 123,
         "images_per_second": 1.0,
         "memory_gb": 0.5,
+        "training_seconds": 4.0,
         "seconds": 10.0,
         "last": {"iteration": 2, **scores_as_json(RESULT, LABELS.class_names)},
     }
@@ -313,7 +322,7 @@ def test_summary(open_recorder, clock, tmp_path):
 
 
 def test_summary_of_a_run_that_was_never_validated(open_recorder, tmp_path):
-    open_recorder().finish(parameters=1, best={"mean_iou": -1.0, "iteration": 0}, finished=False)
+    open_recorder().finish(best={"mean_iou": -1.0, "iteration": 0}, finished=False, facts={})
     summary = read_strict_json(tmp_path / "summary.json")
     assert (summary["finished"], summary["images_per_second"]) == (False, None)
     assert summary["best"] == {"mIoU": None, "iteration": 0}
@@ -333,6 +342,7 @@ def test_training_batch_is_shown_once(open_recorder, tmp_path):
 def panel() -> dict:
     target = torch.zeros(8, 8, dtype=torch.uint8)
     return {
+        "name": "one",
         "image": torch.zeros(3, 8, 8, dtype=torch.uint8),
         "target": target,
         "prediction": target.long(),
@@ -358,6 +368,7 @@ def test_events_of_all_kinds_read_back(open_recorder, tmp_path):
         "val/mIoU",
         "val/accuracy",
         "val/ce",
+        "val/best_mIoU",
     }
     expected |= {f"perf/{name}" for name in ("img_per_s", "data_wait", "memory_gb")}
     expected |= {f"val/iou/{name}" for name in LABELS.class_names}
@@ -417,7 +428,7 @@ def test_full_disk_under_tensorboard_warns_once_and_training_goes_on(open_record
         calls.append(arguments)
         raise DISK_FULL
 
-    monkeypatch.setattr(recorder.writer, "add_scalar", full)
+    monkeypatch.setattr(recorder.events.writer, "add_scalar", full)
     for n in range(1, 7):
         record(recorder, n, 1.0)
     recorder.evaluation(6, RESULT, best=True)
@@ -435,7 +446,7 @@ def test_failure_in_the_thread_that_writes_events_does_not_hang_or_end_the_run(o
     def full(data):
         raise DISK_FULL
 
-    thread = recorder.writer.file_writer.event_writer._async_writer
+    thread = recorder.events.writer.file_writer.event_writer._async_writer
     thread._writer = thread._worker._record_writer = SimpleNamespace(
         write=full, flush=lambda: None, close=lambda: None
     )
@@ -466,7 +477,7 @@ def test_another_error_under_tensorboard_is_not_hidden(open_recorder, monkeypatc
     def bug(*arguments):
         raise TypeError("a bug")
 
-    monkeypatch.setattr(recorder.writer, "add_scalar", bug)
+    monkeypatch.setattr(recorder.events.writer, "add_scalar", bug)
     with pytest.raises(TypeError, match="a bug"):
         for n in (1, 2):
             record(recorder, n, 1.0)
@@ -486,3 +497,138 @@ def test_results_are_drawn_while_training_but_not_at_every_validation(open_recor
 
 def test_peak_memory_of_this_process_is_plausible():
     assert 0.05 < recorder_module.memory_in_use(CPU) < 100
+
+
+def read_rows(folder) -> list[dict]:
+    """results.csv without what depends on the clock."""
+    rows = csv.DictReader((folder / "results.csv").read_text().splitlines())
+    return [{key: text for key, text in row.items() if not key.startswith("perf/")} for row in rows]
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_rows_of_a_resumed_run_are_those_of_a_whole_one(open_recorder, tmp_path, stop):
+    losses = [0.1 * 3.7**n for n in range(10)]
+
+    def train(recorder, first, last):
+        for n in range(first, last):
+            record(recorder, n + 1, losses[n], ce=losses[n] / 3, threshold=0.1 * n)
+            if (n + 1) % 5 == 0:
+                recorder.evaluation(n + 1, RESULT, best=False)
+
+    train(open_recorder(log_every=4), 0, 10)
+    whole = read_rows(tmp_path)
+    (tmp_path / "results.csv").unlink()
+    stopped = open_recorder(log_every=4)
+    train(stopped, 0, stop)
+    stopped.flush()
+    state = stopped.state_dict()
+    check_plain(state)
+    train(stopped, stop, min(stop + 2, 10))  # updates that a kill lost
+    resumed = open_recorder(log_every=4, first=stop)
+    resumed.load_state_dict(state)
+    train(resumed, stop, 10)
+    assert [int(row["iteration"]) for row in whole] == [4, 5, 8, 10]
+    assert read_rows(tmp_path) == whole
+
+
+def test_state_holds_the_last_evaluation_for_the_summary_of_a_run_stopped_again(open_recorder, tmp_path):
+    recorder = open_recorder()
+    recorder.evaluation(2, RESULT, best=True)
+    state = recorder.state_dict()
+    resumed = open_recorder(first=2)
+    resumed.load_state_dict(state)
+    summary = resumed.finish(best={"mean_iou": 0.7, "iteration": 2}, finished=False, facts={})
+    assert summary["last"] == {"iteration": 2, **scores_as_json(RESULT, LABELS.class_names)}
+    assert resumed.last_evaluation[1].matrices is None
+    nothing = open_recorder()
+    nothing.load_state_dict(open_recorder().state_dict())
+    assert nothing.last_evaluation is None
+
+
+def test_time_to_the_end_counts_the_updates_of_this_process_only(open_recorder, clock):
+    stopped = open_recorder(total=100, log_every=10)
+    for n in range(1, 10):
+        record(stopped, n, 1.0)
+    stopped.flush()
+    resumed = open_recorder(total=100, log_every=10, first=9)
+    resumed.load_state_dict(stopped.state_dict())
+    clock.now += 2.0
+    record(resumed, 10, 1.0)
+    assert lines(resumed)[0].endswith("  1 img/s  data 0 %  mem 0.5 GB  eta 0:03:00")
+
+
+def test_window_is_not_kept_where_no_line_would_empty_it(open_recorder):
+    recorder = open_recorder(log_every=0)
+    record(recorder, 1, 1.0)
+    recorder.flush()
+    assert recorder.state_dict()["window"] == {"values": {}}
+    record(recorder, 2, math.nan)
+    with pytest.raises(NotFiniteError):
+        recorder.flush()
+
+
+def test_files_of_an_evaluation(open_recorder, tmp_path):
+    recorder = open_recorder()
+    recorder.evaluation(2, RESULT, best=True)
+    assert (tmp_path / "confusion_matrix.csv").read_text().splitlines()[1:] == [
+        "road,6,2,0",
+        "car,0,4,0",
+        "bird,0,0,0",
+    ]
+    assert not (
+        tmp_path / "confusion_matrix.png"
+    ).exists()  # drawing takes a second: at the end, or once a minute
+    other = Evaluation(MATRICES[0], 0.5, 1, MATRICES[:1], ("one",))
+    recorder.evaluation(4, other, best=False)
+    assert (tmp_path / "confusion_matrix.csv").read_text().splitlines()[1:] == [
+        "road,4,0,0",
+        "car,0,0,0",
+        "bird,0,0,0",
+    ]
+    with np.load(tmp_path / "per_image.npz") as arrays:
+        assert (arrays["names"].tolist(), int(arrays["iteration"])) == (["one"], 4)
+    recorder.finish(best={"mean_iou": 0.7, "iteration": 2}, finished=True, facts={})
+    assert (tmp_path / "confusion_matrix.png").exists()
+
+
+def test_best_score_so_far_is_a_curve(open_recorder, tmp_path):
+    recorder = open_recorder(tensorboard=True, first=2)
+    worse = Evaluation(MATRICES[1], 0.5, 1, MATRICES[1:2], ("two",))
+    recorder.evaluation(4, worse, best=False)  # before the first best one there is nothing to show
+    recorder.best_score = 0.25  # as a resumed run sets it
+    recorder.evaluation(6, worse, best=False)
+    recorder.evaluation(8, RESULT, best=True)
+    recorder.close()
+    points = [(event.step, event.value) for event in read_events(tmp_path).Scalars("val/best_mIoU")]
+    assert points == [(6, 0.25), (8, pytest.approx(RESULT.mean_iou))]
+
+
+def test_charts_are_arranged_once_with_the_first_values_of_training(open_recorder, monkeypatch):
+    arranged = []
+    monkeypatch.setattr(TensorBoardLog, "arrange_charts", lambda log, names: arranged.append(set(names)))
+    recorder = open_recorder(tensorboard=True)
+    assert arranged == []
+    for n in range(1, 5):
+        record(recorder, n, 1.0, kept_fraction=0.5)
+    assert len(arranged) == 1 and {"loss/kept_fraction", "train/loss"} <= arranged[0]
+    open_recorder(tensorboard=True, log_every=0)  # no values will come
+    assert arranged[1:] == [set()]
+
+
+def test_seconds_before_a_stop_count_though_no_line_was_due(open_recorder, clock):
+    recorder = open_recorder(log_every=10)
+    for n in range(1, 4):
+        clock.now += 2.0
+        record(recorder, n, 1.0)
+    recorder.flush()
+    clock.now += 4.0
+    summary = recorder.finish(best={"mean_iou": 0.0, "iteration": 0}, finished=False, facts={"device": "cpu"})
+    assert (summary["training_seconds"], summary["images_per_second"], summary["seconds"]) == (6.0, 1.0, 10.0)
+    assert summary["device"] == "cpu"
+
+
+def test_only_a_finished_run_is_marked_as_ended(open_recorder, tmp_path):
+    for finished in (False, True):
+        recorder = open_recorder(tensorboard=True)
+        recorder.finish(best={"mean_iou": 0.0, "iteration": 0}, finished=finished, facts={})
+        assert ("_hparams_/session_end_info" in read_events(tmp_path).summary_metadata) is finished

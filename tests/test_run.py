@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +18,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from segkit.checkpoint import load_checkpoint
+from segkit.checkpoint import load_checkpoint, save_checkpoint
 from segkit.cli import run_command
-from segkit.errors import ConfigError
-from segkit.evaluation_run import evaluate_weights
+from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
+from segkit.evaluation_run import evaluate_per_image, evaluate_weights
+from segkit.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
-from segkit.run_folder import read_status
+from segkit.run_folder import RunFolder, read_status
 from segkit.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,10 +64,11 @@ def only_run(folder: Path, name: str = "tiny") -> Path:
 def test_run_folder_has_what_it_promises(tiny, capsys):
     assert run("--config", "tiny.yaml") == 0
     folder = only_run(tiny)
-    present = {path.name for path in folder.iterdir()}
-    assert present >= {
-        "config.yaml", "env.json", "train.log", "results.csv", "results.png", "summary.json", "status.json",
-        "train_batch0.jpg", "loss_pixels.jpg", "examples", "best.pt", "checkpoints", "tb",
+    entries = {name: kind.fget for name, kind in vars(RunFolder).items() if isinstance(kind, property)}
+    where = SimpleNamespace(path=folder)
+    assert {name for name, entry in entries.items() if not entry(where).exists()} == set()
+    assert {path.name for path in folder.iterdir()} == {entry(where).name for entry in entries.values()} | {
+        "examples", ".lock",
     }  # fmt: skip
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["000006.pt", "000008.pt"]
     status = read_status(folder)
@@ -90,7 +94,7 @@ def test_run_folder_has_what_it_promises(tiny, capsys):
 
 def test_tensorboard_shows_scalars_pictures_and_the_configuration(tiny):
     assert run("--config", "tiny.yaml") == 0
-    events = EventAccumulator(str(only_run(tiny) / "tb"), size_guidance={"images": 0})
+    events = EventAccumulator(str(only_run(tiny) / "tb"), size_guidance={"images": 0, "histograms": 0})
     events.Reload()
     tags = events.Tags()
     assert set(tags["scalars"]) >= {
@@ -100,7 +104,11 @@ def test_tensorboard_shows_scalars_pictures_and_the_configuration(tiny):
     assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6, 8]
     assert set(tags["images"]) == {"train_batch", "examples/0", "examples/1"}
     assert [event.step for event in events.Images("examples/0")] == [2, 4, 6, 8]
-    assert tags["tensors"] == ["config/text_summary"]
+    assert set(tags["tensors"]) == {"config/text_summary", "custom_scalars__config__"}
+    assert [event.step for event in events.Histograms("loss/true_class_probability")] == [2, 4, 6, 8]
+    assert len(list((only_run(tiny) / "tb").iterdir())) == 1
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"loss.thresh" in start and b"train.iterations" in start
 
 
 def test_configuration_in_the_run_folder_runs_again_and_gives_the_same_numbers(tiny):
@@ -143,7 +151,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         "train.iterations=60",
         "train.checkpoint_every=1000",
         "eval.every=25",
-        "log.every=1",
+        "log.every=7",
         "train.workers=1",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -156,14 +164,17 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for line in process.stdout:
-        if line.startswith("iter  10/"):
+        if line.startswith("iter  14/"):
             process.send_signal(signal.SIGTERM)
             break
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
     folder = only_run(tiny)
     status = read_status(folder)
-    assert status["state"] == "stopped" and 10 <= status["iteration"] < 60
+    assert status["state"] == "stopped" and 14 <= status["iteration"] < 60
+    card = (folder / "README.md").read_text()
+    assert f"**Unfinished**: stopped after {status['iteration']} of 60 iterations" in card
+    assert not (folder / "best8.jpg").exists()
     assert f"continue with: python train.py --resume runs/tiny/{folder.name}" in output
     resumed = subprocess.run(
         [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=120
@@ -175,12 +186,13 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
     assert one["best"] == other["best"]
     for part in ("model", "ema"):
         assert all(torch.equal(one[part][key], other[part][key]) for key in other[part])
-    columns = ("iteration", "train/loss", "val/mIoU")
     numbers = [
-        [[row[key] for key in columns] for row in read_rows(run)]
+        [{key: text for key, text in row.items() if not key.startswith("perf/")} for row in read_rows(run)]
         for run in (folder, next((tiny / "whole/tiny").iterdir()))
     ]
-    assert numbers[0] == numbers[1]
+    assert numbers[0] == numbers[1] and len(numbers[0]) == 11 and "loss/kept_fraction" in numbers[0][0]
+    card = (folder / "README.md").read_text()
+    assert "Unfinished" not in card and "![Those with the lowest](worst8.jpg)" in card
 
 
 def test_resume_with_another_loss_is_refused(tiny, capsys):
@@ -351,8 +363,6 @@ def test_epochs_are_turned_into_iterations(tiny, capsys):
 
 
 def test_second_process_cannot_write_the_same_run_folder(tiny, capsys):
-    from segkit.run_folder import RunFolder
-
     assert run("--config", "tiny.yaml") == 0
     with RunFolder.reopen(only_run(tiny)):
         assert run("--config", "tiny.yaml", "--resume", "auto") == 6
@@ -455,3 +465,135 @@ def test_evaluating_with_what_would_have_no_effect_is_refused(tiny, override, me
     with pytest.raises(ConfigError) as caught:
         evaluate_weights(str(only_run(tiny)), [override], split="val", device="cpu", output=None)
     assert str(caught.value) == message
+
+
+def test_closed_terminal_stops_the_run_after_saving(tiny):
+    """A real terminal that goes away: the system sends SIGHUP, and every later line fails."""
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", "train.iterations=5000"]
+    process, screen = pty.fork()
+    if process == 0:
+        os.execve(sys.executable, command, {**os.environ, "OMP_NUM_THREADS": "1"})
+    shown = b""
+    while b"val   8 " not in shown:
+        shown += os.read(screen, 4096)
+    os.close(screen)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
+    status = read_status(only_run(tiny))
+    assert (status["state"], status["exit_code"]) == ("stopped", 129)
+    assert load_checkpoint(Path(status["checkpoint"]))["trainer"]["iteration"] == status["iteration"] < 5000
+    assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
+
+
+def test_checkpoint_of_an_older_segkit_can_be_resumed(tiny):
+    assert run("--config", "tiny.yaml") == 0
+    path = only_run(tiny) / "checkpoints/000008.pt"
+    state = load_checkpoint(path)
+    del state["recorder"], state["data_fingerprint"]
+    save_checkpoint(path, state)
+    assert run("--resume", str(only_run(tiny)), "train.iterations=10") == 0
+    assert [int(row["iteration"]) for row in read_rows(only_run(tiny))] == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("name", ["best8.jpg", "README.md"])
+def test_file_that_could_not_be_written_at_the_end_comes_with_a_resume(tiny, monkeypatch, capsys, name):
+    def full(path, error=None):
+        raise CannotWrite(f"cannot write {path}: the disk is full")
+
+    with monkeypatch.context() as patch:
+        if name == "README.md":
+            patch.setattr("segkit.run_end.write_text", lambda path, text: full(path))
+        else:
+            patch.setattr(
+                "segkit.recorder.Recorder.ranked", lambda recorder, name, *rest: full(recorder.folder / name)
+            )
+        assert run("--config", "tiny.yaml") == 7
+    assert f"{name}: the disk is full" in capsys.readouterr().err
+    folder = only_run(tiny)
+    assert read_status(folder)["state"] == "failed" and not (folder / name).exists()
+    before = json.loads((folder / "summary.json").read_text())
+    assert run("--resume", str(folder)) == 0
+    assert (folder / name).exists() and (folder / "worst8.jpg").exists()
+    assert json.loads((folder / "summary.json").read_text())["last"] == before["last"]
+
+
+def test_best_and_worst_images_are_those_of_the_last_evaluation(tiny, monkeypatch):
+    ranked = {}
+    monkeypatch.setattr(
+        "segkit.recorder.Recorder.ranked",
+        lambda recorder, name, images, panels: ranked.update({name: list(zip(images, panels, strict=True))}),
+    )
+    assert run("--config", "tiny.yaml") == 0
+    with np.load(only_run(tiny) / "per_image.npz") as arrays:
+        names, matrices = arrays["names"].tolist(), torch.from_numpy(arrays["matrices"])
+    scores = {name: mean_iou(matrix) for name, matrix in zip(names, matrices, strict=True)}
+    for name, order in (("best8.jpg", -1), ("worst8.jpg", 1)):
+        assert len(ranked[name]) == 6
+        assert [image.name for image, _ in ranked[name]] == sorted(
+            scores, key=lambda n: (order * scores[n], n)
+        )
+        for image, panel in ranked[name]:
+            assert panel["name"] == image.name and panel["kept"] is None
+            matrix = confusion_matrix(panel["target"], panel["prediction"], num_classes=5, ignore_index=255)
+            assert torch.equal(matrix, matrices[names.index(image.name)])  # the weights that were evaluated
+
+
+def test_summary_has_what_runs_are_compared_by(tiny):
+    assert run("--config", "tiny.yaml") == 0
+    summary = json.loads((only_run(tiny) / "summary.json").read_text())
+    assert summary["classes"] == ["background", "circle", "square", "line", "star"]
+    assert summary["device"].startswith("cpu (") and summary["flops_per_image"] > summary["parameters"] > 0
+    assert 0 < summary["training_seconds"] < summary["seconds"]
+    assert summary["images_per_second"] == pytest.approx(8 * 4 / summary["training_seconds"])
+
+
+def evaluate_images(weights: Path, *overrides: str, split: str = "val") -> int:
+    return evaluate_per_image(weights, overrides, split=split, device="cpu", output=None)
+
+
+def test_matrices_of_single_images_are_those_of_training(tiny, capsys):
+    assert run("--config", "tiny.yaml") == 0
+    folder = only_run(tiny)
+    path = folder / "per_image.npz"
+    with np.load(path) as arrays:
+        expected = {name: arrays[name] for name in arrays}
+    for weights in (folder, folder / "checkpoints/000008.pt"):
+        path.unlink()
+        assert evaluate_images(weights, "eval.batch_size=1") == 0
+        with np.load(path) as arrays:
+            assert set(arrays) == set(expected)
+            assert all((arrays[name] == expected[name]).all() for name in expected)
+    assert f"wrote {path}: 6 images at iteration 8" in capsys.readouterr().out
+    assert evaluate_images(folder / "checkpoints/000006.pt") == 0
+    with np.load(path) as arrays:
+        assert arrays["iteration"] == 6
+
+
+def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny):
+    assert run("--config", "tiny.yaml", "train.iterations=2") == 0
+    folder = only_run(tiny)
+    before = (folder / "per_image.npz").read_bytes()
+    (tiny / "moved.pt").write_bytes((folder / "checkpoints/000002.pt").read_bytes())
+    (folder / "000002.pt").write_bytes((folder / "checkpoints/000002.pt").read_bytes())
+    for weights in (tiny / "moved.pt", folder / "best.pt", folder / "000002.pt"):
+        with pytest.raises(CheckpointError) as caught:
+            evaluate_images(weights)
+        assert str(caught.value) == (
+            f"--per-image writes into a run folder what its last weights score, got {weights}\n"
+            "   -> give the run folder, or a numbered checkpoint in its checkpoints/"
+        )
+    with pytest.raises(
+        CheckpointError, match=r"the newest of checkpoints/\*.pt in a run folder, and .* has none"
+    ):
+        evaluate_images(tiny)
+    with pytest.raises(ConfigError) as caught:
+        evaluate_images(folder, "data.val_size=3")
+    assert str(caught.value) == (
+        "--per-image is the run's own score on its own data, which an override below data changes "
+        "-> leave out --per-image, or the override"
+    )
+    with pytest.raises(ConfigError) as caught:
+        evaluate_images(folder, split="train")
+    assert str(caught.value) == "--per-image is of the validation set, got --split train -> leave --split out"
+    with RunFolder.reopen(folder), pytest.raises(RunFolderInUse):
+        evaluate_images(folder)
+    assert (folder / "per_image.npz").read_bytes() == before

@@ -4,6 +4,7 @@ import copy
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -413,3 +414,33 @@ def test_accumulation_over_nothing_valid_is_zero_not_nan():
     trainer, recorder, _ = make_trainer(replace(PLAN, accumulate=2), loss=Zero(), train_batches=ignored)
     trainer.fit()
     assert recorder.losses == [0.0] * 6
+
+
+class Selecting(Loss):
+    """Says that it keeps every pixel."""
+
+    def pixels(self, logits, target, weight=None, *, iteration):
+        return SimpleNamespace(kept=torch.ones(target.shape))
+
+
+def test_pictures_show_what_the_loss_keeps_and_other_panels_need_no_loss():
+    shown = []
+    trainer, recorder, _ = make_trainer(loss=Selecting())
+    recorder.pictures = lambda iteration, panels: shown.extend(panels)
+    trainer.fit()
+    assert len(shown) == 4 and all(panel["kept"].all() for panel in shown)
+    panels = trainer.panels([batch(1, 1), batch(2, 1)])
+    assert [panel["name"] for panel in panels] == ["1-0", "2-0"]
+    assert [panel["kept"] for panel in panels] == [None, None]
+
+
+def test_panels_are_of_the_weights_that_are_evaluated():
+    trainer, _, _ = make_trainer(replace(PLAN, ema_decay=0.5))
+    trainer.fit()
+    before = [panel["ce"].clone() for panel in trainer.panels([batch(1)])]
+    with torch.no_grad():
+        trainer.model.head.weight.zero_()
+    assert all(map(torch.equal, before, (panel["ce"] for panel in trainer.panels([batch(1)]))))
+    with torch.no_grad():
+        trainer.ema.module.head.weight.zero_()
+    assert not any(map(torch.equal, before, (panel["ce"] for panel in trainer.panels([batch(1)]))))

@@ -200,11 +200,12 @@ def _width_height(image: torch.Tensor) -> str:
 def _prepare_worker(worker_id: int) -> None:
     """Leave signals to the main process, which finishes its update and then ends the workers.
 
-    Ctrl-C, and the SIGTERM of a batch system, reach every process of a job. A worker must outlive them, and still
-    obey the SIGTERM that its own parent sends.
+    Ctrl-C, a closed terminal, and the SIGTERM of a batch system, reach every process of a job. A worker must outlive
+    them, and still obey the SIGTERM that its own parent sends.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_obey_parent, daemon=True).start()

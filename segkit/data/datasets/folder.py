@@ -6,6 +6,7 @@
 `labels` may stand for `masks`, and the folders may have subfolders.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,6 +97,12 @@ class Folder:
             weight_path=self.root / "weights" / self.split / self.names[index],
             file_size=file_size,
         )
+
+    def fingerprint(self) -> str:
+        """Names and sizes in bytes of all files, which change when the data do; their content is not read."""
+        paths = [*self.image_paths, *self.mask_paths]
+        lines = [f"{path.name} {path.stat().st_size}" for path in paths]
+        return hashlib.sha256("\n".join([*self.names, *lines]).encode()).hexdigest()
 
     def explains_value(self, value: int) -> bool:
         """Whether `label_map` says in so many words what the file value `value` means."""

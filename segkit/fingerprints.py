@@ -1,0 +1,89 @@
+"""Short digests that show whether two runs had the same data, the same start and the same order of images.
+
+Each is the hexadecimal SHA-256 of what it is named after, cut to 16 digits: enough to see a difference, short enough
+to print.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segkit.data.check import spread
+from segkit.data.sampler import EpochBatches
+from segkit.experiment import Experiment
+
+#: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.
+SAMPLES = 16
+
+
+def fingerprints(experiment: Experiment) -> dict[str, str]:
+    """The digests of an experiment that was built and not trained yet.
+
+    data             classes, number of images, the pixels of some of them, and names and sizes of all files
+    initial_weights  parameters and buffers of the model
+    training_order   which images make up which update of the run
+    first_batch      images and labels of the first batch as the network sees them, augmentation included
+    """
+    first = next(iter(experiment.train_batches(0, num_batches=1, workers=0)))
+    return {
+        "data": data_fingerprint(experiment.data.train, experiment.data.val),
+        "initial_weights": weights_fingerprint(experiment.model),
+        "training_order": order_fingerprint(
+            len(experiment.data.train),
+            batch_size=experiment.batch_size,
+            seed=experiment.config.seed,
+            num_batches=experiment.plan.iterations * experiment.plan.accumulate,
+        ),
+        "first_batch": batch_fingerprint(first),
+    }
+
+
+def data_fingerprint(train: Any, val: Any) -> str:
+    """Digest of a training and a validation set. A set that knows more than its samples has `fingerprint() -> str`."""
+    parts: list[Any] = []
+    for dataset in (train, val):
+        parts += [list(dataset.class_names), dataset.ignore_index, dataset.channels, len(dataset)]
+        if hasattr(dataset, "fingerprint"):
+            parts.append(dataset.fingerprint())
+        for index in spread(len(dataset), SAMPLES):
+            sample = dataset[index]
+            parts += [sample.name, sample.image, sample.target]
+    return digest(parts)
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Digest of the parameters and buffers, in their order; names do not count (torch.compile changes them)."""
+    return digest(model.state_dict().values())
+
+
+def order_fingerprint(length: int, *, batch_size: int, seed: int, num_batches: int) -> str:
+    """Digest of the places of all samples that a run of `num_batches` batches trains on, in order."""
+    order = EpochBatches(length, batch_size=batch_size, seed=seed, num_batches=num_batches)
+    epochs = -(-num_batches * batch_size // length)
+    return digest([batch_size, num_batches, *(np.asarray(order.order(epoch)) for epoch in range(epochs))])
+
+
+def batch_fingerprint(batch: Mapping[str, Any]) -> str:
+    """Digest of the images and labels of a batch, without its weight map, which belongs to a loss."""
+    return digest([batch["image"], batch["target"]])
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """Digest of tensors and arrays (shape, type and content) and of plain values (their text)."""
+    found = hashlib.sha256()
+    for part in parts:
+        array = part.detach().cpu().as_subclass(Tensor) if isinstance(part, Tensor) else part
+        if isinstance(array, Tensor):
+            found.update(f"{tuple(array.shape)}{array.dtype}".encode())
+            # bfloat16 has no NumPy counterpart, so the bytes are taken as they are.
+            found.update(array.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        elif isinstance(array, np.ndarray):
+            found.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+        else:
+            found.update(repr(array).encode())
+        found.update(b"\0")
+    return found.hexdigest()[:16]

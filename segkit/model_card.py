@@ -1,0 +1,160 @@
+"""`README.md` of a run folder: what was trained, on what, how, how well, and what nobody measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit import metrics
+from segkit.console import duration, percent
+from segkit.evaluate import Evaluation
+from segkit.run_arrays import DEFINITION
+
+#: Pictures of a run folder in the order in which they are worth a look.
+PICTURES = (
+    ("results.png", "Curves"),
+    ("confusion_matrix.png", "Confusion matrix of the last evaluation"),
+    ("best8.jpg", "The validation images with the highest mIoU at the last evaluation"),
+    ("worst8.jpg", "Those with the lowest"),
+    ("val_batch0_labels.jpg", "Validation images with their labels"),
+    ("val_batch0_pred.jpg", "The same images with the predictions"),
+    ("loss_pixels.jpg", "The pixels that the loss kept, at three moments"),
+    ("train_batch0.jpg", "The first training batch as the network saw it"),
+    ("labels.png", "How often each class occurs"),
+)
+
+#: Those that only a finished run draws; in the folder of another they are of a shorter run that was continued.
+ENDINGS = ("best8.jpg", "worst8.jpg")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card is made of. `model`, `loss`, `data`, `training` and `environment` are rows (what, value).
+
+    `best` has `mean_iou` and `iteration` (0: nothing was scored); `last` is the last evaluation with its iteration.
+    """
+
+    name: str
+    folder: Path
+    model: Sequence[tuple[str, str]]
+    loss: Sequence[tuple[str, str]]
+    data: Sequence[tuple[str, str]]
+    training: Sequence[tuple[str, str]]
+    environment: Sequence[tuple[str, str]]
+    class_names: Sequence[str]
+    iteration: int
+    total: int
+    seconds: float
+    best: Mapping[str, Any]
+    last: tuple[int, Evaluation] | None
+    resumed: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned update was made."""
+        return self.iteration >= self.total
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card as Markdown. Links are to the pictures that are in the folder."""
+    parts = [
+        f"# {facts.name}",
+        _state(facts),
+        "## What was trained",
+        rows_as_table([*facts.model, *facts.loss]),
+        "## On what",
+        rows_as_table(facts.data),
+        "## How",
+        rows_as_table(facts.training),
+        "## How well",
+        *_scores(facts),
+        "## Using the weights",
+        _usage(facts),
+        "## What was not measured",
+        _limitations(facts),
+        "## Pictures",
+        _pictures(facts),
+        "## Environment",
+        rows_as_table(facts.environment),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows_as_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Rows of (what, value) as a Markdown table without a heading."""
+    lines = ["| | |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {_cell(what)} | {_cell(value)} |" for what, value in rows)])
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _state(facts: CardFacts) -> str:
+    took = duration(facts.seconds)
+    since = ", since it was resumed last" if facts.resumed else ""
+    if facts.finished:
+        return f"A finished training run of segkit: {facts.total:,} iterations in {took}{since}."
+    return (
+        f"**Unfinished**: stopped after {facts.iteration:,} of {facts.total:,} iterations, so no score below is of a "
+        f"fully trained model. To continue: `python train.py --resume {facts.folder}`"
+    )
+
+
+def _scores(facts: CardFacts) -> list[str]:
+    if facts.last is None:
+        return ["Nothing was evaluated."]
+    iteration, result = facts.last
+    matrix = result.matrix
+    summary = (
+        f"At iteration {iteration:,}, on {result.images:,} validation images: **mIoU {percent(result.mean_iou)}**, "
+        f"pixel accuracy {percent(metrics.accuracy(matrix))}, cross-entropy {result.ce:.4f}."
+    )
+    counts = matrix.sum(dim=1).tolist()
+    columns = (metrics.iou(matrix), metrics.dice(matrix), metrics.class_accuracy(matrix))
+    table = ["| class | IoU | Dice | recall | pixels |", "| --- | ---: | ---: | ---: | ---: |"]
+    for name, iou, dice, recall, pixels in zip(facts.class_names, *columns, counts, strict=True):
+        table.append(f"| {_cell(name)} | {percent(iou)} | {percent(dice)} | {percent(recall)} | {pixels:,} |")
+    means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
+    cells = " | ".join(f"**{percent(mean)}**" for mean in means)
+    table.append(f"| **mean** | {cells} | {sum(counts):,} |")
+    found = [summary, "\n".join(table)]
+    if facts.best["iteration"]:
+        found.append(
+            f"The best mIoU was {percent(facts.best['mean_iou'])} at iteration {facts.best['iteration']:,}; "
+            "`best.pt` has those weights. That moment was chosen by the score on the same validation images, which "
+            "flatters it; the table is of the last evaluation, which was not chosen."
+        )
+    return [*found, f"mIoU: {DEFINITION} Scores are in %; `-` stands for a class that does not occur."]
+
+
+def _usage(facts: CardFacts) -> str:
+    weights = "`best.pt`" if facts.best["iteration"] else "the newest checkpoint"
+    return (
+        "```\n"
+        f"python scripts/evaluate.py --weights {facts.folder}\n"
+        f"python scripts/predict.py --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
+        f"python train.py --config {facts.folder}        # the same training once more\n"
+        "```\n\n"
+        f"The first two take {weights}. `per_image.npz` has the confusion matrix of each validation image as of "
+        "the last evaluation."
+    )
+
+
+def _limitations(facts: CardFacts) -> str:
+    points = [
+        "A test set that took no part in any choice: all scores are on the validation images.",
+        "The spread over random seeds: this is one run with one seed, and another seed gives another score.",
+        "Images from elsewhere: other cameras, places, light or annotators than in this data set.",
+        "How well the probabilities are calibrated, and how exact the borders of objects are.",
+        "Speed of prediction; images per second in `summary.json` are those of training.",
+    ]
+    if not facts.finished:
+        points.insert(0, "The model after the whole training, which was stopped early.")
+    return "\n".join(f"- {point}" for point in points)
+
+
+def _pictures(facts: CardFacts) -> str:
+    stale = () if facts.finished else ENDINGS
+    found = [(name, text) for name, text in PICTURES if name not in stale and (facts.folder / name).is_file()]
+    return "\n\n".join(f"{text}\n\n![{text}]({name})" for name, text in found) or "None were drawn."

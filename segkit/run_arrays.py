@@ -1,0 +1,83 @@
+"""The arrays a run leaves for later statistics and pictures: per_image.npz and examples.npz.
+
+Plain NumPy archives without pickled objects: `np.load(path, allow_pickle=False)` opens them anywhere.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.colors import Color
+from segkit.evaluate import Evaluation
+from segkit.files import write_bytes
+from segkit.panels import Panel
+from segkit.pictures import as_rgb
+
+#: What mIoU means here; runs are comparable only if this text is the same.
+DEFINITION = (
+    "From one int64 confusion matrix over all valid pixels of the validation set, IoU per class = TP / (TP + FP + FN), "
+    "averaged over the classes whose TP + FP + FN > 0; logits upsampled bilinearly to the label's size."
+)
+
+#: Pixels of the longer side above which examples are stored reduced.
+LARGEST_EXAMPLE = 512
+
+
+def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *, iteration: int) -> None:
+    """Write the confusion matrix of every validation image.
+
+    The arrays: `matrices` int64 (N, C, C), rows label, columns prediction; `names` (N,); `class_names` (C,);
+    `iteration` at which the model was scored; `definition`, the text of DEFINITION. Raises CannotWrite.
+    """
+    _save(
+        path,
+        matrices=result.matrices.numpy(),
+        names=np.asarray(result.names, dtype=str),
+        class_names=np.asarray(class_names, dtype=str),
+        iteration=np.asarray(iteration),
+        definition=np.asarray(DEFINITION),
+    )
+
+
+def save_examples(
+    path: Path, panels: Sequence[Panel], palette: Sequence[Color], ignore_index: int, *, iteration: int
+) -> None:
+    """Write what the network and the loss made of the example images, for pictures across runs.
+
+    The arrays: `names` (K,), `palette` uint8 (C, 3), `ignore_index`, `iteration`, and for each k below K `image_k`
+    uint8 (H, W, 3), `target_k` and `prediction_k` (H, W) class ids, `kept_k` uint8 (H, W), 255 for a pixel that
+    the loss keeps entirely (absent for a loss that cannot tell). Every n-th pixel of large images. Raises CannotWrite.
+    """
+    arrays: dict[str, Any] = {}
+    for k, panel in enumerate(panels):
+        step = -(-max(panel["image"].shape[-2:]) // LARGEST_EXAMPLE)
+        parts = {
+            "image": as_rgb(panel["image"]).permute(1, 2, 0),
+            "target": panel["target"],
+            "prediction": panel["prediction"],
+            "kept": None
+            if panel["kept"] is None
+            else (panel["kept"].float().clamp(0, 1) * 255).round().byte(),
+        }
+        for name, part in parts.items():
+            if part is not None:
+                values = part[::step, ::step].cpu().numpy()
+                fits = values.size == 0 or (values.min() >= 0 and values.max() <= 255)
+                arrays[f"{name}_{k}"] = values.astype(np.uint8) if fits else values
+    _save(
+        path,
+        names=np.asarray([panel["name"] for panel in panels], dtype=str),
+        palette=np.asarray(palette, dtype=np.uint8),
+        ignore_index=np.asarray(ignore_index),
+        iteration=np.asarray(iteration),
+        **arrays,
+    )
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_bytes(path, stream.getvalue())

@@ -1,0 +1,159 @@
+"""What is written once, at the end of a run: its best and worst images, and the model card."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from segkit.experiment import Experiment
+from segkit.files import write_text
+from segkit.image_ranking import rank_images
+from segkit.model_card import CardFacts, model_card
+from segkit.preflight import describe_device, describe_loss
+from segkit.recorder import Recorder
+from segkit.run_folder import RunFolder
+from segkit.trainer import Trainer
+
+#: Images in best8.jpg and in worst8.jpg.
+RANKED = 8
+
+
+def finish_run(
+    folder: RunFolder,
+    experiment: Experiment,
+    trainer: Trainer,
+    recorder: Recorder,
+    *,
+    finished: bool,
+    flops: int,
+    env: Mapping[str, Any],
+) -> None:
+    """Write the summary, the plots, the best and worst images of a finished run, and the model card.
+
+    `flops` are the operations per image, `env` is the content of env.json. The last checkpoint is on the disk
+    already: if a file cannot be written, resuming the run writes it.
+    """
+    facts = {
+        "parameters": experiment.parameters,
+        "flops_per_image": flops,
+        "device": describe_device(experiment.device),
+    }
+    summary = recorder.finish(best=trainer.best, finished=finished, facts=facts)
+    if finished:
+        show_best_and_worst(experiment, trainer, recorder)
+    card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
+    write_text(folder.model_card, model_card(card))
+
+
+def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Recorder) -> None:
+    """Write best8.jpg and worst8.jpg, if the weights at the end were evaluated. Reads those images once more."""
+    if recorder.last_evaluation is None:
+        return
+    iteration, result = recorder.last_evaluation
+    if iteration != trainer.iteration:
+        return
+    if result.matrices is None:  # from the checkpoint of a run that had ended
+        result = trainer.evaluate_model()
+        if result is None:
+            return
+    for name, images in zip(("best8.jpg", "worst8.jpg"), rank_images(result, RANKED), strict=True):
+        panels = trainer.panels(experiment.val_images([image.place for image in images]))
+        recorder.ranked(name, images, panels)
+
+
+def card_facts(
+    experiment: Experiment,
+    trainer: Trainer,
+    recorder: Recorder,
+    *,
+    flops: int,
+    env: Mapping[str, Any],
+    seconds: float,
+) -> CardFacts:
+    """What the model card of this run says."""
+    return CardFacts(
+        name=experiment.config.name,
+        folder=recorder.folder,
+        model=_model_rows(experiment, flops),
+        loss=[("loss", describe_loss(experiment))],
+        data=_data_rows(experiment, env["fingerprints"]["data"]),
+        training=_training_rows(experiment),
+        environment=_environment_rows(env),
+        class_names=recorder.labels.class_names,
+        iteration=trainer.iteration,
+        total=experiment.plan.iterations,
+        seconds=seconds,
+        best=trainer.best,
+        last=recorder.last_evaluation,
+        resumed=recorder.first > 0,
+    )
+
+
+def _model_rows(experiment: Experiment, flops: int) -> list[tuple[str, str]]:
+    model, (height, width) = experiment.config.model, experiment.image_size
+    return [
+        ("model", _named(model.name, model.params)),
+        ("parameters", f"{experiment.parameters:,}"),
+        ("operations", f"{flops / 1e9:.2f} GFLOPs for one image of {width}x{height} (a multiply-add is two)"),
+    ]
+
+
+def _data_rows(experiment: Experiment, fingerprint: str) -> list[tuple[str, str]]:
+    data, config = experiment.data, experiment.config.data
+    rows = [
+        ("data set", _named(config.name, config.params)),
+        ("images", f"{len(data.train):,} for training, {len(data.val):,} for validation"),
+        ("classes", f"{data.train.num_classes}: {', '.join(data.train.class_names)}"),
+        ("ignored", f"pixels with the id {data.train.ignore_index}"),
+        ("channels", str(data.train.channels)),
+        ("fingerprint", fingerprint),
+    ]
+    if config.weight_map is not None:
+        rows.insert(-1, ("weight map", _named(config.weight_map.name, config.weight_map.params)))
+    return rows
+
+
+def _training_rows(experiment: Experiment) -> list[tuple[str, str]]:
+    config, plan = experiment.config, experiment.plan
+    height, width = experiment.image_size
+    epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(experiment.data.train)
+    accumulate = f" x {plan.accumulate} accumulated" if plan.accumulate > 1 else ""
+    rows = [
+        ("length", f"{plan.iterations:,} iterations, {epochs:.1f} epochs"),
+        ("batch", f"{experiment.batch_size} images{accumulate} of {width}x{height}"),
+        ("optimizer", _named(config.optimizer.name, config.optimizer.params)),
+        ("learning rate", f"{_named(config.schedule.name, config.schedule.params)}, warm-up {config.schedule.warmup}"),
+        ("augmentation", _named(config.augment.name, config.augment.params)),
+        ("seed", str(config.seed)),
+        ("precision", str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "float32"),
+        ("device", describe_device(experiment.device)),
+    ]  # fmt: skip
+    if plan.ema_decay is not None:
+        rows.append(("weights scored", f"moving average with decay {plan.ema_decay:g}"))
+    if plan.clip_norm is not None:
+        rows.append(("gradient norm", f"at most {plan.clip_norm:g}"))
+    return rows
+
+
+def _environment_rows(env: Mapping[str, Any]) -> list[tuple[str, str]]:
+    commit = env.get("git_commit", "not known")
+    changed = ", with uncommitted changes" if env.get("git_dirty") else ""
+    versions = {name: env[name] for name in ("segkit", "python", "torch", "torchvision", "cuda")}
+    hardware = ", ".join(env["gpus"]) or env["cpu"]
+    return [
+        *((name, str(version)) for name, version in versions.items() if version is not None),
+        ("code", f"git commit {commit}{changed}"),
+        ("hardware", hardware),
+        ("command", f"`{env['command']}`"),
+    ]
+
+
+def _named(name: str, params: Mapping[str, Any]) -> str:
+    """`sgd (lr 0.05, momentum 0.9)`: a component with its settings; those that are not set are left out."""
+    settings = ", ".join(f"{key} {_value(value)}" for key, value in params.items() if value is not None)
+    return f"{name} ({settings})" if settings else name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    name = getattr(value, "name", None)
+    return _named(name, value.params) if name else str(value)

@@ -1,0 +1,114 @@
+"""The pictures of a run folder: what the network saw, what it answers, and which pixels the loss kept."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segkit import pictures
+from segkit.files import cannot_write
+from segkit.image_ranking import RankedImage
+from segkit.labels import Labels
+from segkit.panels import Panel
+from segkit.run_arrays import save_examples
+from segkit.tensorboard_log import TensorBoardLog
+
+#: Examples in loss_pixels.jpg, which shows them at three moments.
+IMAGES_PER_MOMENT = 3
+#: Pixels of the longer side above which a picture in a grid is reduced.
+LARGEST_IN_GRID = 384
+
+
+class RunPictures:
+    """Draws into `folder`, and into the events where TensorBoard shows pictures. All raise CannotWrite."""
+
+    def __init__(self, folder: Path, labels: Labels, events: TensorBoardLog):
+        self.folder, self.labels, self.events = folder, labels, events
+
+    def training_batch(self, batch: Mapping[str, Any]) -> None:
+        """train_batch0.jpg: the first batch as the network saw it."""
+        picture = pictures.training_batch(batch, self.labels.palette, self.labels.ignore_index)
+        pictures.save_jpeg(picture, self.folder / "train_batch0.jpg")
+        self.events.image("train_batch", picture, 0)
+
+    def examples(self, iteration: int, panels: Sequence[Panel]) -> None:
+        """The example images: examples/, examples.npz, loss_pixels.jpg, val_batch0_*.jpg and a histogram."""
+        palette, ignore = self.labels.palette, self.labels.ignore_index
+        rows = [pictures.panel_row(panel, palette, ignore) for panel in panels]
+        for number, row in enumerate(rows):
+            self.events.image(f"examples/{number}", row, iteration)
+        moments = _make_folder(self.folder / "examples" / "moments")
+        name = f"{iteration:06d}.jpg"
+        pictures.save_jpeg(pictures.stack(rows), moments.parent / name)
+        pictures.save_jpeg(pictures.stack(rows[:IMAGES_PER_MOMENT]), moments / name)
+        save_examples(self.folder / "examples.npz", panels, palette, ignore, iteration=iteration)
+        self._show_moments(moments, until=iteration)
+        self._show_grid("val_batch0_labels.jpg", panels, "target")
+        self._show_grid("val_batch0_pred.jpg", panels, "prediction")
+        probabilities = (true_class_probability(panel, ignore) for panel in panels)
+        self.events.probabilities("loss/true_class_probability", probabilities, iteration)
+
+    def ranked(self, name: str, images: Sequence[RankedImage], panels: Sequence[Panel]) -> None:
+        """`name`: each image with its score, label, prediction and errors. Nothing if there are no images."""
+        rows = []
+        for rank, (image, panel) in enumerate(zip(images, panels, strict=True), start=1):
+            caption = f"{rank}.  mIoU {100 * image.score:.1f}  {image.name}"
+            rows.append((caption, self._answer_row(panel)))
+        if rows:
+            self._save_with_legend(pictures.moments(rows), name)
+
+    def _answer_row(self, panel: Panel) -> Tensor:
+        palette, ignore = self.labels.palette, self.labels.ignore_index
+        parts = {
+            "image": pictures.as_rgb(panel["image"]),
+            "label": pictures.color_ids(panel["target"], palette, ignore),
+            "prediction": pictures.color_ids(panel["prediction"], palette, ignore),
+            "errors": pictures.errors_over(panel["image"], panel["target"], panel["prediction"], ignore),
+        }
+        return pictures.titled([_reduce(part) for part in parts.values()], list(parts))
+
+    def _show_grid(self, name: str, panels: Sequence[Panel], ids: str) -> None:
+        """A grid of the images under their `ids` ("target" or "prediction"), with the colours of the classes."""
+        labels = self.labels
+        tiles = []
+        for panel in panels:
+            painted = pictures.overlay(panel["image"], panel[ids], labels.palette, labels.ignore_index)
+            tiles.append(pictures.titled([_reduce(painted)], [panel["name"]]))
+        self._save_with_legend(pictures.stack(tiles, columns=4), name)
+
+    def _save_with_legend(self, picture: Tensor, name: str) -> None:
+        legend = pictures.legend(self.labels.class_names, self.labels.palette, width=picture.shape[2])
+        pictures.save_jpeg(torch.cat([picture, legend], dim=1), self.folder / name)
+
+    def _show_moments(self, folder: Path, *, until: int) -> None:
+        """loss_pixels.jpg: the first examples at the first, middle and last moment of the run so far."""
+        found = sorted((path for path in folder.glob("*.jpg") if path.stem.isdigit()), key=_moment)
+        found = [path for path in found if _moment(path) <= until]  # later ones: before a resume
+        chosen = sorted({0, len(found) // 2, len(found) - 1}) if len(found) > 2 else range(len(found))
+        shown = [(f"iteration {_moment(found[n]):,}", pictures.read_jpeg(found[n])) for n in chosen]
+        pictures.save_jpeg(pictures.moments(shown), self.folder / "loss_pixels.jpg")
+
+
+def true_class_probability(panel: Panel, ignore_index: int) -> Tensor:
+    """Softmax probability of the label's class at each valid pixel (V,): what `thresh` is compared with."""
+    return torch.exp(-panel["ce"])[panel["target"] != ignore_index]
+
+
+def _reduce(picture: Tensor) -> Tensor:
+    """Every n-th pixel of a picture (3, H, W) that is larger than LARGEST_IN_GRID."""
+    step = -(-max(picture.shape[-2:]) // LARGEST_IN_GRID)
+    return picture[:, ::step, ::step]
+
+
+def _moment(path: Path) -> int:
+    return int(path.stem)
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return path

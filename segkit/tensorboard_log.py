@@ -1,0 +1,143 @@
+"""The TensorBoard events of one process: curves, pictures, histograms and hyperparameters in one file."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from segkit.config_keys import covers, flatten
+
+#: Settings that are shown as hyperparameters: whole blocks and single keys.
+HYPERPARAMETERS = (
+    *("loss", "model", "optimizer", "schedule"),
+    *("data.name", "train.batch_size", "train.iterations", "seed"),
+)
+#: Scalars beside the hyperparameters in the table of runs.
+METRICS = ("val/mIoU", "val/ce", "val/best_mIoU")
+#: Bars of a histogram of probabilities.
+BARS = 50
+
+
+class TensorBoardLog:
+    """Writes events below `folder`, or nothing if that is None.
+
+    Curves are not worth a run: if the events file cannot be written, `warn` gets one line and nothing more is recorded.
+    Earlier events from `purge_step` on are superseded: the run resumed before them.
+    """
+
+    def __init__(self, folder: Path | None, *, purge_step: int | None, warn: Callable[[str], Any]):
+        self.warn = warn
+        self.writer: SummaryWriter | None = None
+        if folder is not None:
+            try:
+                self.writer = SummaryWriter(str(folder), purge_step=purge_step)
+            except OSError as error:
+                self._stop(error)
+
+    def begin(self, config_text: str, hyperparameters: Mapping[str, Any], iteration: int) -> None:
+        """Note the configuration, as text and as hyperparameters."""
+        self._write(lambda writer: writer.add_text("config", f"```yaml\n{config_text}\n```", iteration))
+        # SummaryWriter.add_hparams would open a second file in a folder of its own, which looks like another run.
+        experiment, start, _ = hparams(dict(hyperparameters), dict.fromkeys(METRICS, 0.0))
+        self._write(lambda writer: writer.file_writer.add_summary(experiment))
+        self._write(lambda writer: writer.file_writer.add_summary(start))
+
+    def arrange_charts(self, names: Collection[str]) -> None:
+        """Say which curves belong in one chart (the page "Custom scalars"), given the names of those there are."""
+        layout = chart_layout(names)
+        self._write(lambda writer: writer.add_custom_scalars(layout))
+
+    def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+        """A point of each curve."""
+        for name, value in values.items():
+            self._write(lambda writer, n=name, v=value: writer.add_scalar(n, v, iteration))
+
+    def image(self, name: str, picture: Tensor, iteration: int) -> None:
+        """A uint8 picture (3, H, W)."""
+        self._write(lambda writer: writer.add_image(name, picture, iteration))
+
+    def probabilities(self, name: str, parts: Iterable[Tensor], iteration: int) -> None:
+        """A histogram of the values in [0, 1] of all `parts` together; none if there are no values."""
+        summary = summarise_probabilities(parts)
+        if summary["num"]:
+            self._write(lambda writer: writer.add_histogram_raw(name, global_step=iteration, **summary))
+
+    def finish(self) -> None:
+        """Mark the run as finished in the table of hyperparameters."""
+        end = hparams({}, {})[2]
+        self._write(lambda writer: writer.file_writer.add_summary(end))
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file."""
+        self._write(lambda writer: writer.close())
+        self.writer = None
+
+    def _write(self, action: Callable[[SummaryWriter], Any]) -> None:
+        if self.writer is None:
+            return
+        try:
+            action(self.writer)
+        except OSError as error:
+            self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        self.writer = None
+        self.warn(f"warning: TensorBoard stopped recording: {error}; training goes on")
+
+
+def hyperparameters(config: Mapping[str, Any], *, iterations: int) -> dict[str, str | float]:
+    """The settings that runs are compared by, under dotted keys; `iterations` where the configuration has epochs."""
+    flat = {**flatten(config), "train.iterations": iterations}
+    chosen = {
+        key: value
+        for key, value in flat.items()
+        if value is not None and any(covers(rule, key) for rule in HYPERPARAMETERS)
+    }
+    return {
+        key: value if isinstance(value, str | float) or type(value) is int else str(value)
+        for key, value in chosen.items()
+    }
+
+
+def chart_layout(names: Collection[str]) -> dict[str, dict[str, list]]:
+    """Charts with several curves, for `SummaryWriter.add_custom_scalars`: regular expressions over tags."""
+    layout = {
+        "validation": {"IoU of all classes": ["Multiline", ["^val/iou/"]]},
+        "loss": {
+            "training loss and cross-entropy": ["Multiline", ["^train/loss$", "^train/ce$", "^val/ce$"]]
+        },
+    }
+    kept = [name for name in ("loss/kept_fraction", "loss/threshold") if name in names]
+    if kept:
+        layout["selection"] = {
+            "what the loss keeps": ["Multiline", [f"^{name}$" for name in kept]],
+        }
+    return layout
+
+
+def summarise_probabilities(parts: Iterable[Tensor]) -> dict[str, Any]:
+    """The arguments of `SummaryWriter.add_histogram_raw` for values in [0, 1], in BARS bars of equal width."""
+    counts = torch.zeros(BARS, dtype=torch.float64)
+    smallest, largest, number, total, squares = 1.0, 0.0, 0, 0.0, 0.0
+    for part in parts:
+        values = part.detach().float().cpu().flatten().clamp(0, 1)
+        if not values.numel():
+            continue
+        counts += torch.histc(values, bins=BARS, min=0, max=1).double()
+        smallest, largest = min(smallest, float(values.min())), max(largest, float(values.max()))
+        number += values.numel()
+        total += float(values.sum(dtype=torch.float64))
+        squares += float(values.double().square().sum())
+    return {
+        "min": smallest,
+        "max": largest,
+        "num": number,
+        "sum": total,
+        "sum_squares": squares,
+        "bucket_limits": [(bar + 1) / BARS for bar in range(BARS)],
+        "bucket_counts": counts.tolist(),
+    }

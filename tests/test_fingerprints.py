@@ -1,0 +1,118 @@
+"""Digests that must differ where runs differ, and only there."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkit.build import build
+from segkit.config import load_config
+from segkit.data.datasets.folder import Folder
+from segkit.errors import CheckpointError
+from segkit.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint
+from segkit.run import train
+
+TINY = ["data.size=32", "augment.crop_size=32", "model.width=4", "model.depth=1", "train.iterations=3"]
+
+
+def prints(*overrides, config="debug.yaml"):
+    return fingerprints(build(load_config(config, [*TINY, "train.workers=0", *overrides])))
+
+
+def differing(first, second):
+    return {name for name in first if first[name] != second[name]}
+
+
+def test_the_same_experiment_has_the_same_fingerprints():
+    assert prints() == prints()
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("loss={name: ce}", set()),
+        ("loss={name: focal, gamma: 2.0}", set()),
+        ("data.weight_map={name: boundary}", set()),
+        ("optimizer.lr=0.3", set()),
+        ("train.workers=1", set()),
+        ("seed=1", {"initial_weights", "training_order", "first_batch"}),
+        ("model.width=6", {"initial_weights"}),
+        ("augment.hflip=1.0", {"first_batch"}),
+        ("train.iterations=4", {"training_order"}),
+        ("train.accumulate=2", {"training_order"}),
+        ("data.seed=1", {"data", "first_batch"}),
+        ("data.val_size=9", {"data"}),
+    ],
+)
+def test_what_changes_which_fingerprint(override, changed):
+    assert differing(prints(), prints(override)) == changed
+
+
+def test_order_covers_the_whole_run():
+    few = order_fingerprint(10, batch_size=4, seed=0, num_batches=5)
+    assert few != order_fingerprint(10, batch_size=4, seed=0, num_batches=6)
+    assert few == order_fingerprint(10, batch_size=4, seed=0, num_batches=5)
+    assert few != order_fingerprint(10, batch_size=4, seed=1, num_batches=5)
+
+
+def test_digest_is_sha256_over_shape_type_and_content():
+    array = np.arange(6, dtype=np.int64).reshape(2, 3)
+    expected = hashlib.sha256(b"(2, 3)int64" + array.tobytes() + b"\0" + b"'a'\0").hexdigest()[:16]
+    assert digest([array, "a"]) == expected
+    assert digest([array.reshape(3, 2)]) != digest([array])
+    assert digest([torch.zeros(2)]) != digest([torch.zeros(2, dtype=torch.bfloat16)])
+    assert digest(["a", "b"]) != digest(["ab"])
+
+
+def write_folder(root, *, images=3):
+    for split in ("train", "val"):
+        for kind, mode in (("images", "RGB"), ("masks", "L")):
+            (root / kind / split).mkdir(parents=True, exist_ok=True)
+            for n in range(images):
+                Image.new(mode, (32, 32), 0).save(root / kind / split / f"{split}{n}.png")
+
+
+def test_an_edited_file_changes_the_data_fingerprint(tmp_path, monkeypatch):
+    write_folder(tmp_path, images=40)
+
+    def found():
+        parts = [Folder(split, root=str(tmp_path), classes=["a", "b"]) for split in ("train", "val")]
+        return data_fingerprint(*parts)
+
+    before = found()
+    assert found() == before
+    edited = tmp_path / "masks" / "train" / "train11.png"  # not among the samples whose pixels are read
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[4, 5] = 1
+    Image.fromarray(mask).save(edited)
+    assert found() != before
+
+
+def test_resuming_on_changed_files_is_refused(tmp_path, capsys):
+    data = tmp_path / "data"
+    write_folder(data)
+    config = [
+        *TINY[2:],
+        f"data={{name: folder, root: '{data}', classes: [a, b]}}",
+        "augment={name: none}",
+        "loss={name: ce}",
+        "train.batch_size=2",
+        "train.workers=0",
+        "log.tensorboard=false",
+        f"log.dir={tmp_path / 'runs'}",
+    ]
+    source = "debug.yaml"
+    assert train(load_config(source, config), source=source) == 0
+    folder = next((tmp_path / "runs" / "debug").iterdir())
+    before = json.loads((folder / "env.json").read_text())["fingerprints"]["data"]
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(data / "images" / "train" / "train1.png")
+    longer = load_config(source, [*config, "train.iterations=5"])
+    with pytest.raises(CheckpointError) as caught:
+        train(longer, source=source, resume=str(folder))
+    message = str(caught.value)
+    assert f"was trained on other data: fingerprint {before}, now " in message
+    assert message.endswith("or accept the change: --allow-change data")
+    assert train(longer, source=source, resume=str(folder), allow_change=["data"]) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from segkit.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
+from segkit.config_keys import covers, flatten
 from segkit.errors import CheckpointError, ConfigError
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
@@ -88,7 +89,7 @@ def compare_configs(
         verdict = _verdict(key)
         if verdict == SILENT:
             continue
-        allowed = any(_covers(given, key) for given in allow)
+        allowed = any(covers(given, key) for given in allow)
         harmless = same_batch and key in ("train.batch_size", "train.accumulate")
         if verdict == REFUSE and not allowed and not harmless:
             refused[key] = line
@@ -159,7 +160,7 @@ def _list_runs(parent: Path) -> str:
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Changed keys, in the order of the new configuration. A block with another `name` is that one change."""
-    before, after = _flatten(old), _flatten(new)
+    before, after = flatten(old), flatten(new)
     changed = {
         key: (before.get(key, _ABSENT), after.get(key, _ABSENT))
         for key in [*after, *(key for key in before if key not in after)]
@@ -173,25 +174,8 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[
     }
 
 
-def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay whole, but for lists of blocks (`loss.terms.0.weight`)."""
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            value = dict(enumerate(value))
-        if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _verdict(key: str) -> str:
-    return next(verdict for rule, verdict in CHANGES if _covers(rule, key))
-
-
-def _covers(rule: str, key: str) -> bool:
-    return rule in ("", key) or key.startswith(f"{rule}.")
+    return next(verdict for rule, verdict in CHANGES if covers(rule, key))
 
 
 def _images_per_update(config: Mapping[str, Any]) -> int:
@@ -200,10 +184,10 @@ def _images_per_update(config: Mapping[str, Any]) -> int:
 
 
 def _check_allowed_keys(allow: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    keys = list(dict.fromkeys([*_flatten(new), *_flatten(old)]))
+    keys = list(dict.fromkeys([*flatten(new), *flatten(old)]))
     problems = []
     for given in allow:
-        if not given or not any(_covers(given, key) for key in keys):
+        if not given or not any(covers(given, key) for key in keys):
             close = difflib.get_close_matches(given, keys, n=1)
             hint = f", did you mean '{close[0]}'?" if close else ""
             problems.append(f"--allow-change {given}: no such key{hint}")

@@ -16,7 +16,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="train.py",
         description="Train a segmentation model as a configuration says.",
         epilog="exit codes: 0 done, 2 configuration or usage, 3 data, 4 no usable checkpoint, 5 not finite, "
-        "6 run folder in use, 7 cannot write, 130/143 stopped by Ctrl-C/SIGTERM after saving",
+        "6 run folder in use, 7 cannot write, 130/143/129 stopped by Ctrl-C/SIGTERM/closed terminal after saving",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="e.g. loss.thresh=0.6 train.batch_size=8"

@@ -13,6 +13,9 @@ from segkit.yaml_source import MAX_BYTES, Mark, Node, Problem, parse_scalar, par
 
 SHIPPED = Path(__file__).resolve().parent.parent / "configs"
 
+#: The key that tells an ablation (segkit/ablation/plan.py) from the configuration of one run.
+ABLATION_KEY = "variants"
+
 
 @dataclass
 class Layers:
@@ -27,7 +30,10 @@ def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
     """A configuration file with what it extends, and the command line on top."""
     path = find_config(source)
     problems: list[Problem] = []
-    root = _read_file(path, problems)
+    root = read_file(path, problems)
+    if root is not None and ABLATION_KEY in root.value:
+        command = f"python scripts/ablate.py --config {source}"
+        raise ConfigError(f"{display(path)} is an ablation, not the configuration of one run\n   -> {command}")
     if root is not None:
         root = _apply_extends(root, [path], problems)
     return Layers(apply_overrides(root, overrides, problems), path.stem, problems)
@@ -42,8 +48,9 @@ def apply_overrides(root: Node | None, overrides: Sequence[str], problems: list[
     return root
 
 
-def find_config(source: str | Path) -> Path:
-    """The file meant by a path, a run folder, or a bare name in configs/. Raises ConfigError with the nearest name."""
+def find_config(source: str | Path, *, ablation: bool = False) -> Path:
+    """The file meant by a path, a run folder, or a bare name in configs/. Raises ConfigError with the nearest name,
+    among configurations of one run or among ablations."""
     text = str(source)
     for candidate in _candidates(Path(text), [Path()]):
         if candidate.is_dir() and (candidate / "config.yaml").is_file():
@@ -55,23 +62,35 @@ def find_config(source: str | Path) -> Path:
             return candidate
     if Path(text).is_dir():
         raise ConfigError(f"{text} is a folder without a config.yaml, so it is not a run folder")
-    known = shipped_names()
+    known = shipped_names(ablations=ablation)
     close = _nearest_names(text, known)
-    lines = [f"no configuration '{text}'" + (f", did you mean '{close[0]}'?" if close else "")]
+    kind = "ablation" if ablation else "configuration"
+    lines = [f"no {kind} '{text}'" + (f", did you mean '{close[0]}'?" if close else "")]
     if known:
         lines.append(f"   in configs/: {', '.join(known)}")
     raise ConfigError("\n".join(lines))
 
 
-def shipped_names() -> list[str]:
-    """Names that `--config` finds in configs/, those of the folder itself first."""
+def shipped_names(*, ablations: bool = False) -> list[str]:
+    """Names that `--config` of train.py (with `ablations`, of ablate.py) finds in configs/, those of the folder
+    itself first."""
     names = {
         path.relative_to(folder).as_posix()
         for folder in _config_folders()
         if folder.is_dir()
         for path in folder.rglob("*.yaml")
+        if _is_ablation(path) == ablations
     }
     return sorted(names, key=lambda name: (name.count("/"), name))
+
+
+def _is_ablation(path: Path) -> bool:
+    """Whether the file has the key of an ablation; it need not be readable otherwise."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return any(re.match(rf"{ABLATION_KEY}\s*:", line) for line in file)
+    except OSError:
+        return False  # reading it will say what is wrong
 
 
 def merge(base: Node, child: Node, path: tuple = ()) -> Node:
@@ -111,9 +130,9 @@ def _changes_name(base: Node, child: Node, path: tuple) -> bool:
     return old is not None and str(old).lower() != str(new).lower()
 
 
-def _read_file(path: Path, problems: list[Problem]) -> Node | None:
+def read_file(path: Path, problems: list[Problem]) -> Node | None:
     """The mapping in a file, or None after noting why there is none."""
-    source = _display(path)
+    source = display(path)
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -146,24 +165,33 @@ def _apply_extends(root: Node, chain: list[Path], problems: list[Problem]) -> No
     """The tree merged over the file that its `extends` names. `chain` holds the files that led here."""
     if "extends" not in root.value:
         return root
-    target = root.value["extends"]
     rest = Node({key: node for key, node in root.value.items() if key != "extends"}, root.mark)
+    base = read_base(root.value["extends"], "extends", chain, problems)
+    return None if base is None else merge(base, rest)
+
+
+def read_base(target: Node, key: str, chain: list[Path], problems: list[Problem]) -> Node | None:
+    """The tree of the file that `target`, the value of `key`, names, without its `name`: that belongs to the run, not
+    to what it shares with others. None after noting why there is none. `chain` holds the files that led here."""
     if not isinstance(target.value, str):
-        message = f"extends: expected the name of one file, got {to_plain(target)!r}"
+        message = f"{key}: expected the name of one file, got {to_plain(target)!r}"
         problems.append(Problem(target.mark, message))
         return None
-    path = _find_base(target, chain, problems)
-    base = _read_file(path, problems) if path else None
+    path = _find_base(target, key, chain, problems)
+    base = read_file(path, problems) if path else None
     if base is not None:
         base = _apply_extends(base, [*chain, path], problems)
     if base is None:
         return None
-    # The name belongs to the run, not to what it shares with others.
-    return merge(Node({key: node for key, node in base.value.items() if key != "name"}, base.mark), rest)
+    if ABLATION_KEY in base.value:
+        message = f"{key}: {display(path)} is an ablation, not the configuration of one run"
+        problems.append(Problem(target.mark, message))
+        return None
+    return Node({word: node for word, node in base.value.items() if word != "name"}, base.mark)
 
 
-def _find_base(target: Node, chain: list[Path], problems: list[Problem]) -> Path | None:
-    """The file that an `extends` names: relative to its own file, or in configs/."""
+def _find_base(target: Node, key: str, chain: list[Path], problems: list[Problem]) -> Path | None:
+    """The file that the value of `key` names: relative to its own file, or in configs/."""
     seen = [path.resolve() for path in chain]
     folders = [chain[-1].parent, *_config_folders()]
     found = [path for path in _candidates(Path(target.value), folders) if path.is_file()]
@@ -171,13 +199,13 @@ def _find_base(target: Node, chain: list[Path], problems: list[Problem]) -> Path
     if new is not None:
         return new
     if found:
-        circle = " -> ".join(_display(path) for path in [*chain, found[0]])
-        problems.append(Problem(target.mark, f"extends goes round in a circle: {circle}"))
+        circle = " -> ".join(display(path) for path in [*chain, found[0]])
+        problems.append(Problem(target.mark, f"{key} goes round in a circle: {circle}"))
         return None
     close = _nearest_names(target.value, shipped_names())
     hint = f", did you mean '{close[0]}'?" if close else ""
-    looked = " and ".join(dict.fromkeys(_display(folder) for folder in folders))
-    message = f"extends: no file '{target.value}'{hint}"
+    looked = " and ".join(dict.fromkeys(display(folder) for folder in folders))
+    message = f"{key}: no file '{target.value}'{hint}"
     problems.append(Problem(target.mark, message, (f"looked in {looked}",)))
     return None
 
@@ -234,7 +262,7 @@ def _config_folders() -> list[Path]:
     return [Path("configs"), SHIPPED]
 
 
-def _display(path: Path) -> str:
+def display(path: Path) -> str:
     """The path as a person would type it."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()

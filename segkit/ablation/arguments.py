@@ -1,0 +1,70 @@
+"""The command line of scripts/ablate.py."""
+
+import argparse
+from collections.abc import Sequence
+
+from segkit.arguments import CommandParser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments; `seeds` and `devices` are lists, `overrides` holds every `key=value`."""
+    parser = _make_parser()
+    args = parser.parse_intermixed_args(arguments)
+    # `--devices cpu cpu train.iterations=20`: an option with several values takes what follows it.
+    for option in ("seeds", "devices"):
+        values = getattr(args, option)
+        args.overrides += [value for value in values if "=" in value]
+        setattr(args, option, [value for value in values if "=" not in value])
+    args.overrides.sort(key=list(arguments).index)  # of one key given twice the later counts
+    try:
+        args.seeds = [int(value) for value in args.seeds] or None
+    except ValueError as error:
+        parser.error(f"--seeds: expected integers: {error}")
+    if args.launcher != "slurm" and (args.submit or args.slurm):
+        parser.error("--submit and --slurm belong to --launcher slurm")
+    return args
+
+
+def _make_parser() -> CommandParser:
+    parser = CommandParser(
+        prog="ablate.py",
+        description="Train every variant of an ablation with every seed, and write a report that compares them. "
+        "What is finished is kept: the same command continues after an interruption.",
+        epilog="exit codes: 0 done, 2 configuration or usage, 6 in use by another process, 7 cannot write, "
+        "130/143/129 stopped by Ctrl-C/SIGTERM/closed terminal after saving; else that of the runs that failed "
+        "(1 if they differ)",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="for every run: train.iterations=2000"
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="an ablation file, or a name in configs/"
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", default=[], metavar="SEED", help="instead of those of the file: --seeds 0 1 2"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the runs and how long they will take; writes nothing"
+    )
+    parser.add_argument(
+        "--devices", nargs="+", default=[], metavar="DEVICE", help="one run at a time on each: cuda:0 cuda:1"
+    )
+    parser.add_argument("--run", metavar="NAME", help="train only this run, such as ohem-seed0; no report")
+    parser.add_argument("--report", action="store_true", help="only write the report of the finished runs")
+    parser.add_argument(
+        "--launcher", choices=("local", "slurm"), default="local", help="slurm prints a job script"
+    )
+    parser.add_argument("--submit", action="store_true", help="with --launcher slurm: submit it with sbatch")
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="OPTIONS", help='"--partition=gpu --time=8:00:00"'
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="user code that registers more",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser

@@ -1,0 +1,75 @@
+"""From the finished runs of a plan to the report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkit.ablation.plan import AblationPlan
+from segkit.ablation.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
+from segkit.ablation.study import Run, Study
+from segkit.console import table
+from segkit.errors import SegkitError
+
+
+def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) -> Study:
+    """The finished runs of the plan; what is not there, or cannot be read, is in `missing` with the reason."""
+    from segkit.ablation.read import read_run
+
+    runs: list[Run] = []
+    missing: list[str] = []
+    for state in inspect_plan(plan) if states is None else states:
+        name, variant, seed = state.run.name, state.run.variant, state.run.seed
+        if state.kind != FINISHED:
+            missing.append(f"{name}: {_why_missing(state)}")
+            continue
+        try:
+            runs.append(read_run(state.folder, variant=variant, seed=seed))
+        except SegkitError as error:
+            missing.append(f"{name}: {str(error).partition(chr(10))[0]}")
+    return Study(
+        name=plan.name,
+        baseline=plan.baseline,
+        variants=plan.variants,
+        seeds=plan.seeds,
+        runs=tuple(runs),
+        missing=tuple(missing),
+        group_by=plan.group_by,
+        command=plan.command,
+    )
+
+
+def make_report(plan: AblationPlan) -> list[str]:
+    """Write the report into the plan's folder; returns the lines to print. Without a finished run of the baseline and
+    of one more variant there is nothing to compare, and the lines say so."""
+    study = collect_study(plan)
+    lines = [f"missing   {text}" for text in study.missing]
+    others = [variant for variant in plan.variants if variant != plan.baseline and study.of(variant)]
+    if not study.of(plan.baseline) or not others:
+        lacking = f"the baseline {plan.baseline}" if not study.of(plan.baseline) else "another variant"
+        return [*lines, f"report    none yet: there is no finished run of {lacking}"]
+    from segkit.ablation.report import write_report
+
+    path: Path = write_report(study, plan.folder)
+    return [*lines, "", score_table(study), "", f"report    {path}"]
+
+
+def score_table(study: Study) -> str:
+    """mIoU of each variant: mean and sample standard deviation over the seeds."""
+    from segkit.ablation.statistics import data_set_miou, score
+
+    rows = [["variant", "seeds", "mIoU"]]
+    for variant in study.variants:
+        runs = study.of(variant)
+        if not runs:
+            continue
+        found = score([data_set_miou(run.matrices) for run in runs])
+        spread = "" if found.std is None else f" +- {100 * found.std:.1f}"
+        rows.append([variant, str(len(runs)), f"{100 * found.mean:.1f}{spread}"])
+    return table(rows)
+
+
+def _why_missing(state: RunState) -> str:
+    if state.error:
+        return f"failed: {state.error}"
+    if state.kind == RESUMES:
+        return f"not finished, {state.iteration:,} iterations so far"
+    return "not trained yet" if state.kind == NEW else state.words

@@ -1,0 +1,94 @@
+"""What `scripts/ablate.py` does with a plan."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from segkit.ablation.collect import make_report
+from segkit.ablation.estimate import count_iterations, estimate_costs
+from segkit.ablation.execute import Launcher, Outcome, exit_code
+from segkit.ablation.locks import take_lock
+from segkit.ablation.overview import changed_lines, headline, run_table, variant_lines
+from segkit.ablation.plan import AblationPlan
+from segkit.ablation.slots import make_slots
+from segkit.ablation.state import FINISHED, IN_USE, inspect_plan, inspect_run
+from segkit.errors import RunFolderInUse
+
+
+def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
+    """Print the plan with an estimate of its time. Writes nothing."""
+    slots = make_slots(devices, plan.runs[0].config.device)
+    states = inspect_plan(plan)
+    for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
+        print(line)
+    iterations = count_iterations(plan, states)
+    costs = estimate_costs(plan, states, slots[0], say=lambda text: print(text, flush=True))
+    print()
+    for line in run_table(states, slots, costs, iterations):
+        print(line)
+    print("dry run   nothing was written")
+    return 0
+
+
+def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str]) -> int:
+    """Train what is not finished, then write the report. Returns the exit status."""
+    slots = make_slots(devices, plan.runs[0].config.device)
+    iterations = count_iterations(plan, inspect_plan(plan))
+    advice = "wait for it or stop it; the same command then continues"
+    lock = take_lock(plan.folder / ".lock", f"the ablation {plan.folder}", advice)
+    try:
+        return _train_and_report(plan, Launcher(plan, slots, iterations=iterations, imports=imports))
+    finally:
+        os.close(lock)
+
+
+def _train_and_report(plan: AblationPlan, launcher: Launcher) -> int:
+    states = inspect_plan(plan)
+    for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
+        print(line, flush=True)
+    outcomes = launcher.launch(states)
+    if launcher.stopped_by is not None:
+        print_failures(outcomes)
+        print(f"\nstopped   continue with the same command: {plan.command}", flush=True)
+        return exit_code(outcomes, launcher.stopped_by)
+    try:
+        for line in make_report(plan):
+            print(line, flush=True)
+    finally:
+        print_failures(outcomes)  # last, where it is seen
+    left_alone = any(state.kind == IN_USE for state in states)
+    return exit_code(outcomes, None) or (RunFolderInUse.exit_code if left_alone else 0)
+
+
+def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: Sequence[str]) -> int:
+    """Train one run of the plan, as a job of a cluster does. Returns the exit status."""
+    run = plan.find(name)
+    slots = make_slots(devices[:1], run.config.device)
+    state = inspect_run(plan.folder, run)
+    if state.kind == FINISHED:
+        print(f"{name} is {state.words}", flush=True)
+        return 0
+    if state.kind == IN_USE:
+        raise RunFolderInUse(f"the run {name} is {state.words}\n   -> wait for it or stop it")
+    launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state]), imports=imports)
+    outcomes = launcher.launch([state])
+    print_failures(outcomes)
+    return exit_code(outcomes, launcher.stopped_by)
+
+
+def write_report_only(plan: AblationPlan) -> int:
+    """Write the report of the runs that are finished."""
+    for line in make_report(plan):
+        print(line)
+    return 0
+
+
+def print_failures(outcomes: Sequence[Outcome]) -> None:
+    """What the runs that failed said last."""
+    failed = [outcome for outcome in outcomes if outcome.kind == "failed"]
+    if failed:
+        print(f"\n{len(failed)} of {len(outcomes)} runs failed:", file=sys.stderr)
+    for outcome in failed:
+        print(f"  {outcome.name}  exit status {outcome.code}", file=sys.stderr)
+        for line in outcome.note.splitlines():
+            print(f"     {line}", file=sys.stderr, flush=True)

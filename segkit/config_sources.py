@@ -33,7 +33,9 @@ def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
     root = read_file(path, problems)
     if root is not None and ABLATION_KEY in root.value:
         command = f"python scripts/ablate.py --config {source}"
-        raise ConfigError(f"{display(path)} is an ablation, not the configuration of one run\n   -> {command}")
+        raise ConfigError(
+            f"{display(path)} is an ablation, not the configuration of one run\n   -> {command}"
+        )
     if root is not None:
         root = _apply_extends(root, [path], problems)
     return Layers(apply_overrides(root, overrides, problems), path.stem, problems)

@@ -45,6 +45,12 @@ RULES = [
         "the loop knows no name",
     ),
     Rule("evaluate metrics", "segkit.losses segkit.trainer", "validation cannot move a schedule"),
+    Rule(
+        "trainer evaluate panels metrics losses/* models/*",
+        "segkit.recorder segkit.tensorboard_log segkit.run_pictures segkit.run_end segkit.ablation "
+        "matplotlib tensorboard torch.utils.tensorboard",
+        "only the recorder records",
+    ),
     Rule("*", "scripts tests train", "the package stands alone"),
     Rule(
         "*",

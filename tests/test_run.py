@@ -484,6 +484,20 @@ def test_closed_terminal_stops_the_run_after_saving(tiny):
     assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
 
 
+def test_run_killed_within_a_window_has_the_rows_of_a_whole_one_after_a_resume(tiny):
+    """The checkpoint of iteration 6 has the values of iterations 5 and 6, which the row of 8 is a mean over."""
+
+    def rows() -> list[dict]:
+        found = read_rows(only_run(tiny))
+        return [{key: text for key, text in row.items() if not key.startswith("perf/")} for row in found]
+
+    assert run("--config", "tiny.yaml", "log.every=4") == 0
+    whole = rows()
+    (only_run(tiny) / "checkpoints/000008.pt").unlink()
+    assert run("--resume", str(only_run(tiny))) == 0
+    assert rows() == whole and [row["iteration"] for row in whole] == ["4", "8"]
+
+
 def test_checkpoint_of_an_older_segkit_can_be_resumed(tiny):
     assert run("--config", "tiny.yaml") == 0
     path = only_run(tiny) / "checkpoints/000008.pt"

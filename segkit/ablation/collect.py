@@ -1,12 +1,10 @@
 """From the finished runs of a plan to the report."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
 from segkit.ablation.study import Run, Study
-from segkit.console import table
 from segkit.errors import SegkitError
 
 
@@ -46,25 +44,14 @@ def make_report(plan: AblationPlan) -> list[str]:
     if not study.of(plan.baseline) or not others:
         lacking = f"the baseline {plan.baseline}" if not study.of(plan.baseline) else "another variant"
         return [*lines, f"report    none yet: there is no finished run of {lacking}"]
-    from segkit.ablation.report import write_report
+    # Late, because the figures' library takes a second to load and a plan alone needs none.
+    from segkit.ablation.console_lines import problem_lines, result_lines
+    from segkit.ablation.findings import find_all
+    from segkit.ablation.report import write_findings
 
-    path: Path = write_report(study, plan.folder)
-    return [*lines, "", score_table(study), "", f"report    {path}"]
-
-
-def score_table(study: Study) -> str:
-    """mIoU of each variant: mean and sample standard deviation over the seeds."""
-    from segkit.ablation.statistics import data_set_miou, score
-
-    rows = [["variant", "seeds", "mIoU"]]
-    for variant in study.variants:
-        runs = study.of(variant)
-        if not runs:
-            continue
-        found = score([data_set_miou(run.matrices) for run in runs])
-        spread = "" if found.std is None else f" +- {100 * found.std:.1f}"
-        rows.append([variant, str(len(runs)), f"{100 * found.mean:.1f}{spread}"])
-    return table(rows)
+    findings = find_all(study)
+    path = write_findings(findings, plan.folder)
+    return [*lines, *problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
 
 
 def _why_missing(state: RunState) -> str:

@@ -4,7 +4,7 @@ A difference that the configuration explains (another model starts from other we
 explain is a warning; one that leaves nothing sound to compare is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -14,6 +14,7 @@ from segkit.ablation.finding import Finding
 from segkit.ablation.phrases import group_runs, name_runs, name_seeds
 from segkit.ablation.same_training import check_training
 from segkit.ablation.study import Run, Study
+from segkit.errors import DataError
 
 LEVELS = ("error", "warning", "ok")
 
@@ -164,3 +165,10 @@ def _compare_seeds(variant: str, found: set[int], baseline: str, expected: set[i
     return Finding(
         "warning", f"{has}; the difference is of {name_seeds(shared)} only -> train the missing seeds"
     )
+
+
+def refuse_incomparable(checks: Sequence[Finding]) -> None:
+    """Raises DataError with all that makes any number computed from the runs meaningless."""
+    refusals = [check.text for check in checks if check.refuses]
+    if refusals:
+        raise DataError("\n   ".join(["these runs cannot be compared:", *refusals]))

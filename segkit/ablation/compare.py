@@ -6,23 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.ablation.comparable import check_comparable
-from segkit.ablation.config_diff import ConfigDiff, show_value
-from segkit.ablation.finding import Finding
-from segkit.ablation.findings import Findings, find_all
+from segkit.ablation.console_lines import problem_lines, result_lines
+from segkit.ablation.findings import find_all
 from segkit.ablation.gather import Gathered, gather_runs
 from segkit.ablation.phrases import name_seeds, plural
-from segkit.ablation.report import write_report
+from segkit.ablation.report import write_findings
 from segkit.ablation.study import Run, Study
-from segkit.ablation.tables import main_table
-from segkit.console import table
-from segkit.errors import ConfigError, DataError
-
-#: Columns of the report's main table that a terminal has room for.
-COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed std of Δ", "seeds")
-
-#: Differing settings that the console shows; the report has all.
-SETTINGS_SHOWN = 8
+from segkit.errors import ConfigError
 
 
 def compare_runs(
@@ -43,10 +33,9 @@ def compare_runs(
     gathered = gather_runs(paths, names=names)
     study = make_study(gathered, baseline=baseline, group_by=group_by, command=command)
     _print_study(study, gathered, chosen=baseline is not None)
-    checks = check_comparable(study)
-    refuse_incomparable(checks)
-    print("\n".join([*problem_lines(checks), "", *result_lines(find_all(study))]))
-    print(f"report    {write_report(study, output or default_output(study.runs))}")
+    findings = find_all(study)
+    print("\n".join([*problem_lines(findings.checks), "", *result_lines(findings)]))
+    print(f"report    {write_findings(findings, output or default_output(study.runs))}")
     return 0
 
 
@@ -77,45 +66,6 @@ def make_study(
         group_by=group_by,
         command=command,
     )
-
-
-def refuse_incomparable(checks: Sequence[Finding]) -> None:
-    """Raises DataError with all that makes any number computed from the runs meaningless."""
-    refusals = [check.text for check in checks if check.refuses]
-    if refusals:
-        raise DataError("\n   ".join(["these runs cannot be compared:", *refusals]))
-
-
-def problem_lines(checks: Sequence[Finding]) -> list[str]:
-    """A console line for each error and each warning; errors stand out."""
-    marks = {"error": "ERROR     ", "warning": "warning   "}
-    return [marks[check.level] + check.text for check in checks if check.level in marks]
-
-
-def result_lines(findings: Findings) -> list[str]:
-    """The scores in columns, each difference in words, and the settings that differ."""
-    rows = main_table(findings).select(COLUMNS)
-    comparison = findings.comparison
-    return [
-        table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),
-        "",
-        *(f"{difference.variant}: {difference.words}" for difference in comparison.differences),
-        *(f"caution: {warning}" for warning in comparison.warnings),
-        "",
-        *diff_lines(findings.diff),
-    ]
-
-
-def diff_lines(diff: ConfigDiff) -> list[str]:
-    """The settings that differ, a line each, values in the order of the variants."""
-    lines = [
-        f"          {key}: {' | '.join(show_value(value) for value in values.values())}"
-        for key, values in diff.differing.items()
-    ]
-    more = len(lines) - SETTINGS_SHOWN
-    if more > 0:
-        lines = [*lines[:SETTINGS_SHOWN], f"          and {more} more, see the report"]
-    return [f"settings  {diff.sentence}", *lines]
 
 
 def default_output(runs: Sequence[Run]) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.ablation.comparable import check_comparable
+from segkit.ablation.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.config_diff import ConfigDiff, diff_configs
 from segkit.ablation.finding import Finding
 from segkit.ablation.groups import group_images
@@ -25,7 +25,6 @@ from segkit.ablation.statistics import (
     score,
 )
 from segkit.ablation.study import Run, Study
-from segkit.errors import DataError
 
 REPLICATES = 10_000
 CLASS_REPLICATES = 2_000
@@ -100,9 +99,7 @@ def find_all(study: Study) -> Findings:
     not fit the images.
     """
     checks = check_comparable(study)
-    refusals = [check.text for check in checks if check.refuses]
-    if refusals:
-        raise DataError("\n   ".join(["these runs cannot be compared:", *refusals]))
+    refuse_incomparable(checks)
     matrices = {
         variant: {run.seed: run.matrices for run in study.of(variant)}
         for variant in study.variants

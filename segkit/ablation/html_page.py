@@ -57,7 +57,7 @@ figure.table figcaption { margin: 0 0 4px; }
 pre { background: var(--wash); border-radius: 6px; padding: 10px 14px; overflow-x: auto; font-size: 13px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: 10px 0 16px; } details > summary { cursor: pointer; color: var(--soft); margin-bottom: 8px; }
-@media print { body { max-width: none; padding: 0; font-size: 10.5pt; } h2 { break-after: avoid; }
+@media print { body { max-width: none; padding: 0; font-size: 10.5pt; } h2, h3 { break-after: avoid; }
   table, ul.checks { font-size: 8.5pt; } .wide { overflow: visible; } }
 """
 

@@ -37,17 +37,24 @@ LONG_TABLE = 30  # rows beyond which a table is behind a line to click on
 
 
 def write_report(study: Study, output: Path) -> Path:
-    """Write report.html (returned), .md, .csv, .tex and figures/*.png and *.pdf into the folder `output`.
+    """Score and compare the runs of `study` and write the report of it, see `write_findings`.
 
     Raises DataError if the runs cannot be compared, ConfigError for a `group_by` that does not fit the images,
     CheckpointError for a damaged examples.npz, CannotWrite.
     """
+    return write_findings(find_all(study), output)
+
+
+def write_findings(findings: Findings, output: Path) -> Path:
+    """Write report.html (returned), .md, .csv, .tex and figures/*.png and *.pdf into the folder `output`.
+
+    Raises CheckpointError for a damaged examples.npz, CannotWrite.
+    """
     output = Path(output)
-    findings = find_all(study)
     figures = draw_all(findings, output / "figures")
     document = number_captions(compose(findings, figures))
     write_text(output / "report.md", render_markdown(document))
-    write_text(output / "report.csv", render_csv(study))
+    write_text(output / "report.csv", render_csv(findings.study))
     write_text(output / "report.tex", render_latex(paper_tables(findings)))
     page = output / "report.html"
     write_text(page, render_html(document, output / "figures"))

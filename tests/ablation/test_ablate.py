@@ -112,7 +112,11 @@ def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, mon
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*seed0/*/*")} == before
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "report    runs/ab/report.html" and (folder / "report.html").is_file()
-    assert lines[1].split() == ["variant", "seeds", "mIoU"]
+    rows = [line.split() for line in lines]
+    header = rows.index("variant mIoU, % Δ, points interval p (Holm) seed std of Δ seeds".split())
+    assert rows[header + 1][0] == "ce" and rows[header + 1][2] == "baseline"
+    assert rows[header + 2][0] == "ohem"
+    assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])
 
 
 def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, monkeypatch, capsys):

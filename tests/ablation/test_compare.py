@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scripts.compare import main, parse
-from segkit.ablation.compare import compare_runs, default_output, diff_lines, make_study
+from segkit.ablation.compare import compare_runs, default_output, make_study
 from segkit.ablation.config_diff import diff_configs
+from segkit.ablation.console_lines import diff_lines
 from segkit.ablation.gather import Gathered, gather_runs
 from segkit.ablation.variant_names import name_variants
 from segkit.cli import run_command
@@ -279,7 +280,9 @@ def test_the_settings_on_the_console():
 @pytest.fixture
 def unwritten(monkeypatch):
     """No report: another test writes one, which takes seconds."""
-    monkeypatch.setattr("segkit.ablation.compare.write_report", lambda study, output: output / "report.html")
+    monkeypatch.setattr(
+        "segkit.ablation.compare.write_findings", lambda findings, output: output / "report.html"
+    )
 
 
 def test_the_whole(runs, capsys, tmp_path):

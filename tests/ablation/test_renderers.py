@@ -69,9 +69,10 @@ def test_markdown_of_a_table():
 def test_html_of_a_table():
     _, page = render_body(TABLE)
     assert (
-        '<caption><b>Table 1.</b> Scores.</caption><thead><tr><th class="words">variant</th><th>mIoU</th>'
+        '<figure class="table"><figcaption><b>Table 1.</b> Scores.</figcaption><div class="wide"><table>'
         in page
     )
+    assert '<thead><tr><th class="words">variant</th><th>mIoU</th></tr></thead>' in page
     assert '<tr><td class="words">a|b</td><td><strong>−1.2</strong></td></tr>' in page
     assert "font-variant-numeric: tabular-nums" in page
 

@@ -13,7 +13,7 @@ from segkit.ablation.findings import find_all, training_minutes
 from segkit.ablation.markdown import render_markdown
 from segkit.ablation.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.run_csv import render_csv
-from segkit.ablation.tables import environment_table
+from segkit.ablation.tables import class_table, environment_table
 from segkit.errors import CannotWrite, DataError
 from tests.ablation.report_tables import markdown_tables
 from tests.ablation.studies import make_study
@@ -42,6 +42,14 @@ def test_a_class_that_occurs_nowhere_is_a_dash(tmp_path):
     assert np.isnan(class_map(findings).iou[:, 3]).all()
     assert [row["iou/line"] for row in csv.DictReader(io.StringIO(render_csv(study)))] == [""] * 12
     assert findings.scores[0].miou.mean == pytest.approx(np.nanmean(findings.scores[0].class_iou))
+
+
+def test_where_all_variants_are_equal_none_is_bold(tmp_path):
+    findings = find_all(make_study(tmp_path, seeds=(0,), variants=("ce", "ohem_ce"), examples=False))
+    shares = np.array([0, 0.1, 0.2, 0.3, 0.4])
+    scores = tuple(replace(one, class_iou=shares * (1 + n)) for n, one in enumerate(findings.scores))
+    rows = class_table(replace(findings, scores=scores)).rows
+    assert [[cell.strong for cell in row[1:]] for row in rows[:2]] == [[False, False], [False, True]]
 
 
 def test_missing_runs_are_left_out_and_said(tmp_path):

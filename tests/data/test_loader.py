@@ -317,7 +317,7 @@ for batch in stream:
     seen += 1
     if seen == 3:
         pids = [worker.pid for worker in stream.loader._iterator._workers]
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             for pid in pids:
                 os.kill(pid, number) if sys.argv[1] == "self" else os.system(f"kill -{int(number)} {pid}")
         time.sleep(0.3)

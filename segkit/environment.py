@@ -140,14 +140,16 @@ def _usable_cpus() -> int:
 
 
 def _git_state(folder: Path) -> dict[str, Any]:
-    """Commit and whether files differ from it; empty without git or a commit, or if `folder` is not the top
-    of a work tree (an installed package may lie somewhere inside another project)."""
+    """Commit and whether the code differs from it: a tracked file changed, or a new one in the package (a new one
+    elsewhere, such as a user's configuration, is not the code). Empty without git or a commit, or if `folder` is
+    not the top of a work tree (an installed package may lie somewhere inside another project)."""
     top = _run_git(folder, "rev-parse", "--show-toplevel")
     commit = _run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
-    status = _run_git(folder, "status", "--porcelain")
-    if top is None or commit is None or status is None or Path(top).resolve() != folder.resolve():
+    changed = _run_git(folder, "status", "--porcelain", "--untracked-files=no")
+    new = _run_git(folder, "status", "--porcelain", "--", "segkit")
+    if None in (top, commit, changed, new) or Path(top).resolve() != folder.resolve():
         return {}
-    return {"git_commit": commit, "git_dirty": bool(status)}
+    return {"git_commit": commit, "git_dirty": bool(changed or new)}
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:

@@ -148,6 +148,12 @@ def test_git_state(tmp_path, monkeypatch):
     git(tmp_path, "commit", "-q", "-m", "a", "--no-verify")
     commit = git(tmp_path, "rev-parse", "HEAD")
     assert env._git_state(tmp_path) == {"git_commit": commit, "git_dirty": False}
+    (tmp_path / "my_config.yaml").write_text("1")
+    assert env._git_state(tmp_path) == {"git_commit": commit, "git_dirty": False}
+    (tmp_path / "segkit").mkdir()
+    (tmp_path / "segkit" / "my_loss.py").write_text("1")
+    assert env._git_state(tmp_path) == {"git_commit": commit, "git_dirty": True}
+    (tmp_path / "segkit" / "my_loss.py").unlink()
     (tmp_path / "a").write_text("2")
     assert env._git_state(tmp_path) == {"git_commit": commit, "git_dirty": True}
     (tmp_path / "inside").mkdir()

@@ -113,7 +113,7 @@ def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, mon
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "report    runs/ab/report.html" and (folder / "report.html").is_file()
     rows = [line.split() for line in lines]
-    header = rows.index("variant mIoU, % Δ, points interval p (Holm) seed std of Δ seeds".split())
+    header = rows.index(next(row for row in rows if row[:3] == ["variant", "mIoU,", "%"]))
     assert rows[header + 1][0] == "ce" and rows[header + 1][2] == "baseline"
     assert rows[header + 2][0] == "ohem"
     assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])

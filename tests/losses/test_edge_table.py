@@ -21,6 +21,10 @@ def variants():
 
 VARIANTS = list(variants())
 every_loss = pytest.mark.parametrize("name, options", VARIANTS, ids=str)
+#: Those whose value depends on all pixels alike, in whichever image they are.
+every_pooled_loss = pytest.mark.parametrize(
+    "name, options", [v for v in VARIANTS if v[1].get("scope") != "image"], ids=str
+)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 
 
@@ -53,11 +57,12 @@ def test_no_valid_pixel(name, options, dtype):
 
 
 @every_dtype
-@every_loss
+@every_pooled_loss
 def test_only_the_valid_pixels_count(name, options, dtype):
-    """One valid pixel, hard or easy; 90 % ignored; fewer than n_min: as if the others did not exist."""
-    if options.get("scope") == "image":
-        pytest.skip("images are averaged; see test_image_is_the_mean_over_the_images_that_have_a_valid_pixel")
+    """One valid pixel, hard or easy; 90 % ignored; fewer than n_min: as if the others did not exist.
+
+    (Per image: see test_image_is_the_mean_over_the_images_that_have_a_valid_pixel.)
+    """
     torch.manual_seed(0)
     for n_valid in (1, 2, 7, 35, 70):
         batch = make_batch_for(name, dtype=dtype, seed=n_valid)
@@ -196,10 +201,8 @@ def test_half_precision_logits_give_the_value_of_fp32(name, options, dtype, size
         assert torch.equal(gradient, exact.to(dtype))
 
 
-@every_loss
+@every_pooled_loss  # a list of pixels has one pixel per image
 def test_volumes_and_lists_of_pixels(name, options):
-    if options.get("scope") == "image":
-        pytest.skip("a list of pixels has one pixel per image")
     batch = make_batch_for(name, (2, 3, 6, 4), (6, 4), ignored=True)
     expected, _, _ = run(name, options, batch)
     loss = build(name, **options)

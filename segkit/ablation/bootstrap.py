@@ -124,3 +124,14 @@ def student_inside(t: float, freedom: int) -> float:
         return math.sin(angle) * (1.0 + float(terms.sum()))
     series = math.sin(angle) * math.cos(angle) * (1.0 + float(terms.sum())) if freedom > 1 else 0.0
     return 2.0 / math.pi * (angle + series)
+
+
+def student_quantile(level: float, freedom: int) -> float:
+    """The t with P(|T| < t) = `level`, for integer degrees of freedom."""
+    low, high = 0.0, 1.0
+    while student_inside(high, freedom) < level:
+        high *= 2.0
+    for _ in range(60):  # halves the bracket to below the last digit
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_inside(middle, freedom) < level else (low, middle)
+    return high

@@ -9,7 +9,7 @@ from segkit.ablation.tables import main_table
 from segkit.console import table
 
 #: Columns of the report's main table that a terminal has room for.
-COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed std of Δ", "seeds")
+COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "seeds")
 
 #: Differing settings that the console shows; the report has all.
 SETTINGS_SHOWN = 8

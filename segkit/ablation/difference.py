@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segkit.ablation.bootstrap import student_quantile
+
 
 @dataclass(frozen=True)
 class Score:
@@ -19,10 +21,10 @@ class Difference:
     """A variant's mIoU minus the baseline's, averaged over the `seeds` both have.
 
     `interval` (at `level`, unadjusted) and `p` are of the bootstrap over images, `p_holm` is p corrected for
-    `comparisons` variants. `per_seed` are the differences in the order of `seeds`; `seed_std` is their sample
-    standard deviation, None for one seed. `verdict` is one of "better", "worse", "within seed noise" (not larger
-    than seed_std), "not shown" (p_holm >= 1 - level), "identical" (every matrix of every image is equal),
-    "one seed: better", "one seed: worse".
+    `comparisons` variants. `per_seed` are the differences in the order of `seeds`; `seed_noise` is half the width of
+    Student's interval (at `level`) for their mean, None for one seed. `verdict` is one of "better", "worse", "within
+    seed noise" (|value| <= seed_noise: that interval contains 0), "not shown" (p_holm >= 1 - level), "identical"
+    (every matrix of every image is equal), "one seed: better", "one seed: worse".
     """
 
     variant: str
@@ -31,7 +33,7 @@ class Difference:
     p: float
     p_holm: float
     per_seed: tuple[float, ...]
-    seed_std: float | None
+    seed_noise: float | None
     verdict: str
     baseline: str = "the baseline"
     seeds: tuple[int, ...] = ()
@@ -63,21 +65,19 @@ class Difference:
     def _say_found(self) -> str:
         better = self.value > 0
         low, high = self.interval if better else (-self.interval[1], -self.interval[0])
-        value, low, high, spread = _write_points(
-            abs(self.value), low, high, self.seed_std or 0.0, compared=True
+        value, low, high, noise = _write_points(
+            abs(self.value), low, high, self.seed_noise or 0.0, compared=True
         )
         p = f"{'Holm ' if self.comparisons > 1 else ''}p = {_write_p(self.p_holm)}"
         found = f"{'better' if better else 'worse'} than {self.baseline} by {value} points"
-        return f"{found} ({self._level} interval {low} to {high}, {p}){self._say_seed_noise(spread)}"
+        return f"{found} ({self._level} interval {low} to {high}, {p}){self._say_seed_noise(noise)}"
 
-    def _say_seed_noise(self, spread: str) -> str:
-        if self.seed_std is None:
+    def _say_seed_noise(self, noise: str) -> str:
+        if self.seed_noise is None:
             return " with one seed: whether other seeds would reverse it is not known"
         if self.verdict == "within seed noise":
-            return (
-                f", but not larger than seed noise (spread over seeds {spread}): other seeds may reverse it"
-            )
-        return f", larger than the spread over seeds ({spread})"
+            return f", but not beyond seed noise (±{noise} from {len(self.per_seed)} seeds): other seeds may reverse it"
+        return f", beyond seed noise (±{noise} from {len(self.per_seed)} seeds)"
 
     @property
     def _level(self) -> str:
@@ -93,16 +93,27 @@ def score(values: Sequence[float]) -> Score:
     return Score(mean, _sample_std(values, mean), values)
 
 
-def choose_verdict(value: float, seed_std: float | None, *, significant: bool, identical: bool) -> str:
+def find_seed_noise(per_seed: Score, level: float) -> float | None:
+    """Half the width of Student's interval for the mean of paired differences over seeds; None for one seed.
+
+    Not the standard deviation itself: with 3 seeds, noise alone exceeds it in 22 of 100 cases.
+    """
+    count = len(per_seed.values)
+    if per_seed.std is None:
+        return None
+    return student_quantile(level, count - 1) * per_seed.std / math.sqrt(count)
+
+
+def choose_verdict(value: float, seed_noise: float | None, *, significant: bool, identical: bool) -> str:
     """The verdict of a difference, as `Difference` lists them."""
     if identical:
         return "identical"
     if not significant:
         return "not shown"
     direction = "better" if value > 0 else "worse"
-    if seed_std is None:
+    if seed_noise is None:
         return f"one seed: {direction}"
-    return "within seed noise" if abs(value) <= seed_std else direction
+    return "within seed noise" if abs(value) <= seed_noise else direction
 
 
 def _sample_std(values: Sequence[float], mean: float) -> float | None:

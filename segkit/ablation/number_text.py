@@ -40,20 +40,20 @@ class DifferenceText:
     value: str
     interval: str
     p_holm: str
-    seed_std: str
+    seed_noise: str
 
 
 def difference_text(found: Difference) -> DifferenceText:
     """With one decimal, or the few more that it takes to write nothing but 0 as 0, and to tell a difference that was
-    judged against the spread over seeds from that spread."""
+    judged against the seed noise from that noise."""
     shares = [found.value, *found.interval]
-    judged = found.seed_std is not None and found.verdict not in ("not shown", "identical")
-    digits = _digits_for([*shares, found.seed_std] if judged else shares, compared=judged)
+    judged = found.seed_noise is not None and found.verdict not in ("not shown", "identical")
+    digits = _digits_for([*shares, found.seed_noise] if judged else shares, compared=judged)
     return DifferenceText(
         points_text(found.value, digits),
         interval_text(found.interval, digits),
         p_text(found.p_holm),
-        spread_text(found.seed_std, digits),
+        noise_text(found.seed_noise, digits),
     )
 
 
@@ -75,9 +75,9 @@ def score_text(score: Score | None) -> str:
     return percent_text(score.mean) + deviation
 
 
-def spread_text(share: float | None, digits: int = 1) -> str:
-    """`0.5` for a standard deviation of 0.005."""
-    return NOTHING if is_missing(share) else signless(100 * share, digits)
+def noise_text(share: float | None, digits: int = 1) -> str:
+    """`±0.5` for seed noise of 0.005."""
+    return NOTHING if is_missing(share) else f"±{signless(100 * share, digits)}"
 
 
 def p_text(p: float | None) -> str:

@@ -31,12 +31,12 @@ def _say_verdicts(findings: Findings) -> list[str]:
         by_verdict.setdefault(found.verdict, []).append(found)
     sentences = [_say_if_nothing(by_verdict, baseline)]
     starts = {
-        "better": f"Better than {baseline}, beyond the {level} interval over images and the spread over seeds: ",
-        "worse": f"Worse than {baseline}, beyond the {level} interval over images and the spread over seeds: ",
+        "better": f"Better than {baseline}, beyond the {level} interval over images and seed noise: ",
+        "worse": f"Worse than {baseline}, beyond the {level} interval over images and seed noise: ",
         "one seed: better": f"Better than {baseline} with one seed, beyond the {level} interval over images: ",
         "one seed: worse": f"Worse than {baseline} with one seed, beyond the {level} interval over images: ",
-        "within seed noise": "Different on these images, but by no more than the spread over seeds, so that other "
-        "seeds may reverse it: ",
+        "within seed noise": "Different on these images, but not beyond seed noise, so that other seeds may "
+        "reverse it: ",
     }
     sentences += [f"{start}{_list(by_verdict[key])}." for key, start in starts.items() if key in by_verdict]
     if "not shown" in by_verdict:
@@ -56,8 +56,8 @@ def _say_if_nothing(verdicts: Collection[str], baseline: str) -> str:
     if set(verdicts) <= {"not shown", "identical"}:
         return f"No variant was shown to differ from {baseline}."
     if "within seed noise" in verdicts:
-        return f"No variant was shown to differ from {baseline} by more than the spread over seeds."
-    return "With one seed the spread over seeds is not known, and other seeds may reverse what follows."
+        return f"No variant was shown to differ from {baseline} beyond seed noise."
+    return "With one seed the seed noise is not known, and other seeds may reverse what follows."
 
 
 def _list(differences: Sequence[Difference]) -> str:

@@ -120,8 +120,8 @@ def explain_statistics(findings: Findings) -> str:
         "the same draws for both variants, seeds averaged; intervals are percentile intervals widened for the number "
         "of units; p is corrected for the number of comparisons (Holm), the intervals are not. They tell what other "
         "images of the same kind would show of these trained models, not what training again would; for that stands "
-        "the sample standard deviation over seeds of the paired differences. A difference not larger than it is called "
-        "within seed noise. "
+        "the seed noise, half the width of Student's interval for the mean of the paired differences over seeds. A "
+        "difference not larger than it is called within seed noise. "
         f"Intervals of classes: {CLASS_REPLICATES:,} replicates, uncorrected."
     )
 

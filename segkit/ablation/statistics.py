@@ -2,9 +2,9 @@
 
 Two kinds of chance are kept apart. The *interval* and p come from a paired bootstrap over images, with the runs as
 they are (seeds averaged): what other images of the same kind would have shown of these very models. They say nothing
-about training again. For that stands the *seed spread* beside them, the sample standard deviation over seeds of the
-paired differences (same seed: same initial weights, same data order). A difference not larger than it is called
-"within seed noise", whatever its p. With 3 to 5 seeds no rank test can be significant, so there is none.
+about training again. For that stands the *seed noise* beside them, half the width of Student's interval for the mean of
+the paired differences over seeds (same seed: same initial weights, same data order). A difference not larger than it is
+called "within seed noise", whatever its p. With 3 to 5 seeds no rank test can be significant, so there is none.
 
 p is corrected for the number of variants compared with the baseline (Holm 1979, "A simple sequentially rejective
 multiple test procedure", Scandinavian Journal of Statistics 6); the intervals are not.
@@ -25,7 +25,7 @@ from segkit.ablation.counts import (
     iou_of_counts,
     miou_of_counts,
 )
-from segkit.ablation.difference import Difference, Score, choose_verdict, score
+from segkit.ablation.difference import Difference, Score, choose_verdict, find_seed_noise, score
 from segkit.ablation.pairs import Matrices, Pair, count_pairs
 from segkit.errors import ConfigError
 
@@ -87,7 +87,7 @@ def compare_to_baseline(
     seed: int = 0,
     level: float = 0.95,
 ) -> Comparison:
-    """The mIoU difference of each variant to the baseline, with interval, p, seed spread and verdict.
+    """The mIoU difference of each variant to the baseline, with interval, p, seed noise and verdict.
 
     `matrices[variant][seed]` are int64 confusion matrices (N, C, C), the same images in the same order everywhere.
     `groups` (N,) numbers the images' groups, see `group_images`; None: every image is independent. A unit without a
@@ -163,7 +163,7 @@ def _measure(pair: Pair, baseline: str, *, replicates: int, seed: int, level: fl
         p=p,
         p_holm=p,
         per_seed=per_seed.values,
-        seed_std=per_seed.std,
+        seed_noise=find_seed_noise(per_seed, level),
         verdict="",
         baseline=baseline,
         seeds=pair.seeds,
@@ -174,7 +174,7 @@ def _measure(pair: Pair, baseline: str, *, replicates: int, seed: int, level: fl
 def _judge(difference: Difference, p_holm: float, *, identical: bool, comparisons: int) -> Difference:
     significant = p_holm < 1.0 - difference.level
     verdict = choose_verdict(
-        difference.value, difference.seed_std, significant=significant, identical=identical
+        difference.value, difference.seed_noise, significant=significant, identical=identical
     )
     return replace(difference, p_holm=p_holm, verdict=verdict, comparisons=comparisons)
 

@@ -41,7 +41,7 @@ PAPER = (
 def main_table(findings: Findings) -> Table:
     """A row per variant with its scores, and its difference to the baseline."""
     columns = (
-        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed std of Δ", "worst class", "accuracy, %",
+        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "worst class", "accuracy, %",
         "img/s", "GB", "best mIoU", "seeds",
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
@@ -50,11 +50,12 @@ def main_table(findings: Findings) -> Table:
     caption = (
         f"Scores on {findings.study.runs[0].matrices.shape[0]:,} validation images{spread}; "
         f"Δ is the difference in mIoU to {findings.study.baseline} in percentage points over the seeds both have, "
-        f"with its {level} interval from a paired bootstrap over images. {describe_seeds(findings)}"
+        f"with its {level} interval from a paired bootstrap over images; seed noise is half the width of "
+        f"its {level} Student interval over seeds. {describe_seeds(findings)}"
     )
     note = (
         "Bold marks the largest mean mIoU and nothing more: whether it is larger than the others is what Δ, its "
-        "interval, p and the seed std of Δ tell. Worst class is the class with the lowest mean IoU. Best mIoU is the "
+        "interval, p and the seed noise tell. Worst class is the class with the lowest mean IoU. Best mIoU is the "
         "best evaluation during training; all other scores are of the last one. "
         "img/s and GB are those of training."
     )
@@ -67,7 +68,7 @@ def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
         compared = (Cell("baseline", faint=True), *plain_row("", "", ""))
     else:
         text = difference_text(difference)
-        compared = plain_row(text.value, text.interval, text.p_holm, text.seed_std)
+        compared = plain_row(text.value, text.interval, text.p_holm, text.seed_noise)
     return (
         Cell(scores.variant),
         Cell(score_text(scores.miou), strong=scores.variant in findings.best_variants),

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from segkit.ablation import bootstrap
-from segkit.ablation.bootstrap import find_interval, find_p, p_value, resample_iou, student_inside
+from segkit.ablation.bootstrap import (
+    find_interval,
+    find_p,
+    p_value,
+    resample_iou,
+    student_inside,
+    student_quantile,
+)
 
 # Upper 2.5 % points of Student's t, from the tables.
 T_TABLE = {
@@ -110,6 +117,7 @@ def test_counts_are_exact_beyond_float32():
 @pytest.mark.parametrize(("freedom", "t"), T_TABLE.items())
 def test_student_equals_the_tables(freedom, t):
     assert student_inside(t, freedom) == pytest.approx(0.95, abs=3e-6)
+    assert student_quantile(0.95, freedom) == pytest.approx(t, rel=1e-4)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 6, 7, 50])

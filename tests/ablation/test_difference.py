@@ -1,19 +1,22 @@
 """Verdicts and the sentences that say them."""
 
 import dataclasses
+import math
+import statistics
 
+import numpy as np
 import pytest
 
-from segkit.ablation.difference import Difference, choose_verdict
+from segkit.ablation.difference import Difference, choose_verdict, find_seed_noise, score
 
 
 def difference(verdict, value, interval, **others):
-    fields = {"p": 0.001, "p_holm": 0.001, "per_seed": (value,), "seed_std": 0.006, "baseline": "ce"}
+    fields = {"p": 0.001, "p_holm": 0.001, "per_seed": (value,) * 3, "seed_noise": 0.006, "baseline": "ce"}
     return Difference(variant="ohem", verdict=verdict, value=value, interval=interval, **fields | others)
 
 
 @pytest.mark.parametrize(
-    ("value", "spread", "significant", "identical", "verdict"),
+    ("value", "noise", "significant", "identical", "verdict"),
     [
         (0.02, 0.01, True, False, "better"),
         (-0.02, 0.01, True, False, "worse"),
@@ -30,8 +33,29 @@ def difference(verdict, value, interval, **others):
         (0.0, None, False, True, "identical"),
     ],
 )
-def test_verdict(value, spread, significant, identical, verdict):
-    assert choose_verdict(value, spread, significant=significant, identical=identical) == verdict
+def test_verdict(value, noise, significant, identical, verdict):
+    assert choose_verdict(value, noise, significant=significant, identical=identical) == verdict
+
+
+def test_seed_noise_is_half_of_students_interval():
+    found = find_seed_noise(score([0.01, 0.02, 0.06]), 0.95)
+    assert found == pytest.approx(4.302653 * statistics.stdev([0.01, 0.02, 0.06]) / math.sqrt(3), rel=1e-6)
+    assert find_seed_noise(score([0.01, 0.03]), 0.95) == pytest.approx(12.706205 * 0.01, rel=1e-6)
+    assert find_seed_noise(score([0.01]), 0.95) is None
+    assert find_seed_noise(score([0.01, 0.01]), 0.95) == 0.0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seed_noise_alone_is_rarely_called_a_difference(seeds):
+    """Differences over seeds that are noise around 0, all of them beyond the interval over images."""
+    random = np.random.default_rng(0)
+    verdicts = []
+    for _ in range(1000):
+        per_seed = score(random.normal(0.0, 0.01, seeds).tolist())
+        noise = find_seed_noise(per_seed, 0.95)
+        verdicts.append(choose_verdict(per_seed.mean, noise, significant=True, identical=False))
+    wrong = sum(verdict in ("better", "worse") for verdict in verdicts)
+    assert 30 <= wrong <= 70  # 5 % of them; by the standard deviation alone it would be 22 % with 3 seeds
 
 
 @pytest.mark.parametrize(
@@ -39,21 +63,21 @@ def test_verdict(value, spread, significant, identical, verdict):
     [
         (
             difference("better", 0.021, (0.012, 0.03)),
-            "better than ce by 2.1 points (95 % interval 1.2 to 3.0, p = 0.001), larger than the spread over seeds "
-            "(0.6)",
+            "better than ce by 2.1 points (95 % interval 1.2 to 3.0, p = 0.001), beyond seed noise (±0.6 from "
+            "3 seeds)",
         ),
         (
             difference("worse", -0.021, (-0.03, -0.012), p_holm=0.0123, comparisons=4, level=0.9),
-            "worse than ce by 2.1 points (90 % interval 1.2 to 3.0, Holm p = 0.012), larger than the spread over seeds "
-            "(0.6)",
+            "worse than ce by 2.1 points (90 % interval 1.2 to 3.0, Holm p = 0.012), beyond seed noise (±0.6 "
+            "from 3 seeds)",
         ),
         (
-            difference("within seed noise", 0.021, (0.012, 0.03), seed_std=0.024, p_holm=0.00036),
-            "better than ce by 2.1 points (95 % interval 1.2 to 3.0, p = 0.0004), but not larger than seed noise "
-            "(spread over seeds 2.4): other seeds may reverse it",
+            difference("within seed noise", 0.021, (0.012, 0.03), seed_noise=0.024, p_holm=0.00036),
+            "better than ce by 2.1 points (95 % interval 1.2 to 3.0, p = 0.0004), but not beyond seed noise "
+            "(±2.4 from 3 seeds): other seeds may reverse it",
         ),
         (
-            difference("one seed: worse", -0.021, (-0.03, -0.012), seed_std=None),
+            difference("one seed: worse", -0.021, (-0.03, -0.012), seed_noise=None),
             "worse than ce by 2.1 points (95 % interval 1.2 to 3.0, p = 0.001) with one seed: whether other seeds "
             "would reverse it is not known",
         ),
@@ -92,7 +116,7 @@ def test_what_is_not_zero_is_not_written_as_zero():
 
 
 def test_numbers_that_are_compared_are_not_written_alike():
-    larger = difference("better", 0.0212, (0.012, 0.03), seed_std=0.0208)
-    assert "by 2.12 points" in larger.words and "spread over seeds (2.08)" in larger.words
-    equal = dataclasses.replace(larger, verdict="within seed noise", seed_std=0.0212)
-    assert "by 2.1 points" in equal.words and "(spread over seeds 2.1)" in equal.words
+    larger = difference("better", 0.0212, (0.012, 0.03), seed_noise=0.0208)
+    assert "by 2.12 points" in larger.words and "beyond seed noise (±2.08 from" in larger.words
+    equal = dataclasses.replace(larger, verdict="within seed noise", seed_noise=0.0212)
+    assert "by 2.1 points" in equal.words and "not beyond seed noise (±2.1 from" in equal.words

@@ -64,7 +64,12 @@ def test_amount(value, text):
 
 def test_a_difference_has_one_decimal():
     text = difference_text(FOUND)
-    assert (text.value, text.interval, text.p_holm, text.seed_std) == ("+1.2", "[+0.3, +2.1]", "0.012", "0.3")
+    assert (text.value, text.interval, text.p_holm, text.seed_noise) == (
+        "+1.2",
+        "[+0.3, +2.1]",
+        "0.012",
+        "±0.3",
+    )
 
 
 def test_a_difference_gets_decimals_until_nothing_but_0_is_written_as_0():
@@ -73,9 +78,11 @@ def test_a_difference_gets_decimals_until_nothing_but_0_is_written_as_0():
 
 
 def test_a_judged_difference_is_told_from_the_spread_it_was_judged_against():
-    text = difference_text(replace(FOUND, value=0.0121, seed_std=0.0119))
-    assert (text.value, text.seed_std) == ("+1.21", "1.19")
-    assert difference_text(replace(FOUND, value=0.0121, seed_std=0.0119, verdict="not shown")).value == "+1.2"
+    text = difference_text(replace(FOUND, value=0.0121, seed_noise=0.0119))
+    assert (text.value, text.seed_noise) == ("+1.21", "±1.19")
+    assert (
+        difference_text(replace(FOUND, value=0.0121, seed_noise=0.0119, verdict="not shown")).value == "+1.2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,5 +96,5 @@ def test_a_judged_difference_is_told_from_the_spread_it_was_judged_against():
 )
 def test_the_sentence_of_a_difference_has_the_same_numbers(found):
     text = difference_text(found)
-    for number in (text.value, *text.interval.strip("[]").split(", "), text.seed_std):
+    for number in (text.value, *text.interval.strip("[]").split(", "), text.seed_noise.strip("±")):
         assert number.strip("+−") in found.words

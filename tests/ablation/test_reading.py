@@ -9,10 +9,10 @@ from segkit.ablation.finding import Finding
 from segkit.ablation.reading import describe_variants, read_findings
 
 
-def difference(variant, value, verdict, *, interval=None, seed_std=0.004):
+def difference(variant, value, verdict, *, interval=None, seed_noise=0.004):
     interval = interval or (value - 0.005, value + 0.005)
-    seed_std = None if verdict.startswith("one seed") else seed_std
-    return Difference(variant, value, interval, 0.01, 0.02, (value,), seed_std, verdict, baseline="ce")
+    seed_noise = None if verdict.startswith("one seed") else seed_noise
+    return Difference(variant, value, interval, 0.01, 0.02, (value,) * 3, seed_noise, verdict, baseline="ce")
 
 
 def read(*differences, warnings=(), missing=(), checks=()):
@@ -27,8 +27,8 @@ def read(*differences, warnings=(), missing=(), checks=()):
 CASES = {
     "better and worse": (
         [difference("a", 0.012, "better"), difference("b", -0.02, "worse"), difference("c", 0.03, "better")],
-        "Better than ce, beyond the 95 % interval over images and the spread over seeds: a (+1.2 points) and c (+3.0 "
-        "points). Worse than ce, beyond the 95 % interval over images and the spread over seeds: b (−2.0 points).",
+        "Better than ce, beyond the 95 % interval over images and seed noise: a (+1.2 points) and c (+3.0 "
+        "points). Worse than ce, beyond the 95 % interval over images and seed noise: b (−2.0 points).",
     ),
     "nothing": (
         [difference("a", 0.001, "not shown", interval=(-0.006, 0.008))],
@@ -44,9 +44,9 @@ CASES = {
         "are equal: the 95 % intervals lie within [−1.1, +0.8] points.",
     ),
     "seed noise": (
-        [difference("a", 0.012, "within seed noise", seed_std=0.02)],
-        "No variant was shown to differ from ce by more than the spread over seeds. Different on these images, but by "
-        "no more than the spread over seeds, so that other seeds may reverse it: a (+1.2 points).",
+        [difference("a", 0.012, "within seed noise", seed_noise=0.02)],
+        "No variant was shown to differ from ce beyond seed noise. Different on these images, but not beyond seed "
+        "noise, so that other seeds may reverse it: a (+1.2 points).",
     ),
     "identical": (
         [difference("a", 0.0, "identical", interval=(0.0, 0.0))],
@@ -55,7 +55,7 @@ CASES = {
     ),
     "one seed": (
         [difference("a", 0.012, "one seed: better"), difference("b", -0.02, "one seed: worse")],
-        "With one seed the spread over seeds is not known, and other seeds may reverse what follows. Better than ce "
+        "With one seed the seed noise is not known, and other seeds may reverse what follows. Better than ce "
         "with one seed, beyond the 95 % interval over images: a (+1.2 points). Worse than ce with one seed, beyond the "
         "95 % interval over images: b (−2.0 points).",
     ),
@@ -90,6 +90,6 @@ def test_many_missing_runs_are_counted():
 def test_a_sentence_per_variant():
     findings = SimpleNamespace(comparison=SimpleNamespace(differences=[difference("a", 0.012, "better")]))
     assert describe_variants(findings) == (
-        "a: better than ce by 1.2 points (95 % interval 0.7 to 1.7, p = 0.020), larger than the spread over seeds "
-        "(0.4).",
+        "a: better than ce by 1.2 points (95 % interval 0.7 to 1.7, p = 0.020), beyond seed noise (±0.4 from 3 "
+        "seeds).",
     )

@@ -76,7 +76,10 @@ def slow_rows(study) -> list[list[str]]:
         worst = min(range(len(classes)), key=classes.__getitem__)
         difference = ["baseline", ""]
         if variant != study.baseline:
-            difference = [signed(statistics.mean(per_seed)), f"{100 * statistics.stdev(per_seed):.1f}"]
+            difference = [
+                signed(statistics.mean(per_seed)),
+                f"±{100 * 4.302653 * statistics.stdev(per_seed) / 3**0.5:.1f}",
+            ]
         rows.append([
             variant, spread(miou), *difference, f"{100 * classes[worst]:.1f} ({CLASSES[worst]})",
             spread([slow_accuracy(run) for run in runs]),
@@ -90,7 +93,7 @@ def test_the_main_table_has_the_numbers_of_the_slow_computation(written):
     study, folder = written
     header, *rows = markdown_tables((folder / "report.md").read_text())[0]
     assert header == [
-        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed std of Δ", "worst class", "accuracy, %",
+        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "worst class", "accuracy, %",
         "img/s", "GB", "best mIoU", "seeds",
     ]  # fmt: skip
     assert [row[:3] + row[5:] for row in rows] == slow_rows(study)
@@ -202,7 +205,7 @@ def test_the_report_says_what_a_reader_asks_for(written):
     study, folder = written
     text = (folder / "report.md").read_text()
     for part in (
-        "Better than ce, beyond the 95 % interval over images and the spread over seeds: ohem_ce (",
+        "Better than ce, beyond the 95 % interval over images and seed noise: ohem_ce (",
         "Caution: one planned run is missing: focal, seed 0: failed.",
         "Bold marks the largest mean mIoU and nothing more",
         "band: from the lowest to the highest seed",

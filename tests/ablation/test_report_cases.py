@@ -30,7 +30,7 @@ def test_one_seed_has_no_deviation_and_says_so(tmp_path):
     tables = markdown_tables(text)
     assert all("±" not in cell for row in tables[0] for cell in row)
     assert [row[5] for row in tables[0][2:]] == ["-"] * 3
-    assert "With one seed the spread over seeds is not known" in text
+    assert "With one seed the seed noise is not known" in text
     assert "One seed, so nothing is known about the spread between seeds." in text
 
 

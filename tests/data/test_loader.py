@@ -329,7 +329,7 @@ print("seen", seen)
 
 def run_python(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=100
     )
 
 

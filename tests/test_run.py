@@ -157,7 +157,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", *overrides]
     whole = subprocess.run(
-        [*command, "log.dir=whole"], env=environment, capture_output=True, text=True, timeout=600
+        [*command, "log.dir=whole"], env=environment, capture_output=True, text=True, timeout=120
     )
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
@@ -167,7 +167,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         if line.startswith("iter  14/"):
             process.send_signal(signal.SIGTERM)
             break
-    output, errors = process.communicate(timeout=600)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
     folder = only_run(tiny)
     status = read_status(folder)
@@ -177,7 +177,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
     assert not (folder / "best8.jpg").exists()
     assert f"continue with: python train.py --resume runs/tiny/{folder.name}" in output
     resumed = subprocess.run(
-        [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=600
+        [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=120
     )
     assert resumed.returncode == 0, resumed.stderr
     assert only_run(tiny) == folder
@@ -293,7 +293,7 @@ def test_model_in_a_users_file_trains_and_predicts(tiny, capsys):
     folder = only_run(tiny)
     script = [sys.executable, str(ROOT / "scripts/predict.py"), "--weights", str(folder), "--device", "cpu"]
     Image.new("RGB", (45, 31), "red").save("picture.png")
-    refused = subprocess.run([*script, "--source", "picture.png"], capture_output=True, text=True, timeout=600)
+    refused = subprocess.run([*script, "--source", "picture.png"], capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2 and "no model named 'three_layers'" in refused.stderr
     arguments = [
         "--source",
@@ -305,7 +305,7 @@ def test_model_in_a_users_file_trains_and_predicts(tiny, capsys):
         "overlay",
         "palette",
     ]
-    done = subprocess.run([*script, *arguments], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*script, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     written = sorted(path.name for path in (folder / "predictions").iterdir())
     assert written == ["picture.png", "picture_ids.png", "picture_overlay.jpg"]
@@ -326,13 +326,13 @@ def test_evaluate_script_repeats_the_best_score_of_training(tiny):
         "--output",
         "scores.json",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     scores = json.loads(Path("scores.json").read_text())
     summary = json.loads((folder / "summary.json").read_text())
     assert scores["mIoU"] == pytest.approx(summary["best"]["mIoU"], abs=1e-6)
     assert scores["images"] == 6
-    fewer = subprocess.run([*command, "data.val_size=3"], capture_output=True, text=True, timeout=600)
+    fewer = subprocess.run([*command, "data.val_size=3"], capture_output=True, text=True, timeout=60)
     assert fewer.returncode == 0 and json.loads(Path("scores.json").read_text())["images"] == 3
 
 

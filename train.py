@@ -37,15 +37,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json-schema", action="store_true", help="a JSON schema of the configuration, for editors"
     )
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="user code that registers more",
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args(arguments)
     if not (args.config or args.resume or args.list or args.json_schema):
         parser.error("--config is needed, for example: python train.py --config ohem.yaml")

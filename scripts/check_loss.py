@@ -26,15 +26,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--config", metavar="FILE", help="check the loss block of a configuration")
     parser.add_argument("--device", default="cpu", help="cpu, auto, cuda, cuda:N or mps")
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="user code that registers more",
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args(arguments)
     if not (args.words or args.config):
         parser.error("a loss is needed, for example: python scripts/check_loss.py ohem_ce thresh=0.6")

@@ -37,8 +37,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="where to write (compare/TIME beside the runs)"
     )
-    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 

@@ -26,8 +26,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="score the last weights of a run and write its per_image.npz, for runs of an older segkit",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
-    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_intermixed_args(arguments)
 
 

@@ -7,11 +7,23 @@ from typing import Any, NoReturn
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser whose options with one value cannot be given twice, and that knows `--block.key value`."""
+    """An ArgumentParser whose options with one value cannot be given twice, and that knows `--block.key value`.
+
+    It has the options that `run_command` and `import_user_code` are for: `--debug`, and `--import` as `imports`.
+    """
 
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.register("action", None, _StoreOnce)  # what an option does unless `action` says otherwise
+        self.add_argument(
+            "--import",
+            dest="imports",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="user code that registers more",
+        )
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message`, and exit with status 2."""

@@ -1,17 +1,15 @@
 """The folder of one run, `<runs>/<name>/<time>/`: where its files are, who may write it, how it stands."""
 
-import errno
-import fcntl
 import json
 import os
-import socket
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
+from segkit.errors import CheckpointError, ConfigError
 from segkit.files import cannot_write, sweep_temporaries, sync_folder, write_json
+from segkit.locks import take_lock
 
 STATES = ("running", "done", "stopped", "failed")
 
@@ -178,28 +176,9 @@ def _make_unique_folder(parent: Path, stem: str) -> Path:
 
 
 def _lock(path: Path) -> int:
-    """An open file with an exclusive flock on it; the system lets go of it when the process dies."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-    except BlockingIOError:
-        holder = os.pread(handle, 200, 0).decode(errors="replace").split()
-        os.close(handle)
-        who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
-        raise RunFolderInUse(
-            f"run folder {path.parent} is in use by {who}\n"
-            "   -> wait for it or stop it; a new run without --resume gets a folder of its own"
-        ) from None
-    except OSError as error:
-        os.close(handle)
-        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-            error.strerror = "its disk cannot lock files, so two runs could write one folder"
-        raise cannot_write(path, error) from error
+    """The lock of a run folder, which a forked data worker lets go of."""
+    advice = "wait for it or stop it; a new run without --resume gets a folder of its own"
+    handle = take_lock(path, f"run folder {path.parent}", advice)
     _held_locks.add(handle)
     return handle
 

@@ -11,7 +11,6 @@ def parser():
     made.add_argument("overrides", nargs="*")
     made.add_argument("--config")
     made.add_argument("--limit", type=int, default=3)
-    made.add_argument("--import", dest="imports", action="append", default=[])
     made.add_argument("--check", action="store_true")
     return made
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit import run_folder
+from segkit import locks, run_folder
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.run_folder import RunFolder, read_status
 
@@ -149,7 +149,7 @@ def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
     def flock(handle, operation):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(run_folder.fcntl, "flock", flock)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     with pytest.raises(CannotWrite, match="its disk cannot lock files, so two runs could write one folder"):
         RunFolder.create(tmp_path, "ohem")
 

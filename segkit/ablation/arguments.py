@@ -58,13 +58,4 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--slurm", action="append", default=[], metavar="OPTIONS", help='"--partition=gpu --time=8:00:00"'
     )
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="user code that registers more",
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TextIO
 
 from segkit.ablation.child import STOPPED, TRAIN, Child, spawn
-from segkit.ablation.locks import take_lock
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.progress import LINE_EVERY, Progress, read_iteration
 from segkit.ablation.slots import Slot
@@ -24,6 +23,7 @@ from segkit.ablation.state import FINISHED, IN_USE, RESUMES, RunState, inspect_r
 from segkit.console import duration
 from segkit.errors import RunFolderInUse
 from segkit.interrupt import Interrupt
+from segkit.locks import take_lock
 
 #: Seconds between two looks at the processes.
 POLL = 0.5

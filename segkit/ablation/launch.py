@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from segkit.ablation.collect import make_report
 from segkit.ablation.estimate import count_iterations, estimate_costs
 from segkit.ablation.execute import Launcher, Outcome, exit_code
-from segkit.ablation.locks import take_lock
 from segkit.ablation.overview import changed_lines, headline, run_table, variant_lines
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.slots import make_slots
 from segkit.ablation.state import FINISHED, IN_USE, inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
+from segkit.locks import take_lock
 
 
 def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from segkit.ablation.locks import find_holder
 from segkit.ablation.study import Run
 from segkit.config import Config, load_config
 from segkit.errors import CheckpointError, ConfigError
+from segkit.locks import find_holder
 from segkit.run_folder import read_status
 
 

@@ -101,7 +101,7 @@ def _setup(findings: Findings) -> list[Block]:
         Heading("Set-up"),
         environment_table(study.runs),
         Heading("How the numbers were made", 3),
-        Paragraph(f"mIoU: {study.runs[0].definition}."),
+        Paragraph(f"mIoU: {study.runs[0].definition}"),
         Paragraph(explain_statistics(findings)),
         Paragraph(f"Classes: {', '.join(findings.class_names)}."),
     ]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from segkit.ablation.config_diff import differing_settings, relevant_settings, show_value
-from segkit.ablation.locks import find_holder
 from segkit.ablation.plan import AblationPlan, PlannedRun
 from segkit.checkpoint import find_damage, iteration_of, list_checkpoints
 from segkit.config import load_config
 from segkit.errors import ConfigError
+from segkit.locks import find_holder
 from segkit.run_folder import read_status
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"

@@ -15,11 +15,11 @@ import pytest
 
 from segkit.ablation.child import Child
 from segkit.ablation.execute import Launcher, Outcome, exit_code
-from segkit.ablation.locks import take_lock
 from segkit.ablation.progress import Progress, read_iteration
 from segkit.ablation.slots import Slot, make_slots, usable_cpus
 from segkit.ablation.state import inspect_plan, lock_path
 from segkit.errors import ConfigError
+from segkit.locks import take_lock
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
 

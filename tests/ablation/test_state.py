@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from segkit.ablation.locks import find_holder, take_lock
 from segkit.ablation.overview import changed_lines, headline, variant_lines
 from segkit.ablation.state import inspect_plan, inspect_run, lock_path
 from segkit.errors import RunFolderInUse
+from segkit.locks import find_holder, take_lock
 from segkit.run_folder import RunFolder
 
 

@@ -1,5 +1,6 @@
 """One process per run: locks that the system lets go of when their holder dies."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -29,6 +30,8 @@ def take_lock(path: Path, what: str, advice: str) -> int:
         raise RunFolderInUse(f"{what} is in use by {holder}\n   -> {advice}") from None
     except OSError as error:
         os.close(handle)
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            error.strerror = "its disk cannot lock files, so two runs could write one folder"
         raise cannot_write(path, error) from error
     return handle
 

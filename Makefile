@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: train test lint clean
+.PHONY: train test lint bench clean
 train: $(READY)
 	$(RUN) train.py --config ohem.yaml
 
@@ -15,6 +15,10 @@ lint: $(READY)
 	$(RUN) -m pip install -q ruff
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+# Speed and memory beside plain PyTorch; half an hour on two idle CPU cores. See docs/performance.md.
+bench: $(READY)
+	$(RUN) scripts/bench.py --output runs/bench
 
 # Installed once; again only when requirements.txt changes.
 $(READY): requirements.txt

@@ -13,7 +13,7 @@ from segkit.registry import UnknownName
 from segkit.schedule import parse_duration
 from segkit.signature import Parameter, read_parameters, read_term_keys
 from segkit.types import ComponentsOf, Duration
-from segkit.yaml_source import Mark, Node, Problem, to_node, to_plain
+from segkit.yaml_source import Mark, Node, Problem, keep_on_one_line, to_node, to_plain
 
 #: How deep blocks may stand in blocks: a sum of sums of sums.
 MAX_DEPTH = 8
@@ -112,7 +112,7 @@ class BlockChecker:
                 message = f"'{dotted_key((*path, word))}' is set by segkit{origin}, remove it"
                 self.report(child.key_mark or child.mark, message)
             else:
-                listing = f"   {list_hint(block.listing)}" if block.listing else ""
+                listing = f"   {keep_on_one_line(list_hint(block.listing))}" if block.listing else ""
                 takes = f"{block.owner} takes: {', '.join(names) or 'nothing'}{listing}"
                 self.report_unknown(child, path, word, [*names, "name"] if block.listing else names, takes)
         return {

@@ -20,3 +20,8 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def covers(rule: str, key: str) -> bool:
     """Whether `rule` is the dotted key or a block around it; an empty rule is around everything."""
     return rule in ("", key) or key.startswith(f"{rule}.")
+
+
+def is_backend(key: str) -> bool:
+    """Whether the key says how a loss is computed, not which: `loss.backend`, `loss.terms.0.backend` ..."""
+    return key.startswith("loss.") and key.endswith(".backend")

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segkit import metrics
+from segkit.upsampled_scores import score_pixels
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,6 @@ class Evaluation:
 def output_logits(output: Tensor | Mapping[str, Tensor]) -> Tensor:
     """The main logits of a model's output, which is a tensor or torchvision's dict with the key `out`."""
     return output["out"] if isinstance(output, Mapping) else output
-
-
-def upsample(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Logits (N, C, h, w) at the label's size (N, C, H, W): bilinear, `align_corners=False`, in fp32.
-
-    A single logit z, as of a binary loss, becomes the two logits [0, z]: their softmax is its sigmoid.
-    """
-    logits = logits.float()
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # (N, 2, h, w)
-    if logits.shape[-2:] == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()
@@ -85,17 +72,16 @@ def evaluate(
         for batch in islice(batches, limit):
             if stop():
                 return None
-            target = batch["target"].to(device, non_blocking=True).long()  # (N, H, W)
+            target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
             output = forward(batch["image"].to(device, non_blocking=True))
-            logits = upsample(output_logits(output), target.shape[-2:])  # (N, C, H, W)
+            pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
             counts = metrics.confusion_matrices(
-                target, logits.argmax(dim=1), num_classes=num_classes, ignore_index=ignore_index
+                target, pixels.prediction, num_classes=num_classes, ignore_index=ignore_index
             )
             matrices.append(counts.int())  # (N, C, C); no image has 2^31 pixels
             names += batch["name"]
             places += batch["index"].tolist() if "index" in batch else range(len(places), len(names))
-            pixel_ce = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="none")
-            ce_sum += pixel_ce.sum(dtype=ce_sum.dtype)
+            ce_sum += pixels.ce.sum(dtype=ce_sum.dtype)
     finally:
         model.train(was_training)
     # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.

@@ -14,10 +14,11 @@ from segkit.checkpoint import load_checkpoint, newest_intact
 from segkit.config import Component, Config, config_from_mapping
 from segkit.device import choose_amp
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluate import output_logits, upsample
+from segkit.evaluate import output_logits
 from segkit.labels import Labels
 from segkit.registry import MODELS
 from segkit.signature import download_parameters
+from segkit.upsampled_scores import predict_pixels
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ class Predictor:
         batch = image[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
             batch = resize_image(batch, list(self.resize), antialias=True)  # in uint8, as the data set does
-        logits = upsample(output_logits(self.forward(batch)), size)  # (1, num_classes, H, W)
-        ids = logits.argmax(dim=1)[0].cpu()
-        return ids.to(torch.uint8) if len(self.labels.class_names) <= 256 else ids
+        return predict_pixels(output_logits(self.forward(batch)), size)[0].cpu()
 
 
 def load_predictor(weights: str | Path, device: torch.device) -> Predictor:

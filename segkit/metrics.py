@@ -30,18 +30,37 @@ def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, ig
 def confusion_matrices(target: Tensor, prediction: Tensor, *, num_classes: int, ignore_index: int) -> Tensor:
     """One confusion matrix per image: int64 (N, num_classes, num_classes) for targets and predictions (N, ...).
 
-    The counts stay on the device and nothing waits for it (torch.bincount would, on CUDA). Labels are checked where
-    they are read; one beyond the last class that gets here is out of bounds: a RuntimeError on the CPU, a
-    device-side assertion on CUDA.
+    The counts stay on the device and nothing waits for it. Labels are checked where they are read; one beyond the
+    last class that gets here is out of bounds: a RuntimeError on the CPU, a device-side assertion on CUDA.
     """
     _require_equal_shapes(target, prediction)
-    # Bin 0 collects the ignored pixels, so that a label >= num_classes falls off the end instead of into it.
-    cell = target.to(torch.int64) * num_classes + prediction + 1
-    cell = torch.where(target == ignore_index, 0, cell).flatten(1)  # (N, pixels)
+    # Ids of one byte and their cells fit into int32, half of the memory to move; -1 would wrap around in uint8.
+    small = target.dtype == torch.uint8 and target.device.type == "cpu" and num_classes <= 256
+    ids = target.to(torch.int32 if small else torch.int64)
+    # Row 0 collects the ignored pixels, so that a label >= num_classes falls off the end instead of into it.
+    row = torch.where(ids == ignore_index, 0, ids + 1)
+    cell = (row * num_classes).add_(prediction).flatten(1)  # (N, pixels)
+    count = _count_with_bincount if cell.device.type == "cpu" else _count_without_waiting
+    counts = count(cell, (num_classes + 1) * num_classes)
+    return counts[:, num_classes:].reshape(-1, num_classes, num_classes)
+
+
+def _count_with_bincount(cell: Tensor, bins: int) -> Tensor:
+    """How often each of `bins` values occurs in each row of `cell` (N, pixels): int64 (N, bins)."""
+    counts = torch.zeros(len(cell), bins, dtype=torch.int64)
+    for image, found in zip(counts, cell, strict=True):
+        found = torch.bincount(found, minlength=bins)
+        if len(found) > bins:
+            raise RuntimeError(f"a label is out of bounds: cell {len(found) - 1} of a matrix with {bins}")
+        image.copy_(found)
+    return counts
+
+
+def _count_without_waiting(cell: Tensor, bins: int) -> Tensor:
+    """The same on a device, where torch.bincount would wait for the largest value."""
     one = torch.ones((), dtype=torch.int64, device=cell.device)
-    counts = torch.zeros(len(cell), num_classes**2 + 1, dtype=torch.int64, device=cell.device)
-    counts.scatter_add_(1, cell, one.expand_as(cell))
-    return counts[:, 1:].reshape(-1, num_classes, num_classes)
+    counts = torch.zeros(len(cell), bins, dtype=torch.int64, device=cell.device)
+    return counts.scatter_add_(1, cell, one.expand_as(cell))
 
 
 def _require_equal_shapes(target: Tensor, prediction: Tensor) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from segkit.evaluate import output_logits, upsample
+from segkit.evaluate import output_logits
+from segkit.upsampled_scores import score_pixels
 
 Panel = dict[str, Any]
 
@@ -32,18 +32,17 @@ def example_panels(
     try:
         for batch in batches:
             logits = output_logits(forward(batch["image"]))
-            full = upsample(logits, batch["target"].shape[-2:])  # (N, C, H, W)
-            ce = F.cross_entropy(full, batch["target"].long(), ignore_index=ignore_index, reduction="none")
+            pixels = score_pixels(logits, batch["target"], ignore_index=ignore_index)
             kept = kept_pixels(loss, logits, batch, iteration=iteration)
             parts = {
                 "name": batch["name"],
                 "image": batch["image"],
                 "target": batch["target"],
-                "prediction": full.argmax(dim=1),
-                "ce": ce,
+                "prediction": pixels.prediction,
+                "ce": pixels.ce,
                 "kept": kept,
             }
-            for n in range(len(ce)):
+            for n in range(len(logits)):
                 panels.append({name: None if part is None else part[n] for name, part in parts.items()})
     finally:
         model.train(was_training)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from segkit.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
-from segkit.config_keys import covers, flatten
+from segkit.config_keys import covers, flatten, is_backend
 from segkit.errors import CheckpointError, ConfigError
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
@@ -175,6 +175,8 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _verdict(key: str) -> str:
+    if is_backend(key):
+        return WARN  # the same loss, but rounded differently: the run goes on, not to the bit
     return next(verdict for rule, verdict in CHANGES if covers(rule, key))
 
 

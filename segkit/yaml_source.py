@@ -19,6 +19,7 @@ MAX_NODES = 100_000
 MAX_DEPTH = 64
 LONGEST_LINE = 100
 WIDTH = 110
+UNBROKEN_SPACE = "\u00a0"
 
 _TOO_MANY = f"more than {MAX_NODES:,} values (each use of an alias counts)"
 
@@ -83,10 +84,16 @@ class Problem:
         if self.mark.line:
             lines.append(f"{self.mark.line:>7} | {shorten(self.mark.text.rstrip())}")
         for hint in self.hints:
-            lines += textwrap.wrap(
+            wrapped = textwrap.wrap(
                 hint, WIDTH, initial_indent="   ", subsequent_indent="      ", break_on_hyphens=False
             )
+            lines += [line.replace(UNBROKEN_SPACE, " ") for line in wrapped]
         return "\n".join(_make_printable(line) for line in lines)
+
+
+def keep_on_one_line(words: str) -> str:
+    """The words, so that a hint of which they are part is not wrapped between them: commands are for copying."""
+    return words.replace(" ", UNBROKEN_SPACE)
 
 
 def _make_printable(line: str) -> str:

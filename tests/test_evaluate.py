@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.evaluate import Evaluation, evaluate, upsample
+from segkit.evaluate import Evaluation, evaluate
 
 CPU = torch.device("cpu")
 CLASSES, IGNORE = 3, 255
@@ -266,17 +266,6 @@ def test_scoring_draws_no_random_numbers_and_leaves_the_batches_alone():
 def test_mean_iou_leaves_out_classes_that_do_not_occur():
     matrix = torch.tensor([[6, 2, 0], [0, 4, 0], [0, 0, 0]])
     assert Evaluation(matrix, 0.5, 1).mean_iou == pytest.approx((6 / 8 + 4 / 6) / 2)
-
-
-def test_upsample_gives_fp32_at_the_size_of_the_label():
-    logits = torch.randn(2, CLASSES, 3, 4, dtype=torch.float16)
-    assert torch.equal(upsample(logits, (3, 4)), logits.float())
-    larger = upsample(logits, torch.Size([6, 8]))
-    assert larger.shape == (2, CLASSES, 6, 8) and larger.dtype == torch.float32
-    # The second of two pixels per cell lies a quarter of the way to the next cell, the first at the border.
-    row = logits.float()[..., 0, :]
-    expected = torch.stack([row[..., 0], 0.75 * row[..., 0] + 0.25 * row[..., 1]], dim=-1)
-    torch.testing.assert_close(larger[..., 0, :2], expected)
 
 
 def test_a_single_logit_is_scored_as_the_two_logits_zero_and_z():

@@ -162,6 +162,20 @@ def test_label_beyond_the_classes_fails_instead_of_counting_as_ignored(label):
         metrics.confusion_matrix(target, torch.zeros(2, dtype=torch.int64), num_classes=3, ignore_index=255)
 
 
+@pytest.mark.parametrize("label", [2**31, 2**32, 2**32 + 1])
+def test_a_label_too_large_for_32_bits_does_not_wrap_around_to_a_class(label):
+    target = torch.tensor([0, label])
+    with pytest.raises(RuntimeError):
+        metrics.confusion_matrix(target, torch.zeros(2, dtype=torch.int64), num_classes=3, ignore_index=255)
+
+
+def test_counting_without_waiting_finds_the_same():
+    """What CUDA uses; it runs on any device."""
+    cell = torch.randint(0, 12, (3, 500), generator=torch.Generator().manual_seed(0))
+    one, other = metrics._count_with_bincount(cell, 15), metrics._count_without_waiting(cell, 15)
+    assert torch.equal(one, other) and (one.sum(dim=1) == 500).all() and not one[:, 12:].any()
+
+
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError) as error:
         metrics.confusion_matrix(

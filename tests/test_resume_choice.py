@@ -240,6 +240,10 @@ def test_a_change_inside_a_list_of_blocks_is_named_by_its_place():
         compare_configs(before, after)
     assert str(caught.value).splitlines()[1] == "   loss.terms.1.weight.from: 0.0 -> 0.5"
     assert compare_configs(before, after, allow=["loss.terms.1"])[0].endswith("0.0 -> 0.5 (allowed)")
+    other = copy.deepcopy(before)
+    other["loss"]["terms"][0]["backend"] = "banded"
+    line = "loss.terms.0.backend: (absent) -> banded"
+    assert compare_configs(before, other) == [f"resumed with another configuration: {line}"]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +256,7 @@ def test_a_change_inside_a_list_of_blocks_is_named_by_its_place():
         ({"eval__every": 100}, "eval.every: 10% -> 100"),
         ({"train__ema": 0.99}, "train.ema: None -> 0.99"),
         ({"train__unheard_of": 1}, "train.unheard_of: (absent) -> 1"),
+        ({"loss__backend": "banded"}, "loss.backend: (absent) -> banded"),
     ],
 )
 def test_what_changes_only_the_rest_of_the_run_is_warned_about(change, line):

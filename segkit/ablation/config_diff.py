@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from segkit.ablation.study import Run, Study
-from segkit.config_keys import covers, flatten
+from segkit.config_keys import covers, flatten, is_backend
 
 #: Stands for a key that a variant does not have.
 ABSENT = "-"
@@ -88,8 +88,12 @@ def diff_configs(study: Study) -> ConfigDiff:
 
 def relevant_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `Config.to_mapping()` by dotted key that the result depends on, without the seed."""
-    flat = flatten(config)
-    return {key: value for key, value in flat.items() if not any(covers(rule, key) for rule in IGNORED)}
+    return {key: value for key, value in flatten(config).items() if not _is_ignored(key)}
+
+
+def _is_ignored(key: str) -> bool:
+    # Backends of a loss differ by rounding only, as the machines do that choose between them.
+    return is_backend(key) or any(covers(rule, key) for rule in IGNORED)
 
 
 def differing_settings(settings: Mapping[Any, Mapping[str, Any]]) -> dict[str, dict[Any, Any]]:

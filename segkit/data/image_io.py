@@ -34,9 +34,11 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
         raise DataError(f"cannot use {path}: floating-point pixels -> save it with 8 or 16 bits per channel")
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))  # (H, W) or (H, W, 3)
-    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (C, H, W)
-    return torch.from_numpy(np.ascontiguousarray(pixels)), turned
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:  # convert() would copy what it need not change
+        image = image.convert(mode)
+    planes = np.stack([np.asarray(plane) for plane in image.split()])  # (C, H, W)
+    return torch.from_numpy(planes), turned
 
 
 def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:

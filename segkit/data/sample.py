@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torchvision import tv_tensors
@@ -32,9 +33,12 @@ def as_height_width(size: int | Sequence[int]) -> tuple[int, int]:
 def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """(H, W) of any type brought to `size` by taking, for each new pixel, the old one its centre falls into."""
     rows, columns = (
-        (2 * torch.arange(new) + 1) * old // (2 * new) for new, old in zip(size, values.shape, strict=True)
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, values.shape, strict=True)
     )
-    return values[rows[:, None], columns]
+    taken = (
+        values.numpy().take(rows, axis=0).take(columns, axis=1)
+    )  # indexing in torch takes four times as long
+    return torch.from_numpy(taken)
 
 
 class WeightMap(tv_tensors.Mask):

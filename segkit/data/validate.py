@@ -9,9 +9,10 @@ from segkit.errors import DataError
 
 def check_ids(target: torch.Tensor, *, num_classes: int, ignore_index: int, source: str) -> None:
     """Raises DataError if a pixel of `target` (H, W) is neither a class id nor `ignore_index`."""
-    wrong = (target < 0) | (target >= num_classes)
+    ids = target.numpy()  # comparing bytes takes a tenth of torch's time
+    wrong = (ids < 0) | (ids >= num_classes)
     if not 0 <= ignore_index < num_classes:
-        wrong &= target != ignore_index
+        wrong &= ids != ignore_index
     if wrong.any():
         ids = torch.unique(target).tolist()
         raise DataError(

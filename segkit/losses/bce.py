@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from segkit.losses.criteria import BinaryCrossEntropy, pixel_binary_cross_entropy
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import weighted_mean
 from segkit.losses.scope import ScopeName
@@ -19,10 +20,15 @@ def bce(
     class_weights: ClassWeights | None = None,
     label_smoothing: Fractional = 0.0,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Binary cross-entropy of one logit, for data of two classes: the mean over valid pixels."""
     criterion = BinaryCrossEntropy(
-        num_classes, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing
+        num_classes,
+        ignore_index,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+        backend=backend,
     )
     return PixelLoss(criterion, All(), weighted_mean, name="bce", scope=scope)
 
@@ -36,6 +42,7 @@ def binary_cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """sum_V a_t bce / sum_V a_t of logits z (N, 1, ...), as a 0-d tensor, bce = -log sigmoid(z) where the target is
     1 and -log sigmoid(-z) where it is 0.
@@ -49,5 +56,6 @@ def binary_cross_entropy(
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
+        backend=backend,
     )
     return compose(values, All(), weighted_mean, weight, scope=scope)

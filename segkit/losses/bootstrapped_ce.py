@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import selected_mean
 from segkit.losses.scope import ScopeName
@@ -65,10 +66,11 @@ def bootstrapped_ce(
     class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
     allow_inactive: bool = False,
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Cross-entropy over the top_p hardest pixels, reached linearly from all of them after a warm-up."""
     return PixelLoss(
-        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights, backend=backend),
         TopShare(LinearWarmUp(top_p, start_warm, end_warm)),
         selected_mean,
         scope=scope,
@@ -87,6 +89,7 @@ def bootstrapped_cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """(1 / k) sum over the k hardest valid pixels of ce, k = max(1, int(share |V|)), as a 0-d tensor.
 
@@ -95,5 +98,7 @@ def bootstrapped_cross_entropy(
     nothing is ignored it equals `F.cross_entropy(reduction="none").flatten().topk(k).values.mean()`. After Wu
     et al. 2016 (Bridging category-level and instance-level semantic segmentation), with STCN's warm-up.
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
+    values = pixel_cross_entropy(
+        logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
+    )
     return compose(values, TopShare(share), selected_mean, weight, scope=scope, iteration=iteration)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import weighted_mean
 from segkit.losses.scope import ScopeName
@@ -19,10 +20,15 @@ def ce(
     class_weights: ClassWeights | None = None,
     label_smoothing: Fractional = 0.0,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Cross-entropy, the mean over valid pixels (weighted by class if asked)."""
     criterion = CrossEntropy(
-        num_classes, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing
+        num_classes,
+        ignore_index,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+        backend=backend,
     )
     return PixelLoss(criterion, All(), weighted_mean, name="ce", scope=scope)
 
@@ -36,6 +42,7 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """sum_V a_t ce / sum_V a_t, as a 0-d tensor; with a weight map m, sum_V m a_t ce / sum_V m a_t.
 
@@ -48,5 +55,6 @@ def cross_entropy(
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
+        backend=backend,
     )
     return compose(values, All(), weighted_mean, weight, scope=scope)

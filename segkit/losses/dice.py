@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
-from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.criteria import read_inputs
 from segkit.losses.region import (
     Classes,
     RegionLoss,
@@ -55,9 +55,9 @@ def dice_loss(
     ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`. After Milletari et al. 2016 (V-Net),
     without their squares.
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
+    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(class_dice, smooth=check_factor(smooth, name="smooth"))
-    return region_mean(form, read_regions(values, target, weight), classes=check_classes(classes))
+    return region_mean(form, read_regions(inputs, weight), classes=check_classes(classes))
 
 
 def class_dice(regions: Regions, *, smooth: float) -> Tensor:

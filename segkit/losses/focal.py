@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from segkit.losses.criteria import Focal, pixel_focal
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import valid_mean
 from segkit.losses.scope import ScopeName
@@ -19,10 +20,11 @@ def focal(
     gamma: NonNegativeFloat = 2.0,
     alpha: Share | list[NonNegativeFloat] | None = None,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Focal loss: cross-entropy x (1 - p(true class))^gamma, the mean over valid pixels."""
     return PixelLoss(
-        Focal(num_classes, ignore_index, gamma=gamma, alpha=alpha),
+        Focal(num_classes, ignore_index, gamma=gamma, alpha=alpha, backend=backend),
         All(),
         valid_mean,
         name="focal",
@@ -39,11 +41,12 @@ def focal_loss(
     alpha: Tensor | None = None,
     ignore_index: int = 255,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """sum_V alpha_t (1 - p_t)^gamma ce / |V|, as a 0-d tensor; a weight map multiplies each pixel.
 
     `alpha` (C,) are class weights, which the mean does not divide by. `gamma=0` without alpha is cross-entropy. Inputs
     and errors as for `pixel_focal`.
     """
-    values = pixel_focal(logits, target, ignore_index=ignore_index, gamma=gamma, alpha=alpha)
+    values = pixel_focal(logits, target, ignore_index=ignore_index, gamma=gamma, alpha=alpha, backend=backend)
     return compose(values, All(), valid_mean, weight, scope=scope)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.criteria import read_inputs
 from segkit.losses.region import Classes, RegionLoss, Regions, check_classes, read_regions, region_mean
 from segkit.registry import LOSSES
 
@@ -30,8 +30,8 @@ def lovasz_loss(
     with a valid pixel ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`, of soft labels one-hot
     ones. After Berman et al. 2018 (The Lovasz-Softmax loss).
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
-    regions = read_regions(values, target, weight)
+    inputs = read_inputs(logits, target, ignore_index=ignore_index)
+    regions = read_regions(inputs, weight)
     return region_mean(class_lovasz, regions, classes=check_classes(classes))
 
 

@@ -22,7 +22,7 @@ def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) ->
     """
     share, ce = selected.share, values.ce
     double = torch.float32 if ce.device.type == "mps" else torch.float64
-    per_class = torch.zeros(values.log_p.shape[1], dtype=torch.int64, device=ce.device)
+    per_class = torch.zeros(values.num_classes, dtype=torch.int64, device=ce.device)
     per_class.scatter_add_(0, values.label.reshape(-1), (share * UNIT).round().long().reshape(-1))
     pixels = torch.full((), values.valid.numel(), dtype=double, device=ce.device)
     sums = (pixels, values.valid.sum(), ce.sum(), share.sum(), (share * values.wrong).sum())

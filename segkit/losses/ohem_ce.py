@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import selected_mean
 from segkit.losses.scope import ScopeName
@@ -21,10 +22,11 @@ def ohem_ce(
     class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
     allow_inactive: bool = False,
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Cross-entropy over the pixels with p(true class) < thresh, at least the n_min hardest."""
     return PixelLoss(
-        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights, backend=backend),
         Ohem(thresh, n_min),
         selected_mean,
         scope=scope,
@@ -43,6 +45,7 @@ def ohem_cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """The mean ce over hard = {p in V: ce_p > -log(thresh)} if |hard| > n_min, as a 0-d tensor; else over the
     min(n_min, |V|) hardest valid pixels.
@@ -52,5 +55,7 @@ def ohem_cross_entropy(
     afterwards; pixels that tie for the last places share them. After Shrivastava et al. 2016 (Training
     region-based object detectors with online hard example mining), in the form per pixel of BiSeNet.
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
+    values = pixel_cross_entropy(
+        logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
+    )
     return compose(values, Ohem(thresh, n_min), selected_mean, weight, scope=scope)

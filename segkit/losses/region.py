@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from segkit.losses.criteria import CrossEntropy, PixelValues
+from segkit.losses.criteria import CrossEntropy, read_inputs, values_of
+from segkit.losses.criteria.inputs import Inputs
+from segkit.losses.criteria.values import check_channels
 from segkit.losses.measure import measure
 from segkit.losses.pixel_loss import PixelReport
 from segkit.losses.reduction import read_weight
@@ -70,8 +72,10 @@ class RegionLoss(nn.Module):
         for `PixelLoss.forward`; the weight map multiplies what a pixel adds to the regions."""
         if iteration is None:
             raise TypeError(f"{self.name} needs the iteration, got None")
-        values = self.criterion(logits, target)
-        loss = region_mean(self.form, read_regions(values, target, weight), classes=self.classes)
+        check_channels(logits, self.criterion.num_classes)
+        inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
+        loss = region_mean(self.form, read_regions(inputs, weight), classes=self.classes)
+        values = values_of(inputs, self.criterion.ignore_index)
         return loss, measure(values, All()(values.ce, values.valid))
 
     @torch.no_grad()
@@ -97,16 +101,16 @@ def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tens
     return (losses * present).sum() / present.sum().clamp_min(1)
 
 
-def read_regions(values: PixelValues, target: Tensor, weight: Tensor | None) -> Regions:
+def read_regions(inputs: Inputs, weight: Tensor | None) -> Regions:
     """The regions of a batch from its pixels. Raises ValueError for a weight map that does not fit."""
-    valid = values.valid.unsqueeze(1)  # (N, *spatial) -> (N, 1, *spatial)
-    p = torch.where(valid, values.log_p.exp(), 0.0)
-    if target.is_floating_point():
-        y = target.to(p.dtype)
+    valid = inputs.valid.unsqueeze(1)  # (N, *spatial) -> (N, 1, *spatial)
+    p = torch.where(valid, inputs.log_p.exp(), 0.0)
+    if inputs.soft:
+        y = inputs.target
     else:
         ids = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.ndim - 2))
-        y = ((values.label.unsqueeze(1) == ids) & valid).to(p.dtype)  # (N, C, *spatial)
-    mass = values.valid.to(p.dtype) if weight is None else read_weight(weight, values.valid, p.dtype)
+        y = ((inputs.target.unsqueeze(1) == ids) & valid).to(p.dtype)  # (N, C, *spatial)
+    mass = inputs.valid.to(p.dtype) if weight is None else read_weight(weight, inputs.valid, p.dtype)
     return Regions(p, y, mass.unsqueeze(1))
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
-from segkit.losses.criteria import pixel_cross_entropy
+from segkit.losses.criteria import read_inputs
 from segkit.losses.region import (
     Classes,
     RegionLoss,
@@ -61,14 +61,14 @@ def tversky_loss(
     errors as for `pixel_cross_entropy`. After Salehi et al. 2017 (Tversky loss function for image segmentation using
     3D fully convolutional deep networks).
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index)
+    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(
         class_tversky,
         alpha=check_factor(alpha, name="alpha"),
         beta=check_factor(beta, name="beta"),
         smooth=check_factor(smooth, name="smooth"),
     )
-    return region_mean(form, read_regions(values, target, weight), classes=check_classes(classes))
+    return region_mean(form, read_regions(inputs, weight), classes=check_classes(classes))
 
 
 def class_tversky(regions: Regions, *, alpha: float, beta: float, smooth: float) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor
 
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
+from segkit.losses.kernels import BackendName
 from segkit.losses.pixel_loss import PixelLoss, compose
 from segkit.losses.reduction import valid_mean, weighted_mean
 from segkit.losses.scope import ScopeName
@@ -23,10 +24,11 @@ def weighted_mask_ce(
     normalize: Literal["pixels", "weights"] = "pixels",
     class_weights: ClassWeights | None = None,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> PixelLoss:
     """Cross-entropy times a weight map per pixel; needs data.weight_map."""
     return PixelLoss(
-        CrossEntropy(num_classes, ignore_index, class_weights=class_weights),
+        CrossEntropy(num_classes, ignore_index, class_weights=class_weights, backend=backend),
         All(),
         choose_normalization(normalize),
         scope=scope,
@@ -45,6 +47,7 @@ def weighted_mask_cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     scope: ScopeName = "batch",
+    backend: BackendName = "auto",
 ) -> Tensor:
     """sum_V m ce / |V| (`normalize="pixels"`) or sum_V m ce / sum_V m (`"weights"`), as a 0-d tensor.
 
@@ -52,7 +55,9 @@ def weighted_mask_cross_entropy(
     et al. 2015). In `pixels` mode a map of 0.1 everywhere gives 0.1 x cross-entropy; the map's scale
     then acts like a learning rate, which `weights` removes.
     """
-    values = pixel_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
+    values = pixel_cross_entropy(
+        logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
+    )
     return compose(values, All(), choose_normalization(normalize), weight, scope=scope)
 
 

@@ -45,6 +45,7 @@ def test_what_no_result_depends_on_is_no_difference():
         1,
         "name=other",
         "device=auto",
+        "loss.backend=reference",
         "train.workers=3",
         "train.keep_checkpoints=5",
         "train.checkpoint_every=10%",

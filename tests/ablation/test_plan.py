@@ -209,7 +209,8 @@ def test_mistake_in_a_variant_points_at_its_line(mistakes):
     assert mistakes(text) == [
         "mine.yaml:9:27: unknown key 'loss.tresh', did you mean 'thresh'?\n"
         "      9 |     loss: {name: ohem_ce, tresh: 0.6}\n"
-        "   ohem_ce takes: thresh, n_min, class_weights, scope, allow_inactive   (python train.py --list losses)",
+        "   ohem_ce takes: thresh, n_min, class_weights, scope, allow_inactive, backend\n"
+        "      (python train.py --list losses)",
         "mine.yaml:10:25: train.batch_size: expected an integer >= 1, got 3.0\n"
         "     10 |     train: {batch_size: 3.0}\n   -> 3",
     ]
@@ -218,7 +219,8 @@ def test_mistake_in_a_variant_points_at_its_line(mistakes):
 def test_mistake_elsewhere_names_the_variants_that_have_it(mistake):
     assert mistake(GOOD, "loss.thresh=0.7") == (
         "command line: 'loss.thresh=0.7': unknown key 'loss.thresh'\n"
-        "   ce takes: class_weights, label_smoothing, scope   (python train.py --list losses)\n   in the variant ce"
+        "   ce takes: class_weights, label_smoothing, scope, backend   (python train.py --list losses)\n"
+        "   in the variant ce"
     )
 
 

@@ -157,5 +157,5 @@ def test_option_of_the_old_loss_after_a_change(folder, mistake):
     folder(run=GOOD)
     assert mistake("run", "loss.name=ce", "loss.thresh=0.6") == (
         "command line: 'loss.thresh=0.6': unknown key 'loss.thresh'\n"
-        "   ce takes: class_weights, label_smoothing, scope   (python train.py --list losses)"
+        "   ce takes: class_weights, label_smoothing, scope, backend   (python train.py --list losses)"
     )

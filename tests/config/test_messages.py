@@ -16,7 +16,8 @@ def test_the_message_for_an_unknown_key(folder, mistake):
     assert mistake("run") == (
         "run.yaml:4:3: unknown key 'loss.treshold', did you mean 'thresh'?\n"
         "      4 |   treshold: 0.7\n"
-        "   ohem_ce takes: thresh, n_min, class_weights, scope, allow_inactive   (python train.py --list losses)"
+        "   ohem_ce takes: thresh, n_min, class_weights, scope, allow_inactive, backend\n"
+        "      (python train.py --list losses)"
     )
 
 

@@ -163,7 +163,7 @@ def test_the_place_of_a_wrong_order_is_that_of_start(folder, first_line):
         (
             "name: sum, terms: [{name: sum, terms: [{name: ce, weigth: 2}]}]",
             "unknown key 'loss.terms[0].terms[0].weigth', did you mean 'weight'?\n"
-            "   ce takes: weight, class_weights, label_smoothing, scope   (python train.py --list losses)",
+            "   ce takes: weight, class_weights, label_smoothing, scope, backend   (python train.py --list losses)",
         ),
         (
             "name: sum, terms: [{weight: 2}]",

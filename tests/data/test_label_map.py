@@ -38,6 +38,14 @@ def test_numbers_names_and_strings():
     assert apply({5: "ignore", "*": "road"}, [5, 6], ignore_index=-1) == [-1, 1]
 
 
+def test_ids_that_no_byte_holds():
+    classes = [str(number) for number in range(300)]
+    mapping = LabelMap({7: 299, 8: "ignore", 300: 1}, classes=classes, ignore_index=1000)
+    for values, ids in (([7, 8], [299, 1000]), ([7, 300, 8], [299, 1, 1000])):
+        found = mapping.apply(np.array([values], dtype=np.int32), are_colours=False, source="a")
+        assert found.tolist() == [ids]
+
+
 def test_colours():
     colours = {"#000000": "sky", "#FF0000": 1, "#0000ff": "ignore"}
     assert apply(colours, [0xFF0000, 0, 0x0000FF], colours=True) == [1, 0, 255]

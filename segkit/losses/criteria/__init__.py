@@ -12,9 +12,10 @@ from segkit.losses.criteria.binary_cross_entropy import (
 )
 from segkit.losses.criteria.cross_entropy import CrossEntropy
 from segkit.losses.criteria.focal import Focal, pixel_focal
-from segkit.losses.criteria.inputs import valid_pixels
-from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy
+from segkit.losses.criteria.inputs import read_inputs
+from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy, values_of
 from segkit.losses.criteria.values import PixelValues, class_weight_of
+from segkit.losses.kernels.labels import valid_pixels
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -25,6 +26,8 @@ __all__ = [
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
+    "read_inputs",
     "two_class_logits",
     "valid_pixels",
+    "values_of",
 ]

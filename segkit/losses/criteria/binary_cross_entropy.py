@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from segkit.losses.criteria.inputs import show_shape
-from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy
+from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy, require_reference
 from segkit.losses.criteria.values import (
     PixelValues,
     check_label_smoothing,
     describe_cross_entropy,
     read_class_weights,
 )
+from segkit.losses.kernels import BackendName, check_backend
 from segkit.registry import CRITERIA
 from segkit.types import ClassWeights, Fractional
 
@@ -19,8 +20,9 @@ from segkit.types import ClassWeights, Fractional
 class BinaryCrossEntropy(nn.Module):
     """Binary cross-entropy per pixel: one logit, for two classes.
 
-    `class_weights`: two numbers >= 0, for class 0 and class 1. `label_smoothing` in [0, 1). Raises ValueError
-    otherwise, and unless there are two classes. The formula is that of `pixel_binary_cross_entropy`.
+    `class_weights`: two numbers >= 0, for class 0 and class 1. `label_smoothing` in [0, 1). `backend`: see `kernels`.
+    Raises ValueError otherwise, and unless there are two classes. The formula is that of
+    `pixel_binary_cross_entropy`.
     """
 
     #: Channels of the logits, for whoever builds the model.
@@ -33,11 +35,15 @@ class BinaryCrossEntropy(nn.Module):
         *,
         class_weights: ClassWeights | None = None,
         label_smoothing: Fractional = 0.0,
+        backend: BackendName = "auto",
     ):
         super().__init__()
         if num_classes != 2:
             raise ValueError(f"one logit tells two classes apart, but there are {num_classes}: use ce")
         check_label_smoothing(label_smoothing)
+        self.backend = check_backend(backend)
+        if label_smoothing:
+            require_reference(backend, "label_smoothing")
         self.num_classes, self.ignore_index, self.label_smoothing = num_classes, ignore_index, label_smoothing
         weights = read_class_weights(class_weights, num_classes)
         self.register_buffer("class_weights", weights, persistent=False)  # follows the device, is not saved
@@ -50,6 +56,7 @@ class BinaryCrossEntropy(nn.Module):
             ignore_index=self.ignore_index,
             class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,
+            backend=self.backend,
         )
 
     def describe(self) -> str:
@@ -64,12 +71,13 @@ def pixel_binary_cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    backend: str = "auto",
 ) -> PixelValues:
     """Binary cross-entropy of every pixel: -a_1 y log sigmoid(z) - a_0 (1 - y) log sigmoid(-z).
 
     `logits` z (N, 1, *any) floating point. `target` is class ids 0 and 1 (N, *spatial), or soft labels
     (N, 2, *spatial). It is the cross-entropy of the two logits [0, z], whose softmax is [1 - sigmoid(z),
-    sigmoid(z)], so that all else is as in `pixel_cross_entropy`, and `log_p` has two classes.
+    sigmoid(z)], so that all else is as in `pixel_cross_entropy`.
     """
     if logits.ndim > 1 and logits.shape[1] != 1:
         raise ValueError(f"logits {show_shape(logits)} must have one channel in dimension 1, for class 1")
@@ -84,6 +92,7 @@ def pixel_binary_cross_entropy(
         ignore_index=ignore_index,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
+        backend=backend,
     )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.losses.criteria.inputs import read_inputs
+from segkit.losses.criteria.inputs import Inputs, check_inputs, read_inputs
+from segkit.losses.criteria.pixel_cross_entropy import require_reference
 from segkit.losses.criteria.values import (
     PixelValues,
     check_channels,
@@ -17,6 +17,8 @@ from segkit.losses.criteria.values import (
     show_class_weights,
     true_labels,
 )
+from segkit.losses.kernels import BackendName, check_backend, upsampled_cross_entropy
+from segkit.losses.kernels.reference import wrong_pixels
 from segkit.registry import CRITERIA
 from segkit.types import NonNegativeFloat, Share
 
@@ -26,8 +28,8 @@ class Focal(nn.Module):
     """Focal loss per pixel, alpha_t (1 - p_t)^gamma ce; selections rank plain ce.
 
     `gamma` >= 0; 0 is cross-entropy. `alpha` weighs the classes: one number >= 0 per class, or with two classes the
-    number in [0, 1] of class 1, class 0 then has 1 - alpha. Raises ValueError otherwise. The formula is that of
-    `pixel_focal`.
+    number in [0, 1] of class 1, class 0 then has 1 - alpha. `backend`: see `kernels`. Raises ValueError otherwise.
+    The formula is that of `pixel_focal`.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class Focal(nn.Module):
         *,
         gamma: NonNegativeFloat = 2.0,
         alpha: Share | Sequence[NonNegativeFloat] | None = None,
+        backend: BackendName = "auto",
     ):
         super().__init__()
         if not 0 <= gamma < float("inf"):
             raise ValueError(f"gamma must be a number >= 0, got {gamma}")
         self.num_classes, self.ignore_index, self.gamma = num_classes, ignore_index, gamma
+        self.backend = check_backend(backend)
         if isinstance(alpha, int | float):
             alpha = _both_classes(alpha, num_classes)
         weights = read_class_weights(alpha, num_classes, name="alpha")
@@ -51,7 +55,12 @@ class Focal(nn.Module):
         """Logits (N, C, *any), target (N, *spatial) or (N, C, *spatial) -> values (N, *spatial)."""
         check_channels(logits, self.num_classes)
         return pixel_focal(
-            logits, target, ignore_index=self.ignore_index, gamma=self.gamma, alpha=self.class_weights
+            logits,
+            target,
+            ignore_index=self.ignore_index,
+            gamma=self.gamma,
+            alpha=self.class_weights,
+            backend=self.backend,
         )
 
     def describe(self) -> str:
@@ -69,6 +78,7 @@ def pixel_focal(
     ignore_index: int = 255,
     gamma: float = 2.0,
     alpha: Tensor | None = None,
+    backend: str = "auto",
 ) -> PixelValues:
     """Focal loss of every pixel: sum_c alpha_c y_c (1 - p_c)^gamma (-log p_c), p = softmax(logits).
 
@@ -76,20 +86,31 @@ def pixel_focal(
     selections rank, is plain cross-entropy. After Lin et al. 2017 (Focal loss for dense object detection), with
     softmax for sigmoid.
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
+    if target.is_floating_point():
+        require_reference(backend, "soft labels")
+        return _soft_focal(read_inputs(logits, target, ignore_index=ignore_index), gamma, alpha)
+    valid = check_inputs(logits, target, ignore_index=ignore_index)
+    ce, wrong = upsampled_cross_entropy(logits, target, ignore_index=ignore_index, backend=backend)
+    weights = place_class_weights(alpha, logits)
+    class_weight = class_weight_of(target, valid, weights, ce.dtype)
+    value = ce * _modulator(ce, gamma)  # (N, *spatial)
+    value = value if weights is None else value * class_weight
+    label = true_labels(target, valid)
+    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, logits.shape[1])
+
+
+def _soft_focal(inputs: Inputs, gamma: float, alpha: Tensor | None) -> PixelValues:
+    target, valid = inputs.target, inputs.valid
     weights = place_class_weights(alpha, inputs.log_p)
-    class_weight = class_weight_of(inputs.target, inputs.valid, weights, inputs.log_p.dtype)
-    if inputs.soft:
-        # Where a label is 0 its term is 0, whatever the probability, which may be 0 too.
-        log_p = torch.where(inputs.target != 0, inputs.log_p, 0.0)
-        terms = -inputs.target * log_p  # (N, C, *spatial)
-        ce, terms = terms.sum(dim=1), terms * _modulator(-log_p, gamma)
-        value = (terms if weights is None else terms * per_class(weights, terms)).sum(dim=1)
-    else:
-        ce = F.nll_loss(inputs.log_p, inputs.target, reduction="none", ignore_index=ignore_index)
-        value = ce * _modulator(ce, gamma)  # (N, *spatial)
-        value = value if weights is None else value * class_weight
-    return PixelValues(value, class_weight, ce.detach(), inputs.valid, true_labels(inputs), inputs.log_p)
+    class_weight = class_weight_of(target, valid, weights, inputs.log_p.dtype)
+    # Where a label is 0 its term is 0, whatever the probability, which may be 0 too.
+    log_p = torch.where(target != 0, inputs.log_p, 0.0)
+    terms = -target * log_p  # (N, C, *spatial)
+    ce, terms = terms.sum(dim=1), terms * _modulator(-log_p, gamma)
+    value = (terms if weights is None else terms * per_class(weights, terms)).sum(dim=1)
+    label = true_labels(target, valid)
+    wrong = wrong_pixels(inputs.log_p, label, valid)
+    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, log_p.shape[1])
 
 
 def _modulator(ce: Tensor, gamma: float) -> Tensor:

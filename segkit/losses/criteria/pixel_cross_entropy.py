@@ -1,10 +1,9 @@
 """Cross-entropy of every pixel as a pure function, which the criteria `ce` and `bce` share."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from segkit.losses.criteria.inputs import Inputs, read_inputs
+from segkit.losses.criteria.inputs import Inputs, check_inputs, read_inputs
 from segkit.losses.criteria.values import (
     PixelValues,
     class_weight_of,
@@ -12,6 +11,8 @@ from segkit.losses.criteria.values import (
     place_class_weights,
     true_labels,
 )
+from segkit.losses.kernels import check_backend, upsampled_cross_entropy
+from segkit.losses.kernels.reference import true_cross_entropy, wrong_pixels
 
 
 def pixel_cross_entropy(
@@ -21,6 +22,7 @@ def pixel_cross_entropy(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    backend: str = "auto",
 ) -> PixelValues:
     """Cross-entropy of every pixel: sum_c a_c y_c (-log softmax(logits)_c).
 
@@ -29,21 +31,52 @@ def pixel_cross_entropy(
     two spatial dimensions the logits may have another size: they are resized bilinearly (align_corners=False).
     With `label_smoothing` e, y becomes (1 - e) y + e / C, as in `F.cross_entropy`.
 
-    Ignored pixels get exactly zero gradient, even where their logits are NaN. Raises ValueError for shapes
-    and dtypes that do not fit, and on the CPU for labels outside [0, C): on other devices looking would make
-    the host wait, and the data pipeline has looked already.
+    All arithmetic is in fp32 whatever the dtype of the logits (in fp64 for fp64 logits). Ignored pixels get exactly
+    zero gradient, even where their logits are NaN. `backend` (see `kernels.choose_backend`) says how it is computed;
+    soft labels and label smoothing need all log-probabilities, and so the reference. Raises ValueError for shapes and
+    dtypes that do not fit, for a backend that cannot, and on the CPU for labels outside [0, C): on other devices
+    looking would make the host wait, and the data pipeline has looked already.
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    weights = place_class_weights(class_weights, inputs.log_p)
-    class_weight = class_weight_of(inputs.target, inputs.valid, weights, inputs.log_p.dtype)
+    if target.is_floating_point() or label_smoothing:
+        require_reference(backend, "soft labels" if target.is_floating_point() else "label_smoothing")
+        inputs = read_inputs(logits, target, ignore_index=ignore_index)
+        return values_of(inputs, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing)
+    valid = check_inputs(logits, target, ignore_index=ignore_index)
+    ce, wrong = upsampled_cross_entropy(logits, target, ignore_index=ignore_index, backend=backend)
+    weights = place_class_weights(class_weights, logits)
+    class_weight = class_weight_of(target, valid, weights, ce.dtype)
+    value = ce if weights is None else ce * class_weight  # (N, *spatial)
+    label = true_labels(target, valid)
+    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, logits.shape[1])
+
+
+def values_of(
+    inputs: Inputs,
+    ignore_index: int,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> PixelValues:
+    """The same from log-probabilities, for what needs them anyway."""
+    log_p, target, valid = inputs.log_p, inputs.target, inputs.valid
+    weights = place_class_weights(class_weights, log_p)
+    class_weight = class_weight_of(target, valid, weights, log_p.dtype)
     if inputs.soft:
         ce, value = _soft_values(inputs, weights)
     else:
-        ce = F.nll_loss(inputs.log_p, inputs.target, reduction="none", ignore_index=ignore_index)
+        ce = true_cross_entropy(log_p, target, ignore_index)
         value = ce if weights is None else ce * class_weight  # (N, *spatial)
     if label_smoothing:
         value = _smooth(value, inputs, weights, label_smoothing)
-    return PixelValues(value, class_weight, ce.detach(), inputs.valid, true_labels(inputs), inputs.log_p)
+    label = true_labels(target, valid)
+    wrong = wrong_pixels(log_p, label, valid)
+    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, log_p.shape[1])
+
+
+def require_reference(backend: str, what: str) -> None:
+    """Raises ValueError unless `backend` leaves the choice, or is the reference."""
+    if check_backend(backend) not in ("auto", "reference"):
+        raise ValueError(f"backend: {backend}, but it takes no {what} -> backend: auto")
 
 
 def _soft_values(inputs: Inputs, weights: Tensor | None) -> tuple[Tensor, Tensor]:

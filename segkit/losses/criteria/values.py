@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.losses.criteria.inputs import Inputs, show_shape
+from segkit.losses.criteria.inputs import show_shape
 
 
 @dataclass(frozen=True)
 class PixelValues:
-    """What a criterion says of each pixel; all but `log_p` are (N, *spatial), and 0 (False) at ignored pixels.
+    """What a criterion says of each pixel; tensors are (N, *spatial), and 0 (False) at ignored pixels.
 
     `value` is the criterion with its class weights and carries the gradient. `class_weight` is the weight
     already in `value`, for reductions that divide by it. `ce` is plain -log(probability of the true class),
     detached: what selections rank by, and what losses of different kinds are compared by. `label` is the true
-    class (int64), of soft labels the largest. `log_p` (N, C, *spatial) are the log-probabilities, with gradient.
+    class (int64), of soft labels the largest. `wrong` (bool): valid pixels of which another class is more probable.
     """
 
     value: Tensor
@@ -24,21 +24,15 @@ class PixelValues:
     ce: Tensor
     valid: Tensor
     label: Tensor
-    log_p: Tensor
-
-    @property
-    def wrong(self) -> Tensor:
-        """(N, *spatial) bool: valid pixels of which another class is more probable than the true one."""
-        log_p = self.log_p.detach()
-        true = log_p.gather(1, self.label.unsqueeze(1)).squeeze(1)  # (N, C, *spatial) -> (N, *spatial)
-        return (log_p.amax(dim=1) > true) & self.valid
+    wrong: Tensor
+    num_classes: int
 
 
-def true_labels(inputs: Inputs) -> Tensor:
+def true_labels(target: Tensor, valid: Tensor) -> Tensor:
     """The true class of each pixel (N, *spatial), 0 at ignored ones: an ignore_index is never used as an index."""
-    if inputs.soft:
-        return inputs.target.argmax(dim=1)  # (N, C, *spatial) -> (N, *spatial)
-    return torch.where(inputs.valid, inputs.target, 0)
+    if target.is_floating_point():
+        return target.argmax(dim=1)  # (N, C, *spatial) -> (N, *spatial)
+    return torch.where(valid, target.long(), 0)
 
 
 def class_weight_of(target: Tensor, valid: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -59,15 +53,17 @@ def per_class(weights: Tensor, like: Tensor) -> Tensor:
     return weights.view(-1, *[1] * (like.ndim - 2))
 
 
-def place_class_weights(class_weights: Tensor | None, log_p: Tensor) -> Tensor | None:
-    """The weights (C,) on the device and in the dtype of `log_p`. Raises ValueError for another number of them."""
+def place_class_weights(class_weights: Tensor | None, logits: Tensor) -> Tensor | None:
+    """The weights (C,) on the device of the logits (N, C, ...), in the dtype of the loss: fp32, of fp64 logits fp64.
+    Raises ValueError for another number of them."""
     if class_weights is None:
         return None
-    if class_weights.shape != (log_p.shape[1],):
+    if class_weights.shape != (logits.shape[1],):
         raise ValueError(
-            f"class_weights has shape {show_shape(class_weights)} but the logits have {log_p.shape[1]} classes"
+            f"class_weights has shape {show_shape(class_weights)} but the logits have {logits.shape[1]} classes"
         )
-    return class_weights.to(device=log_p.device, dtype=log_p.dtype)
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return class_weights.to(device=logits.device, dtype=dtype)
 
 
 def read_class_weights(

@@ -1,0 +1,20 @@
+"""Time and memory of the losses, beside plain PyTorch and others: python scripts/bench_losses.py --output runs/bench"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
+
+from segkit.bench.command import bench
+from segkit.cli import run_command
+
+BENCHES = ("losses", "cuda")
+
+
+def main(arguments: Sequence[str]) -> int:
+    return bench("bench_losses", BENCHES, __doc__.partition(":")[0], arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,141 @@
+"""The limits that segkit's speed and memory are held to, and whether a measurement keeps them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from segkit.bench import data_path, scoring, selection
+from segkit.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
+from segkit.bench.rows import Row
+
+PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
+MINED = tuple(f"{name}, reference" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The largest ratio that the rows of `bench` for which `concerns` is true may have."""
+
+    number: int
+    text: str
+    bench: str
+    limit: float
+    concerns: Callable[[Row], bool]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`pass`, `short` or `not measured here`; `worst` is the row with the largest ratio."""
+
+    bar: Bar
+    word: str
+    worst: Row | None = None
+
+
+def judge(rows: Sequence[Row], *, benches: Sequence[str], small: bool = False) -> list[Verdict]:
+    """A verdict for each bar of these benches. Small sizes are no measurement."""
+    verdicts = []
+    for bar in BARS:
+        if bar.bench not in benches:
+            continue
+        found = [
+            row for row in rows if row.bench == bar.bench and row.ratio is not None and bar.concerns(row)
+        ]
+        if small or not found:
+            verdicts.append(Verdict(bar, UNMEASURED))
+            continue
+        worst = max(found, key=lambda row: row.ratio)
+        verdicts.append(Verdict(bar, PASS if worst.ratio <= bar.limit else SHORT, worst))
+    return verdicts
+
+
+def _loss(
+    baseline: str,
+    *entries: str,
+    quantity: str = "time",
+    few_classes: bool | None = None,
+    precision: str = "fp32",
+    on_gpu: bool = False,
+) -> Callable[[Row], bool]:
+    """Rows of entries that end like one of `entries`, with 19 classes, or more, or both."""
+
+    def concerns(row: Row) -> bool:
+        classes = few_classes is None or few_classes == (" 19 classes" in row.case)
+        named = row.entry.endswith(entries) and row.baseline == baseline and row.quantity == quantity
+        return named and classes and row.case.split(", ")[2] == precision and row.on_gpu == on_gpu
+
+    return concerns
+
+
+def _pair(entry: str, baseline: str, *words: str) -> Callable[[Row], bool]:
+    """Rows of time of one entry beside one baseline; `words` of which one is in the case."""
+
+    def concerns(row: Row) -> bool:
+        named = (row.entry, row.baseline, row.quantity) == (entry, baseline, "time")
+        return named and (not words or any(word in row.case for word in words))
+
+    return concerns
+
+
+def _bars_of_selection() -> list[Bar]:
+    ours, uneven = selection.OURS, ("all equal", "zeros")
+    return [
+        Bar(2, "selection beside a sort", "selection", 0.05, _pair(ours, selection.SORT, "random")),
+        Bar(2, "selection beside topk", "selection", 0.35, _pair(ours, selection.TOP_K, "random")),
+        Bar(
+            2,
+            "all equal or 99 % zeros, beside a sort",
+            "selection",
+            0.5,
+            _pair(ours, selection.SORT, *uneven),
+        ),
+    ]
+
+
+def _bars_of_gpu() -> list[Bar]:
+    gpu = {"precision": "bf16", "on_gpu": True}
+    memory = {**gpu, "quantity": "memory"}
+    return [
+        Bar(
+            5, "no host sync, graphs, compile, no recompilation: failures", "cuda", 0.0, lambda row: True
+        ),
+        Bar(6, "from a stride: time", "losses", 0.35, _loss(INTERPOLATED, "triton", **gpu)),
+        Bar(6, "peak memory, 19 classes", "losses", 0.08, _loss(INTERPOLATED, "triton", few_classes=True, **memory)),
+        Bar(6, "peak memory, 150 classes", "losses", 0.04, _loss(INTERPOLATED, "triton", few_classes=False, **memory)),
+        Bar(6, "full resolution: time", "losses", 0.35, _loss(PLAIN, "triton", **gpu)),
+    ]  # fmt: skip
+
+
+def _bars_of_low_resolution() -> list[Bar]:
+    def low(text: str, limit: float, **options) -> Bar:
+        return Bar(3, f"from a stride: {text}", "losses", limit, _loss(INTERPOLATED, "banded", **options))
+
+    return [
+        low("time, 19 classes", 0.60, few_classes=True),
+        low("time, 150 classes", 0.62, few_classes=False),
+        low("peak memory, 19 classes", 0.25, few_classes=True, quantity="memory"),
+        low("peak memory, 150 classes", 0.20, few_classes=False, quantity="memory"),
+        low("time, bf16", 0.50, precision="bf16"),
+    ]
+
+
+def _is_error(row: Row) -> bool:
+    return row.quantity == "error"
+
+
+BARS: tuple[Bar, ...] = (
+    Bar(1, "mined and weighted losses, full resolution: time", "losses", 1.08, _loss(PLAIN, *MINED)),
+    Bar(
+        1, "OHEM beside one that sorts, 19 classes", "losses", 0.60, _loss(SORTED, MINED[0], few_classes=True)
+    ),
+    *_bars_of_selection(),
+    *_bars_of_low_resolution(),
+    Bar(4, "banded at full resolution: peak memory, 19 classes", "losses", 0.55,
+        _loss(PLAIN, "banded", quantity="memory", few_classes=True)),
+    Bar(4, "banded at full resolution: peak memory, 150 classes", "losses", 0.40,
+        _loss(PLAIN, "banded", quantity="memory", few_classes=False)),
+    Bar(4, "value to 2e-5, gradient to 2e-4, two runs equal: share of what is allowed", "losses", 1.0, _is_error),
+    *_bars_of_gpu(),
+    Bar(7, "reading and augmenting an image", "data", 0.5, _pair(data_path.OURS, data_path.PLAIN)),
+    Bar(7, "predictions from a stride", "scoring", 0.35, _pair("predict_pixels", scoring.ARGMAX)),
+    Bar(7, "confusion matrix", "scoring", 0.2, _pair(scoring.OUR_CONFUSION, scoring.CONFUSION)),
+)  # fmt: skip

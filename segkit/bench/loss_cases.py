@@ -1,0 +1,98 @@
+"""On what losses are measured: sizes, strides, precisions, and how many pixels are hard."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+
+
+@dataclass(frozen=True)
+class Case:
+    """`images` images of `size` (H, W) with `classes` classes, from logits at 1 / `stride` of it.
+
+    `margin` is what the logit of the true class is larger on average: at 0 nearly every pixel is hard, at 8 few are.
+    """
+
+    classes: int
+    size: tuple[int, int]
+    images: int = 2
+    stride: int = 1
+    dtype: str = "float32"
+    margin: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`19 classes, 64 x 128 -> 512 x 1024, fp32`; what is not usual is added."""
+        height, width = self.size
+        low = f"{height // self.stride} x {width // self.stride} -> " if self.stride > 1 else ""
+        precision = {"float32": "fp32", "bfloat16": "bf16"}[self.dtype]
+        hard = ", few hard" if self.margin else ""
+        return f"{self.images} x {self.classes} classes, {low}{height} x {width}, {precision}{hard}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Logits (N, C, h, w) that want a gradient, the labels as bytes and as int64 (N, H, W), and a weight map."""
+
+    logits: Tensor
+    target: Tensor
+    labels: Tensor
+    weight: Tensor
+
+
+def make_inputs(case: Case, device: torch.device) -> Inputs:
+    """Random inputs: labels in blocks of 8 x 8 pixels, as objects are, and 5 % of the pixels ignored in blocks too."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = case.size
+    coarse = (case.images, max(1, height // 8), max(1, width // 8))
+    ids = torch.randint(0, case.classes, coarse, generator=generator)
+    ids[torch.rand(coarse, generator=generator) < 0.05] = IGNORE_INDEX
+    labels = _enlarge(ids, case.size)
+    low = (height // case.stride, width // case.stride)
+    logits = torch.randn(case.images, case.classes, *low, generator=generator)
+    if case.margin:
+        true = _enlarge(ids, low).where(_enlarge(ids, low) != IGNORE_INDEX, 0)[:, None]
+        logits.scatter_add_(1, true, torch.full(true.shape, case.margin))
+    weight = torch.rand(labels.shape, generator=generator) + 0.5
+    return Inputs(
+        logits.to(device, getattr(torch, case.dtype)).requires_grad_(),
+        labels.to(torch.uint8).to(device),
+        labels.to(device),
+        weight.to(device),
+    )
+
+
+def _enlarge(ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, h, w) at the size (H, W), each pixel repeated."""
+    rows, columns = (torch.arange(new) * old // new for new, old in zip(size, ids.shape[1:], strict=True))
+    return ids[:, rows[:, None], columns]
+
+
+#: The two cases of the bars at full resolution, and from a model's stride.
+FULL = (Case(19, (512, 1024)), Case(150, (512, 512)))
+LOW = (Case(19, (512, 1024), stride=8), Case(150, (512, 512), stride=4))
+#: Of the bars for a GPU: Cityscapes at stride 8, ADE20K at stride 4, and full resolution.
+GPU = (
+    Case(19, (1024, 1024), images=8, stride=8, dtype="bfloat16"),
+    Case(150, (512, 512), images=16, stride=4, dtype="bfloat16"),
+    Case(19, (1024, 1024), images=8, dtype="bfloat16"),
+)
+
+
+def few_hard(cases: Iterable[Case]) -> list[Case]:
+    """The same with few hard pixels, as late in training."""
+    return [replace(case, margin=8.0) for case in cases]
+
+
+def in_bf16(cases: Iterable[Case]) -> list[Case]:
+    """The same with logits as autocast leaves them."""
+    return [replace(case, dtype="bfloat16") for case in cases]
+
+
+def shrink(case: Case) -> Case:
+    """A case that takes milliseconds, to see that everything runs: its ratios mean nothing."""
+    height, width = case.size
+    return replace(case, classes=min(case.classes, 21), size=(height // 16, width // 16), images=1)

@@ -1,0 +1,122 @@
+"""Losses forward and backward: time and peak memory beside plain cross-entropy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segkit.bench.clock import time_in_turns
+from segkit.bench.loss_cases import FULL, GPU, LOW, Case, Inputs, few_hard, in_bf16, make_inputs, shrink
+from segkit.bench.loss_entries import BACKENDS, SORTED, baseline_of, build_loss, make_calls
+from segkit.bench.memory import peak_bytes
+from segkit.bench.rows import Row, rows_of
+from segkit.bench.settings import Settings
+
+TASK = "segkit.bench.losses:measure"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A case with what is measured of it: our backends, the losses of others or only the sorting one, memory."""
+
+    case: Case
+    allocator: str = "default"
+    backends: tuple[str, ...] = BACKENDS
+    others: bool = True
+    memory: bool = True
+
+
+def parts_for(device: torch.device, *, small: bool, many_processes: bool) -> list[Part]:
+    """What the bars ask of this device."""
+    if device.type == "cuda":
+        parts = [Part(case) for case in GPU]
+    else:
+        lean = {"backends": ("reference",), "others": False, "memory": False}
+        parts = [Part(case) for case in (*FULL, *LOW)]
+        parts += [Part(case, backends=("banded",), others=False) for case in in_bf16(LOW)]
+        parts += [Part(case, **lean) for case in few_hard(FULL)]
+        if many_processes:  # the allocator of this process cannot be changed any more
+            parts += [Part(case, "retained", **lean) for case in (*FULL, *few_hard(FULL))]
+    if small:
+        parts = [Part(shrink(p.case), p.allocator, p.backends, p.others, p.memory) for p in parts]
+    return parts
+
+
+def bench_losses(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
+    """Rows for every part; `tell` hears what is being measured."""
+    device = torch.device(settings.device)
+    rows = []
+    for part in parts_for(device, small=settings.small, many_processes=settings.processes > 0):
+        tell(f"losses: {part.case.name}, allocator {part.allocator}")
+        arguments = {
+            "case": asdict(part.case),
+            "backends": part.backends,
+            "others": part.others,
+            "memory": part.memory,
+            "rounds": settings.rounds,
+            "device": settings.device,
+        }
+        found = settings.measure(TASK, arguments, allocator=part.allocator)
+        baselines = (baseline_of(part.case), SORTED)
+        names = {"bench": "losses", "case": part.case.name, "allocator": part.allocator}
+        made = rows_of(found, baselines=baselines, on_gpu=device.type == "cuda", **names)
+        rows += [row for row in made if row.baseline != SORTED or row.entry.startswith("ohem_ce")]
+        rows += [Row(**names, **each) for each in found[0].get("checks", [])]
+    return rows
+
+
+def measure(
+    *, case: dict, backends: Sequence[str], others: bool, memory: bool, rounds: int, device: str
+) -> dict[str, Any]:
+    """In one process: seconds of forward + backward, peak bytes, and how exact `banded` is."""
+    case = Case(**{**case, "size": tuple(case["size"])})
+    place = torch.device(device)
+    inputs = make_inputs(case, place)
+    calls, missing = make_calls(case, inputs, backends=tuple(backends), others=others)
+    steps = {name: _step(call, inputs) for name, call in calls.items()}
+    found: dict[str, Any] = {"seconds": time_in_turns(steps, rounds=rounds, device=place), "missing": missing}
+    if memory:
+        found["bytes"] = {name: _peak_of(step, inputs, place) for name, step in steps.items()}
+    if case.stride == 1 and "ohem_ce, banded" in calls:
+        found["checks"] = [check_exactness(name, case, inputs) for name in ("ce", "ohem_ce")]
+    return found
+
+
+def _step(call: Callable[[], Tensor], inputs: Inputs) -> Callable[[], None]:
+    def step() -> None:
+        inputs.logits.grad = None
+        call().backward()
+
+    return step
+
+
+def _peak_of(step: Callable[[], None], inputs: Inputs, device: torch.device) -> int:
+    inputs.logits.grad = None  # else freeing the last gradient would count as memory won
+    return peak_bytes(step, device=device)
+
+
+def check_exactness(name: str, case: Case, inputs: Inputs) -> dict[str, Any]:
+    """The largest error of `banded` against `reference`, of the value and of the gradient, both relative to the largest
+    gradient, where both keep the same pixels; and whether a second run gives the same bits."""
+    losses = [build_loss(name, backend, case.classes) for backend in ("reference", "banded", "banded")]
+    results = []
+    for loss in losses:
+        inputs.logits.grad = None
+        value = loss(inputs.logits, inputs.target, iteration=10)[0]
+        value.backward()
+        kept = loss.pixels(inputs.logits, inputs.target, iteration=10).kept
+        results.append((value.detach(), inputs.logits.grad, kept))
+    (value, gradient, kept), (ours, our_gradient, our_kept), (again, gradient_again, _) = results
+    alike = (kept == our_kept)[:, None]  # (N, 1, H, W)
+    value_error = float((ours - value).abs() / value.abs())
+    error = float(((our_gradient - gradient).abs() * alike).max() / gradient.abs().max())
+    same = torch.equal(ours, again) and torch.equal(our_gradient, gradient_again)
+    return {
+        "entry": f"{name}, banded",
+        "baseline": f"{name}, reference",
+        "quantity": "error",
+        "ratio": max(value_error / 2e-5, error / 2e-4) if same else float("inf"),
+        "note": f"value {value_error:.1e}, gradient {error:.1e}, two runs {'' if same else 'not '}equal in every bit",
+    }

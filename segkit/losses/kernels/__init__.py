@@ -1,0 +1,21 @@
+"""The one heavy operation of a pixel loss, in several ways (backends) that give the same value.
+
+`reference`: resize, then log_softmax. `banded`: plain PyTorch, a band of rows at a time, so that nothing of the size of
+the resized logits is ever there. `triton`: fused, on a GPU. `auto`: the one that fits.
+
+They agree up to rounding and are deterministic each, so a run that is to be repeated or resumed to the bit needs the
+same backend, and with `auto` the same kind of device.
+"""
+
+from segkit.losses.kernels.choice import BACKENDS, BackendError, BackendName, check_backend, choose_backend
+from segkit.losses.kernels.cross_entropy import PixelCrossEntropy, upsampled_cross_entropy
+
+__all__ = [
+    "BACKENDS",
+    "BackendError",
+    "BackendName",
+    "PixelCrossEntropy",
+    "check_backend",
+    "choose_backend",
+    "upsampled_cross_entropy",
+]

@@ -1,0 +1,38 @@
+"""Cross-entropy of every pixel from logits of any size, by the backend that fits."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from segkit.losses.kernels.banded import banded_cross_entropy
+from segkit.losses.kernels.choice import choose_backend
+from segkit.losses.kernels.reference import reference_cross_entropy
+
+
+class PixelCrossEntropy(NamedTuple):
+    """`ce` (N, *spatial): -log p of the true class, with gradient to the logits, 0 at ignored pixels; fp32, for fp64
+    logits fp64. `wrong` (N, *spatial) bool: valid pixels of which another class is more probable than the true one."""
+
+    ce: Tensor
+    wrong: Tensor
+
+
+def upsampled_cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore_index: int, backend: str = "auto"
+) -> PixelCrossEntropy:
+    """Cross-entropy of every pixel of logits that are resized bilinearly (align_corners=False) to the target's size.
+
+    `logits` (N, C, h, w) floating point; `target` (N, H, W) class ids of any integer dtype, already checked. Ignored
+    pixels have ce 0 and exactly zero gradient, even where their logits are NaN; at a valid pixel NaN gives NaN.
+    The backends (see `choose_backend`, also for errors) agree up to rounding, and each gives the same bits every time;
+    `banded` and `triton` can be differentiated once. `reference` also takes the other numbers of dimensions of
+    `F.cross_entropy`, (N, C) to volumes, at equal sizes.
+    """
+    chosen = choose_backend(backend, logits, target)
+    if chosen == "triton":
+        # Not at the top: importing segkit must work without Triton, and be quick.
+        from segkit.losses.kernels.triton_cross_entropy import triton_cross_entropy
+
+        return PixelCrossEntropy(*triton_cross_entropy(logits, target, ignore_index=ignore_index))
+    compute = banded_cross_entropy if chosen == "banded" else reference_cross_entropy
+    return PixelCrossEntropy(*compute(logits, target, ignore_index=ignore_index))

@@ -15,7 +15,6 @@ def parse(name: str, description: str, arguments: Sequence[str]) -> argparse.Nam
     )
     add_options(parser)
     parser.add_argument("--output", metavar="FOLDER", help=f"also write {name}.json and {name}.md there")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(arguments)
 
 

@@ -77,7 +77,7 @@ def test_functions_take_it_too(name):
     torch.testing.assert_close(FUNCTIONS[name](*given, backend="banded"), expected)
     assert torch.equal(FUNCTIONS[name](*given), FUNCTIONS[name](*given, backend="banded"))
     with pytest.raises(
-        ValueError, match=r"^backend must be one of auto, reference, banded, triton, got 'fast'$"
+        ValueError, match=r"^backend must be one of auto, reference, direct, banded, triton, got 'fast'$"
     ):
         FUNCTIONS[name](*given, backend="fast")
 

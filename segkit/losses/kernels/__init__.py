@@ -1,7 +1,8 @@
 """The one heavy operation of a pixel loss, in several ways (backends) that give the same value.
 
-`reference`: resize, then log_softmax. `banded`: plain PyTorch, a band of rows at a time, so that nothing of the size of
-the resized logits is ever there. `triton`: fused, on a GPU. `auto`: the one that fits.
+`reference`: resize, then log_softmax. `direct`: the same with the gradient in closed form. `banded`: plain PyTorch, a
+band of rows at a time, so that nothing of the size of the resized logits is ever there. `triton`: fused, on a GPU.
+`auto`: the one that fits.
 
 They agree up to rounding and are deterministic each, so a run that is to be repeated or resumed to the bit needs the
 same backend, and with `auto` the same kind of device.

@@ -12,21 +12,37 @@ from torch import Tensor
 
 from segkit.losses.kernels.geometry import Band, Taps, cut_bands, find_runs, find_taps
 from segkit.losses.kernels.labels import valid_pixels
+from segkit.losses.kernels.reference import reference_cross_entropy
 
-#: Bytes of the resized logits of one band.
-BAND_BYTES = 4 * 2**20
+#: Bytes of the resized logits of one band; with their softmax twice as much is there.
+BAND_BYTES = 8 * 2**20
 
-#: Below this, log-probabilities count as this: exp of less is a denormal number (or is once it is multiplied with a
-#: gradient), with which arithmetic is many times slower, and is far below the rounding of every sum it is in.
-LOWEST_LOG_P = -64.0
+#: The smallest probability in a gradient. Less is far below the rounding of every sum it is in, and once multiplied
+#: with a gradient it may be a denormal number, with which arithmetic is many times slower.
+SMALLEST_P = 2.0**-92
 
 
 def banded_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Cross-entropy (N, H, W) and wrongly classified pixels (N, H, W) of logits (N, C, h, w) of any size.
 
-    `target` class ids (N, H, W); see `upsampled_cross_entropy`. Differentiable once.
+    `target` class ids (N, H, W); see `upsampled_cross_entropy`. Differentiable once. NaN and infinity that valid pixels
+    read are left to the reference; to see whether there are any, the host waits for a GPU.
     """
+    # Rows are resized by matrix products, where 0 x NaN would carry it into other pixels.
+    if not bool(logits.detach().sum(dtype=torch.float64).isfinite()):
+        broken = _find_readers(~logits.detach().isfinite().all(dim=1), target.shape[1:])  # (N, H, W)
+        if bool((broken & valid_pixels(target, ignore_index)).any()):
+            return reference_cross_entropy(logits, target, ignore_index=ignore_index)
+        logits = logits.nan_to_num(posinf=0.0, neginf=0.0)  # nobody's loss depends on them
     return _Banded.apply(logits, target, ignore_index)
+
+
+def _find_readers(pixels: Tensor, size: torch.Size) -> Tensor:
+    """The pixels (N, H, W) that are made of some of these (N, h, w), even if they take nothing of them."""
+    for dim, new_size in enumerate(size, start=1):
+        taps = find_taps(pixels.shape[dim], new_size, dtype=torch.float32, device=pixels.device)
+        pixels = pixels.index_select(dim, taps.low) | pixels.index_select(dim, taps.high)
+    return pixels
 
 
 class _Banded(torch.autograd.Function):
@@ -39,12 +55,10 @@ class _Banded(torch.autograd.Function):
             for band in bands:
                 label, valid = _read_labels(target, band, ignore_index)
                 x = bands.resize(logits[band.images, :, band.sources], band)  # (n, C, rows, W)
-                largest, true = x.amax(dim=1, keepdim=True), x.gather(1, label)  # (n, 1, rows, W)
-                p = torch.sub(x, largest, out=bands.work(x.shape)).clamp_min_(LOWEST_LOG_P).exp_()
-                # In this order the small ce of a confident pixel is not lost in the rounding of large logits.
-                band_ce = p.sum(dim=1, keepdim=True).log_().add_(largest - true)
-                ce[band.images, band.rows] = band_ce.masked_fill_(~valid, 0.0).squeeze(1)
+                log_p = torch.log_softmax(x, dim=1, out=bands.work(x.shape))
+                true, largest = log_p.gather(1, label), log_p.amax(dim=1, keepdim=True)  # (n, 1, rows, W)
                 wrong[band.images, band.rows] = ((largest > true) & valid).squeeze(1)
+                ce[band.images, band.rows] = true.neg_().masked_fill_(~valid, 0.0).squeeze(1)
         ctx.save_for_backward(logits, target, ce)
         ctx.mark_non_differentiable(wrong)
         ctx.ignore_index = ignore_index
@@ -61,19 +75,11 @@ class _Banded(torch.autograd.Function):
             for band in bands:
                 label, valid = _read_labels(target, band, ctx.ignore_index)
                 here = (band.images, slice(None), band.rows)
-                band_ce = ce.unsqueeze(1)[here]  # (n, 1, rows, W)
-                slope = torch.where(valid, gradient.unsqueeze(1)[here], 0.0)
-                # Finite, because zero times what an ignored pixel has must be zero; a valid pixel without a finite ce
-                # brings it in again with the ce.
-                source = bands.make_finite(logits[band.images, :, band.sources])
-                x = bands.resize(source, band)  # (n, C, rows, W)
-                true = x.gather(1, label)  # (n, 1, rows, W)
-                lse = true + band_ce
-                lost = (true - lse) + band_ce  # in rounding lse; of large logits that is much
-                x = torch.sub(x, lse, out=bands.work(x.shape))
-                p = x.clamp_(LOWEST_LOG_P, 0.0).exp_()  # to be multiplied with 1 - lost
-                p.scatter_(1, label, torch.expm1(-band_ce) * (1 + lost))  # p - 1, without the cancellation
-                bands.pull_back(p.mul_(slope * (1 - lost)), band, result)
+                slope = gradient.unsqueeze(1)[here].masked_fill(~valid, 0.0)  # (n, 1, rows, W)
+                x = bands.resize(logits[band.images, :, band.sources], band)  # (n, C, rows, W)
+                p = torch.softmax(x, dim=1, out=bands.work(x.shape)).clamp_min_(SMALLEST_P)
+                p.scatter_(1, label, torch.expm1(-ce.unsqueeze(1)[here]))  # p - 1, without the cancellation
+                bands.pull_back(p, slope, band, result)
         return result.to(logits.dtype), None, None
 
 
@@ -98,40 +104,25 @@ class _Bands:
         return self._find_taps(0)
 
     @cached_property
-    def row_shares(self) -> tuple[Tensor, Tensor]:
-        """What each new row takes of its two old ones (H, 1)."""
-        share = self.rows.share.unsqueeze(1)
-        return 1 - share, share
-
-    @cached_property
     def columns(self) -> Tensor:
         """What each new column takes of the old ones (W, w)."""
         return self._find_taps(1).matrix(slice(0, self.old_size[1]))
 
     @cached_property
-    def buffer(self) -> Tensor:
-        """Memory for the largest band. Bands share it: fresh memory for each costs more than the arithmetic in it."""
+    def buffers(self) -> Tensor:
+        """Memory for the largest band, twice. Bands share it: fresh memory costs more than the arithmetic in it."""
         images = -(-self.rows_per_band // self.new_size[0])
         rows = min(self.rows_per_band, self.new_size[0])
-        return torch.empty(
-            min(images, self.images) * self.classes * rows * self.new_size[1],
-            dtype=self.dtype,
-            device=self.device,
-        )
+        size = min(images, self.images) * self.classes * rows * self.new_size[1]
+        return torch.empty(2, size, dtype=self.dtype, device=self.device)
 
     def _find_taps(self, dimension: int) -> Taps:
         sizes = self.old_size[dimension], self.new_size[dimension]
         return find_taps(*sizes, dtype=self.dtype, device=self.device)
 
-    def work(self, shape: torch.Size) -> Tensor:
+    def work(self, shape: torch.Size, *, which: int = 0) -> Tensor:
         """The shared memory in this shape."""
-        return self.buffer[: shape.numel()].view(shape)
-
-    def make_finite(self, source: Tensor) -> Tensor:
-        """Rows of the logits without NaN and infinity; in shared memory if they have their new size already."""
-        source = source.to(self.dtype)
-        out = self.work(source.shape) if self.old_size == self.new_size else None
-        return torch.nan_to_num(source, out=out)
+        return self.buffers[which, : shape.numel()].view(shape)
 
     def resize(self, source: Tensor, band: Band) -> Tensor:
         """Old rows (n, C, k, w) -> new rows of the band (n, C, rows, W): in shared memory, or `source` itself."""
@@ -141,29 +132,28 @@ class _Bands:
             x = rows.view(*x.shape[:3], -1)  # (n C, k, W) -> (n, C, k, W)
         if self.old_size[0] == self.new_size[0]:
             return x
-        n_rows = band.rows.stop - band.rows.start
-        result = self.work(torch.Size((*x.shape[:2], n_rows, x.shape[3])))
-        share_low, share_high = self.row_shares
-        for run in band.runs:
-            part = result[:, :, run.rows.start - band.rows.start : run.rows.stop - band.rows.start]
-            low, high = run.low - band.sources.start, run.high - band.sources.start
-            torch.mul(x[:, :, low : low + 1], share_low[run.rows], out=part)
-            part.addcmul_(x[:, :, high : high + 1], share_high[run.rows])
-        return result
+        rows = self.rows.cut(band.rows).matrix(band.sources)  # (rows, k)
+        out = self.work(torch.Size((*x.shape[:2], len(rows), x.shape[3])), which=1)
+        torch.bmm(rows.expand(out.shape[0] * out.shape[1], -1, -1), x.flatten(0, 1), out=out.flatten(0, 1))
+        return out
 
     def start_gradient(self, logits: Tensor) -> Tensor:
         if self.old_size[0] == self.new_size[0]:
             return torch.empty_like(logits)  # each row is written once
         return torch.zeros_like(logits, dtype=self.dtype)  # rows are added up
 
-    def pull_back(self, gradient: Tensor, band: Band, result: Tensor) -> None:
-        """Add the gradient of the band's new rows (n, C, rows, W) to that of the old ones, (N, C, h, w)."""
+    def pull_back(self, p: Tensor, slope: Tensor, band: Band, result: Tensor) -> None:
+        """Add the gradient p x slope of the band's new rows (n, C, rows, W) to that of the old ones, (N, C, h, w)."""
+        part = result[band.images, :, band.sources]
+        if self.old_size == self.new_size:
+            torch.mul(p, slope, out=part)
+            return
+        gradient = p.mul_(slope)
         if self.old_size[0] != self.new_size[0]:
             rows = self.rows.cut(band.rows).matrix(band.sources)  # (rows, k)
             gradient = torch.matmul(rows.T, gradient)  # (n, C, k, W)
         if self.old_size[1] != self.new_size[1]:
             gradient = torch.matmul(gradient, self.columns)  # (n, C, k, w)
-        part = result[band.images, :, band.sources]
         if self.old_size[0] == self.new_size[0]:
             part.copy_(gradient)
         else:

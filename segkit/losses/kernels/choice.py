@@ -8,8 +8,8 @@ from torch import Tensor
 from segkit.errors import ConfigError
 
 #: Names of backends in a configuration.
-BackendName = Literal["auto", "reference", "banded", "triton"]
-BACKENDS = ("auto", "reference", "banded", "triton")
+BackendName = Literal["auto", "reference", "direct", "banded", "triton"]
+BACKENDS = ("auto", "reference", "direct", "banded", "triton")
 
 
 class BackendError(ConfigError, ValueError):
@@ -17,12 +17,12 @@ class BackendError(ConfigError, ValueError):
 
 
 def choose_backend(backend: str, logits: Tensor, target: Tensor) -> str:
-    """`reference`, `banded` or `triton` for logits (N, C, *any) and a target of class ids or soft labels.
+    """`reference`, `direct`, `banded` or `triton` for logits (N, C, *any) and a target of class ids or soft labels.
 
-    `auto` is `banded` on the CPU for logits of another size than the target, and else `reference`: at the target's size
-    that is as fast, and `banded` only saves memory. It is never `triton` yet: its kernels are tested in Triton's
-    interpreter and have not run on a GPU, so they are for those who ask. Raises ValueError for an unknown name,
-    BackendError where the backend asked for cannot do it.
+    `auto` is `banded` on the CPU for logits of another size than the target, and else `direct`, which is faster where
+    nothing is resized. It is `reference` for fp64, and inside torch.compile, which fuses what it is made of. It is
+    never `triton` yet: its kernels are tested in Triton's interpreter and have not run on a GPU, so they are for those
+    who ask. Raises ValueError for an unknown name, BackendError where the backend asked for cannot do it.
     """
     check_backend(backend)
     if backend == "auto":
@@ -46,19 +46,20 @@ def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
         return None
     if target.is_floating_point():
         return "it takes class ids, and the target is soft labels"
+    if backend == "direct":
+        return None
     if logits.ndim != 4:
         return f"it takes logits (N, C, h, w), got {tuple(logits.shape)}"
     return _refuse_triton(logits) if backend == "triton" else None
 
 
 def _choose(logits: Tensor, target: Tensor) -> str:
-    if logits.dtype == torch.float64:  # for checks, which the reference is to pass
+    # fp64 is for checks, second derivatives among them.
+    if target.is_floating_point() or logits.dtype == torch.float64 or torch.compiler.is_compiling():
         return "reference"
-    # Measured on the CPU only; and a loop over bands is nothing to compile.
-    if logits.device.type != "cpu" or torch.compiler.is_compiling():
-        return "reference"
-    same_size = logits.shape[2:] == target.shape[1:]
-    return "reference" if same_size or refuse_backend("banded", logits, target) else "banded"
+    # Many small operations, which suit a CPU; of a GPU nothing is known yet.
+    resized = logits.ndim == 4 and logits.shape[2:] != target.shape[1:]
+    return "banded" if resized and logits.device.type == "cpu" else "direct"
 
 
 def _refuse_triton(logits: Tensor) -> str | None:

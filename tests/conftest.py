@@ -1,9 +1,18 @@
 """What several test files share."""
 
+import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
+
+if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
+    # Whether its kernels are interpreted, Triton decides when it is first imported, and torch's compiler imports it.
+    # The variable is not left behind: see tests/losses/triton_cases.py.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        importlib.import_module("triton.language")
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"

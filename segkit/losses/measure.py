@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria import PixelValues
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Batch, count_true
 from segkit.losses.selections import Selected
 
 #: Shares of pixels are summed per class in units of this, as integers, so that the sum has no order.
@@ -22,10 +22,10 @@ def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) ->
     """
     share, ce = selected.share, values.ce
     double = torch.float32 if ce.device.type == "mps" else torch.float64
-    per_class = torch.zeros(values.num_classes, dtype=torch.int64, device=ce.device)
-    per_class.scatter_add_(0, values.label.reshape(-1), (share * UNIT).round().long().reshape(-1))
+    per_class = _sum_classes((share * UNIT).round_().long(), values.label, values.num_classes)
     pixels = torch.full((), values.valid.numel(), dtype=double, device=ce.device)
-    sums = (pixels, values.valid.sum(), ce.sum(), share.sum(), (share * values.wrong).sum())
+    n_valid = count_true(values.valid.reshape(1, -1)).sum()
+    sums = (pixels, n_valid, ce.sum(), share.sum(), (share * values.wrong).sum())
     sums = torch.cat([torch.stack([value.to(double) for value in sums]), per_class.to(double)])
     (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.across(sums).tensor_split([5])
     at_least_one = n_valid.clamp_min(1)
@@ -40,3 +40,9 @@ def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) ->
         "ignored_fraction": 1 - n_valid / pixels,
     }
     return {"k": k, **{name: value.to(ce.dtype) for name, value in report.items()}}
+
+
+def _sum_classes(units: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Sums of `units` (..., W) int64 by label: (C,). Row by row first, else on a GPU all would wait for few sums."""
+    rows = torch.zeros(label.numel() // label.shape[-1], num_classes, dtype=torch.int64, device=label.device)
+    return rows.scatter_add_(1, label.reshape(len(rows), -1), units.reshape(len(rows), -1)).sum(dim=0)

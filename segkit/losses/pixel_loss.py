@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
-from segkit.losses.criteria import PixelValues, class_weight_of, valid_pixels
+from segkit.losses.criteria import PixelValues, class_weight_of, read_labels
 from segkit.losses.measure import measure
 from segkit.losses.reduction import read_weight, weighted_mean
 from segkit.losses.scope import BATCH, Global, choose_scope
@@ -54,6 +54,8 @@ class PixelLoss(nn.Module):
         super().__init__()
         self.criterion, self.selection, self.reduction = criterion, selection, reduction
         self.scope = choose_scope(scope)
+        if getattr(criterion, "backend", None) == "triton":
+            self.scope = self.scope.with_triton()
         self.name, self.details = name, details
         self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
         if hasattr(criterion, "logits_channels"):  # else the model has one channel per class
@@ -92,13 +94,14 @@ class PixelLoss(nn.Module):
         With weights as denominator it is the sum of class weight x weight map over the valid pixels; in scope `image`
         the number of images with a valid pixel; in scope `global` of all processes, which must all call it.
         """
-        valid = valid_pixels(target, self.criterion.ignore_index)
+        labels = read_labels(target, self.criterion.ignore_index)
+        valid = labels.valid
         if self.scope.name == "image":
             return self.scope.rows(valid).any(dim=1).sum()
         if self.reduction is not weighted_mean:
             return self.scope.sum(valid).sum()
         class_weights = getattr(self.criterion, "class_weights", None)
-        mass = class_weight_of(target, valid, class_weights, torch.float32)
+        mass = class_weight_of(target, labels, class_weights, torch.float32)
         return self.scope.sum(mass if weight is None else mass * read_weight(weight, valid, mass.dtype)).sum()
 
     @torch.no_grad()
@@ -126,7 +129,7 @@ class PixelLoss(nn.Module):
         """One line for the console."""
         pixels = self.scope.pixels_per_group(pixels_per_batch, images_per_batch)
         selection = self.selection.describe(iterations=iterations, pixels=pixels)
-        scope = "" if self.scope is BATCH else f"scope {self.scope.name}"
+        scope = "" if self.scope.name == BATCH.name else f"scope {self.scope.name}"
         parts = (self.name, self.details, selection, self.criterion.describe(), scope)
         return "  ".join(part for part in parts if part)
 

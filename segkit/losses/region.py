@@ -18,6 +18,7 @@ from segkit.losses.criteria.values import check_channels
 from segkit.losses.measure import measure
 from segkit.losses.pixel_loss import PixelReport
 from segkit.losses.reduction import read_weight
+from segkit.losses.scope import BATCH
 from segkit.losses.selections import All
 
 #: Which classes are averaged: those that the batch's valid pixels have, or all.
@@ -76,7 +77,9 @@ class RegionLoss(nn.Module):
         inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
         loss = region_mean(self.form, read_regions(inputs, weight), classes=self.classes)
         values = values_of(inputs, self.criterion.ignore_index)
-        return loss, measure(values, All()(values.ce, values.valid))
+        # The scope is given, because torch.compile cannot trace a default that is an object.
+        selected = All()(values.ce, values.valid, scope=BATCH)
+        return loss, measure(values, selected, scope=BATCH)
 
     @torch.no_grad()
     def pixels(

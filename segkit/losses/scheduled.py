@@ -75,6 +75,7 @@ class Scheduled(nn.Module):
         self.name, self.allow_inactive = name, allow_inactive
         self.register_buffer("place", torch.empty(0), persistent=False)  # knows the device
         self._latest: tuple[Any, nn.Module] | None = None
+        self._call = _call  # or that compiled
         first = self.at(0)
         self._first = (first,)  # in a tuple, and so no part of this module: it has no state of its own
         self.needs_weight = getattr(first, "needs_weight", False)
@@ -109,9 +110,15 @@ class Scheduled(nn.Module):
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """What the loss of this iteration gives, and the scheduled values."""
-        loss, metrics = self.at(iteration)(logits, target, weight, iteration=iteration)
+        loss, metrics = self._call(self.at(iteration), logits, target, weight, iteration)
         values = {f"schedule_{option}": float(value) for option, value in self.values_at(iteration).items()}
         return loss, {**metrics, **values}
+
+    def compile(self, **options: Any) -> None:
+        """Compile in place, as `nn.Module.compile` with the `options` of `torch.compile`: the loss of an iteration, and
+        not the making of it. So a number of the loss that moves enters the graph from outside, and one compilation for
+        numbers that stay and one for numbers that move are all; a loss that branches on them has one per branch."""
+        self._call = torch.compile(_call, **options)
 
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
         return self.at(iteration).pixels(logits, target, weight, iteration=iteration)
@@ -174,6 +181,10 @@ class Scheduled(nn.Module):
             raise ConfigError(
                 f"{error} (at iteration {iteration:,}, where the schedules give {given})"
             ) from error
+
+
+def _call(loss: nn.Module, logits: Tensor, target: Tensor, weight: Tensor | None, iteration: int) -> Any:
+    return loss(logits, target, weight, iteration=iteration)
 
 
 def _never_starts(schedule: Schedule, iterations: int) -> str:

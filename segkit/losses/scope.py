@@ -23,10 +23,19 @@ class Batch:
     name = "batch"
     #: What holds the pixels of one group, for messages.
     holder = "a batch"
+    #: Whether the hardest pixels are found by Triton's kernels.
+    triton = False
+
+    def with_triton(self) -> "Batch":
+        """The same scope, with Triton's kernels."""
+        scope = type(self)()
+        scope.triton = True
+        return scope
 
     def sum(self, pixels: Tensor) -> Tensor:
         """Sum (N, *spatial) over the pixels of each group -> (G, 1, ..., 1). Booleans are counted."""
-        sums = self.across(self.rows(pixels).sum(dim=1))  # (G, P) -> (G,)
+        rows = self.rows(pixels)  # (G, P)
+        sums = self.across(count_true(rows) if pixels.dtype == torch.bool else rows.sum(dim=1))  # (G,)
         return sums.view(-1, *[1] * (pixels.ndim - 1))
 
     def histogram(self, digit: Tensor, counted: Tensor, bins: int) -> Tensor:
@@ -41,6 +50,8 @@ class Batch:
         total = self.rows(value).sum(dim=1) * self.processes()  # (G, P) -> (G,)
         denominator = denominator.flatten()
         mean = total / torch.where(denominator == 0, 1, denominator)
+        if len(mean) == 1:
+            return mean.sum()  # 0 if no pixel is valid
         return mean.sum() / self.rows(valid).any(dim=1).sum().clamp_min(1)
 
     def rows(self, pixels: Tensor) -> Tensor:
@@ -108,6 +119,13 @@ class Global(Batch):
 
     def pixels_per_group(self, pixels: int, images: int) -> int:
         return pixels * self.processes()
+
+
+def count_true(rows: Tensor) -> Tensor:
+    """How many of each row (G, P) are True: (G,). On a CPU several times faster than their sum."""
+    if rows.device.type != "cpu" or torch.compiler.is_compiling() or len(rows) > rows.shape[1]:
+        return rows.sum(dim=1)
+    return torch.stack([row.count_nonzero() for row in rows])
 
 
 BATCH = Batch()

@@ -66,6 +66,12 @@ class SumLoss(nn.Module):
                 ce = {"ce": values["ce"]}
         return total, {**ce, **metrics}
 
+    def compile(self, **options: Any) -> None:
+        """Compile every term in place, as `nn.Module.compile` with `options` of `torch.compile`: a term that follows
+        a schedule has its own way to do it."""
+        for loss in self.losses:
+            loss.compile(**options)
+
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
         loss = next(loss for loss in self.losses if hasattr(loss, "pixels"))
         return loss.pixels(logits, target, weight, iteration=iteration)

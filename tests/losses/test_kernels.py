@@ -9,7 +9,13 @@ from tests.losses import reference
 from tests.losses.cases import GEOMETRIES, make_batch
 
 #: Backends that run here; `banded` also in bands of single rows, and in bands of a few, which end within images.
-BACKENDS = {"reference": None, "direct": None, "banded": None, "banded, a row each": 1, "banded, a few rows each": 500}
+BACKENDS = {
+    "reference": None,
+    "direct": None,
+    "banded": None,
+    "banded, a row each": 1,
+    "banded, a few rows each": 500,
+}
 
 MORE_GEOMETRIES = GEOMETRIES | {
     "fractional": ((2, 4, 5, 7), (13, 17)),

@@ -17,10 +17,11 @@ from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from segkit.losses.kernels import triton_backward as backward, triton_forward as forward
+from segkit.losses.kernels import triton_backward as backward, triton_forward as forward, triton_radix as radix
 
 TYPES = {"target": "*u8", "wrong_out": "*i1", "logits": "*bf16", "grad_logits": "*bf16"}
-TYPES |= dict.fromkeys(("ce_out", "lse_out", "lse", "grad_ce"), "*fp32")
+TYPES |= dict.fromkeys(("ce_out", "lse_out", "lse", "grad_ce", "ce", "boundary"), "*fp32")
+TYPES |= {"ranked": "*i1", "state": "*i64", "counts": "*i64"}
 tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
@@ -42,6 +43,8 @@ for stride in (8, 4):
     build(backward.backward_kernel, **backward.choose_backward_options(19, 64, 64 * stride))
 build(forward.forward_kernel, **forward.choose_forward_options(19, (64, 64), (64, 64)))
 build(backward.same_size_backward_kernel, **backward.choose_same_size_options(19))
+build(radix.digit_histogram_kernel, **radix.histogram_options())
+build(radix.choose_digit_kernel, **radix.choice_options())
 """
 
 
@@ -70,7 +73,7 @@ def test_the_kernels_compile_without_spilling(tmp_path):
     done = run_python(BUILD, tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 6, done.stdout
+    assert len(lines) == 8, done.stdout
     for line in lines:
         assert "STACK:0 " in line, f"registers spill to memory: {line}"
         assert "LOCAL:0 " in line, f"registers spill to memory: {line}"

@@ -15,7 +15,7 @@ from segkit.losses.criteria.focal import Focal, pixel_focal
 from segkit.losses.criteria.inputs import read_inputs
 from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy, values_of
 from segkit.losses.criteria.values import PixelValues, class_weight_of
-from segkit.losses.kernels.labels import valid_pixels
+from segkit.losses.kernels.labels import read_labels
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -27,7 +27,7 @@ __all__ = [
     "pixel_cross_entropy",
     "pixel_focal",
     "read_inputs",
+    "read_labels",
     "two_class_logits",
-    "valid_pixels",
     "values_of",
 ]

@@ -15,7 +15,6 @@ from segkit.losses.criteria.values import (
     place_class_weights,
     read_class_weights,
     show_class_weights,
-    true_labels,
 )
 from segkit.losses.kernels import BackendName, check_backend, upsampled_cross_entropy
 from segkit.losses.kernels.reference import wrong_pixels
@@ -89,28 +88,28 @@ def pixel_focal(
     if target.is_floating_point():
         require_reference(backend, "soft labels")
         return _soft_focal(read_inputs(logits, target, ignore_index=ignore_index), gamma, alpha)
-    valid = check_inputs(logits, target, ignore_index=ignore_index)
-    ce, wrong = upsampled_cross_entropy(logits, target, ignore_index=ignore_index, backend=backend)
+    labels = check_inputs(logits, target, ignore_index=ignore_index)
+    ce, wrong = upsampled_cross_entropy(
+        logits, target, ignore_index=ignore_index, backend=backend, labels=labels
+    )
     weights = place_class_weights(alpha, logits)
-    class_weight = class_weight_of(target, valid, weights, ce.dtype)
+    class_weight = class_weight_of(target, labels, weights, ce.dtype)
     value = ce * _modulator(ce, gamma)  # (N, *spatial)
     value = value if weights is None else value * class_weight
-    label = true_labels(target, valid)
-    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, logits.shape[1])
+    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, logits.shape[1])
 
 
 def _soft_focal(inputs: Inputs, gamma: float, alpha: Tensor | None) -> PixelValues:
-    target, valid = inputs.target, inputs.valid
+    target, labels = inputs.target, inputs.labels
     weights = place_class_weights(alpha, inputs.log_p)
-    class_weight = class_weight_of(target, valid, weights, inputs.log_p.dtype)
+    class_weight = class_weight_of(target, labels, weights, inputs.log_p.dtype)
     # Where a label is 0 its term is 0, whatever the probability, which may be 0 too.
     log_p = torch.where(target != 0, inputs.log_p, 0.0)
     terms = -target * log_p  # (N, C, *spatial)
     ce, terms = terms.sum(dim=1), terms * _modulator(-log_p, gamma)
     value = (terms if weights is None else terms * per_class(weights, terms)).sum(dim=1)
-    label = true_labels(target, valid)
-    wrong = wrong_pixels(inputs.log_p, label, valid)
-    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, log_p.shape[1])
+    wrong = wrong_pixels(inputs.log_p, labels.label, labels.valid)
+    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, log_p.shape[1])
 
 
 def _modulator(ce: Tensor, gamma: float) -> Tensor:

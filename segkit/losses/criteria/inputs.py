@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.losses.kernels.labels import valid_pixels
+from segkit.losses.kernels.labels import Labels, read_labels
 from segkit.losses.kernels.reference import log_probabilities
 
 LABEL_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -15,13 +15,17 @@ LABEL_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 class Inputs:
     """Log-probabilities (N, C, *spatial) with gradient, and the target, both at the target's size.
 
-    `target` is int64 class ids (N, *spatial), or soft labels (N, C, *spatial) in the dtype of `log_p`. `valid` is
-    (N, *spatial) bool. Ignored pixels get exactly zero gradient, even where their logits are NaN.
+    `target` is int64 class ids (N, *spatial), or soft labels (N, C, *spatial) in the dtype of `log_p`. `labels` is what
+    is read of it. Ignored pixels get exactly zero gradient, even where their logits are NaN.
     """
 
     log_p: Tensor
     target: Tensor
-    valid: Tensor
+    labels: Labels
+
+    @property
+    def valid(self) -> Tensor:
+        return self.labels.valid
 
     @property
     def soft(self) -> bool:
@@ -30,21 +34,21 @@ class Inputs:
 
 def read_inputs(logits: Tensor, target: Tensor, *, ignore_index: int) -> Inputs:
     """Check, resize and normalise what a loss is given; see `pixel_cross_entropy` for what that may be, and errors."""
-    valid = check_inputs(logits, target, ignore_index=ignore_index)
-    log_p = log_probabilities(logits, valid)
+    labels = check_inputs(logits, target, ignore_index=ignore_index)
+    log_p = log_probabilities(logits, labels.valid)
     target = target.to(log_p.dtype) if target.is_floating_point() else target.long()
-    return Inputs(log_p, target, valid)
+    return Inputs(log_p, target, labels)
 
 
-def check_inputs(logits: Tensor, target: Tensor, *, ignore_index: int) -> Tensor:
-    """The valid pixels (N, *spatial). Raises ValueError for shapes and dtypes that do not fit, and on the CPU for
+def check_inputs(logits: Tensor, target: Tensor, *, ignore_index: int) -> Labels:
+    """What is read of the target. Raises ValueError for shapes and dtypes that do not fit, and on the CPU for
     labels outside [0, C): on other devices looking would make the host wait, and the data pipeline has looked already.
     """
     _check_shapes(logits, target)
-    valid = valid_pixels(target, ignore_index)
+    labels = read_labels(target, ignore_index)
     if not target.is_floating_point():
-        _check_labels(target, valid, logits.shape[1], ignore_index)
-    return valid
+        _check_labels(labels, logits.shape[1], ignore_index)
+    return labels
 
 
 def show_shape(tensor: Tensor) -> str:
@@ -80,12 +84,13 @@ def _check_shapes(logits: Tensor, target: Tensor) -> None:
         raise ValueError(f"nothing to compute: logits {show_shape(logits)}, target {show_shape(target)}")
 
 
-def _check_labels(target: Tensor, valid: Tensor, num_classes: int, ignore_index: int) -> None:
-    if target.device.type != "cpu" or torch.compiler.is_compiling():
+def _check_labels(labels: Labels, num_classes: int, ignore_index: int) -> None:
+    label = labels.label
+    if label.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    lowest, highest = torch.where(valid, target, 0).aminmax()
+    lowest, highest = label.aminmax()
     if lowest < 0 or highest >= num_classes:
-        wrong = target[valid & ((target < 0) | (target >= num_classes))].unique()
+        wrong = label[(label < 0) | (label >= num_classes)].unique()
         ids = ", ".join(str(label) for label in wrong.tolist())
         raise ValueError(
             f"label out of range: the target has ids {ids} but the logits have {num_classes} classes "

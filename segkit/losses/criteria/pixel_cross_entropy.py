@@ -9,7 +9,6 @@ from segkit.losses.criteria.values import (
     class_weight_of,
     per_class,
     place_class_weights,
-    true_labels,
 )
 from segkit.losses.kernels import check_backend, upsampled_cross_entropy
 from segkit.losses.kernels.reference import true_cross_entropy, wrong_pixels
@@ -41,13 +40,14 @@ def pixel_cross_entropy(
         require_reference(backend, "soft labels" if target.is_floating_point() else "label_smoothing")
         inputs = read_inputs(logits, target, ignore_index=ignore_index)
         return values_of(inputs, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing)
-    valid = check_inputs(logits, target, ignore_index=ignore_index)
-    ce, wrong = upsampled_cross_entropy(logits, target, ignore_index=ignore_index, backend=backend)
+    labels = check_inputs(logits, target, ignore_index=ignore_index)
+    ce, wrong = upsampled_cross_entropy(
+        logits, target, ignore_index=ignore_index, backend=backend, labels=labels
+    )
     weights = place_class_weights(class_weights, logits)
-    class_weight = class_weight_of(target, valid, weights, ce.dtype)
+    class_weight = class_weight_of(target, labels, weights, ce.dtype)
     value = ce if weights is None else ce * class_weight  # (N, *spatial)
-    label = true_labels(target, valid)
-    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, logits.shape[1])
+    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, logits.shape[1])
 
 
 def values_of(
@@ -58,9 +58,9 @@ def values_of(
     label_smoothing: float = 0.0,
 ) -> PixelValues:
     """The same from log-probabilities, for what needs them anyway."""
-    log_p, target, valid = inputs.log_p, inputs.target, inputs.valid
+    log_p, target, labels = inputs.log_p, inputs.target, inputs.labels
     weights = place_class_weights(class_weights, log_p)
-    class_weight = class_weight_of(target, valid, weights, log_p.dtype)
+    class_weight = class_weight_of(target, labels, weights, log_p.dtype)
     if inputs.soft:
         ce, value = _soft_values(inputs, weights)
     else:
@@ -68,9 +68,8 @@ def values_of(
         value = ce if weights is None else ce * class_weight  # (N, *spatial)
     if label_smoothing:
         value = _smooth(value, inputs, weights, label_smoothing)
-    label = true_labels(target, valid)
-    wrong = wrong_pixels(log_p, label, valid)
-    return PixelValues(value, class_weight, ce.detach(), valid, label, wrong, log_p.shape[1])
+    wrong = wrong_pixels(log_p, labels.label, labels.valid)
+    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, log_p.shape[1])
 
 
 def require_reference(backend: str, what: str) -> None:

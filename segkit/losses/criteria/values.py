@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria.inputs import show_shape
+from segkit.losses.kernels.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,7 @@ class PixelValues:
     num_classes: int
 
 
-def true_labels(target: Tensor, valid: Tensor) -> Tensor:
-    """The true class of each pixel (N, *spatial), 0 at ignored ones: an ignore_index is never used as an index."""
-    if target.is_floating_point():
-        return target.argmax(dim=1)  # (N, C, *spatial) -> (N, *spatial)
-    return torch.where(valid, target.long(), 0)
-
-
-def class_weight_of(target: Tensor, valid: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
+def class_weight_of(target: Tensor, labels: Labels, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
     """The class weight of each pixel (N, *spatial), 0 at ignored ones; without `weights` every class weighs 1.
 
     Of soft labels y (N, C, *spatial) it is sum_c a_c y_c.
@@ -44,8 +38,8 @@ def class_weight_of(target: Tensor, valid: Tensor, weights: Tensor | None, dtype
         soft = target.to(dtype)
         return (soft if weights is None else soft * per_class(weights, soft)).sum(dim=1)
     if weights is None:
-        return valid.to(dtype)
-    return weights.to(dtype)[torch.where(valid, target.long(), 0)] * valid
+        return labels.valid.to(dtype)
+    return weights.to(dtype)[labels.label] * labels.valid
 
 
 def per_class(weights: Tensor, like: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.losses.kernels.geometry import Band, Taps, cut_bands, find_runs, find_taps
-from segkit.losses.kernels.labels import valid_pixels
+from segkit.losses.kernels.labels import read_labels, valid_pixels
 from segkit.losses.kernels.reference import reference_cross_entropy
 
 #: Bytes of the resized logits of one band; with their softmax twice as much is there.
@@ -53,7 +53,7 @@ class _Banded(torch.autograd.Function):
         wrong = torch.empty(target.shape, dtype=torch.bool, device=logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             for band in bands:
-                label, valid = _read_labels(target, band, ignore_index)
+                valid, label = read_labels(target[band.images, band.rows].unsqueeze(1), ignore_index)
                 x = bands.resize(logits[band.images, :, band.sources], band)  # (n, C, rows, W)
                 log_p = torch.log_softmax(x, dim=1, out=bands.work(x.shape))
                 true, largest = log_p.gather(1, label), log_p.amax(dim=1, keepdim=True)  # (n, 1, rows, W)
@@ -73,7 +73,7 @@ class _Banded(torch.autograd.Function):
         result = bands.start_gradient(logits)
         with torch.autocast(logits.device.type, enabled=False):
             for band in bands:
-                label, valid = _read_labels(target, band, ctx.ignore_index)
+                valid, label = read_labels(target[band.images, band.rows].unsqueeze(1), ctx.ignore_index)
                 here = (band.images, slice(None), band.rows)
                 slope = gradient.unsqueeze(1)[here].masked_fill(~valid, 0.0)  # (n, 1, rows, W)
                 x = bands.resize(logits[band.images, :, band.sources], band)  # (n, C, rows, W)
@@ -158,10 +158,3 @@ class _Bands:
             part.copy_(gradient)
         else:
             part.add_(gradient)
-
-
-def _read_labels(target: Tensor, band: Band, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Class ids, 0 at ignored pixels, and valid pixels of the band, (n, 1, rows, W) each."""
-    target = target[band.images, band.rows].unsqueeze(1)
-    valid = valid_pixels(target, ignore_index)
-    return torch.where(valid, target.long(), 0), valid

@@ -7,6 +7,7 @@ from torch import Tensor
 from segkit.losses.kernels.banded import banded_cross_entropy
 from segkit.losses.kernels.choice import choose_backend
 from segkit.losses.kernels.direct import direct_cross_entropy
+from segkit.losses.kernels.labels import Labels, read_labels
 from segkit.losses.kernels.reference import reference_cross_entropy
 
 
@@ -19,15 +20,20 @@ class PixelCrossEntropy(NamedTuple):
 
 
 def upsampled_cross_entropy(
-    logits: Tensor, target: Tensor, *, ignore_index: int, backend: str = "auto"
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int,
+    backend: str = "auto",
+    labels: Labels | None = None,
 ) -> PixelCrossEntropy:
     """Cross-entropy of every pixel of logits that are resized bilinearly (align_corners=False) to the target's size.
 
-    `logits` (N, C, h, w) floating point; `target` (N, H, W) class ids of any integer dtype, already checked. Ignored
-    pixels have ce 0 and exactly zero gradient, even where their logits are NaN; at a valid pixel NaN gives NaN.
-    The backends (see `choose_backend`, also for errors) agree up to rounding, and each gives the same bits every time;
-    all but `reference` can be differentiated once. `reference` and `direct` also take the other numbers of dimensions
-    of `F.cross_entropy`, (N, C) to volumes, at equal sizes.
+    `logits` (N, C, h, w) floating point; `target` (N, H, W) class ids of any integer dtype, already checked; `labels`
+    what is read of them, where that is known already. Ignored pixels have ce 0 and exactly zero gradient, even where
+    their logits are NaN; at a valid pixel NaN gives NaN. The backends (see `choose_backend`, also for errors) agree up
+    to rounding, and each gives the same bits every time; all but `reference` can be differentiated once. `reference`
+    and `direct` also take the other numbers of dimensions of `F.cross_entropy`, (N, C) to volumes, at equal sizes.
     """
     chosen = choose_backend(backend, logits, target)
     if chosen == "triton":
@@ -35,9 +41,7 @@ def upsampled_cross_entropy(
         from segkit.losses.kernels.triton_cross_entropy import triton_cross_entropy
 
         return PixelCrossEntropy(*triton_cross_entropy(logits, target, ignore_index=ignore_index))
-    compute = {
-        "reference": reference_cross_entropy,
-        "direct": direct_cross_entropy,
-        "banded": banded_cross_entropy,
-    }[chosen]
+    if chosen == "direct":
+        return PixelCrossEntropy(*direct_cross_entropy(logits, labels or read_labels(target, ignore_index)))
+    compute = banded_cross_entropy if chosen == "banded" else reference_cross_entropy
     return PixelCrossEntropy(*compute(logits, target, ignore_index=ignore_index))

@@ -1,7 +1,25 @@
-"""Which pixels count: what every way of computing a loss asks of the labels first."""
+"""Which pixels count and what class they are: what every way of computing a loss asks of the target first."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Labels(NamedTuple):
+    """`valid` (N, *spatial) bool; `label` (N, *spatial) int64, the true class, 0 at pixels that are not valid."""
+
+    valid: Tensor
+    label: Tensor
+
+
+def read_labels(target: Tensor, ignore_index: int) -> Labels:
+    """Of class ids (N, *spatial) or soft labels (N, C, *spatial), whose true class is the largest."""
+    valid = valid_pixels(target, ignore_index)
+    if target.is_floating_point():
+        return Labels(valid, target.argmax(dim=1))  # (N, C, *spatial) -> (N, *spatial)
+    # In the target's dtype, often bytes, before it is converted. An ignore_index is never used as an index.
+    return Labels(valid, torch.where(valid, target, 0).long())
 
 
 def valid_pixels(target: Tensor, ignore_index: int) -> Tensor:

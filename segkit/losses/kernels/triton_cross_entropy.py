@@ -83,7 +83,7 @@ def _check(logits: Tensor, target: Tensor) -> None:
 def _forward(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     from segkit.losses.kernels.triton_forward import launch_forward
 
-    with _on(logits.device):
+    with launching_on(logits.device):
         return launch_forward(logits, target.contiguous(), ignore_index)
 
 
@@ -97,7 +97,7 @@ def _(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor
 def _backward(grad_ce: Tensor, logits: Tensor, target: Tensor, lse: Tensor, ignore_index: int) -> Tensor:
     from segkit.losses.kernels.triton_backward import launch_backward
 
-    with _on(logits.device):
+    with launching_on(logits.device):
         return launch_backward(grad_ce.contiguous(), logits, target.contiguous(), lse, ignore_index)
 
 
@@ -120,6 +120,6 @@ def _differentiate(ctx, grad_ce: Tensor, grad_lse: None, grad_wrong: None) -> tu
 _forward.register_autograd(_differentiate, setup_context=_save)
 
 
-def _on(device: torch.device) -> contextlib.AbstractContextManager:
+def launching_on(device: torch.device) -> contextlib.AbstractContextManager:
     """Triton launches on the current device, which need not be the tensors'."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

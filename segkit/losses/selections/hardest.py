@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.scope import BATCH, Batch
+from segkit.losses.selections.hardest_cpu import may_look, select_hardest_on_cpu
 from segkit.losses.selections.selection import Selected
 
 
@@ -14,8 +15,18 @@ def select_hardest(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch =
     number, or integers (G, 1, ..., 1), one per group of the scope; more than the valid pixels means all of them. A
     pixel whose `ce` is NaN is never among them.
     """
+    look = may_look(ce) and not scope.triton
+    select = select_hardest_on_cpu if look else select_hardest_without_looking
+    return select(ce, valid, k, scope=scope)
+
+
+def select_hardest_without_looking(
+    ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch = BATCH
+) -> Selected:
+    """`select_hardest` for any device and for torch.compile: no branch depends on the data."""
     ranked = valid & (ce == ce)  # NaN is not equal to itself
-    boundary, k, n_above, n_tied = find_boundary(ce, ranked, k, scope=scope)
+    find = _find_by_triton if scope.triton and ce.dtype == torch.float32 else find_boundary
+    boundary, k, n_above, n_tied = find(ce, ranked, k, scope=scope)
     places_left = (k - n_above).to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
     share = torch.where(ce > boundary, 1.0, torch.where(ce == boundary, places_left, 0.0))
     return Selected(share=torch.where(ranked, share, 0.0).to(ce.dtype), count=k)
@@ -48,3 +59,16 @@ def find_boundary(
         ranked = ranked & (digit == chosen.view(per_group))
     boundary = prefix.to(bits.dtype).view(ce.dtype)
     return tuple(found.view(per_group) for found in (boundary, k, n_above, n_tied))
+
+
+def _find_by_triton(
+    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Batch
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`find_boundary` on a GPU, where the histograms above wait for each other if many pixels fall into one bin."""
+    # Not at the top: importing segkit must work without Triton, and be quick.
+    from segkit.losses.kernels.triton_select import find_boundary_triton
+
+    across = scope.across if scope.processes() > 1 else None
+    k = k if isinstance(k, int) else k.flatten()
+    found = find_boundary_triton(scope.rows(ce), scope.rows(ranked), k, across=across)
+    return tuple(each.view(-1, *[1] * (ce.ndim - 1)) for each in found)

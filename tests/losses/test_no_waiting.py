@@ -1,0 +1,124 @@
+"""Forward and backward never make the host wait for the device, and a CUDA graph may capture them.
+
+Tensors on the meta device have no values, so whatever asks for one raises: a number, a branch, an index by a mask, a
+shape that depends on the data. What would pass there is looked for: copies between host and device.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
+from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.registry import LOSSES, SCHEDULES
+from tests.losses.cases import NAMES, build
+
+ASKS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+WARM_UP = LinearWarmUp(0.3, 5, 15)
+SELECTIONS = {
+    "all": All(),
+    "top_k": TopK(9),
+    "top_share": TopShare(0.3),
+    "top_share in its warm-up": TopShare(WARM_UP),
+    "ohem": Ohem(0.7, "1/16"),
+    "ohem with a count": Ohem(0.7, 9),
+}
+
+
+class OnTheDevice(TorchDispatchMode):
+    """Refuses operations that have the host and the device meet. A number as a 0-d tensor on the host is no such thing:
+    it is an argument of the operation."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
+        here = [tensor for tensor in tensors if tensor.device.type == "cpu" and tensor.ndim > 0]
+        assert not here, f"{function} takes a tensor on the host, or makes one"
+        # Its other indices are numbers, and the shape of what they take is theirs.
+        by_number = function is torch.ops.aten.index.Tensor and all(
+            index is None or index.dtype == torch.int64 for index in args[1]
+        )
+        assert by_number or not ASKS & set(function.tags), f"{function} asks for values"
+        if function is torch.ops.aten._to_copy.default:
+            assert args[0].device == result.device, f"{function} copies between host and device"
+        return result
+
+
+def make_inputs(channels=3, size=(4, 4), soft=False):
+    """Logits, labels and a weight map without values."""
+    logits = torch.empty(2, channels, *size, device="meta", requires_grad=True)
+    target = torch.empty(2, 8, 8, dtype=torch.uint8, device="meta")
+    if soft:
+        target = torch.empty(2, channels, 8, 8, device="meta")
+    return logits, target, torch.empty(2, 8, 8, device="meta")
+
+
+def assert_nothing_waits(loss, inputs, iterations=(0, 10, 100)):
+    logits, target, weight = inputs
+    for iteration in iterations:
+        for given in (weight, None):
+            if given is None and loss.needs_weight:
+                continue
+            with OnTheDevice():
+                value, report = loss(logits, target, given, iteration=iteration)
+                value.backward()
+                if hasattr(loss, "pixels"):
+                    loss.pixels(logits, target, given, iteration=iteration)
+            assert value.is_meta and value.shape == () and logits.grad.shape == logits.shape
+            assert all(isinstance(entry, float) or entry.is_meta for entry in report.values())
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 8)], ids=["from a stride", "full resolution"])
+@pytest.mark.parametrize("name", NAMES)
+def test_registered_losses(name, size):
+    loss = build(name).to("meta")
+    loss.needs_weight = getattr(loss, "needs_weight", False)
+    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3, size))
+
+
+@pytest.mark.parametrize("reduction", ["valid", "selected", "weights"])
+@pytest.mark.parametrize("scope", ["batch", "image", "global"])
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_every_selection_in_every_scope(name, scope, reduction):
+    criterion = {"name": "ce", "class_weights": [1.0, 2.0, 3.0]}
+    loss = build(
+        "pixel", criterion=criterion, selection=SELECTIONS[name], scope=scope, reduction=reduction
+    ).to("meta")
+    assert_nothing_waits(loss, make_inputs())
+    assert_nothing_waits(loss, make_inputs(soft=True), iterations=(10,))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "way"),
+    [
+        ("ohem_ce", "thresh", (0.9, 0.5)),
+        ("ohem_ce", "n_min", (60, 5)),
+        ("focal", "gamma", (2.0, 0.5)),
+        ("ce", "label_smoothing", (0.2, 0.1)),
+    ],
+)
+def test_schedules(name, option, way):
+    schedule = Schedule("linear", SCHEDULES.get("linear"), *way, 5, 15, whole=option == "n_min")
+    loss = Scheduled(partial(LOSSES.get(name), num_classes=3), {option: schedule}).to("meta")
+    assert_nothing_waits(loss, make_inputs())
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: x.byte().flatten().bincount(),
+        lambda x: x.unique(),
+        lambda x: x * torch.tensor([1.0, 2.0]).to("meta"),
+        lambda x: x + 1 if x.sum() > 0 else x,
+        lambda x: x.cpu(),
+    ],
+)
+def test_the_test_sees_what_waits(wait):
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), OnTheDevice():
+        wait(torch.empty(2, 2, device="meta"))

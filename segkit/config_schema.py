@@ -89,11 +89,12 @@ class OptionSchedule(Component):
 
 
 class DataBlock(Component):
-    """The data set, how its images are normalised, and the maker of the weight maps."""
+    """The data set, how its images are normalised and kept, and the maker of the weight maps."""
 
     weight_map: Component | None = None
     mean: list[float] | None = None
     std: list[PositiveFloat] | None = None
+    cache: Literal["off", "disk"] = "off"
 
 
 class ScheduleBlock(Component):

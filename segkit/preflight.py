@@ -87,12 +87,23 @@ def header(
         f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
         f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
         *(f"          warning: {text}" for text in report.warnings),
+        *describe_cache(experiment),
         f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
         f"{flops / 1e9:.2f} GFLOPs at {width}x{height}",
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
         f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
+    ]
+
+
+def describe_cache(experiment: Experiment) -> list[str]:
+    """A line on each cached data set."""
+    if experiment.config.data.cache == "off":
+        return []
+    data = experiment.data
+    return [
+        f"cache     {part}: {each.describe()}" for part, each in (("train", data.train), ("val", data.val))
     ]
 
 

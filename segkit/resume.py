@@ -15,6 +15,8 @@ REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 
 #: What a changed key means for a resumed run. The first line that is the key, or a block around it, decides.
 CHANGES = (
+    # the same images, read in another way
+    ("data.cache", SILENT),
     # another experiment
     ("seed", REFUSE),
     ("model", REFUSE),

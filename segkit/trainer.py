@@ -158,7 +158,9 @@ class Trainer:
             self.scaler.unscale_(self.optimizer)
             values["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
         if self.scaler.is_enabled():
-            values["grad_scale"] = self.scaler.get_scale()
+            values["grad_scale"] = self.scaler.scale(
+                torch.ones((), device=self.device)
+            )  # get_scale() would wait
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -274,6 +274,7 @@ def test_the_same_number_of_images_per_update_is_only_warned_about():
     "change",
     [
         {"train__workers": 0},
+        {"data__cache": "disk"},
         {"log__every": 1},
         {"log__dir": "x"},
         {"device": "cpu"},

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segkit import upsampled_scores
-from segkit.upsampled_scores import predict_pixels, score_pixels, upsampled_bands
+from segkit.upsampled_scores import _Bands, predict_pixels, score_pixels
 
 IGNORE = 255
 #: (C, h, w) of the logits and (H, W) of the label: strides, none, odd ones, other aspects, smaller labels, one cell.
@@ -96,8 +96,34 @@ def test_low_precision_is_computed_in_fp32(size, dtype):
 def test_pixel_centres_are_at_one_half_and_borders_are_repeated():
     """The second of two pixels per cell lies a quarter of the way to the next cell, the first at the border."""
     logits = torch.tensor([[[[8.0, 4.0]], [[0.0, 0.0]]]])  # (1, 2, 1, 2)
-    band = torch.cat([band for _, _, band in upsampled_bands(logits, (2, 4))], dim=1)
-    assert band[0].tolist() == [[8.0, 7.0, 5.0, 4.0]] * 2
+    band = torch.cat([band.clone() for _, _, band in _Bands(logits, (2, 4))])  # (R, C, W)
+    assert band[:, 0].tolist() == [[8.0, 7.0, 5.0, 4.0]] * 2
+
+
+@pytest.mark.usefixtures("_band")
+@pytest.mark.parametrize(("shape", "size"), SHAPES, ids=str)
+def test_few_kernels_or_few_bytes_give_the_same_bands(shape, size):
+    """What a GPU computes, where a kernel per run of rows would cost more than it saves."""
+    logits, _ = make(shape, size)
+    found = []
+    for few_kernels in (False, True):
+        bands = _Bands(logits, size)
+        bands.few_kernels = few_kernels
+        found.append([(image, rows, band.clone(), bands.find_largest(band)) for image, rows, band in bands])
+    for (*place, band, largest), (*same_place, same_band, same_largest) in zip(*found, strict=True):
+        assert place == same_place and torch.equal(band, same_band)
+        assert all(map(torch.equal, largest, same_largest))
+
+
+def test_logits_that_want_a_gradient_are_scored_without_one():
+    logits, target = make((3, 4, 6), (16, 24))
+    scores = score_pixels(logits.requires_grad_(), target, ignore_index=IGNORE)
+    assert not scores.ce.requires_grad
+
+
+def test_a_pixel_that_is_nan_has_a_class():
+    logits = torch.full((1, 4, 2, 2), torch.nan)
+    assert (predict_pixels(logits, (4, 4)) < 4).all()
 
 
 def test_predictions_take_a_byte_where_they_fit():

@@ -16,6 +16,7 @@ IGNORED = (
     "name",
     "seed",
     "device",
+    "data.cache",
     "train.workers",
     "train.checkpoint_every",
     "train.keep_checkpoints",

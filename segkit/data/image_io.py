@@ -37,12 +37,14 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:  # convert() would copy what it need not change
         image = image.convert(mode)
-    planes = np.stack([np.asarray(plane) for plane in image.split()])  # (C, H, W)
-    return torch.from_numpy(planes), turned
+    # Channel by channel, as Pillow packs them: turning (H, W, 3) around takes longer.
+    planes = bytearray().join([image.tobytes("raw", channel) for channel in mode])
+    pixels = torch.frombuffer(planes, dtype=torch.uint8).reshape(channels, image.height, image.width)
+    return pixels, turned
 
 
 def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:
-    """The values of a label file, int32 (H, W), and whether they are colours, packed as 0xRRGGBB.
+    """The values of a label file (H, W), uint8 or int32, and whether they are colours, packed as 0xRRGGBB.
 
     Palette, 8-bit, 16-bit and 1-bit files give their raw values; EXIF data is not applied. A palette file gives its
     colours instead if `colours` is true. Raises DataError for a file that is missing, cut short or no mask.
@@ -53,7 +55,9 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
     if image.mode in ("RGB", "RGBA") or (image.mode == "P" and colours):
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int32), 2, 0)
         return red << 16 | green << 8 | blue, True
-    if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
+    if image.mode in ("1", "L", "P"):
+        return np.asarray(image).astype(np.uint8, copy=False), False
+    if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), False
     raise DataError(
         f"cannot use {path} as a mask: its pixels are of type {image.mode} "

@@ -106,8 +106,9 @@ class LabelMap:
         return table
 
     def _from_numbers(self, values: np.ndarray, source: str) -> np.ndarray:
-        if self._bytes is not None and values.size and values.min() >= 0 and values.max() <= 0xFF:
-            found = values.astype(np.uint8).tobytes()
+        fits = values.dtype == np.uint8 or (values.size and values.min() >= 0 and values.max() <= 0xFF)
+        if self._bytes is not None and fits:
+            found = values.astype(np.uint8, copy=False).tobytes()
             if not found.translate(None, delete=self._allowed_bytes):
                 return np.frombuffer(found.translate(self._bytes), dtype=np.uint8).reshape(values.shape)
         in_table = (values >= 0) & (values <= LARGEST_VALUE)

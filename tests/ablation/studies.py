@@ -7,7 +7,7 @@ import numpy as np
 
 from segkit.ablation.study import Run, Study
 
-DEFINITION = "mean over classes of TP / (TP + FP + FN) from one confusion matrix over all valid pixels"
+DEFINITION = "mean over classes of TP / (TP + FP + FN) from one confusion matrix over all valid pixels."
 VARIANTS = ("ce", "ohem_ce", "bootstrapped_ce", "weighted_mask_ce")
 CLASSES = ("background", "circle", "square", "line", "star")
 ACCURACIES = {"ce": 0.80, "ohem_ce": 0.86, "bootstrapped_ce": 0.801, "weighted_mask_ce": 0.77}

@@ -47,6 +47,7 @@ def test_what_no_result_depends_on_is_no_difference():
         "device=auto",
         "loss.backend=reference",
         "train.workers=3",
+        "data.cache=disk",
         "train.keep_checkpoints=5",
         "train.checkpoint_every=10%",
         "eval.batch_size=2",

@@ -214,7 +214,7 @@ def test_the_report_says_what_a_reader_asks_for(written):
         "| torch | 2.11.0+cpu |",
         "| git commit | 45f802c1 |",
         "| data fingerprint | da7ada7ada7ada7a |",
-        f"mIoU: {DEFINITION}.",
+        f"mIoU: {DEFINITION}",
         "Classes: background, circle, square, line, star.",
         "10,000 replicates over 40 images",
         f"```\n{COMMAND}\n```",

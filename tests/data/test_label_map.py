@@ -46,6 +46,20 @@ def test_ids_that_no_byte_holds():
         assert found.tolist() == [ids]
 
 
+@pytest.mark.parametrize("label_map", [None, {3: "ignore"}, {0: 2, "*": 1}, {0: 0, 255: 1}, {7: "car"}])
+@pytest.mark.parametrize("values", [[0, 2, 255], [0, 255], [7, 7], [0, 3]])
+def test_bytes_mean_what_wider_numbers_do(label_map, values):
+    mapping = LabelMap(label_map, classes=CLASSES, ignore_index=255)
+    found = []
+    for dtype in (np.uint8, np.int32):
+        try:
+            ids = mapping.apply(np.array([values], dtype=dtype), are_colours=False, source="masks/a.png")
+            found.append(ids.tolist())
+        except DataError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
 def test_colours():
     colours = {"#000000": "sky", "#FF0000": 1, "#0000ff": "ignore"}
     assert apply(colours, [0xFF0000, 0, 0x0000FF], colours=True) == [1, 0, 255]

@@ -1,6 +1,7 @@
 """The data sets a configuration can name (`data.name`), one file each.
 
 A data set has `num_classes`, `class_names`, `ignore_index`, `channels` (of its images, 1 or 3), `__len__` and
-`__getitem__(index) -> Sample`, and may have a `palette` (one RGB colour per class). It neither augments nor
+`__getitem__(index) -> Sample`, and may have a `palette` (one RGB colour per class) and `files(index)`, the paths of all
+files that a sample is decoded from, without which it cannot be cached. It neither augments nor
 normalises.
 """

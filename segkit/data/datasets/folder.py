@@ -98,6 +98,10 @@ class Folder:
             file_size=file_size,
         )
 
+    def files(self, index: int) -> tuple[Path, Path]:
+        """The files that a sample is made of: its image and its mask."""
+        return self.image_paths[index], self.mask_paths[index]
+
     def fingerprint(self) -> str:
         """Names and sizes in bytes of all files, which change when the data do; their content is not read."""
         paths = [*self.image_paths, *self.mask_paths]

@@ -1,0 +1,142 @@
+"""`data.cache: disk`: decoded images and labels in files of their own, since decoding takes longer than reading.
+
+Files that were read once stay in the memory that the system has to spare, shared by all workers and runs, so there is
+no second copy to be made there.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+from torchvision import tv_tensors
+
+from segkit.data.sample import Sample
+from segkit.errors import CannotWrite, ConfigError, DataError
+from segkit.files import cannot_write, write_atomically
+
+#: What is written changes with the libraries that decode and resize, and with this number.
+FORMAT = f"1, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+
+
+class Cached:
+    """The samples of `dataset`, each decoded once and read from `folder` from then on; every other attribute is the
+    data set's own.
+
+    `dataset.files(index)` names the files that a sample is made of; `settings` are what else it is made by. A sample
+    whose files have another size or time of change, or which was made by other settings, is decoded and written anew,
+    and so is one whose cached file is damaged. Raises DataError where nothing can be written, and ConfigError for a
+    data set that does not name its files.
+    """
+
+    def __init__(self, dataset: Any, folder: Path, *, settings: Mapping[str, Any]):
+        if not hasattr(dataset, "files"):
+            raise ConfigError(
+                "data.cache=disk needs a data set that names the files of a sample, `files(index)`, as `folder` does\n"
+                "   -> data.cache=off"
+            )
+        self.dataset = dataset
+        self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
+        self.folder = folder / hashlib.sha256(self.settings.encode()).hexdigest()[:16]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_cache(cannot_write(self.folder, error)) from error
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        key, path = self._key(index), self._path(index)
+        sample = _read(path, key, index)
+        if sample is not None:
+            return sample
+        sample = self.dataset[index]
+        try:
+            write_atomically(path, lambda file: _write(file, key, sample))
+        except CannotWrite as error:
+            raise _cannot_cache(error) from error
+        return sample
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def describe(self) -> str:
+        """Where the cache is, how much of it there is, and about how large all of it will be."""
+        there = sum(self._path(index).is_file() for index in range(len(self)))
+        sample = self[0]
+        size = len(self) * sum(part.numel() * part.element_size() for part in (sample.image, sample.target))
+        return f"about {size / 1e9:.2g} GB, {there:,} of {len(self):,} images there, in {self.folder}"
+
+    def _path(self, index: int) -> Path:
+        names = "\n".join(os.path.abspath(path) for path in self.dataset.files(index))
+        return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.npy"
+
+    def _key(self, index: int) -> str:
+        """What the content of a cached file depends on. Raises DataError for a file that is missing."""
+        files = []
+        for path in self.dataset.files(index):
+            try:
+                state = path.stat()
+            except FileNotFoundError:
+                raise DataError(f"cannot read {path}: no such file") from None
+            except OSError as error:
+                raise DataError(f"cannot read {path}: {error.strerror}") from error
+            files.append([str(path), state.st_size, state.st_mtime_ns])
+        return json.dumps([FORMAT, self.settings, files])
+
+
+def default_folder() -> Path:
+    """Where caches lie: SEGKIT_CACHE, or `segkit` in the user's folder for caches."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(os.environ.get("SEGKIT_CACHE") or Path(caches) / "segkit")
+
+
+def _write(file: BinaryIO, key: str, sample: Sample) -> None:
+    facts = {
+        "key": key,
+        "name": sample.name,
+        "mask_path": None if sample.mask_path is None else str(sample.mask_path),
+        "weight_path": None if sample.weight_path is None else str(sample.weight_path),
+        "file_size": sample.file_size,
+    }
+    text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+    for part in (text, *(part.as_subclass(torch.Tensor).numpy() for part in (sample.image, sample.target))):
+        np.lib.format.write_array(file, part, allow_pickle=False)
+
+
+def _read(path: Path, key: str, index: int) -> Sample | None:
+    """The sample in a cached file, or None if there is none that was written for this key and is whole."""
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(np.lib.format.read_array(file, allow_pickle=False).tobytes())
+            if facts.pop("key") != key:
+                return None
+            image, target = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(2))
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
+        ) from error
+    for name in ("mask_path", "weight_path"):
+        facts[name] = None if facts[name] is None else Path(facts[name])
+    if facts["file_size"] is not None:
+        facts["file_size"] = tuple(facts["file_size"])
+    image, target = tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(target))
+    return Sample(image=image, target=target, index=index, **facts)
+
+
+def _cannot_cache(error: CannotWrite) -> DataError:
+    problem, disk, *_ = str(error).splitlines()
+    return DataError(
+        f"data.cache: {problem}\n{disk}\n   -> data.cache=off, or another place: SEGKIT_CACHE=FOLDER in the environment"
+    )

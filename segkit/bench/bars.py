@@ -8,7 +8,7 @@ from segkit.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
 from segkit.bench.rows import Row
 
 PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
-MINED = tuple(f"{name}, reference" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
+MINED = tuple(f"{name}, direct" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
 
 
 @dataclass(frozen=True)

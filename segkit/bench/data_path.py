@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
@@ -19,15 +20,19 @@ from segkit.bench.image_files import SIZE, write_images
 from segkit.bench.rows import Row, rows_of
 from segkit.bench.settings import Settings
 from segkit.data.augments.standard import Standard
+from segkit.data.cache import Cached
 from segkit.data.datasets.folder import Folder
+from segkit.data.loader import train_batches
 from segkit.data.view import TrainView
 from segkit.device import Normalize
 
-TASK = "segkit.bench.data_path:measure"
+TASK, LOADER_TASK = "segkit.bench.data_path:measure", "segkit.bench.data_path:measure_loader"
 PLAIN = "Pillow + torchvision v2 in float"
-OURS, NORMALISED = "segkit", "segkit, normalised on the CPU"
+OURS, NORMALISED, CACHED = "segkit", "segkit, normalised on the CPU", "segkit, data.cache=disk"
+LOADER, PLAIN_LOADER = "segkit's loader", "DataLoader of the same"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROP, SCALE, JITTER, IGNORE_INDEX = 320, (0.5, 2.0), 0.3, 255
+WORKERS = (0, 2)
 
 
 def bench_data(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
@@ -37,22 +42,23 @@ def bench_data(settings: Settings, *, tell: Callable[[str], None] = lambda text:
     tell(f"data: {case}")
     arguments = {"count": count, "size": size, "crop": crop, "rounds": settings.rounds}
     found = settings.measure(TASK, arguments, threads=1)
-    return rows_of(found, bench="data", case=case, baselines=(PLAIN,))
+    rows = rows_of(found, bench="data", case=case, baselines=(PLAIN,))
+    for workers in WORKERS:
+        tell(f"data: {workers} workers")
+        passes = settings.measure(LOADER_TASK, {**arguments, "workers": workers}, threads=1)
+        name = f"{4 * count} images, {workers} workers"
+        rows += rows_of(passes, bench="data", case=name, baselines=(PLAIN_LOADER,))
+    return rows
 
 
 def measure(*, count: int, size: list[int], crop: int, rounds: int) -> dict[str, Any]:
     """In one process: seconds from files to a batch of all images."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_images(Path(folder), count=count, size=(size[0], size[1]))
-        augment = Standard(
-            IGNORE_INDEX,
-            crop_size=crop,
-            scale=list(SCALE),
-            brightness=JITTER,
-            contrast=JITTER,
-            saturation=JITTER,
+        augment, cached = make_augment(crop), Cached(dataset, Path(folder) / "cache", settings={})
+        view, cached_view = (
+            TrainView(each, weight_map=None, augment=augment, seed=0) for each in (dataset, cached)
         )
-        view = TrainView(dataset, weight_map=None, augment=augment, seed=0)
         pipeline, normalize = PlainPipeline(dataset, crop), Normalize(MEAN, STD)
 
         def ours() -> Tensor:
@@ -62,9 +68,54 @@ def measure(*, count: int, size: list[int], crop: int, rounds: int) -> dict[str,
             PLAIN: lambda: default_collate([pipeline(index) for index in range(count)]),
             OURS: ours,
             NORMALISED: lambda: normalize(ours()),
+            CACHED: lambda: default_collate([cached_view[0, index] for index in range(count)]),
         }
         seconds = time_in_turns(calls, rounds=rounds, device=torch.device("cpu"))
     return {"seconds": seconds}
+
+
+def measure_loader(*, count: int, size: list[int], crop: int, rounds: int, workers: int) -> dict[str, Any]:
+    """In one process: seconds for four times all images, with the start of the workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = write_images(Path(folder), count=count, size=(size[0], size[1]))
+        pipeline, batch_size = PlainPipeline(dataset, crop), count // 2
+
+        def ours() -> None:
+            batches = train_batches(
+                dataset,
+                augment=make_augment(crop),
+                batch_size=batch_size,
+                seed=0,
+                num_batches=8,
+                workers=workers,
+            )
+            deque(batches, maxlen=0)
+
+        def plain() -> None:
+            places = [index % count for index in range(4 * count)]
+            images = _ByPlace(pipeline)
+            deque(DataLoader(images, batch_size, sampler=places, num_workers=workers), maxlen=0)
+
+        seconds = time_in_turns(
+            {PLAIN_LOADER: plain, LOADER: ours}, rounds=rounds, device=torch.device("cpu")
+        )
+    return {"seconds": seconds}
+
+
+def make_augment(crop: int) -> Standard:
+    """segkit's augmentation, as PlainPipeline's."""
+    jitter = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
+    return Standard(IGNORE_INDEX, crop_size=crop, scale=list(SCALE), **jitter)
+
+
+class _ByPlace:
+    """A pipeline as a data set."""
+
+    def __init__(self, pipeline: "PlainPipeline"):
+        self.pipeline = pipeline
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.pipeline(index)
 
 
 class PlainPipeline:

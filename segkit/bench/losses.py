@@ -1,5 +1,6 @@
 """Losses forward and backward: time and peak memory beside plain cross-entropy."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,7 +34,7 @@ def parts_for(device: torch.device, *, small: bool, many_processes: bool) -> lis
     if device.type == "cuda":
         parts = [Part(case) for case in GPU]
     else:
-        lean = {"backends": ("reference",), "others": False, "memory": False}
+        lean = {"backends": ("direct",), "others": False, "memory": False}
         parts = [Part(case) for case in (*FULL, *LOW)]
         parts += [Part(case, backends=("banded",), others=False) for case in in_bf16(LOW)]
         parts += [Part(case, **lean) for case in few_hard(FULL)]
@@ -80,7 +81,8 @@ def measure(
     if memory:
         found["bytes"] = {name: _peak_of(step, inputs, place) for name, step in steps.items()}
     if case.stride == 1 and "ohem_ce, banded" in calls:
-        found["checks"] = [check_exactness(name, case, inputs) for name in ("ce", "ohem_ce")]
+        pairs = itertools.product(("ce", "ohem_ce"), ("direct", "banded"))
+        found["checks"] = [check_exactness(name, backend, case, inputs) for name, backend in pairs]
     return found
 
 
@@ -97,10 +99,10 @@ def _peak_of(step: Callable[[], None], inputs: Inputs, device: torch.device) -> 
     return peak_bytes(step, device=device)
 
 
-def check_exactness(name: str, case: Case, inputs: Inputs) -> dict[str, Any]:
-    """The largest error of `banded` against `reference`, of the value and of the gradient, both relative to the largest
-    gradient, where both keep the same pixels; and whether a second run gives the same bits."""
-    losses = [build_loss(name, backend, case.classes) for backend in ("reference", "banded", "banded")]
+def check_exactness(name: str, backend: str, case: Case, inputs: Inputs) -> dict[str, Any]:
+    """The largest error of a backend against `reference`, of the value and of the gradient, both relative to the
+    largest gradient, where both keep the same pixels; and whether a second run gives the same bits."""
+    losses = [build_loss(name, backend, case.classes) for backend in ("reference", backend, backend)]
     results = []
     for loss in losses:
         inputs.logits.grad = None
@@ -114,7 +116,7 @@ def check_exactness(name: str, case: Case, inputs: Inputs) -> dict[str, Any]:
     error = float(((our_gradient - gradient).abs() * alike).max() / gradient.abs().max())
     same = torch.equal(ours, again) and torch.equal(our_gradient, gradient_again)
     return {
-        "entry": f"{name}, banded",
+        "entry": f"{name}, {backend}",
         "baseline": f"{name}, reference",
         "quantity": "error",
         "ratio": max(value_error / 2e-5, error / 2e-4) if same else float("inf"),

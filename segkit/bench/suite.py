@@ -10,6 +10,7 @@ from segkit.bench.cuda_checks import bench_cuda
 from segkit.bench.data_path import bench_data
 from segkit.bench.document import save_document, show_document
 from segkit.bench.losses import bench_losses
+from segkit.bench.rows import Row
 from segkit.bench.scoring import bench_scoring
 from segkit.bench.selection import bench_selection
 from segkit.bench.settings import Settings, read_settings
@@ -27,13 +28,16 @@ BENCHES = {
 
 
 def run_benches(name: str, benches: Sequence[str], args: argparse.Namespace) -> int:
-    """Measure, print Markdown, and write it with the JSON as `name` into `args.output` if there is one."""
-    settings = read_settings(args)
-    rows = [row for bench in benches for row in BENCHES[bench](settings, tell=_tell)]
-    verdicts, machine = judge(rows, benches=benches, small=settings.small), environment()
+    """Measure, print Markdown, and write it with the JSON as `name` into `args.output` if there is one: after each of
+    the benches, so that what was measured stays if a later one fails."""
+    settings, machine = read_settings(args), environment()
+    rows: list[Row] = []
+    for bench in benches:
+        rows += BENCHES[bench](settings, tell=_tell)
+        verdicts = judge(rows, benches=benches, small=settings.small)
+        if args.output is not None:
+            save_document(Path(args.output), name, rows, verdicts, machine, settings)
     print(show_document(rows, verdicts, machine, settings), end="")
-    if args.output is not None:
-        save_document(Path(args.output), name, rows, verdicts, machine, settings)
     return 0
 
 

@@ -63,7 +63,7 @@ def test_the_suite_covers_every_bar():
     assert sorted({bar.number for bar in BARS}) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def row(entry="ohem_ce, reference", baseline="F.cross_entropy", ratio=1.0, **changes):
+def row(entry="ohem_ce, direct", baseline="F.cross_entropy", ratio=1.0, **changes):
     given = {"bench": "losses", "case": FULL[0].name, "allocator": "default", "quantity": "time"}
     return Row(**{**given, "entry": entry, "baseline": baseline, "ratio": ratio, **changes})
 
@@ -105,7 +105,7 @@ def test_a_bar_is_kept_up_to_its_limit_and_only_by_its_own_rows(found, number, t
 
 
 def test_the_worst_row_decides_and_small_sizes_decide_nothing():
-    rows = [row(ratio=1.0), row("bootstrapped_ce, reference", ratio=1.2), row("ce, reference", ratio=9.0)]
+    rows = [row(ratio=1.0), row("bootstrapped_ce, direct", ratio=1.2), row("ce, direct", ratio=9.0)]
     verdict = verdicts(*rows)[1, BARS[0].text]
     assert verdict.word == SHORT and verdict.worst is rows[1]
     assert {each.word for each in verdicts(*rows, small=True).values()} == {UNMEASURED}

@@ -4,12 +4,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: train test lint bench clean
+.PHONY: train test test-heavy lint bench clean
 train: $(READY)
 	$(RUN) train.py --config ohem.yaml
 
 test: $(READY)
 	$(RUN) -m pytest
+
+# What `make test` leaves out because it takes long.
+test-heavy: $(READY)
+	$(RUN) -m pytest -m heavy
 
 lint: $(READY)
 	$(RUN) -m pip install -q ruff

@@ -28,6 +28,7 @@ def _small_and_quick(monkeypatch):
     monkeypatch.setattr(cuda_checks, "COMPILER", "aot_eager")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["bootstrapped_ce in its warm-up", "ohem_ce, thresh scheduled"])
 def test_losses_that_move_compile_and_do_not_compile_again(name):
     make, inputs = moving_losses("reference")[name], make_inputs(SMALL, CPU)

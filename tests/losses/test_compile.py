@@ -61,6 +61,7 @@ def assert_nothing_compiles(loss, batch, iterations):
             loss(batch.logits, batch.target, batch.weight, iteration=iteration)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_is_one_graph_for_every_iteration(name, backend):
     """The first iteration is taken for a constant, the second for a number: two graphs, and then no other."""
@@ -87,6 +88,7 @@ COMPOSED = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", COMPOSED)
 def test_compositions_are_one_graph(name, backend):
     plain, compiled, batch = COMPOSED[name](), COMPOSED[name](), make_batch(size=(6, 9), ignored=True)
@@ -138,6 +140,7 @@ def test_a_schedule_moves_without_compiling(option, backend):
     assert_the_same(compiled, plain, batch, 60)
 
 
+@pytest.mark.heavy
 def test_a_sum_compiles_its_terms(backend):
     def make():
         parts = {"thresh": build_scheduled("thresh"), "dice": build("dice")}

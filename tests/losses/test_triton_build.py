@@ -63,6 +63,7 @@ def run_python(program: str, tmp_path: Path, **environment: str) -> subprocess.C
     )
 
 
+@pytest.mark.heavy
 def test_the_kernels_compile_without_spilling(tmp_path):
     spec = importlib.util.find_spec("triton")
     if spec is None:

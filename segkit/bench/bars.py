@@ -55,11 +55,14 @@ def _loss(
     few_classes: bool | None = None,
     precision: str = "fp32",
     on_gpu: bool = False,
+    resized: bool | None = None,
 ) -> Callable[[Row], bool]:
-    """Rows of entries that end like one of `entries`, with 19 classes, or more, or both."""
+    """Rows of entries that end like one of `entries`: with 19 classes, or more, or both; of logits of another size than
+    the label, of its own, or both."""
 
     def concerns(row: Row) -> bool:
         classes = few_classes is None or few_classes == (" 19 classes" in row.case)
+        classes &= resized is None or resized == (" -> " in row.case)
         named = row.entry.endswith(entries) and row.baseline == baseline and row.quantity == quantity
         return named and classes and row.case.split(", ")[2] == precision and row.on_gpu == on_gpu
 
@@ -124,9 +127,8 @@ def _is_error(row: Row) -> bool:
 
 BARS: tuple[Bar, ...] = (
     Bar(1, "mined and weighted losses, full resolution: time", "losses", 1.08, _loss(PLAIN, *MINED)),
-    Bar(
-        1, "OHEM beside one that sorts, 19 classes", "losses", 0.60, _loss(SORTED, MINED[0], few_classes=True)
-    ),
+    Bar(1, "OHEM beside one that sorts, full resolution, 19 classes", "losses", 0.60,
+        _loss(SORTED, MINED[0], few_classes=True, resized=False)),
     *_bars_of_selection(),
     *_bars_of_low_resolution(),
     Bar(4, "banded at full resolution: peak memory, 19 classes", "losses", 0.55,

@@ -104,6 +104,11 @@ def test_a_bar_is_kept_up_to_its_limit_and_only_by_its_own_rows(found, number, t
         assert {each.word for each in judged.values()} == {UNMEASURED}
 
 
+def test_a_row_of_another_size_than_the_bar_decides_nothing():
+    resized = row(baseline="OHEM by full sort", case=LOW[0].name, ratio=9.0)
+    assert {each.word for each in verdicts(resized).values()} == {UNMEASURED}
+
+
 def test_the_worst_row_decides_and_small_sizes_decide_nothing():
     rows = [row(ratio=1.0), row("bootstrapped_ce, direct", ratio=1.2), row("ce, direct", ratio=9.0)]
     verdict = verdicts(*rows)[1, BARS[0].text]

@@ -28,8 +28,9 @@ def banded_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int) -
     `target` class ids (N, H, W); see `upsampled_cross_entropy`. Differentiable once. NaN and infinity that valid pixels
     read are left to the reference; to see whether there are any, the host waits for a GPU.
     """
-    # Rows are resized by matrix products, where 0 x NaN would carry it into other pixels.
-    if not bool(logits.detach().sum(dtype=torch.float64).isfinite()):
+    # Rows are resized by matrix products, where 0 x NaN would carry it into other pixels. NaN is its own extreme.
+    extremes = torch.stack([logits.detach().amin(), logits.detach().amax()])
+    if not bool(extremes.isfinite().all()):
         broken = _find_readers(~logits.detach().isfinite().all(dim=1), target.shape[1:])  # (N, H, W)
         if bool((broken & valid_pixels(target, ignore_index)).any()):
             return reference_cross_entropy(logits, target, ignore_index=ignore_index)

@@ -19,6 +19,7 @@ from segkit.data.subset import Subset
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.errors import ConfigError, DataError
 from segkit.experiment import Data, Experiment
+from segkit.losses.kernels import check_device
 from segkit.registry import (
     AUGMENTS,
     DATASETS,
@@ -52,6 +53,8 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
     }
     weigh = partial(weigh_by_labels, cache(lambda: count_classes(data.train)))
     loss = build_component(LOSSES, config.loss, "loss", total=total, weigh_classes=weigh, **known)
+    for part in loss.modules():
+        check_device(getattr(part, "backend", "auto"), device)
     height, width = first_targets(data, config.seed, batch_size).shape[-2:]
     check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights

@@ -210,6 +210,12 @@ def test_bug_in_a_constructor_keeps_its_traceback(register):
 # --- what only shows once the pieces meet
 
 
+def test_backend_that_the_device_cannot_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    text = message(build, config(loss={"name": "ohem_ce", "backend": "triton"}))
+    assert text.startswith("loss.backend: triton, but Triton ") and text.endswith(" -> loss.backend: auto")
+
+
 def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkeypatch):
     monkeypatch.setattr(
         build_module, "place", lambda *arguments, **options: pytest.fail("the model was built")

@@ -8,7 +8,14 @@ They agree up to rounding and are deterministic each, so a run that is to be rep
 same backend, and with `auto` the same kind of device.
 """
 
-from segkit.losses.kernels.choice import BACKENDS, BackendError, BackendName, check_backend, choose_backend
+from segkit.losses.kernels.choice import (
+    BACKENDS,
+    BackendError,
+    BackendName,
+    check_backend,
+    check_device,
+    choose_backend,
+)
 from segkit.losses.kernels.cross_entropy import PixelCrossEntropy, upsampled_cross_entropy
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "BackendName",
     "PixelCrossEntropy",
     "check_backend",
+    "check_device",
     "choose_backend",
     "upsampled_cross_entropy",
 ]

@@ -40,6 +40,15 @@ def check_backend(backend: str) -> str:
     return backend
 
 
+def check_device(backend: str, device: torch.device) -> None:
+    """Raises BackendError for a backend that does not run on this device, whatever it is given."""
+    if backend != "triton":
+        return
+    reason = _refuse_triton(device)
+    if reason is not None:
+        raise BackendError(f"loss.backend: triton, but {reason} -> loss.backend: auto")
+
+
 def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
     """Why this backend cannot take these inputs, for an error's text, or None."""
     if backend == "reference":
@@ -50,7 +59,7 @@ def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
         return None
     if logits.ndim != 4:
         return f"it takes logits (N, C, h, w), got {tuple(logits.shape)}"
-    return _refuse_triton(logits) if backend == "triton" else None
+    return _refuse_triton(logits.device, logits.dtype) if backend == "triton" else None
 
 
 def _choose(logits: Tensor, target: Tensor) -> str:
@@ -62,11 +71,11 @@ def _choose(logits: Tensor, target: Tensor) -> str:
     return "banded" if resized and logits.device.type == "cpu" else "direct"
 
 
-def _refuse_triton(logits: Tensor) -> str | None:
+def _refuse_triton(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:
     try:
         from segkit.losses.kernels import triton_cross_entropy as kernels
     except ImportError as error:
         return f"it is not available: {error}"
-    if logits.dtype not in kernels.LOGITS_DTYPES:
-        return f"it takes fp32, bf16 or fp16 logits, got {logits.dtype}"
-    return kernels.is_available(logits.device)
+    if dtype not in kernels.LOGITS_DTYPES:
+        return f"it takes fp32, bf16 or fp16 logits, got {dtype}"
+    return kernels.is_available(device)

@@ -50,7 +50,7 @@ class Session:
 
     def wait_for(self, path: str, text: str) -> None:
         """Until a file that matches the pattern holds the text."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if any(text in found.read_text() for found in Path().glob(path)):
                 return
@@ -323,7 +323,7 @@ def test_run_keeps_its_lock_when_the_launcher_is_killed(small, monkeypatch):
     assert state.words.startswith("in use by process ")
     pid = re.search(r"waiting as (\d+)", Path("runs/ab/logs/ce-seed0.log").read_text())[1]
     os.kill(int(pid), signal.SIGTERM)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 20
     while inspect_plan(plan)[0].kind == "in use" and time.monotonic() < deadline:
         time.sleep(0.02)
     assert inspect_plan(plan)[0].words == "resumes at 7 of 20"
@@ -376,7 +376,7 @@ def test_progress_follows_the_running_runs(small, monkeypatch):
 
     def interrupt(session):
         session.wait_for("runs/ab/logs/ce-seed0.log", "waiting")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 20
         while "7/40" not in session.stream.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)

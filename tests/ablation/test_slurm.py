@@ -98,13 +98,13 @@ def test_task_trains_its_run(plan):
 def test_signal_of_slurm_reaches_the_program(plan):
     script = slurm.job_script(plan, ["wait"], options=[], imports=[])
     process = subprocess.Popen(["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "0"})
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 20
     while (
         not (Path("called.txt").exists() and Path("called.txt").read_text()) and time.monotonic() < deadline
     ):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 143
+    assert process.wait(timeout=20) == 143
 
 
 def test_submitting(plan, sbatch, capsys):

@@ -1,6 +1,5 @@
 """The losses that are measured, as functions of nothing: ours with each backend, and those of others."""
 
-import inspect
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 from segkit.bench import peers
 from segkit.bench.loss_cases import IGNORE_INDEX, Case, Inputs
 from segkit.losses import PixelLoss
+from segkit.losses.kernels.choice import refuse_backend
 from segkit.registry import LOSSES
 
 PLAIN = "F.cross_entropy"
@@ -51,42 +51,27 @@ def make_calls(
         for backend in backends:
             if backend == "reference" and name != DEFINED:
                 continue
-            call, reason = make_our_call(name, backend, case, inputs)
-            if call is None:
+            reason = refuse_backend(backend, inputs.logits, inputs.target)
+            if reason is not None:
                 missing[f"{name}, {backend}"] = reason
             else:
-                calls[f"{name}, {backend}"] = call
+                calls[f"{name}, {backend}"] = make_our_call(name, backend, case, inputs)
     for name, peer in PEERS.items():
         if others or name == SORTED:
             calls[name] = lambda peer=peer: call_peer(peer, case, inputs)
     return calls, missing
 
 
-def make_our_call(name: str, backend: str, case: Case, inputs: Inputs) -> tuple[Call | None, str]:
-    """The loss with that backend; None and the reason where it cannot run on these inputs."""
+def make_our_call(name: str, backend: str, case: Case, inputs: Inputs) -> Call:
+    """The forward pass of the loss with that backend."""
     loss = build_loss(name, backend, case.classes)
-    if loss is None:
-        return None, "losses have no option backend yet"
     weight = inputs.weight if name == "weighted_mask_ce" else None
-
-    def call() -> Tensor:
-        return loss(inputs.logits, inputs.target, weight, iteration=10)[0]
-
-    try:
-        call()
-    except (ValueError, ImportError, NotImplementedError) as error:
-        return None, str(error)
-    return call, ""
+    return lambda: loss(inputs.logits, inputs.target, weight, iteration=10)[0]
 
 
-def build_loss(name: str, backend: str, classes: int) -> PixelLoss | None:
-    """The registered loss with that backend; None for a backend of which it does not know."""
-    constructor, options = LOSSES.get(name), dict(OURS[name])
-    if "backend" in inspect.signature(constructor).parameters:
-        options["backend"] = backend
-    elif backend != "reference":
-        return None
-    return constructor(classes, IGNORE_INDEX, **options)
+def build_loss(name: str, backend: str, classes: int) -> PixelLoss:
+    """The registered loss with that backend."""
+    return LOSSES.get(name)(classes, IGNORE_INDEX, backend=backend, **OURS[name])
 
 
 def call_peer(peer: Callable[..., Tensor], case: Case, inputs: Inputs) -> Tensor:

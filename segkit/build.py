@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segkit import schedule
 from segkit.build_component import build_component
 from segkit.config import Component, Config
+from segkit.config_keys import flatten, is_backend
 from segkit.data.cache import Cached, default_folder
 from segkit.data.check import check_data
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
@@ -53,8 +54,9 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
     }
     weigh = partial(weigh_by_labels, cache(lambda: count_classes(data.train)))
     loss = build_component(LOSSES, config.loss, "loss", total=total, weigh_classes=weigh, **known)
-    for part in loss.modules():
-        check_device(getattr(part, "backend", "auto"), device)
+    for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
+        if is_backend(key):
+            check_device(backend, device, key=key)
     height, width = first_targets(data, config.seed, batch_size).shape[-2:]
     check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights

@@ -210,10 +210,24 @@ def test_bug_in_a_constructor_keeps_its_traceback(register):
 # --- what only shows once the pieces meet
 
 
-def test_backend_that_the_device_cannot_is_refused_before_anything_runs(monkeypatch):
+OHEM = {"name": "ohem_ce", "backend": "triton"}
+THRESH = {"name": "linear", "from": 0.9, "to": 0.5, "start": 0, "end": 10}
+
+
+@pytest.mark.parametrize(
+    ("loss", "key"),
+    [
+        (OHEM, "loss.backend"),
+        ({**OHEM, "thresh": THRESH}, "loss.backend"),
+        ({"name": "pixel", "criterion": {"name": "ce", "backend": "triton"}}, "loss.criterion.backend"),
+        ({"name": "sum", "terms": [{"name": "ce"}, OHEM]}, "loss.terms.1.backend"),
+    ],
+    ids=["plain", "scheduled", "criterion", "term"],
+)
+def test_backend_that_the_device_cannot_is_refused_before_anything_runs(loss, key, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    text = message(build, config(loss={"name": "ohem_ce", "backend": "triton"}))
-    assert text.startswith("loss.backend: triton, but Triton ") and text.endswith(" -> loss.backend: auto")
+    text = message(build, config(loss=loss))
+    assert text.startswith(f"{key}: triton, but Triton ") and text.endswith(f" -> {key}: auto")
 
 
 def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkeypatch):

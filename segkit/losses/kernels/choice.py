@@ -40,13 +40,12 @@ def check_backend(backend: str) -> str:
     return backend
 
 
-def check_device(backend: str, device: torch.device) -> None:
-    """Raises BackendError for a backend that does not run on this device, whatever it is given."""
-    if backend != "triton":
-        return
-    reason = _refuse_triton(device)
+def check_device(backend: str, device: torch.device, *, key: str) -> None:
+    """Raises BackendError, which names the `key` of the configuration, for a backend that does not run on this device,
+    whatever it is given."""
+    reason = _refuse_triton(device) if backend == "triton" else None
     if reason is not None:
-        raise BackendError(f"loss.backend: triton, but {reason} -> loss.backend: auto")
+        raise BackendError(f"{key}: {backend}, but {reason} -> {key}: auto")
 
 
 def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:

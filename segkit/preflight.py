@@ -54,7 +54,10 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         f"estimate  {min(seconds):.2f} s per iteration, {duration(estimate)} for {experiment.plan.iterations:,} "
         f"without validation; memory {memory_in_use(experiment.device):.1f} GB"
     )
-    print("check     everything fits; nothing was written")
+    written = (
+        "nothing was written" if experiment.config.data.cache == "off" else "only data.cache was written"
+    )
+    print(f"check     everything fits; {written}")
     return 0
 
 

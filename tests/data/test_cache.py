@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from segkit import preflight
 from segkit.build import build_data
 from segkit.config import config_from_mapping
 from segkit.data import cache
@@ -79,9 +80,8 @@ def test_workers_fill_and_read_it(cached):
 def test_a_changed_file_is_read_anew(cached, save, part, change):
     plain, kept = cached()
     path, shape = plain.files(0)[part], ((24, 32, 3), (24, 32))[part]
-    save(
-        path, np.zeros(shape, dtype=np.uint8), compress_level=0
-    )  # so that others of this shape have this size
+    # Not compressed, so that others of this shape have this size.
+    save(path, np.zeros(shape, dtype=np.uint8), compress_level=0)
     before, state = kept[0], path.stat()
     save(path, np.full(shape, 1, dtype=np.uint8), compress_level=0 if change == "time" else 9)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + (change == "time")))
@@ -174,3 +174,21 @@ def test_the_configuration_turns_it_on(make_folder, tmp_path, monkeypatch):
     assert str(cache.default_folder()) == "/caches/segkit"
     mapping["data"]["cache"] = "off"
     assert isinstance(build_data(config_from_mapping(mapping, origin="test")).train, Folder)
+
+
+def test_a_check_says_what_it_wrote(make_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "here"))
+    data = {"name": "folder", "root": str(make_folder()), "classes": CLASSES, "cache": "disk"}
+    mapping = {
+        "name": "x",
+        "device": "cpu",
+        "data": data,
+        "model": {"name": "unet", "width": 4, "depth": 2},
+        "loss": {"name": "ce"},
+        "train": {"iterations": 1, "batch_size": 2, "workers": 0},
+    }
+    assert preflight.check(config_from_mapping(mapping, origin="test"), source="x", overfit=2) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == "check     everything fits; only data.cache was written"
+    )
+    assert list((tmp_path / "here").iterdir())

@@ -158,9 +158,8 @@ class Trainer:
             self.scaler.unscale_(self.optimizer)
             values["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
         if self.scaler.is_enabled():
-            values["grad_scale"] = self.scaler.scale(
-                torch.ones((), device=self.device)
-            )  # get_scale() would wait
+            # As a tensor: get_scale() would wait for the device.
+            values["grad_scale"] = self.scaler.scale(torch.ones((), device=self.device))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

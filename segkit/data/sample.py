@@ -35,10 +35,8 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, values.shape, strict=True)
     )
-    taken = (
-        values.numpy().take(rows, axis=0).take(columns, axis=1)
-    )  # indexing in torch takes four times as long
-    return torch.from_numpy(taken)
+    # In NumPy, since indexing in torch takes four times as long.
+    return torch.from_numpy(values.numpy().take(rows, axis=0).take(columns, axis=1))
 
 
 class WeightMap(tv_tensors.Mask):

@@ -108,18 +108,18 @@ def test_schedules(name, option, way):
 
 
 @pytest.mark.parametrize(
-    "wait",
+    ("wait", "error", "text"),
     [
-        lambda x: x.sum().item(),
-        lambda x: x[x > 0],
-        lambda x: x.nonzero(),
-        lambda x: x.byte().flatten().bincount(),
-        lambda x: x.unique(),
-        lambda x: x * torch.tensor([1.0, 2.0]).to("meta"),
-        lambda x: x + 1 if x.sum() > 0 else x,
-        lambda x: x.cpu(),
+        (lambda x: x.sum().item(), RuntimeError, "item"),
+        (lambda x: x[x > 0], NotImplementedError, "nonzero"),
+        (lambda x: x.nonzero(), NotImplementedError, "nonzero"),
+        (lambda x: x.byte().flatten().bincount(), NotImplementedError, "bincount"),
+        (lambda x: x.unique(), NotImplementedError, "unique"),
+        (lambda x: x * torch.tensor([1.0, 2.0]).to("meta"), AssertionError, "a tensor on the host"),
+        (lambda x: x + 1 if x.sum() > 0 else x, RuntimeError, "item"),
+        (lambda x: x.cpu(), NotImplementedError, "no data"),
     ],
 )
-def test_the_test_sees_what_waits(wait):
-    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), OnTheDevice():
+def test_the_test_sees_what_waits(wait, error, text):
+    with pytest.raises(error, match=text), OnTheDevice():
         wait(torch.empty(2, 2, device="meta"))

@@ -100,9 +100,8 @@ def backward_kernel(
             for y in range(first_position(upper, h, H), first_position(upper + 1, h, H)):
                 pixel = (n * H + y) * W + x
                 gradient, label = load_gradient(grad_ce, target, pixel, x < x_end, ignore_index)
-                if (
-                    tl.sum((gradient != 0).to(tl.int32), axis=0) > 0
-                ):  # hard pixels cluster: many rows have none
+                # Hard pixels cluster: many rows have none.
+                if tl.sum((gradient != 0).to(tl.int32), axis=0) > 0:
                     source = tl.maximum((2 * y + 1) * h - H, 0) - upper * (2 * H)
                     fraction = source.to(tl.float32) / (2 * H)
                     logit = above * (1 - fraction) + below * fraction

@@ -18,9 +18,8 @@ LARGEST_PRODUCT = 2**29
 @triton.jit
 def first_position(k, small, large):
     """The first output position whose source is at or beyond `k`: 0 for k <= 0, `large` for k >= small."""
-    first = ((2 * k + 1) * large + small - 1) // (
-        2 * small
-    )  # the ceiling of ((2k + 1) large - small) / (2 small)
+    # The ceiling of ((2k + 1) large - small) / (2 small).
+    first = ((2 * k + 1) * large + small - 1) // (2 * small)
     return tl.where(k <= 0, 0, tl.minimum(first, large))
 
 

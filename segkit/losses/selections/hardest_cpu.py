@@ -117,10 +117,8 @@ class Inside(NamedTuple):
 
 def gather_bin(row: Tensor, digits: Tensor, digit: int, n_inside: int) -> Inside:
     """The `n_inside` pixels of a row (P,) that have this first digit. Writes over `digits`."""
-    bits, inside = (
-        as_integers(row),
-        digits.eq_(digit),
-    )  # 1 or 0, in place, as fresh memory costs more than comparing
+    # 1 or 0, in place, as fresh memory costs more than comparing.
+    bits, inside = as_integers(row), digits.eq_(digit)
     common = 0
     if n_inside > CROWDED * len(row):
         every = len(row) // 1024 + 1

@@ -16,7 +16,8 @@ from segkit.config_schema import Component, Config, DataBlock, ScheduleBlock
 from segkit.config_sources import apply_overrides, read_layers, shipped_names
 from segkit.config_texts import json_schema, list_components
 from segkit.errors import ConfigError
-from segkit.yaml_source import Mark, Problem, to_node
+from segkit.problem import Mark, Problem
+from segkit.yaml_source import to_node
 
 __all__ = [
     "Component",

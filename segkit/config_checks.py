@@ -8,8 +8,9 @@ from segkit.config_blocks import Block, BlockChecker, find_slips
 from segkit.config_messages import list_problems
 from segkit.config_schema import COMPONENTS, FIXED, Component, ComponentBlock, Config
 from segkit.errors import ConfigError
+from segkit.problem import Mark, Problem
 from segkit.signature import read_fields
-from segkit.yaml_source import Mark, Node, Problem, to_node
+from segkit.yaml_source import Node, to_node
 
 _HEADER = ("name", "seed", "device")
 

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from segkit.describe_types import describe_part
+from segkit.problem import Problem, shorten
 from segkit.signature import Parameter
-from segkit.yaml_source import Node, Problem, dump_inline, parse_scalar, shorten, to_plain
+from segkit.yaml_source import Node, dump_inline, parse_scalar, to_plain
 
 
 def list_problems(problems: list[Problem]) -> list[str]:

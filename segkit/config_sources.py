@@ -9,7 +9,8 @@ from typing import Any
 
 from segkit.config_schema import COMPONENTS
 from segkit.errors import ConfigError
-from segkit.yaml_source import MAX_BYTES, Mark, Node, Problem, parse_scalar, parse_yaml, to_node, to_plain
+from segkit.problem import Mark, Problem
+from segkit.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 
 SHIPPED = Path(__file__).resolve().parent.parent / "configs"
 

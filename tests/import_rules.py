@@ -24,7 +24,7 @@ class Rule:
 RULES = [
     Rule("schedule registry", "torch torchvision numpy segkit", "tested in microseconds, used by all"),
     Rule(
-        "config* yaml_source signature describe_types",
+        "config* problem yaml_source signature describe_types",
         "segkit.build* segkit.trainer",
         "a typo is reported before CUDA starts",
     ),

@@ -6,16 +6,8 @@ import time
 import pytest
 import yaml
 
-from segkit.yaml_source import (
-    MAX_DEPTH,
-    dump_inline,
-    dump_yaml,
-    parse_scalar,
-    parse_yaml,
-    shorten,
-    to_node,
-    to_plain,
-)
+from segkit.problem import shorten
+from segkit.yaml_source import MAX_DEPTH, dump_inline, dump_yaml, parse_scalar, parse_yaml, to_node, to_plain
 
 
 def read(text):

@@ -5,7 +5,8 @@ from itertools import product
 
 from segkit.config_messages import show_value
 from segkit.config_sources import merge
-from segkit.yaml_source import Node, Problem, dump_inline, to_plain
+from segkit.problem import Problem
+from segkit.yaml_source import Node, dump_inline, to_plain
 
 
 def expand_variant(name: str, block: Node, problems: list[Problem]) -> dict[str, Node]:

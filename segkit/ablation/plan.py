@@ -31,7 +31,8 @@ from segkit.config_sources import (
     read_file,
 )
 from segkit.errors import ConfigError
-from segkit.yaml_source import Mark, Node, Problem, walk_leaves
+from segkit.problem import Mark, Problem
+from segkit.yaml_source import Node, walk_leaves
 
 
 @dataclass(frozen=True)

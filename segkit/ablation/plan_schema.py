@@ -10,7 +10,8 @@ from segkit.ablation.grid import expand_variant
 from segkit.config_messages import show_value
 from segkit.config_schema import Config
 from segkit.config_sources import ABLATION_KEY
-from segkit.yaml_source import Mark, Node, Problem, to_plain
+from segkit.problem import Mark, Problem
+from segkit.yaml_source import Node, to_plain
 
 KEYS = ("name", "base", "seeds", "baseline", "group_by", "settings", ABLATION_KEY)
 LARGEST_SEED = 2**32 - 1

@@ -25,8 +25,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="score the last weights of a run and write its per_image.npz, for runs of an older segkit",
     )
+    parser.add_argument(
+        "--boundary",
+        type=float,
+        metavar="PIXELS",
+        help="also score the borders between classes, with this tolerance",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
-    return parser.parse_intermixed_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
+    if args.per_image and args.boundary is not None:
+        parser.error(
+            "--per-image repeats what training scores, which --boundary is no part of; leave one out"
+        )
+    return args
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,8 +47,10 @@ def main(arguments: Sequence[str]) -> int:
 
     from segkit.evaluation_run import evaluate_per_image, evaluate_weights  # need torch
 
-    evaluate = evaluate_per_image if args.per_image else evaluate_weights
-    return evaluate(args.weights, args.overrides, split=args.split, device=args.device, output=args.output)
+    options = {"split": args.split, "device": args.device, "output": args.output}
+    if args.per_image:
+        return evaluate_per_image(args.weights, args.overrides, **options)
+    return evaluate_weights(args.weights, args.overrides, **options, boundary=args.boundary)
 
 
 if __name__ == "__main__":

@@ -54,12 +54,14 @@ def evaluate(
     device: torch.device,
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
 
     `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model`, preprocessing and autocast
     included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if `stop()`
-    became true between two batches: half a validation set is not a score.
+    became true between two batches: half a validation set is not a score. `observe` gets the labels and the predicted
+    ids of each batch, both (N, H, W) on the device.
     """
     matrices = [torch.zeros(0, num_classes, num_classes, dtype=torch.int32, device=device)]
     names: list[str] = []
@@ -78,6 +80,8 @@ def evaluate(
             counts = metrics.confusion_matrices(
                 target, pixels.prediction, num_classes=num_classes, ignore_index=ignore_index
             )
+            if observe is not None:
+                observe(target, pixels.prediction)
             matrices.append(counts.int())  # (N, C, C); no image has 2^31 pixels
             names += batch["name"]
             places += batch["index"].tolist() if "index" in batch else range(len(places), len(names))

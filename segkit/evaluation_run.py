@@ -1,11 +1,13 @@
 """Scoring trained weights outside of training."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from segkit.boundary_quality import BoundaryMeter
 from segkit.build import build_dataset
 from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
 from segkit.config import Config, config_from_mapping
@@ -20,14 +22,26 @@ from segkit.metrics import accuracy
 from segkit.resume import run_folder_of
 from segkit.run_arrays import save_per_image
 from segkit.run_folder import RunFolder
-from segkit.scores import class_table, scores_as_json
+from segkit.scores import boundary_as_json, boundary_table, class_table, scores_as_json
 
 
 def evaluate_weights(
-    weights: str | Path, overrides: Sequence[str], *, split: str, device: str, output: Path | None
+    weights: str | Path,
+    overrides: Sequence[str],
+    *,
+    split: str,
+    device: str,
+    output: Path | None,
+    boundary: float | None = None,
 ) -> int:
-    """Score the weights of a run on its data, as changed by `overrides`; returns the exit status."""
-    score(load_predictor(weights, choose_device(device)), overrides, split=split, output=output)
+    """Score the weights of a run on its data, as changed by `overrides`; returns the exit status.
+
+    With `boundary`, also the borders between classes, with that tolerance in pixels.
+    """
+    if boundary is not None and not 1 <= boundary < math.inf:
+        raise ConfigError(f"--boundary is a distance of at least 1 pixel, got {boundary:g} -> --boundary 3")
+    predictor = load_predictor(weights, choose_device(device))
+    score(predictor, overrides, split=split, output=output, boundary=boundary)
     return 0
 
 
@@ -52,7 +66,14 @@ def evaluate_per_image(
     return 0
 
 
-def score(predictor: Predictor, overrides: Sequence[str], *, split: str, output: Path | None) -> Evaluation:
+def score(
+    predictor: Predictor,
+    overrides: Sequence[str],
+    *,
+    split: str,
+    output: Path | None,
+    boundary: float | None = None,
+) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
@@ -68,22 +89,30 @@ def score(predictor: Predictor, overrides: Sequence[str], *, split: str, output:
         workers=default_workers(predictor.device) if workers is None else workers,
         pin_memory=predictor.device.type == "cuda",
     )
+    known = {"num_classes": len(labels.class_names), "ignore_index": dataset.ignore_index}
+    borders = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
     result = evaluate(
         predictor.forward,
         predictor.model,
         tqdm(batches, unit="batch", disable=None, leave=False),
-        num_classes=len(labels.class_names),
-        ignore_index=dataset.ignore_index,
+        **known,
         device=predictor.device,
+        observe=None if borders is None else borders.add,
     )
     print(class_table(result, labels.class_names))
+    extra = {}
+    if borders is not None:
+        print(
+            f"\nborders, within {boundary:g} pixels\n{boundary_table(borders.scores(), labels.class_names)}"
+        )
+        extra = {"boundary": boundary_as_json(borders.scores(), labels.class_names)}
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path}"
     )
     if output is not None:
         scores = scores_as_json(result, labels.class_names)
-        write_json(output, {"weights": str(predictor.path), "split": split, **scores})
+        write_json(output, {"weights": str(predictor.path), "split": split, **scores, **extra})
     return result
 
 

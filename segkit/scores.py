@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from segkit import metrics
+from segkit.boundary_quality import BoundaryScores
 from segkit.console import percent, table
 from segkit.evaluate import Evaluation
 
@@ -22,6 +23,30 @@ def class_table(result: Evaluation, class_names: Sequence[str]) -> str:
     means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
     rows.append(["mean", *map(percent, means), ""])
     return table(rows)
+
+
+def boundary_table(scores: BoundaryScores, class_names: Sequence[str]) -> str:
+    """The boundary scores of every class, and their means, in columns."""
+    rows = [["class", "boundary IoU", "boundary F1"]]
+    for name, iou, f1 in zip(class_names, scores.iou, scores.f1, strict=True):
+        rows.append([name, percent(iou), percent(f1)])
+    rows.append(["mean", percent(scores.mean_iou), percent(scores.mean_f1)])
+    return table(rows)
+
+
+def boundary_as_json(scores: BoundaryScores, class_names: Sequence[str]) -> dict[str, Any]:
+    """The boundary scores in plain types; null where a score is not defined."""
+
+    def by_class(values: Sequence[float]) -> dict[str, float | None]:
+        return {name: finite_or_none(value) for name, value in zip(class_names, values, strict=True)}
+
+    return {
+        "tolerance_pixels": scores.tolerance,
+        "mean_iou": finite_or_none(scores.mean_iou),
+        "mean_f1": finite_or_none(scores.mean_f1),
+        "iou": by_class(scores.iou),
+        "f1": by_class(scores.f1),
+    }
 
 
 def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:

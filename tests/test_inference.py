@@ -309,6 +309,19 @@ def test_scores_are_written_as_json(run, tmp_path, capsys):
     assert json.loads(output.read_text())["images"] == 4
 
 
+def test_borders_are_scored_on_request(run, tmp_path, capsys):
+    output, options = tmp_path / "scores.json", {"split": "val", "device": "cpu"}
+    assert evaluate_weights(str(run.path), [], **options, output=output, boundary=3) == 0
+    boundary = json.loads(output.read_text())["boundary"]
+    assert boundary["tolerance_pixels"] == 3
+    assert list(boundary["iou"]) == ["background", "circle", "square", "line", "star"]
+    assert "\nborders, within 3 pixels\nclass       boundary IoU  boundary F1\n" in capsys.readouterr().out
+    assert evaluate_weights(str(run.path), [], **options, output=output) == 0
+    assert "boundary" not in json.loads(output.read_text())
+    message = refusal(ConfigError, evaluate_weights, str(run.path), [], **options, output=None, boundary=0.0)
+    assert message == "--boundary is a distance of at least 1 pixel, got 0 -> --boundary 3"
+
+
 def test_data_with_other_classes_is_refused(run, tmp_path):
     for split in ("images", "masks"):
         (tmp_path / split / "val").mkdir(parents=True)

@@ -1,0 +1,91 @@
+"""How well the borders between classes are drawn, which mIoU hardly shows: a border is few pixels of an image.
+
+Ignored pixels are as if they had been cut out of label and prediction: they belong to no border and make none, and
+neither does the edge of the image.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segkit.data.weight_maps.boundary import squared_distance
+from segkit.metrics import mean_defined
+
+
+@dataclass(frozen=True)
+class BoundaryScores:
+    """Per class, in [0, 1] and NaN for a class without a border in label and prediction; the tolerance in pixels.
+
+    `iou` is Boundary IoU (Cheng et al. 2021, arXiv:2103.16562) of the pixels within `tolerance` of the border of their
+    own class. `f1` is the contour score (Csurka et al. 2013, BMVC): the harmonic mean of the shares of predicted and of
+    labelled border pixels that lie within `tolerance` of one another.
+    """
+
+    iou: list[float]
+    f1: list[float]
+    tolerance: float
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that have one."""
+        return mean_defined(self.iou)
+
+    @property
+    def mean_f1(self) -> float:
+        """Mean of `f1` over the classes that have one."""
+        return mean_defined(self.f1)
+
+
+class BoundaryMeter:
+    """Counts over a data set: sums of pixels, like the confusion matrix, so that no image counts more than its borders.
+
+    A border pixel of a class is one with a valid pixel of another class above, below, left or right of it.
+    """
+
+    def __init__(self, *, num_classes: int, ignore_index: int, tolerance: float):
+        self.num_classes, self.ignore_index, self.tolerance = num_classes, ignore_index, tolerance
+        self.counts = torch.zeros(num_classes, 6, dtype=torch.int64)
+
+    def add(self, target: Tensor, prediction: Tensor) -> None:
+        """Count images: labels and predicted class ids, both (N, H, W) on any device."""
+        for label, answer in zip(target.cpu().long(), prediction.cpu().long(), strict=True):
+            valid = label != self.ignore_index  # (H, W)
+            for class_id in torch.cat([label[valid], answer[valid]]).unique().tolist():
+                self.counts[class_id] += self._count(valid, label == class_id, answer == class_id)
+
+    def scores(self) -> BoundaryScores:
+        """The scores of all images added so far."""
+        iou, f1 = [], []
+        for hit, union, good_answer, answer, good_label, label in self.counts.tolist():
+            iou.append(hit / union if union else math.nan)
+            # 2PR / (P + R) with P = good_answer / answer and R = good_label / label; 0 if either has no border.
+            good = good_answer * label + good_label * answer
+            f1.append(2 * good_answer * good_label / good if good else 0.0 if answer + label else math.nan)
+        return BoundaryScores(iou, f1, self.tolerance)
+
+    def _count(self, valid: Tensor, label: Tensor, answer: Tensor) -> Tensor:
+        """The counts (6,) of one class from the pixels (H, W) that have it."""
+        near_label, label_border = self._border(label & valid, valid & ~label)
+        near_answer, answer_border = self._border(answer & valid, valid & ~answer)
+        counts = [
+            near_label & near_answer,
+            near_label | near_answer,
+            answer_border & self._within(label_border),
+            answer_border,
+            label_border & self._within(answer_border),
+            label_border,
+        ]
+        return torch.stack([count.sum() for count in counts])
+
+    def _border(self, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """The pixels of `inside` within the tolerance of one `outside`, and those that touch one; all (H, W)."""
+        square = self._square(outside)
+        return inside & (square <= self.tolerance**2), inside & (square <= 1)
+
+    def _within(self, points: Tensor) -> Tensor:
+        return self._square(points) <= self.tolerance**2
+
+    def _square(self, points: Tensor) -> Tensor:
+        return squared_distance(points, radius=math.ceil(self.tolerance))

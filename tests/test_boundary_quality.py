@@ -1,0 +1,152 @@
+"""The scores of borders against their definitions as explicit loops, and what they must not depend on."""
+
+import math
+
+import pytest
+import torch
+
+from segkit.boundary_quality import BoundaryMeter
+from segkit.build import build
+from segkit.config import config_from_mapping
+from segkit.evaluate import evaluate
+from segkit.scores import boundary_as_json, boundary_table
+
+IGNORE = 255
+
+
+def measure(*pairs, classes=3, tolerance=2.0):
+    meter = BoundaryMeter(num_classes=classes, ignore_index=IGNORE, tolerance=tolerance)
+    for target, prediction in pairs:
+        meter.add(target[None], prediction[None])
+    return meter.scores()
+
+
+def reference(pairs, *, classes, tolerance):
+    """Boundary IoU and F1 of each class, pixel by pixel."""
+    totals = [[0] * 6 for _ in range(classes)]
+    for target, prediction in pairs:
+        places = [(y, x) for y in range(target.shape[0]) for x in range(target.shape[1])]
+        valid = [place for place in places if target[place] != IGNORE]
+        for c in range(classes):
+            label = {place for place in valid if target[place] == c}
+            answer = {place for place in valid if prediction[place] == c}
+            parts = []
+            for inside in (label, answer):
+                outside = set(valid) - inside
+                band = {place for place in inside if near(place, outside, tolerance)}
+                parts += [band, {place for place in inside if near(place, outside, 1)}]
+            label_band, label_border, answer_band, answer_border = parts
+            found = [
+                len(label_band & answer_band),
+                len(label_band | answer_band),
+                sum(near(place, label_border, tolerance) for place in answer_border),
+                len(answer_border),
+                sum(near(place, answer_border, tolerance) for place in label_border),
+                len(label_border),
+            ]
+            totals[c] = [a + b for a, b in zip(totals[c], found, strict=True)]
+    iou, f1 = [], []
+    for hit, union, good_answer, answer, good_label, label in totals:
+        iou.append(hit / union if union else math.nan)
+        precision = good_answer / answer if answer else 0.0
+        recall = good_label / label if label else 0.0
+        both = precision + recall
+        f1.append(2 * precision * recall / both if both else 0.0 if answer + label else math.nan)
+    return iou, f1
+
+
+def near(place, others, distance):
+    return any((place[0] - y) ** 2 + (place[1] - x) ** 2 <= distance**2 for y, x in others)
+
+
+def blobs(seed, *, size=(11, 13), classes=3, ignored=0.1):
+    """Random labels in patches of 3 pixels, some ignored, and a prediction that is wrong here and there."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(classes, (5, 5), generator=generator)
+    target = coarse.repeat_interleave(3, 0).repeat_interleave(3, 1)[: size[0], : size[1]].clone()
+    prediction = target.roll(1, 1)
+    wrong = torch.rand(size, generator=generator) < 0.1
+    prediction[wrong] = torch.randint(classes, size, generator=generator)[wrong]
+    target[torch.rand(size, generator=generator) < ignored] = IGNORE
+    return target, prediction
+
+
+@pytest.mark.parametrize("tolerance", [1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("ignored", [0.0, 0.2])
+def test_scores_are_those_of_the_definition(tolerance, ignored):
+    pairs = [blobs(seed, ignored=ignored) for seed in range(3)]
+    scores = measure(*pairs, tolerance=tolerance)
+    iou, f1 = reference(pairs, classes=3, tolerance=tolerance)
+    assert scores.iou == pytest.approx(iou, nan_ok=True)
+    assert scores.f1 == pytest.approx(f1, nan_ok=True)
+    assert 0 < scores.mean_iou < 1
+
+
+def test_perfect_and_hopeless_predictions():
+    target, _ = blobs(0, ignored=0)
+    perfect = measure((target, target))
+    assert perfect.iou == perfect.f1 == [1.0, 1.0, 1.0]
+    hopeless = measure((target, torch.zeros_like(target)))
+    assert hopeless.iou == [0.0, 0.0, 0.0]
+    assert hopeless.f1 == [0.0, 0.0, 0.0]
+
+
+def test_border_moved_by_two_pixels_is_right_within_two_and_wrong_within_one():
+    target = torch.zeros(8, 20, dtype=torch.long)
+    target[:, 10:] = 1
+    moved = target.roll(2, 1)
+    moved[:, :2] = 0
+    assert measure((target, moved), classes=2, tolerance=1.0).f1 == [0.0, 0.0]
+    assert measure((target, moved), classes=2, tolerance=2.0).f1 == [1.0, 1.0]
+    # Each band is 4 columns wide, and they share 2.
+    assert measure((target, moved), classes=2, tolerance=4.0).iou == [pytest.approx(2 / 6)] * 2
+
+
+def test_what_is_predicted_where_the_label_is_ignored_changes_nothing():
+    target, prediction = blobs(3, ignored=0.3)
+    other = prediction.clone()
+    other[target == IGNORE] = 2
+    assert measure((target, prediction)) == measure((target, other))
+
+
+def test_class_without_border_is_not_defined():
+    target = torch.zeros(6, 6, dtype=torch.long)
+    scores = measure((target, target), classes=2)
+    assert all(math.isnan(value) for value in [*scores.iou, *scores.f1, scores.mean_iou])
+    assert boundary_as_json(scores, ["a", "b"])["iou"] == {"a": None, "b": None}
+
+
+def test_evaluation_shows_the_meter_what_it_scores():
+    mapping = {
+        "name": "tiny",
+        "device": "cpu",
+        "data": {"name": "shapes", "size": 32, "train_size": 2, "val_size": 3},
+        "model": {"name": "unet", "width": 4, "depth": 2},
+        "loss": {"name": "ce"},
+        "train": {"iterations": 2, "batch_size": 2, "workers": 0},
+    }
+    experiment = build(config_from_mapping(mapping, origin="test"))
+    seen = []
+    result = evaluate(
+        lambda image: experiment.model(experiment.preprocess(image)),
+        experiment.model,
+        experiment.val_batches(),
+        num_classes=5,
+        ignore_index=255,
+        device=experiment.device,
+        observe=lambda target, prediction: seen.append((target, prediction)),
+    )
+    assert [len(target) for target, _ in seen] == [2, 1]
+    agree = sum(int(((target == answer) & (target != 255)).sum()) for target, answer in seen)
+    assert agree == int(result.matrix.diagonal().sum())
+
+
+def test_table():
+    target, _ = blobs(0, ignored=0)
+    assert boundary_table(measure((target, target)), ["sky", "road", "car"]).splitlines() == [
+        "class  boundary IoU  boundary F1",
+        "sky           100.0        100.0",
+        "road          100.0        100.0",
+        "car           100.0        100.0",
+        "mean          100.0        100.0",
+    ]

@@ -52,8 +52,8 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         "ignore_index": data.train.ignore_index,
         "in_channels": data.train.channels,
     }
-    weigh = partial(weigh_by_labels, cache(lambda: count_classes(data.train)))
-    loss = build_component(LOSSES, config.loss, "loss", total=total, weigh_classes=weigh, **known)
+    known_to_loss = {**known, "weigh_classes": data.weigh_classes}
+    loss = build_component(LOSSES, config.loss, "loss", total=total, **known_to_loss)
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
             check_device(backend, device, key=key)
@@ -103,22 +103,29 @@ def build_normalize(config: Config, channels: int) -> Normalize:
 def build_data(config: Config, *, overfit: int | None = None) -> Data:
     """Training and validation set, augmentation and weight map of a configuration."""
     train, val = (build_dataset(config, split) for split in ("train", "val"))
-    known = {"num_classes": train.num_classes, "ignore_index": train.ignore_index}
-    augment = build_component(AUGMENTS, config.augment, "augment", total=1, **known)
-    weight_map = None
-    if config.data.weight_map is not None:
-        weight_map = build_component(WEIGHT_MAPS, config.data.weight_map, "data.weight_map", total=1, **known)
     for name, values in (("mean", config.data.mean), ("std", config.data.std)):
         if values is not None and len(values) != train.channels:
             raise ConfigError(
                 f"data.{name} has {len(values)} values but the images have {train.channels} channels"
             )
+    known = {"num_classes": train.num_classes, "ignore_index": train.ignore_index}
+    augment = build_component(AUGMENTS, config.augment, "augment", total=1, **known)
     if overfit is not None:
         if not 1 <= overfit <= len(train):
             raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")
         train = val = Subset(train, list(range(overfit)))
         augment = AUGMENTS.get("none")()
-    return Data(train, val, augment, weight_map)
+    weigh = partial(weigh_by_labels, cache(lambda: count_classes(train)))
+    return Data(train, val, augment, build_weight_map(config, train, weigh), weigh)
+
+
+def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
+    """The maker of weight maps that `config.data` names, or None; `weigh` gives it class weights if it wants some."""
+    if config.data.weight_map is None:
+        return None
+    known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
+    block = "data.weight_map"
+    return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)
 
 
 def build_dataset(config: Config, split: str) -> Any:

@@ -17,12 +17,13 @@ from segkit.trainer import Plan, RecorderLike, Trainer
 
 @dataclass(frozen=True)
 class Data:
-    """The two data sets and what is done to their samples."""
+    """The two data sets, what is done to their samples, and class weights of a kind by the training labels."""
 
     train: Any
     val: Any
     augment: Callable
     weight_map: Callable | None
+    weigh_classes: Callable[[str], list[float]]
 
     @property
     def palette(self) -> list[Color]:

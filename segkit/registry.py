@@ -92,7 +92,11 @@ LOSSES = Registry("loss", package="segkit.losses", given=("num_classes", "ignore
 CRITERIA = Registry("criterion", package="segkit.losses.criteria", given=("num_classes", "ignore_index"))
 SELECTIONS = Registry("selection", package="segkit.losses.selections")
 DATASETS = Registry("dataset", package="segkit.data.datasets", given=("split",))
-WEIGHT_MAPS = Registry("weight map", package="segkit.data.weight_maps", given=("num_classes", "ignore_index"))
+WEIGHT_MAPS = Registry(
+    "weight map",
+    package="segkit.data.weight_maps",
+    given=("num_classes", "ignore_index", "class_names"),
+)
 AUGMENTS = Registry("augment", package="segkit.data.augments", given=("ignore_index",))
 OPTIMIZERS = Registry("optimizer", package="segkit.optimizers", given=("params",))
 SCHEDULES = Registry("schedule", package="segkit.learning_rates", given=("progress",))

@@ -1,6 +1,7 @@
 """Class weights from the labels of a training set."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from segkit.errors import DataError
+from segkit.losses.criteria.values import read_class_weights
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,20 @@ def weigh_classes(counts: ClassCounts, kind: str) -> list[float]:
     else:
         raise ValueError(f"class weights must be balanced or median_frequency, got {kind!r}")
     return [weights.get(n, 1.0) for n in range(len(counts.pixels))]
+
+
+class ClassTable:
+    """One weight per class, to be looked up per pixel; ignored pixels weigh 0, and None stands for 1 everywhere.
+
+    Raises ValueError unless there is a finite weight >= 0 for every class.
+    """
+
+    def __init__(self, class_weights: Sequence[float] | None, *, num_classes: int, ignore_index: int):
+        weights = read_class_weights(class_weights, num_classes)
+        self.weights = torch.ones(num_classes) if weights is None else weights  # (C,)
+        self.ignore_index = ignore_index
+
+    def look_up(self, target: torch.Tensor) -> torch.Tensor:
+        """The weights (H, W), float32, of the class ids `target` (H, W)."""
+        valid = target != self.ignore_index
+        return self.weights[target.long() * valid] * valid

@@ -99,7 +99,7 @@ def test_everything_wrong_is_said_at_once(folder, mistakes):
         ),
         (
             "data: {weight_map: {sigma: 3}}",
-            "'data.weight_map.name' is missing\n   there are: boundary, constant, file\n"
+            "'data.weight_map.name' is missing\n   there are: boundary, class_balanced, constant, file, unet_border\n"
             "   (python train.py --list weight_maps)",
         ),
         (

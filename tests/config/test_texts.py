@@ -113,7 +113,7 @@ def test_json_schema_knows_every_shipped_key():
 def test_number_of_shipped_files():
     ablations = shipped_names(ablations=True)
     assert ablations == ["ablation.yaml", "camvid/ablation.yaml"]
-    assert len(list(SHIPPED.rglob("*.y*ml"))) - len(ablations) == len(shipped_names()) == 11
+    assert len(list(SHIPPED.rglob("*.y*ml"))) - len(ablations) == len(shipped_names()) == 12
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -130,7 +130,7 @@ def test_shipped_file(name):
     [
         ("ohem.yaml", ["ce.yaml", "bootstrapped.yaml", "weighted_mask.yaml"]),
         ("camvid/ohem.yaml", ["camvid/ce.yaml", "camvid/bootstrapped.yaml", "camvid/weighted_mask.yaml"]),
-        ("membrane/ce.yaml", ["membrane/weighted_mask.yaml"]),
+        ("membrane/ce.yaml", ["membrane/weighted_mask.yaml", "membrane/unet_border.yaml"]),
     ],
 )
 def test_only_the_loss_differs(base, others):

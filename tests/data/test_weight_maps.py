@@ -1,16 +1,23 @@
 """Weight maps against their definitions."""
 
 import math
+import pickle
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
 
+from segkit.build import build_weight_map, weigh_by_labels
+from segkit.config import config_from_mapping
+from segkit.data.augments.standard import Standard
+from segkit.data.class_weights import count_classes
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.loader import val_batches
-from segkit.data.sample import Sample
+from segkit.data.sample import Sample, WeightMap
 from segkit.data.weight_maps.boundary import Boundary, squared_distance
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File
@@ -18,6 +25,7 @@ from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
 
 IGNORE = 255
+SHORT = {"train": {"iterations": 1}}
 
 
 def sample_of(target):
@@ -95,15 +103,60 @@ def test_constant():
     assert weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", [n for n in WEIGHT_MAPS.names() if n != "file"])
-def test_every_weight_map_gives_one_finite_weight_per_pixel(name):
-    constructor = WEIGHT_MAPS.get(name)
-    maker = constructor(IGNORE) if name == "boundary" else constructor()
-    sample = Shapes("train", size=[40, 50])[0]
-    weight = maker(sample)
-    assert weight.shape == (40, 50)
-    assert weight.dtype == torch.float32
-    assert (weight >= 0).all() and weight.isfinite().all()
+COMPUTED = [name for name in WEIGHT_MAPS.names() if name != "file"]
+
+
+def build_map(name, train):
+    """The weight map of that name with its defaults, as a run with the data set `train` builds it."""
+    data = {"name": "shapes", "weight_map": {"name": name}}
+    config = config_from_mapping({"data": data, "loss": {"name": "weighted_mask_ce"}, **SHORT}, origin="test")
+    return build_weight_map(config, train, partial(weigh_by_labels, lambda: count_classes(train)))
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    dataset = Shapes("train", size=[40, 50], train_size=12)
+    assert any((dataset[n].target == IGNORE).any() for n in range(12))
+    return dataset
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_every_weight_map_gives_one_finite_weight_per_pixel_and_always_the_same(name, shapes):
+    maker = build_map(name, shapes)
+    again = pickle.loads(pickle.dumps(maker))  # as a worker that is started afresh gets it
+    for n in range(len(shapes)):
+        sample = shapes[n]
+        weight = maker(sample)
+        assert weight.shape == (40, 50)
+        assert type(weight) is torch.Tensor and weight.dtype == torch.float32
+        assert (weight >= 0).all() and weight.isfinite().all()
+        assert torch.equal(weight, again(shapes[n]))
+        assert torch.equal(sample.target, shapes[n].target)
+
+
+@pytest.mark.parametrize("name", [name for name in COMPUTED if name != "constant"])
+def test_ignored_pixels_weigh_nothing_where_weights_come_from_labels(name, shapes):
+    maker = build_map(name, shapes)
+    for n in range(len(shapes)):
+        sample = shapes[n]
+        weight, ignored = maker(sample), sample.target == IGNORE
+        assert (weight[ignored] == 0).all()
+        assert (weight[~ignored] > 0).all()
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_augmentation_moves_weights_and_invents_none(name, shapes):
+    """After it every pixel has a weight of the map, or 0 where there was no image, and those of its own label."""
+    maker = build_map(name, shapes)
+    for n in range(len(shapes)):
+        sample = replace(shapes[n], weight=WeightMap(maker(shapes[n])))
+        torch.manual_seed(n)
+        out = Standard(IGNORE, crop_size=48, scale=[0.4, 2.0], vflip=0.5, quarter_turns=True)(sample)
+        assert type(out.weight) is WeightMap and out.weight.dtype == torch.float32
+        weight, target = out.weight.as_subclass(torch.Tensor), out.target.as_subclass(torch.Tensor)
+        pairs = {*zip(sample.target.flatten().tolist(), sample.weight.flatten().tolist(), strict=True)}
+        found = {*zip(target.flatten().tolist(), weight.flatten().tolist(), strict=True)}
+        assert found <= pairs | {(IGNORE, 0.0)}
 
 
 def with_file(root, **options):

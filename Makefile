@@ -3,16 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+READY_TO_TEST := $(VENV)/.ready-to-test
 
 .PHONY: train test test-heavy lint bench clean
 train: $(READY)
 	$(RUN) train.py --config ohem.yaml
 
-test: $(READY)
+test: $(READY_TO_TEST)
 	$(RUN) -m pytest
 
 # What `make test` leaves out because it takes long.
-test-heavy: $(READY)
+test-heavy: $(READY_TO_TEST)
 	$(RUN) -m pytest -m heavy
 
 lint: $(READY)
@@ -29,6 +30,11 @@ $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segkit needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# With the extras, so that no test is skipped for the lack of them.
+$(READY_TO_TEST): $(READY) requirements-extras.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-extras.txt
 	@touch $@
 
 clean:

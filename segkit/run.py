@@ -118,6 +118,7 @@ def train_in(
         go_on_from(found, trainer, recorder)
     folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
     try:
+        write_json(folder.check, start.report.as_json())
         plot_class_frequencies(folder.labels_plot, start.report, experiment.data.train.class_names)
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)

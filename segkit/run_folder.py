@@ -42,6 +42,7 @@ class RunFolder:
     results_plot = _entry("results.png", "The curves of results.csv.")
     confusion_matrix = _entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
     confusion_matrix_plot = _entry("confusion_matrix.png", "The confusion matrix as a picture.")
+    check = _entry("check.json", "What the look at the data before training found.")
     labels_plot = _entry("labels.png", "How often each class occurs.")
     train_batch = _entry(
         "train_batch0.jpg", "What the network saw first: image, label, weight map, ignored pixels hatched."

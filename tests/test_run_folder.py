@@ -68,7 +68,8 @@ def test_the_files_have_the_documented_names(tmp_path):
             getattr(run, name).name for name in vars(RunFolder) if isinstance(vars(RunFolder)[name], property)
         }
     documented = """config.yaml env.json train.log results.csv results.png confusion_matrix.png confusion_matrix.csv
-        labels.png train_batch0.jpg loss_pixels.jpg val_batch0_labels.jpg val_batch0_pred.jpg best8.jpg worst8.jpg
+        check.json labels.png train_batch0.jpg loss_pixels.jpg val_batch0_labels.jpg val_batch0_pred.jpg best8.jpg
+        worst8.jpg
         per_image.npz examples.npz checkpoints best.pt summary.json status.json README.md tb"""
     assert names == set(documented.split())
 

@@ -1,13 +1,16 @@
 """What the check before training finds."""
 
+import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segkit.data.check import check_data, spread
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
+from segkit.data.subset import Subset
 from segkit.data.weight_maps.file import File
 from segkit.errors import DataError
 
@@ -69,7 +72,10 @@ def test_error_is_raised_with_how_many_fail(make_folder):
     root = make_folder(ids=(0, 1, 147))
     text = refusal(root)
     assert text.startswith("label out of range: masks/train/000.png has ids 0, 1, 147 but")
-    assert text.endswith("\n   6 of the 6 samples checked fail")
+    assert text.endswith(
+        "\n   6 of the 6 samples checked fail\n"
+        f"   -> python scripts/check_data.py {root} lists all values and proposes a label_map"
+    )
 
 
 def test_damaged_image_is_found(make_folder):
@@ -137,11 +143,129 @@ def test_images_in_both_parts(make_folder):
 def test_files_that_only_begin_alike_are_not_copies(make_folder, save):
     root = make_folder()
     pixels = np.zeros((24, 32, 3), dtype=np.uint8)
-    for name in ("train/000", "val/000"):
-        save(root / f"images/{name}.png", pixels)
-        path = root / f"images/{name}.png"
-        path.write_bytes(path.read_bytes() + b"\0" * 5000 + name[:1].encode())
+    for value, name in enumerate(("train/000", "val/000")):
+        (root / f"images/{name}.png").unlink()
+        # A BMP file has as many bytes as pixels, and the first row last.
+        pixels[0, 0] = 1 + value
+        save(root / f"images/{name}.bmp", np.repeat(np.repeat(pixels, 10, axis=0), 10, axis=1))
+        save(
+            root / f"masks/{name}.png", np.repeat(np.arange(240) % 3, 320).reshape(240, 320).astype(np.uint8)
+        )
     assert check(root).warnings == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_images_saved_anew_are_copies(make_folder, suffix):
+    root = make_folder()
+    (root / "images/val/001.png").unlink()
+    copy = root / f"images/val/001{suffix}"
+    with Image.open(root / "images/train/003.png") as image:
+        image.save(copy, **({"compress_level": 0} if suffix == ".png" else {}))
+    assert check(root).warnings == [
+        f"1 val image is also a train image: {copy} is {root}/images/train/003.png, so the scores flatter"
+    ]
+
+
+def test_images_twice_in_one_part(make_folder):
+    root = make_folder()
+    for name in ("001", "002"):
+        (root / f"images/train/{name}.png").write_bytes((root / "images/train/000.png").read_bytes())
+    assert check(root).warnings == [
+        f"2 train images repeat others: {root}/images/train/001.png is {root}/images/train/000.png"
+    ]
+
+
+def test_images_of_one_colour(make_folder, save):
+    root = make_folder()
+    path = save(root / "images/train/001.png", np.full((24, 32, 3), 7, dtype=np.uint8))
+    assert check(root).warnings == [f"1 of the 4 train images checked is one colour throughout: {path}"]
+
+
+def test_ids_that_count_from_1(make_folder):
+    root = make_folder(ids=(1, 2))
+    assert check(root).warnings == [
+        "in no train mask: sky",
+        "no mask checked has a pixel of the first class, 'sky': do the ids count from 1? "
+        "-> data.label_map: {1: 0, 2: 1, ...}",
+    ]
+    assert check(make_folder(ids=(0, 2))).warnings == ["in no train mask: road"]
+
+
+def smooth(labels):
+    """A mask made larger by a person who did not think of it."""
+    height, width = labels.shape
+    return np.asarray(Image.fromarray(labels).resize((width, height), Image.BILINEAR, box=(0, 0, 8, 6)))
+
+
+def test_smoothed_masks_are_found_even_where_the_label_map_hides_them(make_folder, save):
+    root = make_folder(ids=(0, 200))
+    hides = {"label_map": {0: 0, 200: 1, "*": "ignore"}, "classes": ["sky", "road"]}
+    assert check(root, **hides).warnings == []
+    labels = np.zeros((24, 32), dtype=np.uint8)
+    labels[2:5, 3:6] = 200
+    path = save(root / "masks/train/001.png", smooth(labels))
+    (text,) = check(root, **hides).warnings
+    assert text.startswith(
+        "1 of the 4 train masks looked at closely is smoothed: values that lie only on edges"
+    )
+    assert text.endswith(f" in {path} -> resize masks with `nearest`")
+
+
+def test_thin_labels_are_not_taken_for_smoothed_ones(make_folder, save):
+    root = make_folder()
+    labels = np.zeros((24, 32), dtype=np.uint8)
+    labels[:, ::4] = 1
+    labels[::5] = 2
+    for name in ("train/000", "train/001", "val/000"):
+        save(root / f"masks/{name}.png", labels)
+    assert check(root).warnings == []
+
+
+def test_empty_sets(make_folder):
+    train = Subset(Shapes("train", size=32), [])
+    with pytest.raises(DataError) as raised:
+        check_data(train, Shapes("val", size=32))
+    assert str(raised.value) == "the train set is empty"
+    with pytest.raises(DataError) as raised:
+        check_data(Shapes("train", size=32), train)
+    assert str(raised.value) == "the val set is empty"
+
+
+def test_bad_samples_can_be_skipped(make_folder):
+    root = make_folder()
+    for name in ("train/001", "val/000"):
+        (root / f"images/{name}.png").write_bytes(b"damaged " + name.encode())
+    train, val = (Folder(split, root=str(root), classes=CLASSES) for split in ("train", "val"))
+    report = check_data(train, val, skip_bad=True)
+    assert report.summary.startswith("4/6 masks fine")
+    assert report.warnings == [
+        "2 of the 6 samples checked cannot be used and will be skipped: "
+        f"cannot read {root}/images/train/001.png: not a PNG, JPEG, BMP, TIFF or WEBP image"
+    ]
+    assert (report.train.samples, report.val.samples) == (3, 1)
+    with pytest.raises(DataError):
+        check_data(train, val)
+
+
+def test_skipping_needs_something_that_is_left(make_folder):
+    root = make_folder(train=2)
+    for path in root.glob("images/train/*"):
+        path.write_bytes(b"damaged")
+    train, val = (Folder(split, root=str(root), classes=CLASSES) for split in ("train", "val"))
+    with pytest.raises(DataError, match="2 of the 4 samples checked fail"):
+        check_data(train, val, skip_bad=True)
+
+
+def test_findings_tell_scripts_what_the_warnings_tell_people(make_folder):
+    report = check(make_folder(ids=(0, 1)), batch_size=5)
+    assert [finding.text for finding in report.findings] == report.warnings
+    assert [finding.kind for finding in report.findings] == ["absent-classes", "small-set"]
+    assert report.findings[0].as_json() == {
+        "kind": "absent-classes",
+        "severity": "warning",
+        "text": "in no train mask: car",
+        "files": [],
+    }
 
 
 def test_jpeg_masks(make_folder, save):
@@ -220,3 +344,33 @@ def test_wrong_ids_in_a_jpeg_mask_are_explained_by_that(make_folder, save):
         "label out of range: masks/train/000.jpg has ids 7 but data.classes has 3 classes (0-2), ignore_index 255\n"
         "   it is a JPEG file, which changes labels near edges -> save masks as PNG"
     ), path
+
+
+def test_report_in_plain_values(make_folder):
+    root = make_folder(train=2, val=1)
+    facts = check(root).as_json()
+    assert json.loads(json.dumps(facts)) == facts
+    assert sorted(facts) == ["findings", "train", "val"]
+    assert sorted(facts["train"]) == [
+        "classes",
+        "failures",
+        "ignored_share",
+        "image_kinds",
+        "images",
+        "mask_colours",
+        "mask_kinds",
+        "mask_values",
+        "read",
+        "sizes",
+        "usable",
+        "valid_pixels",
+    ]
+    train = facts["train"]
+    assert (train["images"], train["read"], train["usable"], train["valid_pixels"]) == (2, 2, 2, 2 * 24 * 32)
+    assert train["sizes"] == {"32x24": 2}
+    assert (train["image_kinds"], train["mask_kinds"]) == ({"RGB PNG": 2}, {"L PNG": 2})
+    assert sorted(train["mask_values"]) == ["0", "1", "2"] and not train["mask_colours"]
+    assert [entry["class"] for entry in train["classes"]] == CLASSES
+    assert sum(entry["pixels"] for entry in train["classes"]) == 2 * 24 * 32
+    assert {entry["images"] for entry in train["classes"]} == {2}
+    assert check_data(Shapes("train", size=32)).as_json()["val"] is None

@@ -1,0 +1,78 @@
+"""The same image twice: in the training and the validation set, or twice in one of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segkit.data.check.finding import Finding, warning
+from segkit.data.check.tally import Tally, spread
+
+HEAD = 4096  # bytes that are compared first
+
+
+def find_shared_images(
+    train: Tally, val: Tally, equal_files: Sequence[tuple[Path, Path]] = ()
+) -> list[Finding]:
+    """Validation images that are also training images: of the same pixels, however they are encoded, among the
+    samples read, and `equal_files`, pairs of a training file and a validation file."""
+    originals = {look.digest: look.image_path or look.name for look in reversed(train.looks)}
+    copies: dict[Path | str, Path | str] = {copy: original for original, copy in equal_files}
+    for look in val.looks:
+        if look.digest in originals:
+            copies.setdefault(look.image_path or look.name, originals[look.digest])
+    if not copies:
+        return []
+    copy, original = next(iter(copies.items()))
+    count = (
+        f"{len(copies)} val images are also train images"
+        if len(copies) > 1
+        else "1 val image is also a train image"
+    )
+    text = f"{count}: {copy} is {original}, so the scores flatter"
+    return [warning("shared-images", text, [path for pair in copies.items() for path in pair])]
+
+
+def find_repeated_images(tally: Tally, part: str) -> list[Finding]:
+    """Images whose pixels occur more than once in one part."""
+    first: dict[bytes, Path | str] = {}
+    repeated: dict[Path | str, Path | str] = {}
+    for look in tally.looks:
+        path = look.image_path or look.name
+        if first.setdefault(look.digest, path) != path:
+            repeated[path] = first[look.digest]
+    if not repeated:
+        return []
+    copy, original = next(iter(repeated.items()))
+    count = (
+        f"{len(repeated)} {part} images repeat others"
+        if len(repeated) > 1
+        else f"1 {part} image repeats another"
+    )
+    text = f"{count}: {copy} is {original}"
+    return [warning("repeated-images", text, [path for pair in repeated.items() for path in pair])]
+
+
+def find_equal_files(train: Any, val: Any, limit: int) -> list[tuple[Path, Path]]:
+    """Training and validation files, of the latter at most `limit`, that are equal byte by byte."""
+    train_paths, val_paths = getattr(train, "image_paths", None), getattr(val, "image_paths", None)
+    if not train_paths or not val_paths:
+        return []
+    val_paths = [
+        path for path in (val_paths[place] for place in spread(len(val_paths), limit)) if path.is_file()
+    ]
+    val_sizes = {path.stat().st_size for path in val_paths}
+    train_heads: dict[tuple[int, bytes], list[Path]] = {}
+    for path in train_paths:
+        if path.is_file() and path.stat().st_size in val_sizes:
+            train_heads.setdefault(_head(path), []).append(path)
+    return [
+        (original, path)
+        for path in val_paths
+        for original in train_heads.get(_head(path), [])
+        if original.read_bytes() == path.read_bytes()
+    ]
+
+
+def _head(path: Path) -> tuple[int, bytes]:
+    with path.open("rb") as file:
+        return path.stat().st_size, file.read(HEAD)

@@ -1,0 +1,152 @@
+"""What image and label files say about themselves, before anything is made of their values."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segkit.data.image_io import EXIF_ORIENTATION, FORMATS, read_labels
+from segkit.errors import DataError
+
+#: Distinct colours of one mask that are kept; more of them are no labels.
+MOST_COLOURS = 512
+#: Values of one mask that lie only in edges, from which on it is anti-aliased rather than full of thin things.
+SOFT_VALUES = 4
+#: Such a value has at least this share of its pixels between two others, and at most that share among its own kind.
+SOFT_BETWEEN, SOFT_SOLID = 0.4, 0.02
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image file by its header: format, Pillow's mode, (H, W) as it will be shown, and whether EXIF turned it."""
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    turned: bool
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """A label file: its header, and what its values are.
+
+    counts   pixels by raw value, or by colour, packed as 0xRRGGBB, if `colours`
+    soft     values that hardly occur but in between two others, as on the edges of a smoothed mask
+    palette  the colours of the values that occur, for a palette file
+    """
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    colours: bool
+    counts: dict[int, int]
+    distinct: int
+    soft: tuple[int, ...] = ()
+    palette: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether so many values lie only on edges that the mask was smoothed or resized."""
+        return len(self.soft) >= SOFT_VALUES
+
+
+def read_image_facts(path: Path) -> ImageFacts:
+    """The header of an image file. Raises DataError for a file that is missing or no image."""
+    with _opened(path) as image:
+        width, height = image.size
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        if orientation in (5, 6, 7, 8):
+            width, height = height, width
+        return ImageFacts(image.format or "", image.mode, (height, width), orientation not in (0, 1))
+
+
+def read_mask_facts(path: Path) -> MaskFacts:
+    """The header and the raw values of a label file. Raises DataError for a file that cannot be read."""
+    with _opened(path) as image:
+        format, mode = image.format or "", image.mode
+        palette = image.getpalette("RGB") if mode == "P" else None
+    values, colours = read_labels(path)  # (H, W)
+    ids, counts = _count(values)
+    most = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLOURS])
+    found = {int(ids[n]): int(counts[n]) for n in most}
+    return MaskFacts(
+        format=format,
+        mode=mode,
+        size=values.shape,
+        colours=colours,
+        counts=found,
+        distinct=len(ids),
+        soft=find_soft_values(values, colours=colours),
+        palette={} if palette is None else _used_colours(palette, found),
+    )
+
+
+def find_soft_values(values: np.ndarray, *, colours: bool) -> tuple[int, ...]:
+    """Values of a mask (H, W) that lie in between those on their two sides and nearly never among their own kind.
+
+    Smoothing and resizing put such values on every edge; drawn labels have hardly any.
+    """
+    if min(values.shape) < 3:
+        return ()
+    channels = [values >> shift & 0xFF for shift in (16, 8, 0)] if colours else [values]
+    between, solid = np.zeros(values.shape, dtype=bool), np.zeros(values.shape, dtype=bool)
+    sides = [((slice(None), slice(1, -1)), (slice(None), slice(None, -2)), (slice(None), slice(2, None)))]
+    sides += [tuple(tuple(reversed(place)) for place in sides[0])]
+    for middle, before, after in sides:
+        # Whether each channel is in between counts, and that some channel differs from both sides.
+        inside = np.ones(values[middle].shape, dtype=bool)
+        for channel in channels:
+            low = np.minimum(channel[before], channel[after])
+            inside &= (low <= channel[middle]) & (
+                channel[middle] <= np.maximum(channel[before], channel[after])
+            )
+        inside &= (values[middle] != values[before]) & (values[middle] != values[after])
+        between[middle] |= inside
+    inner = values[1:-1, 1:-1]
+    solid[1:-1, 1:-1] = (
+        (inner == values[1:-1, :-2])
+        & (inner == values[1:-1, 2:])
+        & (inner == values[:-2, 1:-1])
+        & (inner == values[2:, 1:-1])
+    )
+    pixels = dict(zip(*(part.tolist() for part in _count(values)), strict=True))
+    betweens, solids = (
+        dict(zip(*(part.tolist() for part in _count(values[where])), strict=True))
+        for where in (between, solid)
+    )
+    return tuple(
+        value
+        for value, count in pixels.items()
+        if betweens.get(value, 0) >= SOFT_BETWEEN * count and solids.get(value, 0) <= SOFT_SOLID * count
+    )
+
+
+def _count(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values, sorted, and how often each occurs; for small values without sorting them all."""
+    if values.size and (values.max() > 0xFFFF or values.min() < 0):
+        return np.unique(values, return_counts=True)
+    counts = np.bincount(values.reshape(-1))
+    ids = np.flatnonzero(counts)
+    return ids, counts[ids]
+
+
+def _used_colours(palette: list[int], values: dict[int, int]) -> dict[int, int]:
+    return {
+        value: palette[3 * value] << 16 | palette[3 * value + 1] << 8 | palette[3 * value + 2]
+        for value in values
+        if 3 * value + 2 < len(palette)
+    }
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        raise DataError(f"cannot read {path}: no such file") from None
+    except Image.UnidentifiedImageError:
+        raise DataError(
+            f"cannot read {path}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        ) from None
+    except Exception as error:  # a damaged header makes Pillow raise nearly anything
+        raise DataError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,86 @@
+"""One sample, read and looked at: the unit that both checks count."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.sample import Sample
+from segkit.data.view import WeightMaker, read_sample
+from segkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one sample showed; plain values, so that a worker can send them.
+
+    error     the message if it cannot be used, and then nothing below is known but the facts of its files
+    pixels    valid pixels of each class
+    ignored   pixels that are ignored
+    weighted  valid pixels with a weight above 0
+    constant  whether the image is one colour throughout
+    digest    the same for images of the same pixels, however they are encoded
+    """
+
+    index: int
+    name: str
+    image_path: Path | None = None
+    mask_path: Path | None = None
+    error: str | None = None
+    pixels: tuple[int, ...] = ()
+    ignored: int = 0
+    weighted: int = 0
+    size: tuple[int, int] | None = None
+    constant: bool = False
+    digest: bytes = b""
+    image: ImageFacts | None = None
+    mask: MaskFacts | None = None
+
+
+def look_at(dataset: Any, index: int, weight_map: WeightMaker | None, *, closely: bool) -> Look:
+    """Read sample `index` and count its labels; with `closely`, its files are read as they are, too."""
+    files = dataset.files(index) if hasattr(dataset, "files") else ()
+    facts: dict[str, Any] = dict(zip(("image_path", "mask_path"), files, strict=False))
+    if closely:
+        facts |= _file_facts(*files[:2])
+    try:
+        sample = read_sample(dataset, index, weight_map)
+    except DataError as error:
+        name = str(facts.get("mask_path") or facts.get("image_path") or f"sample {index}")
+        return Look(index, name, error=str(error), **facts)
+    facts["mask_path"] = sample.mask_path
+    return Look(index, sample.name, **facts, **_count(sample, dataset))
+
+
+def _file_facts(image: Path | None = None, mask: Path | None = None) -> dict[str, Any]:
+    """The facts of both files, without those of a file that cannot be read: reading the sample reports it."""
+    facts: dict[str, Any] = {}
+    for name, path, read in (("image", image, read_image_facts), ("mask", mask, read_mask_facts)):
+        try:
+            facts[name] = None if path is None else read(path)
+        except DataError:
+            facts[name] = None
+    return facts
+
+
+def _count(sample: Sample, dataset: Any) -> dict[str, Any]:
+    image = sample.image.as_subclass(torch.Tensor).contiguous()  # (C, H, W)
+    target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+    weighted = 0
+    if sample.weight is not None:
+        weight = sample.weight.as_subclass(torch.Tensor)  # (H, W)
+        weighted = int(((weight > 0) & (target != dataset.ignore_index)).sum())
+    valid = target[target != dataset.ignore_index].long()  # (V,)
+    content = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
+    content.update(image.numpy())
+    return {
+        "pixels": tuple(torch.bincount(valid, minlength=dataset.num_classes).tolist()),
+        "ignored": target.numel() - valid.numel(),
+        "weighted": weighted,
+        "size": sample.file_size or tuple(target.shape),
+        "constant": bool((image == image[:, :1, :1]).all()),
+        "digest": content.digest(),
+    }

@@ -16,6 +16,8 @@ from segkit.errors import DataError
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 EXIF_ORIENTATION = 0x0112
+TIFF_SUBFILE_TYPE = 0x00FE
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
@@ -24,7 +26,7 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
     Greyscale and colour are converted into each other as `channels` (1 or 3) asks, transparency is dropped, 16-bit
     values lose their lower byte. Raises DataError for a file that is missing, cut short or no image.
     """
-    image = _open(path)
+    image, _ = _open(path)
     turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
     if turned:
         image = ImageOps.exif_transpose(image)
@@ -46,17 +48,21 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
 def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:
     """The values of a label file (H, W), uint8 or int32, and whether they are colours, packed as 0xRRGGBB.
 
-    Palette, 8-bit, 16-bit and 1-bit files give their raw values; EXIF data is not applied. A palette file gives its
-    colours instead if `colours` is true. Raises DataError for a file that is missing, cut short or no mask.
+    Palette and single-channel files of any number of bits give their raw values; EXIF data is not applied, alpha is
+    dropped. A palette file gives its colours instead if `colours` is true. Raises DataError for a file that is
+    missing, cut short or no mask.
     """
-    image = _open(path)
-    if image.mode in ("LA", "PA"):  # the alpha channel says nothing about the label
+    image, packing = _open(path)
+    if packing == "LA;16B":  # decoded as 8-bit colour
+        raise DataError(f"cannot use {path} as a mask: 16-bit greyscale with alpha -> save it without alpha")
+    # The alpha channel says nothing about the label.
+    if image.mode in ("LA", "PA"):
         image = image.getchannel(0)
     if image.mode in ("RGB", "RGBA") or (image.mode == "P" and colours):
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int32), 2, 0)
         return red << 16 | green << 8 | blue, True
     if image.mode in ("1", "L", "P"):
-        return np.asarray(image).astype(np.uint8, copy=False), False
+        return _undo_scaling(np.asarray(image).astype(np.uint8, copy=False), packing), False
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), False
     raise DataError(
@@ -67,28 +73,64 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
 
 def read_numbers(path: Path) -> np.ndarray:
     """The raw values of an 8-bit or 16-bit single-channel image, float32 (H, W). Raises DataError."""
-    image = _open(path)
+    image, packing = _open(path)
     if image.mode not in ("L", "I") and not image.mode.startswith("I;16"):
         raise DataError(
             f"cannot use {path}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"
         )
-    return np.asarray(image).astype(np.float32)
+    return _undo_scaling(np.asarray(image), packing).astype(np.float32)
 
 
-def _open(path: Path) -> Image.Image:
-    """The decoded image. `load()` reads every byte; opening alone would accept a file cut in half."""
+def _open(path: Path) -> tuple[Image.Image, str]:
+    """The decoded image, and how Pillow calls the form its pixels have in the file ("L;4": 4-bit greyscale)."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            _refuse_stack(image, path)
+            packing = image.tile[0].args if image.tile else ""
+            # This reads every byte; opening alone would accept a file cut in half.
             image.load()
-            return image
+            return image, packing if isinstance(packing, str) else str(packing[0])
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"cannot read {path}: no such file") from None
     except Image.UnidentifiedImageError:
-        raise DataError(
-            f"cannot read {path}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
-        ) from None
+        raise DataError(f"cannot read {path}: {_describe_unknown(path)}") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _refuse_stack(image: Image.Image, path: Path) -> None:
+    """A TIFF file with further images of the same size is a volume, of which one slice would be used."""
+    if image.format != "TIFF" or image.n_frames == 1:
+        return
+    first = image.size
+    image.seek(1)
+    is_page, second = image.tag_v2.get(TIFF_SUBFILE_TYPE, 0) == 0, image.size
+    image.seek(0)
+    if is_page and second == first:
+        raise DataError(
+            f"cannot use {path}: it holds {image.n_frames} images of one size -> save each as a file of its own"
+        )
+
+
+def _describe_unknown(path: Path) -> str:
+    with path.open("rb") as file:
+        if file.read(4) in TIFF_HEADS:
+            return "a TIFF file of a kind that is not read, such as 64 bits -> save it with 8 or 16 bits"
+    return f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+
+
+def _undo_scaling(values: np.ndarray, packing: str) -> np.ndarray:
+    """The numbers in the file, of which Pillow makes brightness: 4 bits become 0, 17 ... 255, and a TIFF file in which
+    0 is white is inverted."""
+    channel, _, form = packing.partition(";")
+    if channel != "L":
+        return values
+    if "I" in form:
+        values = 0xFF - values
+    bits = form.strip("IR")
+    return values // (0xFF // (2 ** int(bits) - 1)) if bits else values
 
 
 def _high_byte(values: np.ndarray, path: Path) -> np.ndarray:

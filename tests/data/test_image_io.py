@@ -1,5 +1,8 @@
 """What a file says is what is read."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,114 @@ def palette_image(ids):
     image = Image.frombytes("P", ids.shape[::-1], ids.tobytes())
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
     return image
+
+
+def write_grey_png(path, depth, row, *, width, colour_type=0, transparent=None):
+    """One row of packed greyscale pixels, of `depth` bits each; Pillow itself writes 1, 8 and 16 bits."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colour_type, 0, 0, 0))]
+    if transparent is not None:
+        parts.append(chunk(b"tRNS", struct.pack(">H", transparent)))
+    parts += [chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def write_grey_tiff(path, bits, row, *, width, white_is_zero=False, sample_format=1, pages=1):
+    """An uncompressed TIFF file of one row, `pages` times."""
+    fields = [(256, width), (257, 1), (258, bits), (259, 1), (262, int(not white_is_zero)), (273, 8)]
+    fields += [(277, 1), (278, 1), (279, len(row)), (339, sample_format)]
+    directory = struct.pack("<H", len(fields)) + b"".join(struct.pack("<HHII", t, 4, 1, v) for t, v in fields)
+    row = row + b"\0" * (len(row) % 2)
+    size, start = len(directory) + 4, 8 + len(row)
+    ends = [start + size * (page + 1) for page in range(pages - 1)] + [0]
+    parts = [b"II*\0", struct.pack("<I", start), row]
+    path.write_bytes(b"".join(parts + [directory + struct.pack("<I", end) for end in ends]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "ids"),
+    [(1, b"\x40", [0, 1]), (2, b"\x1b", [0, 1, 2, 3]), (4, b"\x01\x2f", [0, 1, 2, 15]), (8, b"\0\7", [0, 7])],
+)
+@pytest.mark.parametrize("write", [write_grey_png, write_grey_tiff])
+def test_few_bits_are_ids_not_brightness(tmp_path, write, depth, row, ids):
+    path = write(tmp_path / "mask", depth, row, width=len(ids))
+    assert read_labels(path)[0].tolist() == [ids]
+    brightness = [value * 255 // (2**depth - 1) for value in ids]
+    assert read_image(path, channels=1)[0].tolist() == [[brightness]]
+
+
+@pytest.mark.parametrize(("bits", "row", "ids"), [(4, b"\x01\x2f", [0, 1, 2, 15]), (8, b"\0\7", [0, 7])])
+def test_labels_where_0_is_white_are_not_inverted(tmp_path, bits, row, ids):
+    path = write_grey_tiff(tmp_path / "a.tif", bits, row, width=len(ids), white_is_zero=True)
+    assert read_labels(path)[0].tolist() == [ids]
+    assert read_image(path, channels=1)[0][0, 0, 0] == 255
+
+
+def test_group_4_mask_comes_back_as_it_was_saved(tmp_path):
+    mask = Image.fromarray(np.array([[0, 255, 255]], dtype=np.uint8)).convert("1")
+    mask.save(tmp_path / "a.tif", compression="group4")
+    assert read_labels(tmp_path / "a.tif")[0].tolist() == [[0, 1, 1]]
+
+
+def test_signed_and_32_bit_labels(tmp_path, save):
+    ids = np.array([[0, 70000, -1]], dtype=np.int32)
+    np.testing.assert_array_equal(read_labels(save(tmp_path / "a.tif", ids))[0], ids)
+    path = write_grey_tiff(tmp_path / "b.tif", 16, struct.pack("<2h", 5, -1), width=2, sample_format=2)
+    assert read_labels(path)[0].tolist() == [[5, -1]]
+
+
+def test_one_transparent_grey_is_still_a_label(tmp_path):
+    path = write_grey_png(tmp_path / "a.png", 8, b"\0\1\2", width=3, transparent=1)
+    assert read_labels(path)[0].tolist() == [[0, 1, 2]]
+    assert read_image(path, channels=3)[0].tolist() == [[[0, 1, 2]]] * 3
+
+
+def test_16_bit_grey_mask_with_alpha_is_refused(tmp_path):
+    path = write_grey_png(tmp_path / "a.png", 16, struct.pack(">2H", 300, 65535), width=1, colour_type=4)
+    with pytest.raises(
+        DataError, match=r"a.png as a mask: 16-bit greyscale with alpha -> save it without alpha"
+    ):
+        read_labels(path)
+    assert read_image(path, channels=1)[0].tolist() == [[[1]]]
+
+
+def test_16_bit_colours_keep_their_high_bytes(tmp_path):
+    path = write_grey_png(tmp_path / "a.png", 16, struct.pack(">3H", 0, 300, 65535), width=1, colour_type=2)
+    assert read_image(path, channels=3)[0].flatten().tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("read", [lambda p: read_image(p, channels=1), read_labels])
+def test_volume_is_refused(tmp_path, read):
+    path = write_grey_tiff(tmp_path / "a.tif", 8, b"\1\2", width=2, pages=3)
+    with pytest.raises(
+        DataError, match=r"a.tif: it holds 3 images of one size -> save each as a file of its own"
+    ):
+        read(path)
+
+
+def test_smaller_copies_in_a_tiff_file_are_no_volume(tmp_path):
+    whole, small = Image.new("L", (4, 4), 3), Image.new("L", (2, 2), 9)
+    whole.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    assert read_labels(tmp_path / "a.tif")[0].tolist() == [[3] * 4] * 4
+
+
+def test_64_bit_tiff_says_so(tmp_path):
+    path = write_grey_tiff(tmp_path / "a.tif", 64, struct.pack("<q", 5), width=1)
+    with pytest.raises(DataError) as raised:
+        read_labels(path)
+    assert str(raised.value) == (
+        f"cannot read {path}: a TIFF file of a kind that is not read, such as 64 bits -> save it with 8 or 16 bits"
+    )
+
+
+def test_cmyk_jpeg_image(tmp_path):
+    Image.new("CMYK", (2, 2), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    assert read_image(tmp_path / "a.jpg", channels=3)[0][:, 0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])

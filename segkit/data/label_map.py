@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from segkit.colors import Color
 from segkit.data.validate import describe_wrong_ids, shorten
 from segkit.errors import ConfigError, DataError
 
 REST = "*"
 IGNORE = "ignore"
+#: Up to here, a table says what a value means; other values are looked up one by one.
 LARGEST_VALUE = 0xFFFF
+#: Difference of two colours, in their most different channel, that is seen in a picture.
+VISIBLE = 24
 
 
 class LabelMap:
@@ -20,6 +24,7 @@ class LabelMap:
     A key is a file value (`7`), a colour (`"#ff0000"`) or `"*"` for all values not named; what it maps to is a class
     id, a class name or `ignore`. Values that are not named: with no map, or one that only says what to ignore,
     a number is the class id itself; otherwise they are an error, because guessing would hide a mistake.
+    `{"*": ignore}` alone thus ignores all that is no class id.
 
     Raises ConfigError, with every mistake found, for a map that is wrong in itself.
     """
@@ -43,9 +48,23 @@ class LabelMap:
         self._colour_keys = np.array(sorted(self.colours), dtype=np.int32)
         self._colour_ids = np.array([self.colours[key] for key in sorted(self.colours)], dtype=np.int32)
 
+    @property
+    def palette(self) -> list[Color] | None:
+        """The colours that the map gives the classes; None if one has none, or two can hardly be told apart."""
+        colours = {class_id: colour for colour, class_id in reversed(self.colours.items())}
+        if not set(range(len(self.classes))) <= colours.keys():
+            return None
+        packed = [colours[class_id] for class_id in range(len(self.classes))]
+        channels = np.array([[value >> 16, value >> 8 & 0xFF, value & 0xFF] for value in packed])  # (C, 3)
+        apart = np.abs(channels[:, None] - channels).max(axis=2)  # (C, C)
+        np.fill_diagonal(apart, 0xFF)
+        return (
+            [(red, green, blue) for red, green, blue in channels.tolist()] if apart.min() >= VISIBLE else None
+        )
+
     def names_value(self, value: int) -> bool:
-        """Whether the map says what this file value means."""
-        return value in self.values or self.rest is not None
+        """Whether the map says what this file value means; ignoring all that it does not name says nothing of it."""
+        return value in self.values or self.rest not in (None, self.ignore_index)
 
     def apply(self, values: np.ndarray, *, are_colours: bool, source: str) -> np.ndarray:
         """Class ids (H, W), int32 or, where they fit, uint8, from file values (H, W). Raises DataError naming `source`.
@@ -61,10 +80,10 @@ class LabelMap:
             return
         if re.fullmatch("#[0-9a-fA-F]{6}", text):
             entries, value = self.colours, int(text[1:], 16)
-        elif text.isdecimal() and int(text) <= LARGEST_VALUE:
+        elif re.fullmatch("-?[0-9]{1,10}", text):
             entries, value = self.values, int(text)
         else:
-            raise ValueError(f'a key is a file value from 0 to {LARGEST_VALUE}, "#rrggbb" or "*"')
+            raise ValueError('a key is a file value, "#rrggbb" or "*"')
         if value in entries:
             raise ValueError("this value is named twice")
         entries[value] = class_id
@@ -88,16 +107,18 @@ class LabelMap:
         """Class id by file value; -1 where the value is not allowed, which `ignore_index` may be too."""
         table = np.full(LARGEST_VALUE + 1, -1, dtype=np.int32)
         self._allowed = np.zeros(LARGEST_VALUE + 1, dtype=bool)
-        only_ignores = not self.colours and all(i == self.ignore_index for i in self.values.values())
+        meanings = [*self.values.values(), *([] if self.rest is None else [self.rest])]
+        only_ignores = not self.colours and all(meaning == self.ignore_index for meaning in meanings)
         if self.rest is not None:
             table[:], self._allowed[:] = self.rest, True
-        elif only_ignores:
+        if only_ignores:
             named = list(range(len(self.classes)))
             if 0 <= self.ignore_index <= LARGEST_VALUE:
                 named.append(self.ignore_index)
             table[named], self._allowed[named] = named, True
         for value, class_id in self.values.items():
-            table[value], self._allowed[value] = class_id, True
+            if 0 <= value <= LARGEST_VALUE:
+                table[value], self._allowed[value] = class_id, True
         self._identity = self.rest is None and only_ignores
         # For 8-bit files, whose values Python replaces several times faster as bytes than NumPy by their index.
         fits = bool((table[:256][self._allowed[:256]] >= 0).all() and (table[:256] <= 0xFF).all())
@@ -112,9 +133,25 @@ class LabelMap:
             if not found.translate(None, delete=self._allowed_bytes):
                 return np.frombuffer(found.translate(self._bytes), dtype=np.uint8).reshape(values.shape)
         in_table = (values >= 0) & (values <= LARGEST_VALUE)
-        if not in_table.all() or not self._allowed[values].all():
+        if not in_table.all():
+            return self._from_any_numbers(values, source)
+        if not self._allowed[values].all():
             raise DataError(self._describe_numbers(np.unique(values).tolist(), source))
         return self._table[values]
+
+    def _from_any_numbers(self, values: np.ndarray, source: str) -> np.ndarray:
+        """The same for values of which some lie outside the table, such as the -9999 of maps."""
+        found, places = np.unique(values, return_inverse=True)
+        ids = [self._id_of(value) for value in found.tolist()]
+        if None in ids:
+            raise DataError(self._describe_numbers(found.tolist(), source))
+        return np.array(ids, dtype=np.int32)[places].reshape(values.shape)
+
+    def _id_of(self, value: int) -> int | None:
+        if 0 <= value <= LARGEST_VALUE:
+            return int(self._table[value]) if self._allowed[value] else None
+        default = self.ignore_index if self._identity and value == self.ignore_index else self.rest
+        return self.values.get(value, default)
 
     def _describe_numbers(self, ids: list[int], source: str) -> str:
         if self._identity:

@@ -31,6 +31,39 @@ def test_a_map_that_only_ignores_leaves_the_other_ids():
     assert apply({"0": "ignore"}, [0, 1, 2]) == [255, 1, 2]
 
 
+def test_ignoring_the_rest_leaves_the_class_ids():
+    assert apply({"*": "ignore"}, [0, 1, 2, 3, 70000, -1]) == [0, 1, 2, 255, 255, 255]
+    assert apply({1: "ignore", "*": "ignore"}, [0, 1, 2, 9]) == [0, 255, 2, 255]
+
+
+def test_values_beyond_16_bits():
+    assert apply({-9999: "ignore"}, [0, -9999, 2]) == [0, 255, 2]
+    assert apply({"-1": "car", 70000: 0}, [-1, 70000]) == [2, 0]
+    assert apply({0: 1, "*": "car"}, [0, -5, 70000]) == [1, 2, 2]
+    assert apply(None, [0, -100], ignore_index=-100) == [0, -100]
+    assert message(None, [-9999, 0]).endswith("such as {-9999: ignore}")
+    assert message({0: 0, 70000: 1}, [-1, 0, 70000]).endswith(
+        'of which -1 is not named\n   -> add {-1: ignore}, or "*": ignore for all that are not named'
+    )
+
+
+def test_which_values_the_map_speaks_of():
+    mapping = LabelMap({7: "car", "*": "ignore"}, classes=CLASSES, ignore_index=255)
+    assert [mapping.names_value(value) for value in (7, 255)] == [True, False]
+    assert LabelMap({"*": "car"}, classes=CLASSES, ignore_index=255).names_value(255)
+
+
+def test_palette():
+    def palette(label_map):
+        return LabelMap(label_map, classes=CLASSES, ignore_index=255).palette
+
+    colours = {"#000000": 0, "#ff0000": 1, "#0000ff": "ignore", "#102030": 2, "#ffffff": 1}
+    assert palette(colours) == [(0, 0, 0), (255, 0, 0), (16, 32, 48)]
+    assert palette({"#000000": 0, "#ff0000": 1}) is None
+    assert palette({"#000000": 0, "#010101": 1, "#020202": 2}) is None
+    assert palette(None) is None
+
+
 def test_numbers_names_and_strings():
     assert apply({0: 0, 255: 1}, [0, 255]) == [0, 1]
     assert apply({"7": "car", 11: "sky", 12: "ignore"}, [7, 11, 12]) == [2, 0, 255]
@@ -129,7 +162,7 @@ def test_all_mistakes_in_a_map_are_reported_at_once():
     assert raised.value.problems == [
         "data.label_map: 0: there is no class 'raod', did you mean 'road'?",
         "data.label_map: 1: there is no class 7: data.classes has 3 (ids from 0)",
-        'data.label_map: \'red\': a key is a file value from 0 to 65535, "#rrggbb" or "*"',
+        'data.label_map: \'red\': a key is a file value, "#rrggbb" or "*"',
         "data.label_map: 2: there is no class 'plane', there are: sky, road, car, ignore",
         "data.label_map: '3': this value is named twice",
     ]

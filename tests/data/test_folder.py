@@ -99,6 +99,38 @@ def test_colour_masks(tmp_path, save):
     )
 
 
+def test_classes_from_a_file(tmp_path, save):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 3, 3), dtype=np.uint8))
+    pixels = np.array([[[0, 0, 0], [0, 0, 142], [128, 64, 128]]], dtype=np.uint8)
+    save(tmp_path / "masks/train/a.png", pixels)
+    listed = tmp_path / "labelmap.txt"
+    listed.write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\ncar:0,0,142::\n"
+    )
+    dataset = folder(tmp_path, classes="labelmap.txt")
+    assert dataset.class_names == ("background", "road", "car")
+    assert dataset.palette == [(0, 0, 0), (128, 64, 128), (0, 0, 142)]
+    assert dataset[0].target.tolist() == [[0, 2, 1]]
+    assert dataset.files(0) == (*(tmp_path / kind / "train/a.png" for kind in ("images", "masks")), listed)
+    ignoring = folder(tmp_path, classes="labelmap.txt", label_map={"#000000": "ignore"})
+    assert ignoring[0].target.tolist() == [[255, 2, 1]]
+    save(tmp_path / "masks/train/a.png", np.array([[0, 2, 1]], dtype=np.uint8))  # CVAT's other kind of mask
+    assert dataset[0].target.tolist() == [[0, 2, 1]]
+
+
+def test_list_of_classes_is_checked_like_any_other(make_folder):
+    root = make_folder()
+    with pytest.raises(ConfigError, match=r"data.classes: no file sky in "):
+        folder(root, classes="sky")
+    (root / "classes.txt").write_text("a\nb\nc\n")
+    assert folder(root, classes="classes.txt")[0].target.tolist() == folder(root)[0].target.tolist()
+    with pytest.raises(ValueError, match="ignore_index=2 is also the id of the class 'c'"):
+        folder(root, classes="classes.txt", ignore_index=2)
+    assert data_error(lambda: folder(root / "no", classes="classes.txt")).startswith(
+        "dataset folder not found"
+    )
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resize_invents_no_labels(make_folder, channels):
     sample = folder(make_folder(ids=(0, 2, 255)), resize=[37, 11], channels=channels)[0]

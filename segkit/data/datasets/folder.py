@@ -12,14 +12,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from segkit.data.class_lists import add_entries, read_class_list
 from segkit.data.image_io import SUFFIXES
 from segkit.data.label_map import IGNORE, REST, LabelMap
 from segkit.data.paired_files import PairedFiles, existing_root
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
+from segkit.types import Expects
 
 MASK_FOLDERS = ("masks", "labels")
+
+#: Names of the classes, or the file that lists them.
+Classes = Annotated[
+    Annotated[list[str], Field(min_length=2)] | str,
+    Expects("a list (at least 2) of names, or a file such as classes.txt"),
+]
 
 
 @DATASETS.register("folder")
@@ -27,7 +35,9 @@ class Folder(PairedFiles):
     """Your own images and masks: images/{split} and masks/{split} (or labels/{split}), files of the same name.
 
     root          the folder that holds `images`
-    classes       names of the classes, in the order of their ids
+    classes       names of the classes, in the order of their ids; or a file with one name per line, CVAT's
+                  labelmap.txt, Roboflow's _classes.csv or a class_dict.csv, below `root` or seen from the current
+                  folder. What such a file says of values and colours is added to `label_map`
     label_map     what the values in the mask files mean: file value or "#rrggbb" -> class id, class name or
                   `ignore`; "*" for all values not named. Without it, values are class ids
     ignore_index  id of the pixels that count neither in the loss nor in a score
@@ -44,7 +54,7 @@ class Folder(PairedFiles):
         split: Literal["train", "val"],
         *,
         root: str,
-        classes: Annotated[list[str], Field(min_length=2)],
+        classes: Classes,
         label_map: dict[int | str, int | str] | None = None,
         ignore_index: int = 255,
         channels: Literal[1, 3] = 3,
@@ -52,6 +62,13 @@ class Folder(PairedFiles):
         train_split: str = "train",
         val_split: str = "val",
     ):
+        self.class_list = None
+        if isinstance(classes, str):
+            self.class_list = read_class_list(classes, existing_root(root))
+            classes, label_map = (
+                self.class_list.names,
+                add_entries(self.class_list.label_map, label_map or {}),
+            )
         _check_classes(classes, ignore_index)
         meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         self.root = existing_root(root)
@@ -68,8 +85,14 @@ class Folder(PairedFiles):
             label_map=meanings,
             channels=channels,
             resize=resize,
+            palette=meanings.palette,
             notes=notes,
         )
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that a sample is made of: its image, its mask and, if there is one, the list of the classes."""
+        listed = () if self.class_list is None else (self.class_list.path,)
+        return *super().files(index), *listed
 
     def _find_files(self) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
         """Images and masks of the split by name, and notes. Raises DataError for an empty set and for images without

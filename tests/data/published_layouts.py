@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-#: (H, W) of the images.
-SIZE = (12, 20)
+#: (H, W) of the images; labels are squares of BLOCK pixels.
+SIZE = (48, 80)
+BLOCK = 4
 VOC_VALUES = [*range(21), 255]
 CITYSCAPES_VALUES = list(range(34))
 #: Values of COCO-Stuff that no label file has: the things that were taken out of COCO.
@@ -171,12 +172,13 @@ def make_coco_stuff(root: Path, *, train: int = 3, val: int = 2, folder: str = "
 
 
 def label_values(values: Sequence[int], seed: int) -> np.ndarray:
-    """(H, W) uint8 of the values: each once from the first pixel on, then at random."""
+    """(H, W) uint8 of squares of the values: each once from the first square on, then at random."""
     pool = np.array(list(values), dtype=np.uint8)
-    flat = np.random.default_rng(seed).choice(pool, size=SIZE[0] * SIZE[1])
-    count = min(len(pool), len(flat))
-    flat[:count] = pool[:count]
-    return flat.reshape(SIZE)
+    rows, columns = SIZE[0] // BLOCK, SIZE[1] // BLOCK
+    squares = np.random.default_rng(seed).choice(pool, size=rows * columns)
+    count = min(len(pool), len(squares))
+    squares[:count] = pool[:count]
+    return squares.reshape(rows, columns).repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
 
 
 def write_image(path: Path) -> None:

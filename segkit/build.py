@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from segkit.config import Component, Config
 from segkit.config_keys import flatten, is_backend
 from segkit.data.cache import Cached, default_folder
 from segkit.data.check import check_data
-from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
+from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import train_batches
 from segkit.data.subset import Subset
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
@@ -52,7 +52,7 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         "ignore_index": data.train.ignore_index,
         "in_channels": data.train.channels,
     }
-    known_to_loss = {**known, "weigh_classes": data.weigh_classes}
+    known_to_loss = {**known, "weigh_classes": data.label_counts.weigh}
     loss = build_component(LOSSES, config.loss, "loss", total=total, **known_to_loss)
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
@@ -115,8 +115,10 @@ def build_data(config: Config, *, overfit: int | None = None) -> Data:
             raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")
         train = val = Subset(train, list(range(overfit)))
         augment = AUGMENTS.get("none")()
-    weigh = partial(weigh_by_labels, cache(lambda: count_classes(train)))
-    return Data(train, val, augment, build_weight_map(config, train, weigh), weigh)
+    settings = {"name": config.data.name, "split": "train", **config.data.params}
+    folder = default_folder() / "class_counts" if overfit is None else None
+    counts = LabelCounts(train, folder, settings=settings)
+    return Data(train, val, augment, build_weight_map(config, train, counts.weigh), counts)
 
 
 def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
@@ -142,11 +144,6 @@ def build_dataset(config: Config, split: str) -> Any:
         return dataset
     settings = {"name": config.data.name, "split": split, **config.data.params}
     return Cached(dataset, default_folder(), settings=settings)
-
-
-def weigh_by_labels(count: Callable[[], ClassCounts], kind: str) -> list[float]:
-    """Class weights of that kind, rounded as a person would write them; the labels are counted once."""
-    return [float(f"{weight:.4g}") for weight in weigh_classes(count(), kind)]
 
 
 def first_targets(data: Data, seed: int, batch_size: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 
 from segkit.colors import Color, palette
 from segkit.config import Config
+from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import train_batches, val_batches
 from segkit.data.subset import Subset
 from segkit.device import Normalize
@@ -17,13 +18,13 @@ from segkit.trainer import Plan, RecorderLike, Trainer
 
 @dataclass(frozen=True)
 class Data:
-    """The two data sets, what is done to their samples, and class weights of a kind by the training labels."""
+    """The two data sets, what is done to their samples, and how often each class is in the training labels."""
 
     train: Any
     val: Any
     augment: Callable
     weight_map: Callable | None
-    weigh_classes: Callable[[str], list[float]]
+    label_counts: LabelCounts
 
     @property
     def palette(self) -> list[Color]:

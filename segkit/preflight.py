@@ -54,11 +54,16 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         f"estimate  {min(seconds):.2f} s per iteration, {duration(estimate)} for {experiment.plan.iterations:,} "
         f"without validation; memory {memory_in_use(experiment.device):.1f} GB"
     )
-    written = (
-        "nothing was written" if experiment.config.data.cache == "off" else "only data.cache was written"
-    )
-    print(f"check     everything fits; {written}")
+    print(f"check     everything fits; {describe_written(experiment)}")
     return 0
+
+
+def describe_written(experiment: Experiment) -> str:
+    """What building the experiment left on disk: caches."""
+    caches = ["data.cache"] if experiment.config.data.cache != "off" else []
+    caches += ["the class counts"] if experiment.data.label_counts.kept else []
+    verb = "were" if experiment.data.label_counts.kept else "was"
+    return f"only {' and '.join(caches)} {verb} written" if caches else "nothing was written"
 
 
 class SilentRecorder:
@@ -91,6 +96,7 @@ def header(
         f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
         *(f"          warning: {text}" for text in report.warnings),
         *describe_cache(experiment),
+        *(f"          {line}" for text in data.label_counts.describe() for line in text.splitlines()),
         f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
         f"{flops / 1e9:.2f} GFLOPs at {width}x{height}",
         f"loss      {describe_loss(experiment)}",

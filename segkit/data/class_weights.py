@@ -1,15 +1,21 @@
 """Class weights from the labels of a training set."""
 
+import math
 import statistics
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from segkit.errors import DataError
+from segkit.data.validate import check_ids
 from segkit.losses.criteria.values import read_class_weights
+
+#: Seconds of counting after which somebody who sees no progress bar is told about it.
+PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -21,18 +27,40 @@ class ClassCounts:
 
 
 def count_classes(dataset: Any) -> ClassCounts:
-    """Count the labels of every sample, with a progress bar on a terminal. Raises DataError as reading does."""
-    pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
+    """Count the labels of every sample, with a progress bar on a terminal and, elsewhere, a line if it takes long.
+
+    Raises DataError as reading does, and for labels that are no class.
+    """
+    num_classes, ignore_index = dataset.num_classes, dataset.ignore_index
+    pixels = torch.zeros(num_classes, dtype=torch.int64)
     where_present = torch.zeros_like(pixels)
-    for index in tqdm(range(len(dataset)), desc="class weights", unit="mask", leave=False, disable=None):
-        target = dataset[index].target.as_subclass(torch.Tensor)  # (H, W)
-        valid = target[target != dataset.ignore_index].long()  # (V,)
-        counts = torch.bincount(valid, minlength=dataset.num_classes)  # (C,)
-        if len(counts) > dataset.num_classes:
-            raise DataError(f"label out of range: sample {index} has id {int(valid.max())}")
+    for index in _with_progress(len(dataset)):
+        sample = dataset[index]
+        source = str(sample.mask_path or sample.name)
+        check_ids(sample.target, num_classes=num_classes, ignore_index=ignore_index, source=source)
+        target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+        valid = target[target != ignore_index].long()  # (V,)
+        counts = torch.bincount(valid, minlength=num_classes)  # (C,)
         pixels += counts
         where_present += (counts > 0) * len(valid)
     return ClassCounts(pixels.tolist(), where_present.tolist())
+
+
+def _with_progress(total: int) -> Iterator[int]:
+    """0 ... total - 1, and news of how far they are."""
+    bar = tqdm(range(total), desc="class weights", unit="image", leave=False, disable=None)
+    started, told = time.monotonic(), False
+    for index in bar:
+        seconds = time.monotonic() - started
+        if bar.disable and not told and index and seconds > PATIENCE:
+            told, left = True, seconds / index * (total - index)
+            print(
+                f"counting the labels of {total:,} images for class weights: {index:,} done, "
+                f"about {math.ceil(left / 60)} min to go",
+                file=sys.stderr,
+                flush=True,
+            )
+        yield index
 
 
 def weigh_classes(counts: ClassCounts, kind: str) -> list[float]:

@@ -8,7 +8,7 @@ import torch
 from segkit.build import build
 from segkit.config import config_from_mapping
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
-from segkit.errors import ConfigError
+from segkit.errors import ConfigError, DataError
 
 
 class Labels:
@@ -21,7 +21,7 @@ class Labels:
         return len(self.targets)
 
     def __getitem__(self, index):
-        return SimpleNamespace(target=self.targets[index])
+        return SimpleNamespace(target=self.targets[index], mask_path=None, name=f"no. {index}")
 
 
 # 6, 3 and 1 valid pixels of classes 0, 1, 2; class 3 never; the second image has no class 2.
@@ -30,6 +30,13 @@ DATA = Labels([[0, 0, 0, 1], [2, 255, 255, 255]], [[0, 0, 0, 1], [1, 255, 255, 2
 
 def test_counts_leave_out_ignored_pixels():
     assert count_classes(DATA) == ClassCounts(pixels=[6, 3, 1, 0], pixels_where_present=[10, 10, 5, 0])
+
+
+@pytest.mark.parametrize("label", [9, 200])
+def test_wrong_label_is_named(label):
+    with pytest.raises(DataError) as caught:
+        count_classes(Labels([[0, 1]], [[0, label]]))
+    assert str(caught.value).startswith(f"label out of range: no. 1 has ids 0, {label} but ")
 
 
 def test_balanced_weights_make_every_class_present_count_alike():

@@ -147,7 +147,7 @@ def run_config(**weight_map):
 
 def test_class_weights_come_from_the_training_labels_unless_given():
     data = build_data(run_config(name="unet_border"))
-    assert data.weight_map.class_table.weights.tolist() == pytest.approx(data.weigh_classes("balanced"))
+    assert data.weight_map.class_table.weights.tolist() == pytest.approx(data.label_counts.weigh("balanced"))
     given = build_data(run_config(name="unet_border", class_weights=[1, 2, 3, 4, 5]))
     assert given.weight_map.class_table.weights.tolist() == [1, 2, 3, 4, 5]
     without = build_data(run_config(name="unet_border", class_weights=None))
@@ -180,6 +180,6 @@ def test_class_balanced_is_the_weight_of_the_class():
 def test_class_balanced_takes_either_kind():
     data = build_data(run_config(name="class_balanced", class_weights="median_frequency"))
     assert data.weight_map.class_table.weights.tolist() == pytest.approx(
-        data.weigh_classes("median_frequency")
+        data.label_counts.weigh("median_frequency")
     )
-    assert data.weigh_classes("median_frequency") != data.weigh_classes("balanced")
+    assert data.label_counts.weigh("median_frequency") != data.label_counts.weigh("balanced")

@@ -3,19 +3,18 @@
 import math
 import pickle
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit.build import build_weight_map, weigh_by_labels
+from segkit.build import build_weight_map
 from segkit.config import config_from_mapping
 from segkit.data.augments.standard import Standard
-from segkit.data.class_weights import count_classes
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
+from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import val_batches
 from segkit.data.sample import Sample, WeightMap
 from segkit.data.weight_maps.boundary import Boundary, squared_distance
@@ -110,7 +109,7 @@ def build_map(name, train):
     """The weight map of that name with its defaults, as a run with the data set `train` builds it."""
     data = {"name": "shapes", "weight_map": {"name": name}}
     config = config_from_mapping({"data": data, "loss": {"name": "weighted_mask_ce"}, **SHORT}, origin="test")
-    return build_weight_map(config, train, partial(weigh_by_labels, lambda: count_classes(train)))
+    return build_weight_map(config, train, LabelCounts(train, None, settings={}).weigh)
 
 
 @pytest.fixture(scope="module")

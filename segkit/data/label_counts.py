@@ -1,0 +1,125 @@
+"""How often each class occurs in the training labels: counted once, and kept on disk for later runs."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
+from segkit.errors import CannotWrite, DataError
+from segkit.files import cannot_write, write_json
+
+#: Counts are made anew when this number, which stands for what is counted and how it is written, has changed.
+FORMAT = 1
+#: Samples whose labels are part of what the counts depend on, for what files and settings do not show.
+SAMPLES = 16
+
+
+class LabelCounts:
+    """The class counts of `dataset`: counted when first asked for, or read from `folder` if they were kept there.
+
+    `settings` are what the data set was made by. Kept counts hold while the settings, the classes, the files with the
+    labels (name, size, time of change) and the labels of some samples are the same; anything else that is found under
+    their name, a damaged file included, is replaced. Where nothing can be kept, `describe` says so. With `folder`
+    None nothing is read or kept.
+    """
+
+    def __init__(self, dataset: Any, folder: Path | None, *, settings: Mapping[str, Any]):
+        self.dataset, self.folder = dataset, folder
+        self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
+        self.kept = False  # whether this process wrote a file
+        self._counts: ClassCounts | None = None
+        self._origin = self._trouble = ""
+
+    def counts(self) -> ClassCounts:
+        """The counts. Raises DataError as reading the samples does."""
+        if self._counts is None:
+            self._counts = count_classes(self.dataset) if self.folder is None else self._find_or_count()
+        return self._counts
+
+    def weigh(self, kind: str) -> list[float]:
+        """Class weights of that kind, rounded as a person would write them. Raises ValueError for another word."""
+        return [float(f"{weight:.4g}") for weight in weigh_classes(self.counts(), kind)]
+
+    def describe(self) -> list[str]:
+        """Lines on where the counts are from, or none if nobody asked for them."""
+        if self._counts is None:
+            return []
+        lines = [f"class weights from the labels of {len(self.dataset):,} images{self._origin}"]
+        return [*lines, f"warning: {self._trouble}"] if self._trouble else lines
+
+    def _find_or_count(self) -> ClassCounts:
+        files = _label_files(self.dataset)
+        name = json.dumps([self.settings, [str(path) for path in files[:1]]])
+        path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        key = _key(self.dataset, files, self.settings)
+        counts = _read(path, key, num_classes=self.dataset.num_classes)
+        if counts is not None:
+            self._origin = f", counted before ({path})"
+            return counts
+        counts = count_classes(self.dataset)
+        try:
+            self._write(path, key, counts)
+        except CannotWrite as error:
+            problem = str(error).splitlines()[0]
+            self._trouble = (
+                f"the counts are not kept, so the next run counts again: {problem}\n"
+                "   -> another place for caches: SEGKIT_CACHE=FOLDER in the environment"
+            )
+        else:
+            self._origin, self.kept = f", kept in {path}", True
+        return counts
+
+    def _write(self, path: Path, key: str, counts: ClassCounts) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
+        write_json(path, {"key": key, **vars(counts)})
+
+
+def _label_files(dataset: Any) -> list[Path]:
+    """The files with the labels, or else all files of the samples; none if the data set names no files."""
+    paths = getattr(dataset, "mask_paths", None)
+    if paths is None and hasattr(dataset, "files"):
+        paths = [path for index in range(len(dataset)) for path in dataset.files(index)]
+    return [Path(os.path.abspath(path)) for path in paths or ()]
+
+
+def _key(dataset: Any, files: list[Path], settings: str) -> str:
+    """Digest of all that the counts depend on. Raises DataError for a file that is missing."""
+    digest = hashlib.sha256()
+    facts = [FORMAT, settings, list(dataset.class_names), dataset.ignore_index, len(dataset)]
+    digest.update(json.dumps(facts).encode())
+    for path in files:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        digest.update(f"\n{path} {state.st_size} {state.st_mtime_ns}".encode())
+    step = -(-len(dataset) // SAMPLES)
+    for index in range(0, len(dataset), max(1, step)):
+        target = dataset[index].target.as_subclass(torch.Tensor)  # (H, W)
+        digest.update(f"\n{tuple(target.shape)}".encode())
+        digest.update(target.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str, *, num_classes: int) -> ClassCounts | None:
+    """The counts in a file, or None if there are none for this key, or no readable ones."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(facts, dict) or facts.pop("key", None) != key:
+        return None
+    lists = (facts.get("pixels"), facts.get("pixels_where_present"))
+    sound = all(
+        isinstance(numbers, list) and len(numbers) == num_classes and all(type(n) is int for n in numbers)
+        for numbers in lists
+    )
+    return ClassCounts(*lists) if sound else None

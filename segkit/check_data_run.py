@@ -1,0 +1,137 @@
+"""Checking data outside of training: what `scripts/check_data.py` does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segkit import pictures
+from segkit.build import build_dataset, build_weight_map
+from segkit.class_frequencies import plot_shares
+from segkit.colors import Color, palette
+from segkit.config import Config, load_config
+from segkit.data.check.describe import (
+    describe_class_shares,
+    describe_findings,
+    describe_part,
+    describe_result,
+)
+from segkit.data.check.finding import Finding, problem
+from segkit.data.check.tally import spread
+from segkit.data.check.whole import Part, count_whole, find_all
+from segkit.errors import ConfigError, DataError
+from segkit.files import cannot_write, write_json
+
+#: The exit status if there is a problem, as for a DataError.
+PROBLEMS = DataError.exit_code
+#: Images in masks.jpg, and pixels of the longer side above which they are reduced.
+SHOWN, LARGEST = 6, 384
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The parts that could be read, and everything found."""
+
+    parts: Mapping[str, Part]
+    findings: Sequence[Finding]
+
+
+def check_config(source: str, overrides: Sequence[str], *, workers: int, output: Path | None) -> int:
+    """Check all data of a configuration; returns the exit status: 0, or 3 if there are problems."""
+    # The files themselves are to be read, not copies made of them.
+    config = load_config(source, [*overrides, "data.cache=off"])
+    root = config.data.params.get("root")
+    folder = output or Path("runs/check") / config.name
+    refuse_output_in(root, folder)
+    print(f"data      {config.data.name}{'' if root is None else f'  {root}'}   ({source})")
+    checked = check_all(config, workers=workers)
+    return report(checked, folder, source=source)
+
+
+def check_all(config: Config, *, workers: int) -> Checked:
+    """Read every sample of the training and the validation set; what cannot be opened is a problem of its own."""
+    datasets: dict[str, Any] = {}
+    found: list[Finding] = []
+    for name in ("train", "val"):
+        try:
+            datasets[name] = build_dataset(config, name)
+        except DataError as error:
+            found.append(problem("cannot-open", f"{name}: {error}"))
+    weight_map = None
+    if "train" in datasets:
+        train = datasets["train"]
+        weight_map = build_weight_map(config, train, lambda kind: [1.0] * train.num_classes)
+    parts = {
+        name: count_whole(dataset, name, weight_map=weight_map if name == "train" else None, workers=workers)
+        for name, dataset in datasets.items()
+    }
+    found += find_all(parts, batch_size=config.train.batch_size, weighted=weight_map is not None)
+    return Checked(parts, found)
+
+
+def report(checked: Checked, folder: Path, *, source: str) -> int:
+    """Print what was found, write it into `folder` and return the exit status. Raises CannotWrite."""
+    tallies = {name: part.tally for name, part in checked.parts.items()}
+    for name, tally in tallies.items():
+        print(describe_part(name, tally))
+    usable = {name: tally for name, tally in tallies.items() if tally.samples}
+    if usable:
+        class_names = next(iter(checked.parts.values())).dataset.class_names
+        print(f"\n{describe_class_shares(class_names, usable)}")
+    lines = describe_findings(checked.findings)
+    print("\n".join(["", *lines, ""] if lines else [""]))
+    written = write_report(checked, folder, source=source)
+    print(f"written   {folder}: {', '.join(written)}")
+    print(describe_result(checked.findings))
+    return PROBLEMS if any(finding.severity == "problem" for finding in checked.findings) else 0
+
+
+def write_report(checked: Checked, folder: Path, *, source: str) -> list[str]:
+    """check.json, labels.png and masks.jpg, the pictures only if something could be read; returns the names."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    tallies = {name: part.tally for name, part in checked.parts.items()}
+    facts: dict[str, Any] = {
+        "source": source,
+        "findings": [finding.as_json() for finding in checked.findings],
+    }
+    for name in ("train", "val"):
+        part = checked.parts.get(name)
+        facts[name] = None if part is None else part.tally.as_json(part.dataset.class_names)
+    write_json(folder / "check.json", facts)
+    usable = {name: part for name, part in checked.parts.items() if part.tally.samples}
+    if not usable:
+        return ["check.json"]
+    first = next(iter(usable.values()))
+    shown = {name: tallies[name] for name in usable}
+    plot_shares(folder / "labels.png", shown, first.dataset.class_names, title="How often each class occurs")
+    pictures.save_jpeg(draw_masks(first), folder / "masks.jpg")
+    return ["check.json", "labels.png", "masks.jpg"]
+
+
+def draw_masks(part: Part) -> torch.Tensor:
+    """Some images beside their labels laid over them, with the colours of the classes, uint8 (3, H, W)."""
+    dataset, looks = part.dataset, part.tally.looks
+    colors: Sequence[Color] = getattr(dataset, "palette", None) or palette(dataset.num_classes)
+    tiles = []
+    for place in spread(len(looks), SHOWN):
+        sample = dataset[looks[place].index]
+        image = sample.image.as_subclass(torch.Tensor)  # (C, H, W)
+        target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+        step = -(-max(target.shape) // LARGEST)
+        image, target = image[:, ::step, ::step], target[::step, ::step]
+        over = pictures.overlay(image, target, colors, dataset.ignore_index)
+        tiles.append(pictures.titled([pictures.as_rgb(image), over], [sample.name, "labels"]))
+    grid = pictures.stack(tiles, columns=2)
+    legend = pictures.legend(dataset.class_names, colors, width=grid.shape[2])
+    return torch.cat([grid, legend], dim=1)
+
+
+def refuse_output_in(root: str | None, folder: Path) -> None:
+    """Raises ConfigError if the report would be written among the data."""
+    if root is not None and folder.resolve().is_relative_to(Path(root).expanduser().resolve()):
+        raise ConfigError(f"--output {folder} lies in the data folder {root}, which is left as it is")

@@ -57,7 +57,7 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
             check_device(backend, device, key=key)
-    height, width = first_targets(data, config.seed, batch_size).shape[-2:]
+    height, width = first_targets(data, config.seed, batch_size, skip_bad=config.data.skip_bad).shape[-2:]
     check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
@@ -117,7 +117,7 @@ def build_data(config: Config, *, overfit: int | None = None) -> Data:
         augment = AUGMENTS.get("none")()
     settings = {"name": config.data.name, "split": "train", **config.data.params}
     folder = default_folder() / "class_counts" if overfit is None else None
-    counts = LabelCounts(train, folder, settings=settings)
+    counts = LabelCounts(train, folder, settings=settings, skip_bad=config.data.skip_bad)
     return Data(train, val, augment, build_weight_map(config, train, counts.weigh), counts)
 
 
@@ -146,7 +146,7 @@ def build_dataset(config: Config, split: str) -> Any:
     return Cached(dataset, default_folder(), settings=settings)
 
 
-def first_targets(data: Data, seed: int, batch_size: int) -> Tensor:
+def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = False) -> Tensor:
     """The labels of the first batch (N, H, W) as the network will see them. Raises DataError if the samples cannot
     be read or do not fit together, before anything else is built or written."""
     batches = train_batches(
@@ -159,11 +159,13 @@ def first_targets(data: Data, seed: int, batch_size: int) -> Tensor:
         num_batches=1,
         workers=0,
         pin_memory=False,
+        skip_bad=skip_bad,
     )
     try:
         return next(iter(batches))["target"]
     except DataError:
-        check_data(data.train, data.val, weight_map=data.weight_map)  # says how many fail alike, if others do
+        # Says how many fail alike, if others do.
+        check_data(data.train, data.val, weight_map=data.weight_map, skip_bad=skip_bad)
         raise
 
 

@@ -95,6 +95,12 @@ class DataBlock(Component):
     mean: list[float] | None = None
     std: list[PositiveFloat] | None = None
     cache: Literal["off", "disk"] = "off"
+    on_bad_sample: Literal["stop", "skip"] = "stop"
+
+    @property
+    def skip_bad(self) -> bool:
+        """Whether the run goes on without the samples that cannot be used."""
+        return self.on_bad_sample == "skip"
 
 
 class ScheduleBlock(Component):

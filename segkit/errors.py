@@ -29,6 +29,10 @@ class DataError(SegkitError):
     exit_code = 3
 
 
+class CannotCache(DataError):
+    """`data.cache` cannot be kept: no disk or memory for it, or what is there cannot be read."""
+
+
 class CheckpointError(SegkitError):
     """No checkpoint can be used: missing, damaged, or made by another configuration."""
 

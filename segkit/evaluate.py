@@ -23,7 +23,7 @@ class Evaluation:
     `matrix` is the int64 confusion matrix (C, C), rows label, columns prediction, summed over all valid pixels;
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
     `matrices` int64 (N, C, C) are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of
-    the data set.
+    the data set, and `places` are the images' numbers there (empty: 0, 1, 2 ...).
     """
 
     matrix: Tensor
@@ -31,6 +31,7 @@ class Evaluation:
     images: int
     matrices: Tensor | None = None
     names: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
 
     @property
     def mean_iou(self) -> float:
@@ -94,4 +95,11 @@ def evaluate(
     matrix = per_image.sum(dim=0)
     valid = int(matrix.sum())
     ce = float(ce_sum) / valid if valid else float("nan")
-    return Evaluation(matrix, ce, len(per_image), per_image, tuple(names[n] for n in order))
+    return Evaluation(
+        matrix,
+        ce,
+        len(per_image),
+        per_image,
+        tuple(names[n] for n in order),
+        tuple(places[n] for n in order),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.boundary_quality import BoundaryMeter
 from segkit.build import build_dataset
 from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
@@ -83,11 +84,14 @@ def score(
     labels = predictor.labels
     refuse_other_classes(predictor, dataset)
     workers = config.train.workers
+    bad = BadSampleLog(None, tell=tqdm.write)
     batches = val_batches(
         dataset,
         batch_size=config.eval.batch_size or config.train.batch_size,
         workers=default_workers(predictor.device) if workers is None else workers,
         pin_memory=predictor.device.type == "cuda",
+        skip_bad=config.data.skip_bad,
+        note=bad.note,
     )
     known = {"num_classes": len(labels.class_names), "ignore_index": dataset.ignore_index}
     borders = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
@@ -110,6 +114,8 @@ def score(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path}"
     )
+    if bad.entries:
+        print(bad.total())
     if output is not None:
         scores = scores_as_json(result, labels.class_names)
         write_json(output, {"weights": str(predictor.path), "split": split, **scores, **extra})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from segkit.colors import Color, palette
 from segkit.config import Config
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loader import train_batches, val_batches
+from segkit.data.loader import Note, ignore, train_batches, val_batches
 from segkit.data.subset import Subset
 from segkit.device import Normalize
 from segkit.trainer import Plan, RecorderLike, Trainer
@@ -61,9 +62,10 @@ class Experiment:
         return self.batch_size * height * width
 
     def train_batches(
-        self, first: int, *, num_batches: int | None = None, workers: int | None = None
+        self, first: int, *, num_batches: int | None = None, workers: int | None = None, note: Note = ignore
     ) -> Iterable[dict]:
-        """The micro-batches of the run from number `first` on: all, or `num_batches` of them."""
+        """The micro-batches of the run from number `first` on: all, or `num_batches` of them. `note` is told of
+        the samples that could not be used."""
         left = self.plan.iterations * self.plan.accumulate - first
         return train_batches(
             self.data.train,
@@ -75,15 +77,19 @@ class Experiment:
             num_batches=left if num_batches is None else num_batches,
             workers=self.workers if workers is None else workers,
             pin_memory=self.device.type == "cuda",
+            skip_bad=self.config.data.skip_bad,
+            note=note,
         )
 
-    def val_batches(self) -> Iterable[dict]:
+    def val_batches(self, *, note: Note = ignore) -> Iterable[dict]:
         """Batches of the validation set, in order, without weight maps."""
         return val_batches(
             self.data.val,
             batch_size=self.config.eval.batch_size or self.batch_size,
             workers=self.workers,
             pin_memory=self.device.type == "cuda",
+            skip_bad=self.config.data.skip_bad,
+            note=note,
         )
 
     def examples(self) -> list[dict]:
@@ -97,7 +103,13 @@ class Experiment:
     def val_images(self, places: Sequence[int], *, weight_map: Callable | None = None) -> Iterable[dict]:
         """The validation images at these places, in this order, each a batch of its own."""
         return val_batches(
-            Subset(self.data.val, places), weight_map=weight_map, batch_size=1, workers=0, pin_memory=False
+            Subset(self.data.val, places),
+            weight_map=weight_map,
+            batch_size=1,
+            workers=0,
+            pin_memory=False,
+            skip_bad=self.config.data.skip_bad,
+            allow_empty=True,
         )
 
     def trainer(
@@ -107,8 +119,9 @@ class Experiment:
         save: Callable[[dict[str, Any], int, bool], None],
         stop: Callable[[], bool] = lambda: False,
         examples: Iterable[dict] = (),
+        note: Note = ignore,
     ) -> Trainer:
-        """The loop over these objects."""
+        """The loop over these objects. `note` is told of the samples that could not be used."""
         return Trainer(
             plan=self.plan,
             model=self.model,
@@ -116,8 +129,8 @@ class Experiment:
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             preprocess=self.preprocess,
-            train_batches=self.train_batches,
-            val_batches=self.val_batches(),
+            train_batches=partial(self.train_batches, note=note),
+            val_batches=self.val_batches(note=note),
             examples=examples,
             device=self.device,
             recorder=recorder,

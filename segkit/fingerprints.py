@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit.data.bad_samples import usable_samples
 from segkit.data.check import spread
 from segkit.data.sampler import EpochBatches
 from segkit.experiment import Experiment
@@ -30,7 +31,9 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
     """
     first = next(iter(experiment.train_batches(0, num_batches=1, workers=0)))
     return {
-        "data": data_fingerprint(experiment.data.train, experiment.data.val),
+        "data": data_fingerprint(
+            experiment.data.train, experiment.data.val, skip_bad=experiment.config.data.skip_bad
+        ),
         "initial_weights": weights_fingerprint(experiment.model),
         "training_order": order_fingerprint(
             len(experiment.data.train),
@@ -42,15 +45,17 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def data_fingerprint(train: Any, val: Any) -> str:
-    """Digest of a training and a validation set. A set that knows more than its samples has `fingerprint() -> str`."""
+def data_fingerprint(train: Any, val: Any, *, skip_bad: bool = False) -> str:
+    """Digest of a training and a validation set. A set that knows more than its samples has `fingerprint() -> str`.
+
+    Raises DataError for a sample that cannot be used, which `skip_bad` leaves out.
+    """
     parts: list[Any] = []
     for dataset in (train, val):
         parts += [list(dataset.class_names), dataset.ignore_index, dataset.channels, len(dataset)]
         if hasattr(dataset, "fingerprint"):
             parts.append(dataset.fingerprint())
-        for index in spread(len(dataset), SAMPLES):
-            sample = dataset[index]
+        for sample in usable_samples(dataset.__getitem__, spread(len(dataset), SAMPLES), skip_bad=skip_bad):
             parts += [sample.name, sample.image, sample.target]
     return digest(parts)
 

@@ -21,9 +21,10 @@ def rank_images(result: Evaluation, count: int) -> tuple[list[RankedImage], list
     A score is the mean IoU over the classes that the image's labels or predictions contain. Equal scores are
     ordered by name. An image without a valid pixel has no score and is left out.
     """
+    places = result.places or range(len(result.names))
     scored = [
         RankedImage(place, name, metrics.mean_iou(matrix))
-        for place, (name, matrix) in enumerate(zip(result.names, result.matrices, strict=True))
+        for place, name, matrix in zip(places, result.names, result.matrices, strict=True)
     ]
     scored = [image for image in scored if not math.isnan(image.score)]
     best = sorted(scored, key=lambda image: (-image.score, image.name))

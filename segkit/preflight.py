@@ -6,6 +6,7 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.build import build
 from segkit.config import Config
 from segkit.console import duration
@@ -25,10 +26,14 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         experiment.data.val,
         weight_map=experiment.data.weight_map,
         batch_size=experiment.batch_size,
+        skip_bad=config.data.skip_bad,
     )
     for text in [*header(experiment, report, source), *report.table]:
         print(text)
-    trainer = experiment.trainer(recorder=SilentRecorder(), save=lambda state, iteration, best: None)
+    bad = BadSampleLog(None, tell=print)
+    trainer = experiment.trainer(
+        recorder=SilentRecorder(), save=lambda state, iteration, best: None, note=bad.note
+    )
     batches = iter(trainer.train_batches(0))
     seconds = []
     for _ in range(min(3, experiment.plan.iterations)):

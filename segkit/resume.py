@@ -17,6 +17,8 @@ REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 CHANGES = (
     # the same images, read in another way
     ("data.cache", SILENT),
+    # the same images as long as all of them can be read
+    ("data.on_bad_sample", WARN),
     # another experiment
     ("seed", REFUSE),
     ("model", REFUSE),

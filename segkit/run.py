@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.build import build
 from segkit.checkpoint import Found
 from segkit.class_frequencies import plot_class_frequencies
@@ -67,6 +68,7 @@ def train(
         experiment.data.val,
         weight_map=experiment.data.weight_map,
         batch_size=experiment.batch_size,
+        skip_bad=config.data.skip_bad,
     )
     if found:
         refuse_shorter_run(found, experiment.plan.iterations)
@@ -108,14 +110,16 @@ def train_in(
         tensorboard=experiment.config.log.tensorboard,
         device=experiment.device,
     )
+    bad = BadSampleLog(folder.path / "bad_samples.csv", tell=console.line)
     trainer = experiment.trainer(
         recorder=recorder,
-        save=saver(experiment, recorder, folder, data=start.fingerprints["data"]),
+        save=saver(experiment, recorder, folder, bad, data=start.fingerprints["data"]),
         stop=lambda: interrupt.requested,
         examples=start.examples,
+        note=bad.note,
     )
     if found:
-        go_on_from(found, trainer, recorder)
+        go_on_from(found, trainer, recorder, bad)
     folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
     try:
         write_json(folder.check, start.report.as_json())
@@ -123,7 +127,7 @@ def train_in(
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
-        finish_run(folder, experiment, trainer, recorder, finished=finished, flops=start.flops, env=env)
+        finish_run(folder, experiment, trainer, recorder, bad, finished=finished, flops=start.flops, env=env)
     except BaseException as error:
         recorder.close()
         error = explain(error, experiment)
@@ -136,12 +140,15 @@ def train_in(
                 checkpoint=recorder.last_checkpoint,
             )
             console.log(f"failed: {error}")
+            bad.write()
         raise error
     code = 0 if finished else interrupt.exit_code
     state = "done" if finished else "stopped"
     folder.write_status(
         state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
     )
+    if bad.entries:
+        console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.experiment import Experiment
 from segkit.files import write_text
 from segkit.image_ranking import rank_images
@@ -21,6 +22,7 @@ def finish_run(
     experiment: Experiment,
     trainer: Trainer,
     recorder: Recorder,
+    bad: BadSampleLog,
     *,
     finished: bool,
     flops: int,
@@ -35,7 +37,9 @@ def finish_run(
         "parameters": experiment.parameters,
         "flops_per_image": flops,
         "device": describe_device(experiment.device),
+        "bad_samples": bad.counts(),
     }
+    bad.write()
     summary = recorder.finish(best=trainer.best, finished=finished, facts=facts)
     if finished:
         show_best_and_worst(experiment, trainer, recorder)

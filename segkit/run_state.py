@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.experiment import Experiment
 from segkit.files import write_text
@@ -12,7 +13,7 @@ from segkit.trainer import Trainer
 
 
 def saver(
-    experiment: Experiment, recorder: Recorder, folder: RunFolder, *, data: str
+    experiment: Experiment, recorder: Recorder, folder: RunFolder, bad: BadSampleLog, *, data: str
 ) -> Callable[[dict, int, bool], None]:
     """The function that writes the loop's checkpoints into the run folder. `data` is the data set's fingerprint."""
     meta = {**describe_experiment(experiment), "data_fingerprint": data}
@@ -24,10 +25,11 @@ def saver(
             save_checkpoint(folder.best, {**meta, **state})
             recorder.restart_clock()
             return
-        whole = {**meta, "trainer": state, "recorder": recorder.state_dict()}
+        whole = {**meta, "trainer": state, "recorder": recorder.state_dict(), "bad_samples": bad.state_dict()}
         path = save_numbered(folder.checkpoints, whole, iteration=iteration, keep=keep)
         # Not sooner: the configuration of a resumed run must fit the checkpoint that it would go on from.
         write_text(folder.config, config)
+        bad.write()
         recorder.saved(path)
         folder.write_status("running", iteration=iteration, checkpoint=path)
 
@@ -48,10 +50,11 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def go_on_from(found: Found, trainer: Trainer, recorder: Recorder) -> None:
-    """Put trainer and recorder into the state of a checkpoint."""
+def go_on_from(found: Found, trainer: Trainer, recorder: Recorder, bad: BadSampleLog) -> None:
+    """Put trainer, recorder and the log of bad samples into the state of a checkpoint."""
     trainer.load_state_dict(found.state["trainer"])
     recorder.last_checkpoint = found.path
     recorder.best_score = trainer.best["mean_iou"]
     if "recorder" in found.state:  # not in checkpoints of an older segkit
         recorder.load_state_dict(found.state["recorder"])
+    bad.load_state_dict(found.state.get("bad_samples", ()))

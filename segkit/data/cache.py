@@ -18,7 +18,7 @@ import torchvision
 from torchvision import tv_tensors
 
 from segkit.data.sample import Sample
-from segkit.errors import CannotWrite, ConfigError, DataError
+from segkit.errors import CannotCache, CannotWrite, ConfigError, DataError
 from segkit.files import cannot_write, write_atomically
 
 #: What is written changes with the libraries that decode and resize, and with this number.
@@ -124,7 +124,7 @@ def _read(path: Path, key: str, index: int) -> Sample | None:
     except (FileNotFoundError, ValueError, EOFError):
         return None
     except OSError as error:
-        raise DataError(
+        raise CannotCache(
             f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
         ) from error
     for name in ("mask_path", "weight_path"):
@@ -135,8 +135,8 @@ def _read(path: Path, key: str, index: int) -> Sample | None:
     return Sample(image=image, target=target, index=index, **facts)
 
 
-def _cannot_cache(error: CannotWrite) -> DataError:
+def _cannot_cache(error: CannotWrite) -> CannotCache:
     problem, disk, *_ = str(error).splitlines()
-    return DataError(
+    return CannotCache(
         f"data.cache: {problem}\n{disk}\n   -> data.cache=off, or another place: SEGKIT_CACHE=FOLDER in the environment"
     )

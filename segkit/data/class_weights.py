@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from segkit.data.validate import check_ids
+from segkit.data.bad_samples import usable_samples
+from segkit.data.view import read_sample
 from segkit.losses.criteria.values import read_class_weights
 
 #: Seconds of counting after which somebody who sees no progress bar is told about it.
@@ -26,18 +27,16 @@ class ClassCounts:
     pixels_where_present: list[int]
 
 
-def count_classes(dataset: Any) -> ClassCounts:
+def count_classes(dataset: Any, *, skip_bad: bool = False) -> ClassCounts:
     """Count the labels of every sample, with a progress bar on a terminal and, elsewhere, a line if it takes long.
 
-    Raises DataError as reading does, and for labels that are no class.
+    Raises DataError as reading does, and for labels that are no class, unless `skip_bad` leaves such samples out.
     """
     num_classes, ignore_index = dataset.num_classes, dataset.ignore_index
     pixels = torch.zeros(num_classes, dtype=torch.int64)
     where_present = torch.zeros_like(pixels)
-    for index in _with_progress(len(dataset)):
-        sample = dataset[index]
-        source = str(sample.mask_path or sample.name)
-        check_ids(sample.target, num_classes=num_classes, ignore_index=ignore_index, source=source)
+    places = _with_progress(len(dataset))
+    for sample in usable_samples(lambda n: read_sample(dataset, n, None), places, skip_bad=skip_bad):
         target = sample.target.as_subclass(torch.Tensor)  # (H, W)
         valid = target[target != ignore_index].long()  # (V,)
         counts = torch.bincount(valid, minlength=num_classes)  # (C,)

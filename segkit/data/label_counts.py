@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from segkit.data.bad_samples import usable_samples
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import CannotWrite, DataError
 from segkit.files import cannot_write, write_json
@@ -24,12 +25,15 @@ class LabelCounts:
 
     `settings` are what the data set was made by. Kept counts hold while the settings, the classes, the files with the
     labels (name, size, time of change) and the labels of some samples are the same; anything else that is found under
-    their name, a damaged file included, is replaced. Where nothing can be kept, `describe` says so. With `folder`
+    their name, a damaged file included, is replaced. With `skip_bad`, samples that cannot be used are left out, and the
+    files with the images count too. Where nothing can be kept, `describe` says so. With `folder`
     None nothing is read or kept.
     """
 
-    def __init__(self, dataset: Any, folder: Path | None, *, settings: Mapping[str, Any]):
-        self.dataset, self.folder = dataset, folder
+    def __init__(
+        self, dataset: Any, folder: Path | None, *, settings: Mapping[str, Any], skip_bad: bool = False
+    ):
+        self.dataset, self.folder, self.skip_bad = dataset, folder, skip_bad
         self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
         self.kept = False  # whether this process wrote a file
         self._counts: ClassCounts | None = None
@@ -38,7 +42,7 @@ class LabelCounts:
     def counts(self) -> ClassCounts:
         """The counts. Raises DataError as reading the samples does."""
         if self._counts is None:
-            self._counts = count_classes(self.dataset) if self.folder is None else self._find_or_count()
+            self._counts = self._count() if self.folder is None else self._find_or_count()
         return self._counts
 
     def weigh(self, kind: str) -> list[float]:
@@ -52,16 +56,19 @@ class LabelCounts:
         lines = [f"class weights from the labels of {len(self.dataset):,} images{self._origin}"]
         return [*lines, f"warning: {self._trouble}"] if self._trouble else lines
 
+    def _count(self) -> ClassCounts:
+        return count_classes(self.dataset, skip_bad=self.skip_bad)
+
     def _find_or_count(self) -> ClassCounts:
-        files = _label_files(self.dataset)
+        files = _all_files(self.dataset) if self.skip_bad else _label_files(self.dataset)
         name = json.dumps([self.settings, [str(path) for path in files[:1]]])
         path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
-        key = _key(self.dataset, files, self.settings)
+        key = _key(self.dataset, files, self.settings, skip_bad=self.skip_bad)
         counts = _read(path, key, num_classes=self.dataset.num_classes)
         if counts is not None:
             self._origin = f", counted before ({path})"
             return counts
-        counts = count_classes(self.dataset)
+        counts = self._count()
         try:
             self._write(path, key, counts)
         except CannotWrite as error:
@@ -85,25 +92,32 @@ class LabelCounts:
 def _label_files(dataset: Any) -> list[Path]:
     """The files with the labels, or else all files of the samples; none if the data set names no files."""
     paths = getattr(dataset, "mask_paths", None)
-    if paths is None and hasattr(dataset, "files"):
-        paths = [path for index in range(len(dataset)) for path in dataset.files(index)]
-    return [Path(os.path.abspath(path)) for path in paths or ()]
+    return _all_files(dataset) if paths is None else [Path(os.path.abspath(path)) for path in paths]
 
 
-def _key(dataset: Any, files: list[Path], settings: str) -> str:
-    """Digest of all that the counts depend on. Raises DataError for a file that is missing."""
+def _all_files(dataset: Any) -> list[Path]:
+    if not hasattr(dataset, "files"):
+        return []
+    return [Path(os.path.abspath(path)) for index in range(len(dataset)) for path in dataset.files(index)]
+
+
+def _key(dataset: Any, files: list[Path], settings: str, *, skip_bad: bool) -> str:
+    """Digest of all that the counts depend on. Raises DataError for a file that is missing, unless `skip_bad`."""
     digest = hashlib.sha256()
-    facts = [FORMAT, settings, list(dataset.class_names), dataset.ignore_index, len(dataset)]
+    facts = [FORMAT, settings, skip_bad, list(dataset.class_names), dataset.ignore_index, len(dataset)]
     digest.update(json.dumps(facts).encode())
     for path in files:
         try:
             state = path.stat()
         except OSError as error:
+            if skip_bad:
+                continue
             raise DataError(f"cannot read {path}: {error.strerror}") from error
         digest.update(f"\n{path} {state.st_size} {state.st_mtime_ns}".encode())
     step = -(-len(dataset) // SAMPLES)
-    for index in range(0, len(dataset), max(1, step)):
-        target = dataset[index].target.as_subclass(torch.Tensor)  # (H, W)
+    places = range(0, len(dataset), max(1, step))
+    for sample in usable_samples(dataset.__getitem__, places, skip_bad=skip_bad):
+        target = sample.target.as_subclass(torch.Tensor)  # (H, W)
         digest.update(f"\n{tuple(target.shape)}".encode())
         digest.update(target.contiguous().numpy())
     return digest.hexdigest()

@@ -5,29 +5,27 @@ weight map, name list of N, index int64 (N,).
 """
 
 import os
-import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
+from segkit.data.bad_samples import BadSample
+from segkit.data.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
 from segkit.data.sampler import EpochBatches
-from segkit.data.view import Augment, TrainView, ValView, WeightMaker
+from segkit.data.view import Augment, Loaded, TrainView, ValView, WeightMaker
 from segkit.errors import DataError, SegkitError
 
 Batch = dict[str, Any]
-
-#: What torch says when the operating system took a worker or its shared memory away.
-WORKER_TROUBLE = ("DataLoader worker (pid", "Pin memory thread exited", "shared memory (shm)", "</torch_")
-FILES_TROUBLE = ("Too many open files", "items of ancdata")
+Note = Callable[[Sequence[BadSample]], None]
 
 
-class WorkerDied(SegkitError):
-    """The operating system ended a process that loads data, or refused it memory or files."""
+def ignore(bad: Sequence[BadSample]) -> None:
+    """Note nothing: for batches that are only looked at."""
 
 
 def train_batches(
@@ -41,16 +39,19 @@ def train_batches(
     num_batches: int,
     workers: int = 0,
     pin_memory: bool = False,
+    skip_bad: bool = False,
+    note: Note = ignore,
 ) -> "Batches":
     """Batches `start_batch` ... `start_batch + num_batches - 1` of the endless shuffled stream that `seed` defines.
 
-    Raises DataError, while iterating, for files that cannot be used, and WorkerDied.
+    With `skip_bad`, other images take the place of those that cannot be used, and `note` is told of them when their
+    batch is given out. Raises DataError, while iterating, for files that cannot be used, and WorkerDied.
     """
     order = EpochBatches(
         len(dataset), batch_size=batch_size, seed=seed, start_batch=start_batch, num_batches=num_batches
     )
-    view = TrainView(dataset, weight_map=weight_map, augment=augment, seed=seed)
-    return Batches(view, order, workers=workers, pin_memory=pin_memory)
+    view = TrainView(dataset, weight_map=weight_map, augment=augment, seed=seed, skip_bad=skip_bad)
+    return Batches(view, order, workers=workers, pin_memory=pin_memory, note=note)
 
 
 def val_batches(
@@ -60,16 +61,28 @@ def val_batches(
     batch_size: int,
     workers: int = 0,
     pin_memory: bool = False,
+    skip_bad: bool = False,
+    allow_empty: bool = False,
+    note: Note = ignore,
 ) -> "Batches":
     """Every image once, unchanged, in order; can be iterated again and again.
 
-    Images of different sizes do not share a batch: a group of `batch_size` images becomes one batch per size.
-    Raises DataError, while iterating, for files that cannot be used, and WorkerDied.
+    Images of different sizes do not share a batch: a group of `batch_size` images becomes one batch per size. With
+    `skip_bad`, images that cannot be used are left out, and `note` is told of them. Raises DataError, while iterating,
+    for files that cannot be used (with `skip_bad`: if none can, unless `allow_empty`), and WorkerDied.
     """
     places = range(len(dataset))
     groups = [list(places[start : start + batch_size]) for start in places[::batch_size]]
-    view = ValView(dataset, weight_map=weight_map)
-    return Batches(view, groups, workers=workers, pin_memory=pin_memory, split_by_size=True)
+    view = ValView(dataset, weight_map=weight_map, skip_bad=skip_bad)
+    return Batches(
+        view,
+        groups,
+        workers=workers,
+        pin_memory=pin_memory,
+        note=note,
+        split_by_size=True,
+        allow_empty=allow_empty,
+    )
 
 
 class Batches:
@@ -82,8 +95,11 @@ class Batches:
         *,
         workers: int,
         pin_memory: bool,
+        note: Note,
         split_by_size: bool = False,
+        allow_empty: bool = True,
     ):
+        self.note, self.allow_empty = note, allow_empty
         self._make_loader = partial(
             DataLoader,
             _KeepErrors(view),
@@ -101,96 +117,88 @@ class Batches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self.loader)
+        groups, given, left_out = iter(self.loader), 0, []
         while True:
             try:
-                loaded = next(batches, None)
+                loaded = next(groups, None)
             except (RuntimeError, OSError, EOFError) as error:
                 message = explain_worker_death(error) or self._explain_broken_connection(error)
                 if message is None:
                     raise
                 raise WorkerDied(message) from error.with_traceback(None)
             if loaded is None:
-                return
-            if isinstance(loaded, DataError):
-                del batches
-                self.loader = (
-                    self._make_loader()
-                )  # lets go of the workers now; later they take seconds to end
+                break
+            if isinstance(loaded, SegkitError):
+                del groups
+                # Lets go of the workers now; later they take seconds to end.
+                self.loader = self._make_loader()
                 raise loaded
-            yield from loaded
+            batches, bad = loaded
+            self.note(bad)
+            given, left_out = given + len(batches), left_out + bad
+            yield from batches
+        if left_out and not given and not self.allow_empty:
+            raise DataError(
+                f"none of the {len(left_out)} validation images can be used; the first: {left_out[0].reason}"
+            )
 
     def _explain_broken_connection(self, error: Exception) -> str | None:
         """A worker that dies while it sends breaks the connection before torch notices the death."""
         from_worker = "in DataLoader worker process" in str(error)
         if self.loader.num_workers and isinstance(error, ConnectionError | EOFError) and not from_worker:
-            return _describe_death(str(error) or type(error).__name__)
+            return describe_death(str(error) or type(error).__name__)
         return None
 
 
-def explain_worker_death(error: BaseException) -> str | None:
-    """What to do about a loader process that the operating system ended; None if `error` is something else.
+class _Group(NamedTuple):
+    """The batches that a group of samples became, and its bad samples."""
 
-    torch reports such a death by a RuntimeError that may come up anywhere in the main process.
-    """
-    text = str(error)
-    if any(sign in text for sign in FILES_TROUBLE):
-        return (
-            f"too many open files while loading data ({_first_line(text)})\n"
-            "   -> raise the limit in the shell (ulimit -n 65536), or train.workers=0"
-        )
-    return _describe_death(text) if any(sign in text for sign in WORKER_TROUBLE) else None
-
-
-def _describe_death(text: str) -> str:
-    lines = [f"a process that loads data was ended by the system ({_first_line(text)})"]
-    lines.append("   usually memory ran out, or the shared memory that batches travel through (/dev/shm)")
-    if os.path.isdir("/dev/shm"):
-        total, _, free = shutil.disk_usage("/dev/shm")
-        lines.append(f"   /dev/shm has {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
-    lines.append(
-        "   -> fewer train.workers (0 needs no shared memory), a smaller batch, docker run --shm-size=8g"
-    )
-    return "\n".join(lines)
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[-1 if "Original Traceback" in text else 0].strip()
+    batches: list[Batch]
+    bad: list[BadSample]
 
 
 class _KeepErrors:
-    """Hands a DataError on as a value, because torch would raise it anew with a worker's traceback as its text."""
+    """Hands an error on as a value, because torch would raise it anew with a worker's traceback as its text."""
 
     def __init__(self, view: TrainView | ValView):
         self.view = view
 
-    def __getitem__(self, place: Any) -> Batch | DataError:
+    def __getitem__(self, place: Any) -> Loaded | SegkitError:
         try:
-            return self.view[place]
-        except DataError as error:
-            return DataError(str(error))  # without the traceback, which cannot leave the process
+            return self.view.load(place)
+        except SegkitError as error:
+            return type(error)(str(error))  # without the traceback, which cannot leave the process
+        except (OSError, MemoryError) as error:
+            fault = fault_of_system(error)
+            if fault is None:
+                raise
+            return fault
 
 
-def _collate_one(samples: list[Batch | DataError]) -> list[Batch] | DataError:
-    batches = _collate_by_size(samples)
-    if isinstance(batches, list) and len(batches) > 1:
+def _collate_one(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError:
+    group = _collate_by_size(loaded)
+    if isinstance(group, _Group) and len(group.batches) > 1:
+        batches = group.batches
         sizes = [f"{batch['name'][0]} {_width_height(batch['image'])}" for batch in batches[:2]]
         height, width = (min(batch["image"].shape[side] for batch in batches) for side in (-2, -1))
         return DataError(
             f"images of one batch differ in size: {', '.join(sizes)}\n"
             f"   -> augment.crop_size: [{height}, {width}] cuts them alike, data.resize brings them to one size"
         )
-    return batches
+    return group
 
 
-def _collate_by_size(samples: list[Batch | DataError]) -> list[Batch] | DataError:
+def _collate_by_size(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError:
     """One batch per image size; the first error instead, if there is one."""
     by_size: dict[tuple[int, ...], list[Batch]] = {}
-    for sample in samples:
-        if isinstance(sample, DataError):
-            return sample
-        by_size.setdefault(tuple(sample["image"].shape), []).append(sample)
-    return [default_collate(alike) for alike in by_size.values()]
+    bad: list[BadSample] = []
+    for each in loaded:
+        if isinstance(each, SegkitError):
+            return each
+        bad += each.bad
+        if each.sample is not None:
+            by_size.setdefault(tuple(each.sample["image"].shape), []).append(each.sample)
+    return _Group([default_collate(alike) for alike in by_size.values()], bad)
 
 
 def _width_height(image: torch.Tensor) -> str:

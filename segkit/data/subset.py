@@ -19,4 +19,9 @@ class Subset:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
             raise AttributeError(name)
-        return getattr(self.dataset, name)
+        value = getattr(self.dataset, name)
+        return self._files if name == "files" else value
+
+    def _files(self, index: int) -> Any:
+        """The files of sample `index` of this part, for a data set that has files."""
+        return self.dataset.files(self.places[index])

@@ -3,49 +3,109 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from segkit.data.bad_samples import BadSample, describe_bad_sample, replacements, require_bad
 from segkit.data.sample import Sample, WeightMap
 from segkit.data.sampler import derive_seed
 from segkit.data.validate import check_ids, check_weight
+from segkit.errors import DataError
 
 WeightMaker = Callable[[Sample], Tensor]
 Augment = Callable[[Sample], Sample]
+
+
+class Loaded(NamedTuple):
+    """A sample as plain tensors, None for one that is left out, and the bad samples met on the way to it."""
+
+    sample: dict[str, Any] | None
+    bad: list[BadSample]
 
 
 class TrainView:
     """Augmented samples by (epoch, index): a pure function of both and of `seed`.
 
     Whatever draws from torch's generator meanwhile starts from a seed of its own, and the generator is put back
-    afterwards. So the same sample comes out in any process, at any time.
+    afterwards. So the same sample comes out in any process, at any time. With `skip_bad`, another image takes the
+    place of one that cannot be used; which one is such a function too.
     """
 
-    def __init__(self, dataset: Any, *, weight_map: WeightMaker | None, augment: Augment, seed: int):
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        weight_map: WeightMaker | None,
+        augment: Augment,
+        seed: int,
+        skip_bad: bool = False,
+    ):
         self.dataset, self.weight_map, self.augment, self.seed = dataset, weight_map, augment, seed
+        self.skip_bad = skip_bad
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
+        return self.load(place).sample
+
+    def load(self, place: tuple[int, int]) -> Loaded:
+        """The sample of a place. Raises DataError if it, and whatever was tried instead, cannot be used."""
         epoch, index = place
-        with seeded(derive_seed(self.seed, "augment", epoch, index)):
+        try:
+            return Loaded(self._augmented(place, index), [])
+        except DataError as error:
+            require_bad(error)
+            if not self.skip_bad:
+                raise
+            first, bad = error, [describe_bad_sample(self.dataset, index, error)]
+        for other in replacements(self.seed, epoch, index, length=len(self)):
+            try:
+                sample = self._augmented(place, other)
+            except DataError as error:
+                require_bad(error)
+                bad.append(describe_bad_sample(self.dataset, other, error))
+            else:
+                return Loaded(
+                    sample, [each._replace(epoch=epoch, replaced_by=sample["name"]) for each in bad]
+                )
+        raise DataError(f"{first}\n   data.on_bad_sample=skip: {_describe_failures(len(bad))}") from first
+
+    def _augmented(self, place: tuple[int, int], index: int) -> dict[str, Any]:
+        """Image `index` with the random numbers of `place`."""
+        with seeded(derive_seed(self.seed, "augment", *place)):
             return as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
 
 
 class ValView:
-    """Samples by index, unchanged, with a weight map if one is asked for."""
+    """Samples by index, unchanged, with a weight map if one is asked for; without the bad ones if `skip_bad`."""
 
-    def __init__(self, dataset: Any, *, weight_map: WeightMaker | None = None):
-        self.dataset, self.weight_map = dataset, weight_map
+    def __init__(self, dataset: Any, *, weight_map: WeightMaker | None = None, skip_bad: bool = False):
+        self.dataset, self.weight_map, self.skip_bad = dataset, weight_map, skip_bad
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return as_tensors(read_sample(self.dataset, index, self.weight_map))
+
+    def load(self, index: int) -> Loaded:
+        """The sample of a place. Raises DataError if it cannot be used, unless bad samples are left out."""
+        try:
+            return Loaded(self[index], [])
+        except DataError as error:
+            require_bad(error)
+            if not self.skip_bad:
+                raise
+            return Loaded(None, [describe_bad_sample(self.dataset, index, error)])
+
+
+def _describe_failures(count: int) -> str:
+    if count == 1:
+        return "there is no other image to take instead"
+    return f"{count - 1} other images were tried instead, and none can be used"
 
 
 def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sample:

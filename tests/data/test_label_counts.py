@@ -24,9 +24,9 @@ def counted(monkeypatch):
     """The data sets that were counted, one after the other."""
     seen = []
 
-    def count(dataset):
+    def count(dataset, **options):
         seen.append(dataset)
-        return count_classes(dataset)
+        return count_classes(dataset, **options)
 
     monkeypatch.setattr(label_counts, "count_classes", count)
     return seen

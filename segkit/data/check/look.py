@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from segkit.data.bad_samples import require_bad
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
 from segkit.data.sample import Sample
 from segkit.data.view import WeightMaker, read_sample
@@ -49,6 +50,7 @@ def look_at(dataset: Any, index: int, weight_map: WeightMaker | None, *, closely
     try:
         sample = read_sample(dataset, index, weight_map)
     except DataError as error:
+        require_bad(error)
         name = str(facts.get("mask_path") or facts.get("image_path") or f"sample {index}")
         return Look(index, name, error=str(error), **facts)
     facts["mask_path"] = sample.mask_path

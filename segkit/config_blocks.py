@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from segkit.config_messages import colon_hint, describe_error, dotted_key, list_hint, show_value
 from segkit.config_schema import NESTED, OPTION_SCHEDULE, Component, ComponentBlock, OptionSchedule
 from segkit.problem import Mark, Problem, keep_on_one_line
-from segkit.registry import UnknownName
+from segkit.registry import AUGMENTS, TRANSFORMS, RefusedName, UnknownName
 from segkit.schedule import parse_duration
 from segkit.signature import Parameter, read_parameters, read_term_keys
 from segkit.types import ComponentsOf, Duration
@@ -82,8 +82,13 @@ class BlockChecker:
             return None
         try:
             constructor = kind.registry.get(name_node.value)
+        except RefusedName as error:
+            self.report(name_node.mark, str(error), f"-> {error.instead}", list_hint(kind.list_flag))
+            return None
         except UnknownName as error:
-            hints = [f"there are: {', '.join(error.known)}"] if error.suggestion else []
+            hints = [] if error.lists_names else [f"there are: {', '.join(error.known)}"]
+            if kind.registry is AUGMENTS and name_node.value.lower() in map(str.lower, TRANSFORMS.names()):
+                hints = [f"-> {{name: compose, transforms: [{{name: {name_node.value}, ...}}]}}"]
             self.report(name_node.mark, str(error), *hints, list_hint(kind.list_flag))
             return None
         own = read_parameters(constructor, kind.registry.given)
@@ -94,7 +99,7 @@ class BlockChecker:
                 f"{kind.registry.kind} '{name_node.value}': a parameter cannot be called {taken[0]!r}, "
                 f"which is a key of every {key} block"
             )
-        parameters, owner = [*leading, *own, *trailing], name_node.value.lower()
+        parameters, owner = [*leading, *own, *trailing], kind.registry.spell(name_node.value)
         return Block(parameters, owner, kind.list_flag, kind.registry.given, other_keys, schedules)
 
     def check_block(self, node: Node, path: tuple, block: Block) -> dict[str, Any]:

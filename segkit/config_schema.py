@@ -17,6 +17,7 @@ from segkit.registry import (
     OPTIMIZERS,
     SCHEDULES,
     SELECTIONS,
+    TRANSFORMS,
     WEIGHT_MAPS,
     Registry,
 )
@@ -236,6 +237,7 @@ NESTED = {
     },
     "criterion": ComponentBlock(CRITERIA, Component, "criteria", None),
     "selection": ComponentBlock(SELECTIONS, Component, "selections", None),
+    "transform": ComponentBlock(TRANSFORMS, Component, "transforms", None),
 }
 #: A schedule in the place of a number of a loss.
 OPTION_SCHEDULE = ComponentBlock(SCHEDULES, OptionSchedule, "schedules", None)

@@ -4,16 +4,23 @@ from typing import Any
 
 from segkit.config_schema import COMPONENTS, FIXED, NESTED, OPTION_SCHEDULE, ComponentBlock, Config
 from segkit.errors import ConfigError
-from segkit.registry import LOSSES, SCHEDULES
+from segkit.registry import LOSSES, SCHEDULES, TRANSFORMS
 from segkit.signature import Parameter, read_fields, read_parameters, read_term_keys, summarise
 from segkit.types import ComponentsOf, Duration
 from segkit.yaml_source import dump_inline, dump_yaml
 
 _COMMENT_COLUMN = 44
-_SCHEDULED_OPTIONS = (
-    "A number of a loss can follow one too, between iterations or shares of the run:\n"
-    "  thresh: {name: linear, from: 0.9, to: 0.6, start: 10%, end: 50%}"
-)
+#: What a list begins with.
+_NOTES = {
+    SCHEDULES: (
+        "A number of a loss can follow one too, between iterations or shares of the run:\n"
+        "  thresh: {name: linear, from: 0.9, to: 0.6, start: 10%, end: 50%}"
+    ),
+    TRANSFORMS: (
+        "They stand in lists; small names are segkit's own, the others torchvision's (transforms.v2):\n"
+        "  augment: {name: compose, transforms: [{name: scale_crop, crop_size: 320}, {name: RandomHorizontalFlip}]}"
+    ),
+}
 
 
 def list_components(kind: str) -> str:
@@ -22,14 +29,21 @@ def list_components(kind: str) -> str:
     `kind` is what follows `--list`: losses, models, datasets, transforms, schedules, optimizers, weight_maps, criteria,
     selections. Raises ConfigError for anything else.
     """
-    blocks = {block.list_flag: (key, block) for key, block in {**NESTED, **COMPONENTS}.items()}
-    if kind not in blocks:
+    by_registry: dict[Any, tuple[str, ComponentBlock]] = {}  # one may stand under two keys
+    for key, block in [*COMPONENTS.items(), *NESTED.items()]:
+        if block.list_flag == kind:
+            by_registry.setdefault(block.registry, (key, block))
+    if not by_registry:
         known = ", ".join(dict.fromkeys(block.list_flag for block in {**COMPONENTS, **NESTED}.values()))
         raise ConfigError(f"--list {kind}: there is no such list; there are: {known}")
-    key, block = blocks[kind]
+    lists = [_list_registry(kind, key, block) for key, block in by_registry.values()]
+    return "\n\n\n".join(lists)
+
+
+def _list_registry(kind: str, key: str, block: ComponentBlock) -> str:
     lines = [f"{kind}: the values of {key}.name, each with the other keys of its {key} block"]
-    if block.registry is SCHEDULES:
-        lines.append(_SCHEDULED_OPTIONS)
+    if block.registry in _NOTES:
+        lines.append(_NOTES[block.registry])
     for name in block.registry.names():
         constructor = block.registry.get(name)
         lines += ["", f"{name:<18}  {summarise(constructor)}".rstrip()]

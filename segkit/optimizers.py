@@ -1,4 +1,5 @@
-"""The optimizers a configuration can name (`optimizer.name`): those of `torch.optim`, under torch's own names.
+"""The optimizers a configuration can name (`optimizer.name`): those of `torch.optim`, under torch's own names
+in small letters.
 
 Left out are the ones that a plain training step cannot drive: LBFGS (needs a closure), SparseAdam (sparse
 gradients only) and Muon (matrices only, so it refuses every bias and convolution).
@@ -14,4 +15,4 @@ NAMES = (
 )
 
 for _name in NAMES:
-    OPTIMIZERS.register(_name)(getattr(torch.optim, _name))
+    OPTIMIZERS.register(_name.lower())(getattr(torch.optim, _name))

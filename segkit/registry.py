@@ -17,22 +17,39 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+#: More names than that do not fit into one line of a message.
+MOST_NAMES = 20
+
 
 class UnknownName(LookupError):
-    """No component of this name is registered; `suggestion` is the nearest name, or None."""
+    """No component of this name is registered; `suggestion` is the nearest name, or None.
+
+    `lists_names` tells whether the message has the names that there are.
+    """
 
     def __init__(self, kind: str, name: str, known: list[str]):
         self.kind, self.name, self.known = kind, name, known
-        close = difflib.get_close_matches(name.lower(), known, n=1)
-        self.suggestion = close[0] if close else None
-        hint = (
-            f", did you mean '{self.suggestion}'?" if self.suggestion else f"; there are: {', '.join(known)}"
-        )
+        spellings = {word.lower(): word for word in known}
+        close = difflib.get_close_matches(name.lower(), spellings, n=1)
+        self.suggestion = spellings[close[0]] if close else None
+        hint = f", did you mean '{self.suggestion}'?" if self.suggestion else ""
+        self.lists_names = not hint and len(known) <= MOST_NAMES
+        if self.lists_names:
+            hint = f"; there are: {', '.join(known)}"
         super().__init__(f"no {kind} named '{name}'{hint}")
 
 
+class RefusedName(UnknownName):
+    """A name that people look for and segkit does not offer: `reason` says why, `instead` what to use."""
+
+    def __init__(self, kind: str, name: str, known: list[str], *, reason: str, instead: str):
+        super().__init__(kind, name, known)
+        self.reason, self.instead = reason, instead
+        self.args = (f"{name} cannot be a {kind}: {reason}",)
+
+
 class Registry:
-    """Constructors by name (names are case-insensitive).
+    """Constructors by name (names are case-insensitive, and shown as they were registered).
 
     `package` is imported, with all its modules, on the first look-up, so that adding a file is all that
     registering takes. `given` names the arguments that segkit supplies at build time.
@@ -41,6 +58,8 @@ class Registry:
     def __init__(self, kind: str, *, package: str, given: tuple[str, ...] = ()):
         self.kind, self.package, self.given = kind, package, given
         self._constructors: dict[str, Callable[..., Any]] = {}
+        self._spellings: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, str]] = {}
         self._loaded = False
 
     def register(self, name: str) -> Callable[[Callable], Callable]:
@@ -57,22 +76,35 @@ class Registry:
                     f"choose another name for {constructor.__module__}.{constructor.__qualname__}"
                 )
             self._constructors[key] = constructor
+            self._spellings[key] = name
             return constructor
 
         return file
 
+    def refuse(self, name: str, reason: str, instead: str) -> None:
+        """Answer `name` with why it is not offered and what to use, rather than as unknown."""
+        self._refused[name.lower()] = (reason, instead)
+
     def get(self, name: str) -> Callable[..., Any]:
-        """The constructor of that name. Raises UnknownName with the nearest name."""
+        """The constructor of that name. Raises UnknownName with the nearest name, RefusedName with the reason."""
         self._load()
-        try:
-            return self._constructors[name.lower()]
-        except KeyError:
-            raise UnknownName(self.kind, name, self.names()) from None
+        key = name.lower()
+        if key in self._constructors:
+            return self._constructors[key]
+        if key in self._refused:
+            reason, instead = self._refused[key]
+            raise RefusedName(self.kind, name, self.names(), reason=reason, instead=instead)
+        raise UnknownName(self.kind, name, self.names())
 
     def names(self) -> list[str]:
-        """All registered names, sorted."""
+        """All registered names, sorted; those in small letters, which are segkit's own, before the others."""
         self._load()
-        return sorted(self._constructors)
+        spelled = [self.spell(key) for key in self._constructors]
+        return sorted(spelled, key=lambda name: (name != name.lower(), name))
+
+    def spell(self, name: str) -> str:
+        """A registered name as it was registered."""
+        return self._spellings.get(name.lower(), name.lower())
 
     def _load(self) -> None:
         if self._loaded:
@@ -98,5 +130,6 @@ WEIGHT_MAPS = Registry(
     given=("num_classes", "ignore_index", "class_names"),
 )
 AUGMENTS = Registry("augment", package="segkit.data.augments", given=("ignore_index",))
+TRANSFORMS = Registry("transform", package="segkit.data.transforms", given=("ignore_index",))
 OPTIMIZERS = Registry("optimizer", package="segkit.optimizers", given=("params",))
 SCHEDULES = Registry("schedule", package="segkit.learning_rates", given=("progress",))

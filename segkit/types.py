@@ -92,6 +92,14 @@ Count = Annotated[
     AfterValidator(_check_count),
     CountLike(),
 ]
+
+
+def _check_order(ends: list) -> list:
+    if ends[0] > ends[1]:
+        raise ValueError(f"must be [lowest, highest], got [{ends[0]}, {ends[1]}]")
+    return ends
+
+
 #: In (0, 1].
 Probability = Annotated[float, Field(gt=0, le=1)]
 #: In [0, 1].
@@ -102,11 +110,19 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Angle = Annotated[float, Field(ge=0, le=180)]
+
+_TWO = Field(min_length=2, max_length=2)
+#: [lowest, highest].
+Range = Annotated[list[float], _TWO, AfterValidator(_check_order)]
+PositiveRange = Annotated[list[PositiveFloat], _TWO, AfterValidator(_check_order)]
+ShareRange = Annotated[list[Share], _TWO, AfterValidator(_check_order)]
 
 #: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
 ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
 
 __all__ = [
+    "Angle",
     "ClassWeights",
     "ComponentOf",
     "ComponentsOf",
@@ -122,8 +138,11 @@ __all__ = [
     "NonNegativeInt",
     "PositiveFloat",
     "PositiveInt",
+    "PositiveRange",
     "Probability",
+    "Range",
     "Share",
+    "ShareRange",
     "TimeLike",
     "parse_count",
     "parse_duration",

@@ -40,6 +40,11 @@ RULES = [
         "usable in a notebook with two tensors",
     ),
     Rule(
+        "data/transforms/* data/augments/* data/joint data/sample",
+        "random numpy.random segkit.trainer segkit.config* segkit.losses segkit.models segkit.build*",
+        "usable in a notebook, and drawn from torch's generator alone",
+    ),
+    Rule(
         "trainer",
         "segkit.models segkit.losses segkit.data segkit.registry segkit.build* yaml",
         "the loop knows no name",

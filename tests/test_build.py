@@ -194,8 +194,15 @@ def test_durations_reach_a_constructor_in_iterations(register):
 
 def test_constructor_that_refuses_its_values_is_named():
     assert message(build_data, config(data={"size": 16})) == "data: shapes: size must be at least 32, got 16"
-    wrong = config(augment={"name": "standard", "scale": [2.0, 1.0]})
-    assert message(build, wrong) == "augment: standard: scale must be [lowest, highest], got [2.0, 1.0]"
+    inner = {
+        "name": "RandomChoice",
+        "p": [0.5],
+        "transforms": [{"name": "Identity"}, {"name": "RandomInvert"}],
+    }
+    wrong = config(augment={"name": "compose", "transforms": [inner]})
+    assert message(build, wrong) == (
+        "augment.transforms[0]: RandomChoice: Length of p doesn't match the number of transforms: 1 != 2"
+    )
 
 
 def test_bug_in_a_constructor_keeps_its_traceback(register):

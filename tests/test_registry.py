@@ -15,12 +15,25 @@ from segkit.registry import (
     OPTIMIZERS,
     SCHEDULES,
     SELECTIONS,
+    TRANSFORMS,
     WEIGHT_MAPS,
+    RefusedName,
     Registry,
     UnknownName,
 )
 
-ALL = [MODELS, LOSSES, CRITERIA, SELECTIONS, DATASETS, WEIGHT_MAPS, AUGMENTS, OPTIMIZERS, SCHEDULES]
+ALL = [
+    MODELS,
+    LOSSES,
+    CRITERIA,
+    SELECTIONS,
+    DATASETS,
+    WEIGHT_MAPS,
+    AUGMENTS,
+    TRANSFORMS,
+    OPTIMIZERS,
+    SCHEDULES,
+]
 
 
 @pytest.fixture
@@ -41,7 +54,8 @@ def registry():
 @pytest.mark.parametrize("name", ["unet", "UNet", "UNET"])
 def test_names_are_case_insensitive(registry, name):
     assert registry.get(name).__name__ == "Net"
-    assert registry.names() == ["deeplab", "unet"]
+    assert registry.names() == ["unet", "DeepLab"]
+    assert registry.spell("DEEPLAB") == "DeepLab"
 
 
 def test_register_returns_what_it_was_given(registry):
@@ -55,14 +69,23 @@ def test_register_returns_what_it_was_given(registry):
     ("name", "message"),
     [
         ("unett", "no model named 'unett', did you mean 'unet'?"),
-        ("DEEPLAP", "no model named 'DEEPLAP', did you mean 'deeplab'?"),
-        ("zzz", "no model named 'zzz'; there are: deeplab, unet"),
+        ("DEEPLAP", "no model named 'DEEPLAP', did you mean 'DeepLab'?"),
+        ("zzz", "no model named 'zzz'; there are: unet, DeepLab"),
     ],
 )
 def test_unknown_name_suggests_the_nearest(registry, name, message):
     with pytest.raises(UnknownName) as error:
         registry.get(name)
     assert str(error.value) == message
+
+
+def test_a_refused_name_says_why_and_what_instead(registry):
+    registry.refuse("TenNets", "it is ten models", "{name: unet}")
+    with pytest.raises(RefusedName) as error:
+        registry.get("tennets")
+    assert str(error.value) == "tennets cannot be a model: it is ten models"
+    assert error.value.instead == "{name: unet}"
+    assert "TenNets" not in registry.names()
 
 
 def test_taken_name_is_refused(registry):

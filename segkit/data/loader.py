@@ -183,7 +183,8 @@ def _collate_one(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError:
         height, width = (min(batch["image"].shape[side] for batch in batches) for side in (-2, -1))
         return DataError(
             f"images of one batch differ in size: {', '.join(sizes)}\n"
-            f"   -> augment.crop_size: [{height}, {width}] cuts them alike, data.resize brings them to one size"
+            f"   -> augment.crop_size: [{height}, {width}] (of standard; with compose, scale_crop or RandomCrop) cuts "
+            "them alike, data.resize brings them to one size"
         )
     return group
 

@@ -1,8 +1,9 @@
-"""One image with its labels, and the tensor type that carries per-pixel weights through transforms.
+"""One image with its labels, and the tensor types that carry labels and per-pixel weights through transforms.
 
 `torchvision.transforms.v2` decides by the type of a tensor how to treat it. Image and target use torchvision's own
-types; a weight map is a `Mask` (so it is moved exactly like the target, pixel by pixel) that stays float32 and
-is filled with 0.
+types; a weight map is a `LabelMap` (so it is moved exactly like the target, pixel by pixel) that stays float32 and
+is filled with 0. Both are resized to the nearest pixel as the image is, by the centres of the pixels: torchvision's
+own way with masks moves them by up to half a pixel.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,11 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(values.numpy().take(rows, axis=0).take(columns, axis=1))
 
 
-class WeightMap(tv_tensors.Mask):
+class LabelMap(tv_tensors.Mask):
+    """Class ids (H, W) while transforms change them: a `Mask` that is resized to the nearest centre of a pixel."""
+
+
+class WeightMap(LabelMap):
     """Weights (H, W), float32 and >= 0, that transforms treat like the target.
 
     Resizing takes the nearest value, so a weight always belongs to the same source pixel as the label beside it and
@@ -48,6 +53,22 @@ class WeightMap(tv_tensors.Mask):
 
     def __new__(cls, data: Any, *, device: torch.device | str | None = None) -> "WeightMap":
         return cls._to_tensor(data, dtype=torch.float32, device=device).as_subclass(cls)
+
+
+@F.register_kernel(F.resize, LabelMap)
+def _resize(inpt: LabelMap, size, interpolation=None, max_size=None, antialias=None) -> LabelMap:
+    new = F.resize_mask(
+        _plain(inpt), size=size, max_size=max_size
+    ).shape  # torchvision knows its rules of size
+    return resize_nearest(_plain(inpt), tuple(new)).as_subclass(type(inpt))
+
+
+@F.register_kernel(F.resized_crop, LabelMap)
+def _resized_crop(
+    inpt: LabelMap, top, left, height, width, size, interpolation=None, antialias=None
+) -> LabelMap:
+    part = F.crop_mask(_plain(inpt), top, left, height, width)
+    return resize_nearest(part, as_height_width(size)).as_subclass(type(inpt))
 
 
 @F.register_kernel(F.to_dtype, WeightMap)

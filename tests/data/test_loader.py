@@ -244,7 +244,8 @@ def test_images_of_different_sizes_in_a_training_batch():
     text = texts(lambda workers: mixed, 0)
     assert text.startswith("images of one batch differ in size: n")
     assert text.endswith(
-        "\n   -> augment.crop_size: [4, 5] cuts them alike, data.resize brings them to one size"
+        "\n   -> augment.crop_size: [4, 5] (of standard; with compose, scale_crop or RandomCrop) cuts them alike, "
+        "data.resize brings them to one size"
     )
     cropped = batches(Mixed(), augment=Standard(255, crop_size=4), weight_map=None, batch_size=5)
     assert next(iter(cropped))["image"].shape == (5, 3, 4, 4)

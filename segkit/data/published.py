@@ -10,11 +10,11 @@ from segkit.errors import DataError
 SHOWN = 8
 
 
-def find_root(dataset: str, root: str, needed: Sequence[str]) -> Path:
+def find_root(dataset: str, root: str, needed: Sequence[str], *, how: str | None = None) -> Path:
     """The folder `root`, in which all of `needed` (relative paths of folders or files) are.
 
     Raises DataError that says what is missing and what is there instead; if a folder near by has what is needed, that
-    it is the root, and otherwise how to get the data.
+    it is the root, and otherwise how to get the data: `how`, or with the command that prepares it.
     """
     path = Path(os.path.expanduser(root))
     missing = [part for part in needed if not (path / part).exists()]
@@ -27,7 +27,11 @@ def find_root(dataset: str, root: str, needed: Sequence[str]) -> Path:
     near = next((folder for folder in _near(path) if _has_all(folder, needed)), None)
     raise DataError(
         f"{problem}\n   {dataset} is read from {_join(needed)} in data.root\n"
-        + (f"   -> data.root={near}" if near is not None else f"   -> {prepare_command(dataset, path)}")
+        + (
+            f"   -> data.root={near}"
+            if near is not None
+            else f"   -> {how or prepare_command(dataset, path)}"
+        )
     )
 
 

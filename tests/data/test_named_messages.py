@@ -83,6 +83,12 @@ def test_root_too_low(tmp_path, below):
         assert ", which has ImageSets, JPEGImages, SegmentationClass\n" in text
 
 
+def test_another_year_of_voc_is_not_the_one_that_is_prepared(tmp_path):
+    text = data_error(lambda: build("voc", tmp_path, year=2010))
+    assert text.splitlines()[-1].startswith("   -> unpack there http")
+    assert text.endswith("/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar")
+
+
 def test_label_files_that_are_missing(name, tmp_path):
     MAKERS[name](tmp_path)
     dataset = build(name, tmp_path)

@@ -36,8 +36,9 @@ class Voc(PairedFiles):
 
     Images in JPEGImages, palette PNGs in SegmentationClass, of which the values are read and not the colours: 0 is the
     background, 1-20 the classes, 255 outlines and what is too hard, which is ignored. 1464 train and 1449 val images
-    in 2012. Source: http://host.robots.ox.ac.uk/pascal/VOC. Licence: the images are Flickr's users', under Flickr's
-    terms of use. Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective" (IJCV 2015).
+    in 2012. Source: https://www.robots.ox.ac.uk/~vgg/projects/pascal/VOC. Licence: the images are Flickr's users',
+    under Flickr's terms of use. Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective" (IJCV
+    2015).
 
     Raises DataError for what is missing on disk, ValueError for a list that the year does not have.
     """
@@ -56,9 +57,12 @@ class Voc(PairedFiles):
         chosen = train_split if split == "train" else val_split
         if chosen == "test" and year != 2007:
             raise ValueError(f"{split}_split=test: the labels of the test images are published for 2007 only")
-        folder = DATASET_YEAR_DICT[str(year)]["base_dir"]
+        archive = DATASET_YEAR_DICT["2007-test" if chosen == "test" else str(year)]
+        folder = archive["base_dir"]
         listing = f"{folder}/ImageSets/Segmentation/{chosen}.txt"
-        path = find_root("voc", root, [f"{folder}/JPEGImages", f"{folder}/SegmentationClass", listing])
+        needed = [f"{folder}/JPEGImages", f"{folder}/SegmentationClass", listing]
+        how = None if year == 2012 else f"unpack there {archive['url']}"
+        path = find_root("voc", root, needed, how=how)
         found = VOCSegmentation(path, year=str(year), image_set=chosen)
         image_paths, mask_paths = [Path(file) for file in found.images], [Path(file) for file in found.masks]
         if not image_paths:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from segkit.bad_sample_log import BadSampleLog
 from segkit.build import build
 from segkit.checkpoint import load_checkpoint, save_checkpoint
 from segkit.config import config_from_mapping
@@ -53,7 +54,7 @@ def make_run(folder: Path, *, saves: str = "best numbered", ema: float | None = 
     experiment = build(config_from_mapping(mapping, origin="test"))
     run = RunFolder.create(folder / "runs", "tiny")
     recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
-    save = saver(experiment, recorder, run, data="0")
+    save = saver(experiment, recorder, run, BadSampleLog(None, tell=print), data="0")
     trainer = experiment.trainer(recorder=SilentRecorder(), save=save)
     if "best" in saves:
         randomise(trainer.evaluated_model, 1)
@@ -223,7 +224,8 @@ def test_training_evaluates_what_the_checkpoint_predicts(tmp_path):
     with RunFolder.create(tmp_path, "tiny") as folder:
         recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
         trainer = experiment.trainer(
-            recorder=SilentRecorder(), save=saver(experiment, recorder, folder, data="0")
+            recorder=SilentRecorder(),
+            save=saver(experiment, recorder, folder, BadSampleLog(None, tell=print), data="0"),
         )
         randomise(trainer.ema.module, 5)
         expected = trainer.evaluate_model()
@@ -289,7 +291,8 @@ def test_precision_of_training_is_that_of_predicting(tmp_path):
     with RunFolder.create(tmp_path, "tiny") as folder:
         recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
         trainer = experiment.trainer(
-            recorder=SilentRecorder(), save=saver(experiment, recorder, folder, data="0")
+            recorder=SilentRecorder(),
+            save=saver(experiment, recorder, folder, BadSampleLog(None, tell=print), data="0"),
         )
         trainer.save(best=True)
     predictor = load_predictor(folder.path, CPU)

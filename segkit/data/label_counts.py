@@ -39,6 +39,11 @@ class LabelCounts:
         self._counts: ClassCounts | None = None
         self._origin = self._trouble = ""
 
+    @property
+    def asked(self) -> ClassCounts | None:
+        """The counts if somebody has asked for them."""
+        return self._counts
+
     def counts(self) -> ClassCounts:
         """The counts. Raises DataError as reading the samples does."""
         if self._counts is None:
@@ -60,7 +65,9 @@ class LabelCounts:
         return count_classes(self.dataset, skip_bad=self.skip_bad)
 
     def _find_or_count(self) -> ClassCounts:
-        files = _all_files(self.dataset) if self.skip_bad else _label_files(self.dataset)
+        # Files that several samples depend on, such as a list of classes, are there once.
+        each = (label_files(self.dataset, n, with_image=self.skip_bad) for n in range(len(self.dataset)))
+        files = list(dict.fromkeys(path for paths in each for path in paths))
         name = json.dumps([self.settings, [str(path) for path in files[:1]]])
         path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
         key = _key(self.dataset, files, self.settings, skip_bad=self.skip_bad)
@@ -89,16 +96,22 @@ class LabelCounts:
         write_json(path, {"key": key, **vars(counts)})
 
 
-def _label_files(dataset: Any) -> list[Path]:
-    """The files with the labels, or else all files of the samples; none if the data set names no files."""
-    paths = getattr(dataset, "mask_paths", None)
-    return _all_files(dataset) if paths is None else [Path(os.path.abspath(path)) for path in paths]
-
-
-def _all_files(dataset: Any) -> list[Path]:
+def label_files(dataset: Any, index: int, *, with_image: bool = False) -> list[Path]:
+    """The files that the labels of a sample depend on, absolute; none if the data set names no files."""
     if not hasattr(dataset, "files"):
         return []
-    return [Path(os.path.abspath(path)) for index in range(len(dataset)) for path in dataset.files(index)]
+    images = None if with_image else getattr(dataset, "image_paths", None)
+    paths = [path for path in dataset.files(index) if images is None or path != images[index]]
+    return [Path(os.path.abspath(path)) for path in paths]
+
+
+def describe_file(path: Path) -> str:
+    """A file's path, size and time of change. Raises DataError if it is missing."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return f"{path} {state.st_size} {state.st_mtime_ns}"
 
 
 def _key(dataset: Any, files: list[Path], settings: str, *, skip_bad: bool) -> str:
@@ -108,12 +121,10 @@ def _key(dataset: Any, files: list[Path], settings: str, *, skip_bad: bool) -> s
     digest.update(json.dumps(facts).encode())
     for path in files:
         try:
-            state = path.stat()
-        except OSError as error:
-            if skip_bad:
-                continue
-            raise DataError(f"cannot read {path}: {error.strerror}") from error
-        digest.update(f"\n{path} {state.st_size} {state.st_mtime_ns}".encode())
+            digest.update(f"\n{describe_file(path)}".encode())
+        except DataError:
+            if not skip_bad:
+                raise
     step = -(-len(dataset) // SAMPLES)
     places = range(0, len(dataset), max(1, step))
     for sample in usable_samples(dataset.__getitem__, places, skip_bad=skip_bad):

@@ -1,14 +1,14 @@
-"""`file`: weights stored beside the images and masks."""
+"""`file`: weights stored beside the images and masks, or elsewhere."""
 
+import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from segkit.data.image_io import read_numbers
 from segkit.data.sample import Sample, resize_nearest
 from segkit.data.validate import check_weight
+from segkit.data.weight_files import find_weights, read_weights, weight_stem
 from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
 from segkit.types import PositiveFloat
@@ -18,43 +18,36 @@ from segkit.types import PositiveFloat
 class File:
     """weights/{split}/{name}.png (8 or 16 bits, multiplied by `scale`) or .npy (floats, used as they are).
 
+    scale  for PNG files that do not carry their scale, as those of scripts/make_weights.py do; 1 for 8-bit values
+           unless given
+    root   the folder that holds `weights`, if it is not the one that holds the images
+
     A map has the size of its image file. Raises DataError for a map that is missing, of another size, negative or
     not finite.
     """
 
-    def __init__(self, *, scale: PositiveFloat = 1.0):
+    def __init__(self, *, scale: PositiveFloat | None = None, root: str | None = None):
         self.scale = scale
+        self.root = None if root is None else Path(os.path.expanduser(root))
 
     def __call__(self, sample: Sample) -> Tensor:
         path = self._find(sample)
-        values = _read_npy(path) if path.suffix == ".npy" else read_numbers(path) * np.float32(self.scale)
-        weight = torch.from_numpy(values)
+        weight = torch.from_numpy(read_weights(path, scale=self.scale))
         size = tuple(sample.target.shape)
         check_weight(weight, size=sample.file_size or size, source=str(path))
         return weight if sample.file_size is None else resize_nearest(weight, size)  # (H, W)
 
     def _find(self, sample: Sample) -> Path:
-        if sample.weight_path is None:
+        stem = weight_stem(sample, self.root)
+        if stem is None:
             raise DataError(
                 f"the weight map 'file' needs a data set of files, and {sample.name} comes from none\n"
                 "   -> data.weight_map={name: boundary}"
             )
-        for suffix in (".png", ".npy"):
-            path = sample.weight_path.with_name(sample.weight_path.name + suffix)
-            if path.is_file():
-                return path
-        raise DataError(
-            f"the weight map 'file' needs a map for every image: expected {sample.weight_path}.(png|npy)\n"
-            "   -> data.weight_map={name: boundary} computes one from the labels"
-        )
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    """The numbers of a .npy file as float32; objects, which could run code, are refused."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise DataError(f"cannot use {path}: expected an array of numbers (H, W)")
-    return values.astype(np.float32)
+        path = find_weights(stem)
+        if path is None:
+            raise DataError(
+                f"the weight map 'file' needs a map for every image: expected {stem}.(png|npy)\n"
+                "   -> data.weight_map={name: boundary} computes one from the labels"
+            )
+        return path

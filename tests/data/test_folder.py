@@ -150,16 +150,18 @@ def test_missing_root(tmp_path):
 def test_missing_folders(make_folder, tmp_path):
     root = make_folder()
     assert data_error(lambda: folder(root, "val", val_split="test")) == (
-        f"no folder masks/test or labels/test in {root}, "
+        f"no folder images/test or test/images in {root}, "
         "which has images/train, images/val, masks/train, masks/val\n"
-        "   -> the val part is read from images/test and masks/test; data.val_split=NAME for folders of another name"
+        "   -> data.val_split=NAME for folders of another name, data.images='{split}/images/{stem}.png' or alike "
+        "for another layout, data.val_fraction=0.2 to divide one folder"
     )
-    (root / "images" / "train").rename(root / "images" / "training")
+    (root / "masks" / "train").rename(root / "masks" / "training")
     assert data_error(lambda: folder(root)).startswith(
-        f"no folder images/train in {root}, which has images/training"
+        f"no folder masks/train, labels/train, train/masks or train/labels in {root}, which has images/train, "
+        "images/val, masks/training, masks/val\n   -> data.train_split=NAME"
     )
     (tmp_path / "bare").mkdir()
-    assert "bare, which has no folders\n   -> the train part is read from" in data_error(
+    assert "bare, which has no folders\n   -> data.train_split=NAME" in data_error(
         lambda: folder(tmp_path / "bare")
     )
 
@@ -167,7 +169,12 @@ def test_missing_folders(make_folder, tmp_path):
 def test_empty_split(make_folder):
     root = make_folder(train=1)
     (root / "images/train/000.png").unlink()
-    assert data_error(lambda: folder(root)).startswith(f"no images in {root}/images/train (.png, .jpg")
+    assert data_error(lambda: folder(root)) == (
+        f"no images in {root}/images/train (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp)"
+    )
+    for name in "abcd":
+        (root / "images/train" / f"{name}.dcm").touch()
+    assert data_error(lambda: folder(root)).endswith(".webp); there are a.dcm, b.dcm, c.dcm, ... (4 in all)")
 
 
 def test_images_without_mask(make_folder):
@@ -185,7 +192,7 @@ def test_mask_with_a_longer_name_is_pointed_out(make_folder):
     (root / "masks/train/001.png").rename(root / "masks/train/001_mask.png")
     assert data_error(lambda: folder(root)) == (
         "1 image has no mask: images/train/001.png -> expected masks/train/001.png\n"
-        "   there is 001_mask.png; the names must be equal up to the suffix"
+        "   there is masks/train/001_mask.png -> data.masks='masks/{split}/{stem}_mask.png'"
     )
 
 

@@ -26,6 +26,10 @@ Classes = Annotated[
     Expects("a list (at least 2) of names, or a file such as classes.txt"),
 ]
 
+Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
+ListFile = Annotated[str, Expects("a text file")]
+Expression = Annotated[str, Expects("a regular expression")]
+
 
 @DATASETS.register("folder")
 class Folder(PairedFiles):
@@ -65,16 +69,16 @@ class Folder(PairedFiles):
         ignore_index: int = 255,
         channels: Literal[1, 3] = 3,
         resize: Size | None = None,
-        images: str | None = None,
-        masks: str | None = None,
-        weights: str | None = None,
+        images: Pattern | None = None,
+        masks: Pattern | None = None,
+        weights: Pattern | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        train_list: str | None = None,
-        val_list: str | None = None,
+        train_list: ListFile | None = None,
+        val_list: ListFile | None = None,
         val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None,
         split_seed: NonNegativeInt = 0,
-        split_group: str | None = None,
+        split_group: Expression | None = None,
     ):
         layout = Layout(
             images=images,

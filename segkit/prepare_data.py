@@ -1,4 +1,7 @@
-"""Getting a named data set: say what it is, fetch it where that is allowed, and check that it can be trained on."""
+"""Getting a named data set: say what it is, fetch it where that is allowed, and check that it can be trained on.
+
+Only ever run against stand-ins of the real hosts; that is why whatever fails ends with the way by hand.
+"""
 
 import errno
 import json

@@ -54,7 +54,7 @@ class LabelTable:
         return self._from_colours(values, source) if are_colours else self._from_numbers(values, source)
 
     def _from_numbers(self, values: np.ndarray, source: str) -> np.ndarray:
-        if values.size and (values.min() < 0 or values.max() > 0xFF):
+        if values.dtype != np.uint8 and values.size and (values.min() < 0 or values.max() > 0xFF):
             raise self._unknown(values, source)
         found = values.astype(np.uint8, copy=False).tobytes()
         if found.translate(None, self._named):

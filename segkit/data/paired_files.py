@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from segkit.colors import Color
 from segkit.data.image_io import read_image, read_labels
 from segkit.data.label_map import LabelMap
+from segkit.data.label_table import LabelTable
 from segkit.data.sample import Sample, resize_nearest
 from segkit.errors import DataError
 
@@ -41,7 +42,7 @@ class PairedFiles:
         image_paths: Sequence[Path],
         mask_paths: Sequence[Path],
         class_names: Sequence[str],
-        label_map: LabelMap,
+        label_map: LabelMap | LabelTable,
         channels: int = 3,
         resize: Sequence[int] | None = None,
         weight_paths: Sequence[Path] | None = None,

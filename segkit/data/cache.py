@@ -22,7 +22,7 @@ from segkit.errors import CannotCache, CannotWrite, ConfigError, DataError
 from segkit.files import cannot_write, write_atomically
 
 #: What is written changes with the libraries that decode and resize, and with this number.
-FORMAT = f"1, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+FORMAT = f"2, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
 
 
 class Cached:

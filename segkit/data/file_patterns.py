@@ -79,9 +79,18 @@ class FilePattern:
                 continue
             if stem in found:
                 first, second = sorted(self.shown(path) for path in (found[stem], Path(file)))
-                raise DataError(f"two files of one name: {first} and {second} -> keep one")
+                raise DataError(
+                    f"two files of one name: {first} and {second} -> keep one{self._say_which(file)}"
+                )
             found[stem] = Path(file)
         return {stem: found[stem] for stem in sorted(found)}
+
+    def _say_which(self, file: str) -> str:
+        """How to choose between files that differ in their suffix only."""
+        if self.suffix:
+            return ""
+        pattern = self.text if STEM in self.text else self.with_file(STEM)
+        return f", or {self.key}='{pattern}{Path(file).suffix}' to choose"
 
     def _check(self) -> None:
         known = (STEM, SPLIT)

@@ -118,6 +118,78 @@ def test_classes_from_a_file(tmp_path, save):
     assert dataset[0].target.tolist() == [[0, 2, 1]]
 
 
+RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
+
+
+def palette_mask(ids):
+    image = Image.frombytes("P", (len(ids), 1), bytes(ids))
+    image.putpalette([*BLACK, *RED, *GREEN])
+    return image
+
+
+def rgb_mask(ids):
+    return palette_mask(ids).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("mask", "options"),
+    [
+        (lambda ids: palette_mask(ids), {}),
+        (lambda ids: palette_mask(ids), {"transparency": 0}),
+        (lambda ids: Image.fromarray(np.array([ids], dtype=np.uint8)), {}),
+        (lambda ids: Image.fromarray(np.array([ids], dtype=np.uint8)).convert("LA"), {}),
+        (lambda ids: Image.fromarray(np.array([ids], dtype=np.uint16)), {}),
+        (lambda ids: Image.fromarray(np.array([ids], dtype=np.int32)), {"format": "TIFF"}),
+    ],
+    ids=["palette", "transparent palette", "8 bits", "grey with alpha", "16 bits", "32 bits"],
+)
+def test_masks_of_ids(tmp_path, save, mask, options):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 3, 3), dtype=np.uint8))
+    path = tmp_path / ("masks/train/a.tif" if options.get("format") else "masks/train/a.png")
+    path.parent.mkdir(parents=True)
+    mask([0, 1, 2]).save(path, **options)
+    assert folder(tmp_path)[0].target.tolist() == [[0, 1, 2]]
+    assert folder(tmp_path, label_map={0: "car", 1: "ignore", "2": 0})[0].target.tolist() == [[2, 255, 0]]
+    assert folder(tmp_path, label_map={1: "car", "*": "ignore"})[0].target.tolist() == [[255, 2, 255]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "options"),
+    [
+        (palette_mask, {}),
+        (palette_mask, {"transparency": 1}),
+        (rgb_mask, {}),
+        (lambda ids: rgb_mask(ids).convert("RGBA"), {}),
+        (rgb_mask, {"transparency": RED}),
+    ],
+    ids=["palette", "transparent palette", "RGB", "RGBA", "RGB with a transparent colour"],
+)
+def test_masks_of_colours(tmp_path, save, mask, options):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 3, 3), dtype=np.uint8))
+    (tmp_path / "masks/train").mkdir(parents=True)
+    mask([0, 1, 2]).save(tmp_path / "masks/train/a.png", **options)
+    colours = {"#000000": "sky", "#FF0000": "ignore", "#00ff00": 2}
+    assert folder(tmp_path, label_map=colours)[0].target.tolist() == [[0, 255, 2]]
+    assert folder(tmp_path, label_map={"#ff0000": "car", "*": "ignore"})[0].target.tolist() == [[255, 2, 255]]
+
+
+def test_values_and_colours_in_one_map(tmp_path, save):
+    for name, mask in (
+        ("grey", np.array([[0, 7]], dtype=np.uint8)),
+        ("rgb", np.array([[BLACK, RED]], dtype=np.uint8)),
+    ):
+        save(tmp_path / "images/train" / f"{name}.png", np.zeros((1, 2, 3), dtype=np.uint8))
+        save(tmp_path / "masks/train" / f"{name}.png", mask)
+    dataset = folder(tmp_path, label_map={0: "sky", 7: "car", "#000000": "sky", "#ff0000": "car"})
+    assert [sample.target.tolist() for sample in dataset] == [[[0, 2]]] * 2
+
+
+def test_1_bit_masks(tmp_path, save):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 2, 3), dtype=np.uint8))
+    save(tmp_path / "masks/train/a.png", np.array([[0, 255]], dtype=np.uint8), "1")
+    assert folder(tmp_path, classes=["a", "b"])[0].target.tolist() == [[0, 1]]
+
+
 def test_list_of_classes_is_checked_like_any_other(make_folder):
     root = make_folder()
     with pytest.raises(ConfigError, match=r"data.classes: no file sky in "):
@@ -212,9 +284,16 @@ def test_masks_without_image_are_noted(make_folder):
 
 def test_two_files_of_one_name(make_folder, save):
     root = make_folder()
-    save(root / "images/train/001.jpg", np.zeros((4, 4), dtype=np.uint8))
-    assert data_error(lambda: folder(root)) == (
-        "two files of one name: images/train/001.jpg and images/train/001.png -> keep one"
+    save(root / "images/train/001.jpg", np.zeros((24, 32), dtype=np.uint8))
+    text = data_error(lambda: folder(root))
+    assert text == (
+        "two files of one name: images/train/001.jpg and images/train/001.png -> keep one, or "
+        "data.images='images/{split}/{stem}.png' to choose"
+    )
+    assert len(folder(root, images="images/{split}/{stem}.png")) == 4
+    save(root / "images/train/001.PNG", np.zeros((24, 32), dtype=np.uint8))
+    assert data_error(lambda: folder(root, images="images/{split}/{stem}.png")) == (
+        "two files of one name: images/train/001.PNG and images/train/001.png -> keep one"
     )
 
 

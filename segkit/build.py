@@ -12,10 +12,13 @@ from segkit import schedule
 from segkit.build_component import build_component
 from segkit.config import Component, Config
 from segkit.config_keys import flatten, is_backend
-from segkit.data.cache import Cached, default_folder
+from segkit.data.cache import Cached, keep_in_memory
+from segkit.data.cache_place import default_folder, on_disk
+from segkit.data.cached_weights import keep_weights
 from segkit.data.check import check_data
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import train_batches
+from segkit.data.ram_folder import sweep
 from segkit.data.subset import Subset
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.errors import ConfigError, DataError
@@ -115,10 +118,23 @@ def build_data(config: Config, *, overfit: int | None = None) -> Data:
             raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")
         train = val = Subset(train, list(range(overfit)))
         augment = AUGMENTS.get("none")()
-    settings = {"name": config.data.name, "split": "train", **config.data.params}
+    sweep()
+    place = None
+    if config.data.cache == "ram":
+        train, val, place = keep_in_memory(train, val, weights=config.data.weight_map is not None)
+    elif config.data.cache == "disk":
+        place = on_disk()
     folder = default_folder() / "class_counts" if overfit is None else None
+    settings = data_settings(config, "train")
     counts = LabelCounts(train, folder, settings=settings, skip_bad=config.data.skip_bad)
-    return Data(train, val, augment, build_weight_map(config, train, counts.weigh), counts)
+    weight_map = build_weight_map(config, train, counts.weigh)
+    weight_map = weight_map if place is None else keep_weights(weight_map, place)
+    return Data(train, val, augment, weight_map, counts)
+
+
+def data_settings(config: Config, split: str) -> dict[str, Any]:
+    """What a part of the data is made by, besides its files."""
+    return {"name": config.data.name, "split": split, **config.data.params}
 
 
 def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
@@ -140,10 +156,9 @@ def build_dataset(config: Config, split: str) -> Any:
         where = config.origin_of("data.root")
         first, newline, rest = str(error).partition("\n")
         raise DataError(f"{first} ({where}){newline}{rest}") from error
-    if config.data.cache == "off":
+    if config.data.cache != "disk":
         return dataset
-    settings = {"name": config.data.name, "split": split, **config.data.params}
-    return Cached(dataset, default_folder(), settings=settings)
+    return Cached(dataset, on_disk(), settings=data_settings(config, split))
 
 
 def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = False) -> Tensor:

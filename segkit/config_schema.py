@@ -95,7 +95,7 @@ class DataBlock(Component):
     weight_map: Component | None = None
     mean: list[float] | None = None
     std: list[PositiveFloat] | None = None
-    cache: Literal["off", "disk"] = "off"
+    cache: Literal["off", "disk", "ram"] = "off"
     on_bad_sample: Literal["stop", "skip"] = "stop"
 
     @property

@@ -65,7 +65,7 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
 
 def describe_written(experiment: Experiment) -> str:
     """What building the experiment left on disk: caches."""
-    caches = ["data.cache"] if experiment.config.data.cache != "off" else []
+    caches = ["data.cache"] if experiment.config.data.cache == "disk" else []
     caches += ["the class counts"] if experiment.data.label_counts.kept else []
     verb = "were" if experiment.data.label_counts.kept else "was"
     return f"only {' and '.join(caches)} {verb} written" if caches else "nothing was written"

@@ -21,6 +21,7 @@ from segkit.bench.rows import Row, rows_of
 from segkit.bench.settings import Settings
 from segkit.data.augments.standard import Standard
 from segkit.data.cache import Cached
+from segkit.data.cache_place import on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.loader import train_batches
 from segkit.data.view import TrainView
@@ -55,7 +56,7 @@ def measure(*, count: int, size: list[int], crop: int, rounds: int) -> dict[str,
     """In one process: seconds from files to a batch of all images."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_images(Path(folder), count=count, size=(size[0], size[1]))
-        augment, cached = make_augment(crop), Cached(dataset, Path(folder) / "cache", settings={})
+        augment, cached = make_augment(crop), Cached(dataset, on_disk(Path(folder) / "cache"), settings={})
         view, cached_view = (
             TrainView(each, weight_map=None, augment=augment, seed=0) for each in (dataset, cached)
         )

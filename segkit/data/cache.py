@@ -1,13 +1,13 @@
-"""`data.cache: disk`: decoded images and labels in files of their own, since decoding takes longer than reading.
+"""`data.cache`: decoded images and labels in files of their own, since decoding takes longer than reading.
 
-Files that were read once stay in the memory that the system has to spare, shared by all workers and runs, so there is
-no second copy to be made there.
+`disk` keeps them for later runs; what was read once also stays in the memory that the system has to spare, shared by
+all workers and runs. `ram` keeps them in memory for this run alone: for machines whose disk is slow or full.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,37 +17,41 @@ import torch
 import torchvision
 from torchvision import tv_tensors
 
+from segkit.data.bad_samples import usable_samples
+from segkit.data.cache_place import CachePlace, in_memory
+from segkit.data.check.tally import spread
+from segkit.data.ram_folder import require_room
 from segkit.data.sample import Sample
 from segkit.errors import CannotCache, CannotWrite, ConfigError, DataError
-from segkit.files import cannot_write, write_atomically
+from segkit.files import write_atomically
+
+#: Samples that are read to estimate the size of all.
+SAMPLES = 8
 
 #: What is written changes with the libraries that decode and resize, and with this number.
 FORMAT = f"2, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
 
 
 class Cached:
-    """The samples of `dataset`, each decoded once and read from `folder` from then on; every other attribute is the
+    """The samples of `dataset`, each decoded once and read from `place` from then on; every other attribute is the
     data set's own.
 
     `dataset.files(index)` names the files that a sample is made of; `settings` are what else it is made by. A sample
     whose files have another size or time of change, or which was made by other settings, is decoded and written anew,
     and so is one whose cached file is damaged. Raises DataError where nothing can be written, and ConfigError for a
-    data set that does not name its files.
+    data set that does not name its files. In memory the cache is of this process and its workers only, and
+    samples need no files.
     """
 
-    def __init__(self, dataset: Any, folder: Path, *, settings: Mapping[str, Any]):
-        if not hasattr(dataset, "files"):
+    def __init__(self, dataset: Any, place: CachePlace, *, settings: Mapping[str, Any]):
+        if place.keeper is None and not hasattr(dataset, "files"):
             raise ConfigError(
                 "data.cache=disk needs a data set that names the files of a sample, `files(index)`, as `folder` does\n"
-                "   -> data.cache=off"
+                "   -> data.cache=ram or off"
             )
-        self.dataset = dataset
+        self.dataset, self.place = dataset, place
         self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
-        self.folder = folder / hashlib.sha256(self.settings.encode()).hexdigest()[:16]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cannot_cache(cannot_write(self.folder, error)) from error
+        self.folder = place.make_folder(hashlib.sha256(self.settings.encode()).hexdigest()[:16])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -61,7 +65,7 @@ class Cached:
         try:
             write_atomically(path, lambda file: _write(file, key, sample))
         except CannotWrite as error:
-            raise _cannot_cache(error) from error
+            raise self.place.cannot_cache(error) from error
         return sample
 
     def __getattr__(self, name: str) -> Any:
@@ -72,18 +76,20 @@ class Cached:
     def describe(self) -> str:
         """Where the cache is, how much of it there is, and about how large all of it will be."""
         there = sum(self._path(index).is_file() for index in range(len(self)))
-        sample = self[0]
-        size = len(self) * sum(part.numel() * part.element_size() for part in (sample.image, sample.target))
-        return f"about {size / 1e9:.2g} GB, {there:,} of {len(self):,} images there, in {self.folder}"
+        size = estimate_size(self) / 1e9
+        return f"about {size:.2g} GB, {there:,} of {len(self):,} images there, in {self.folder}"
+
+    def _files(self, index: int) -> Sequence[Path]:
+        return self.dataset.files(index) if hasattr(self.dataset, "files") else ()
 
     def _path(self, index: int) -> Path:
-        names = "\n".join(os.path.abspath(path) for path in self.dataset.files(index))
+        names = "\n".join(os.path.abspath(path) for path in self._files(index)) or str(index)
         return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.npy"
 
     def _key(self, index: int) -> str:
         """What the content of a cached file depends on. Raises DataError for a file that is missing."""
         files = []
-        for path in self.dataset.files(index):
+        for path in self._files(index):
             try:
                 state = path.stat()
             except FileNotFoundError:
@@ -94,10 +100,27 @@ class Cached:
         return json.dumps([FORMAT, self.settings, files])
 
 
-def default_folder() -> Path:
-    """Where caches lie: SEGKIT_CACHE, or `segkit` in the user's folder for caches."""
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(os.environ.get("SEGKIT_CACHE") or Path(caches) / "segkit")
+def estimate_size(dataset: Any, *, weights: bool = False) -> int:
+    """About how many bytes all decoded samples take, with float32 maps if `weights`, by what some of them take."""
+    places = spread(len(dataset), SAMPLES)
+    samples = list(usable_samples(dataset.__getitem__, places, skip_bad=True))
+    parts = [part for sample in samples for part in (sample.image, sample.target)]
+    size = sum(part.numel() * part.element_size() for part in parts)
+    if weights:
+        size += 4 * sum(sample.target.numel() for sample in samples)
+    return len(dataset) * size // max(1, len(samples))
+
+
+def keep_in_memory(train: Any, val: Any, *, weights: bool) -> tuple[Any, Any, CachePlace]:
+    """Both sets with a cache in memory, and its place; with `weights`, there is to be room for weight maps too.
+
+    Raises CannotCache if they would not fit.
+    """
+    separate = val is not train
+    require_room(estimate_size(train, weights=weights) + (estimate_size(val) if separate else 0))
+    place = in_memory()
+    kept = Cached(train, place, settings={"split": "train"})
+    return kept, Cached(val, place, settings={"split": "val"}) if separate else kept, place
 
 
 def _write(file: BinaryIO, key: str, sample: Sample) -> None:
@@ -133,10 +156,3 @@ def _read(path: Path, key: str, index: int) -> Sample | None:
         facts["file_size"] = tuple(facts["file_size"])
     image, target = tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(target))
     return Sample(image=image, target=target, index=index, **facts)
-
-
-def _cannot_cache(error: CannotWrite) -> CannotCache:
-    problem, disk, *_ = str(error).splitlines()
-    return CannotCache(
-        f"data.cache: {problem}\n{disk}\n   -> data.cache=off, or another place: SEGKIT_CACHE=FOLDER in the environment"
-    )

@@ -10,6 +10,7 @@ from segkit.data.augments.none import NoAugment
 from segkit.data.augments.standard import Standard
 from segkit.data.bad_samples import REPLACEMENTS, BadSample, replacements, usable_samples
 from segkit.data.cache import Cached
+from segkit.data.cache_place import on_disk
 from segkit.data.check import check_data
 from segkit.data.class_weights import count_classes
 from segkit.data.datasets.folder import Folder
@@ -176,7 +177,7 @@ def test_a_cache_that_cannot_be_written_is_not_skipped(broken, tmp_path, monkeyp
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr("segkit.data.cache._write", fail)
-    kept = Cached(broken(), tmp_path / "cache", settings={})
+    kept = Cached(broken(), on_disk(tmp_path / "cache"), settings={})
     with pytest.raises(CannotCache, match=r"^data.cache: cannot write "):
         list(train(kept))
     with pytest.raises(CannotCache):

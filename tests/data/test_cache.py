@@ -13,6 +13,7 @@ from segkit.build import build_data
 from segkit.config import config_from_mapping
 from segkit.data import cache
 from segkit.data.cache import Cached
+from segkit.data.cache_place import default_folder, on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.loader import train_batches
@@ -30,7 +31,7 @@ def cached(make_folder, tmp_path):
 
     def make(**options):
         plain = Folder("train", root=str(root), classes=CLASSES, **options)
-        return plain, Cached(plain, tmp_path / "cache", settings=options)
+        return plain, Cached(plain, on_disk(tmp_path / "cache"), settings=options)
 
     return make
 
@@ -117,7 +118,7 @@ def test_it_is_the_data_set_in_everything_else(cached):
     assert len(kept) == len(plain) and kept.class_names == plain.class_names
     assert kept.fingerprint() == plain.fingerprint()
     assert kept.describe() == f"about 1.2e-05 GB, 0 of 4 images there, in {kept.folder}"
-    assert "1 of 4 images there" in kept.describe()
+    assert "4 of 4 images there" in kept.describe()
 
 
 def test_a_full_disk_says_what_to_do(cached, monkeypatch):
@@ -155,7 +156,7 @@ def test_a_file_that_went_away(cached):
 
 def test_a_data_set_without_files_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"^data.cache=disk needs a data set that names the files"):
-        Cached(Shapes("train"), tmp_path, settings={})
+        Cached(Shapes("train"), on_disk(tmp_path), settings={})
 
 
 def test_the_configuration_turns_it_on(make_folder, tmp_path, monkeypatch):
@@ -171,7 +172,7 @@ def test_the_configuration_turns_it_on(make_folder, tmp_path, monkeypatch):
     assert data.train.folder != data.val.folder and data.train.folder.parent == tmp_path / "here"
     monkeypatch.delenv("SEGKIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert str(cache.default_folder()) == "/caches/segkit"
+    assert str(default_folder()) == "/caches/segkit"
     mapping["data"]["cache"] = "off"
     assert isinstance(build_data(config_from_mapping(mapping, origin="test")).train, Folder)
 

@@ -30,6 +30,7 @@ class Boundary:
         sigma: PositiveFloat = 3.0,
     ):
         self.ignore_index, self.base, self.amplitude, self.sigma = ignore_index, base, amplitude, sigma
+        self.recipe = f"boundary {ignore_index} {base!r} {amplitude!r} {sigma!r}"
 
     def __call__(self, sample: Sample) -> Tensor:
         target = sample.target.as_subclass(Tensor)  # (H, W)

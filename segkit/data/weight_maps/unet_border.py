@@ -49,6 +49,9 @@ class UNetBorder:
         self.object_ids = _find_ids(objects, class_names)
         self.diagonal, self.inside_objects = connectivity == 8, inside_objects
         self.class_table = ClassTable(class_weights, num_classes=num_classes, ignore_index=ignore_index)
+        table = self.class_table.weights.tolist()
+        options = [w0, sigma, self.object_ids, connectivity, inside_objects, table, ignore_index]
+        self.recipe = f"unet_border {options}"
         self.reach = sigma * math.sqrt(2 * math.log(w0 / SMALLEST)) if w0 > SMALLEST else 0.0
 
     def __call__(self, sample: Sample) -> Tensor:

@@ -213,6 +213,24 @@ def test_camvid_is_split_as_segnet_splits_it(camvid):
     assert segnet_split("thumbs") is None and segnet_split("0016E5_x") is None
 
 
+def test_real_camvid_is_what_folder_makes_of_it(camvid, tmp_path):
+    """SegNet's layout around the real files: the same images and labels as through `folder` and a label map."""
+    names = [name for name, _, _ in GROUPS]
+    for part in ("train", "val"):
+        (tmp_path / part).symlink_to(Path(camvid) / "images" / part)
+        (tmp_path / f"{part}annot").symlink_to(Path(camvid) / "labels" / part)
+        stems = sorted(path.stem for path in (tmp_path / part).iterdir())
+        lines = [f"/SegNet/CamVid/{part}/{s}.jpg /SegNet/CamVid/{part}annot/{s}.png" for s in stems]
+        layouts.write_lines(tmp_path / f"{part}.txt", lines)
+        mine = build("camvid", tmp_path, part)
+        folder = build("folder", camvid, part, classes=names, label_map={11: "ignore"})
+        assert len(mine) == len(folder) == {"train": 367, "val": 101}[part]
+        for index in (0, len(mine) // 2, len(mine) - 1):
+            ours, theirs = mine[index], folder[index]
+            assert ours.name == theirs.name
+            assert torch.equal(ours.image, theirs.image) and torch.equal(ours.target, theirs.target)
+
+
 def test_sbd(tmp_path):
     if not HAS_SCIPY:
         pytest.skip("scipy is not installed, which reads the labels")

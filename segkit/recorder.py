@@ -29,7 +29,7 @@ from segkit.run_arrays import save_per_image
 from segkit.run_pictures import RunPictures
 from segkit.run_summary import summarise
 from segkit.schedule import due
-from segkit.scores import class_table
+from segkit.scores import class_line, class_table
 from segkit.tensorboard_log import TensorBoardLog
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
@@ -149,11 +149,10 @@ class Recorder:
         self.best_score = result.mean_iou if best else self.best_score
         if self.best_score >= 0:
             self.events.scalars(iteration, {"val/best_mIoU": self.best_score})
-        classes = "  ".join(f"{name} {percent(value)}" for name, value in zip(names, iou, strict=True))
         mark = " (best)" if best else ""
         self.console.line(
             f"val   {iteration:<6,} mIoU {percent(result.mean_iou)}{mark}  acc {percent(accuracy)}  "
-            f"ce {result.ce:.3f}   {classes}"
+            f"ce {result.ce:.3f}   {class_line(names, iou)}"
         )
         save_per_image(self.folder / "per_image.npz", result, names, iteration=iteration)
         save_confusion_table(self.folder / "confusion_matrix.csv", result.matrix, names)

@@ -9,6 +9,21 @@ from segkit.boundary_quality import BoundaryScores
 from segkit.console import percent, table
 from segkit.evaluate import Evaluation
 
+#: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
+LISTED = 24
+ENDS = 5
+
+
+def class_line(class_names: Sequence[str], scores: Sequence[float]) -> str:
+    """The score of every class in one line or, of many classes, the lowest and the highest."""
+    pairs = list(zip(class_names, scores, strict=True))
+    if len(pairs) <= LISTED:
+        return _join(pairs)
+    ranked = sorted((pair for pair in pairs if not math.isnan(pair[1])), key=lambda pair: pair[1])
+    if len(ranked) <= 2 * ENDS:
+        return _join(ranked)
+    return f"lowest: {_join(ranked[:ENDS])}   highest: {_join(ranked[: -ENDS - 1 : -1])}"
+
 
 def class_table(result: Evaluation, class_names: Sequence[str]) -> str:
     """The scores of every class, and their means, in columns."""
@@ -64,3 +79,7 @@ def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, 
 def finite_or_none(value: float) -> float | None:
     """The value, or None where JSON has no word for it."""
     return value if math.isfinite(value) else None
+
+
+def _join(pairs: Sequence[tuple[str, float]]) -> str:
+    return "  ".join(f"{name} {percent(value)}" for name, value in pairs)

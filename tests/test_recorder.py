@@ -21,7 +21,7 @@ from segkit.console import Console
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.recorder import Labels, Recorder
-from segkit.scores import class_table, scores_as_json
+from segkit.scores import class_line, class_table, scores_as_json
 from segkit.tensorboard_log import TensorBoardLog
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
@@ -272,6 +272,17 @@ def test_line_and_row_of_a_validation(open_recorder):
     row = recorder.results.rows[-1]
     assert (row["val/iou/road"], row["val/ce"], row["val/accuracy"]) == (0.75, 0.5, pytest.approx(10 / 12))
     assert math.isnan(row["val/iou/bird"])
+
+
+def test_a_line_names_every_class_unless_they_are_many():
+    names = [f"c{n}" for n in range(25)]
+    scores = [n / 100 for n in range(24)] + [math.nan]
+    every = class_line(names[:24], scores[:24])
+    assert every.startswith("c0 0.0  c1 1.0  c2 2.0  ") and every.endswith("  c23 23.0")
+    assert class_line(names, scores) == (
+        "lowest: c0 0.0  c1 1.0  c2 2.0  c3 3.0  c4 4.0   highest: c23 23.0  c22 22.0  c21 21.0  c20 20.0  c19 19.0"
+    )
+    assert class_line(names, [math.nan] * 23 + [0.5, 0.25]) == "c24 25.0  c23 50.0"
 
 
 def test_class_table():

@@ -30,6 +30,7 @@ _FLOAT = re.compile(
 )
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
+_BARE_PATTERN = re.compile(r"(?:\A|[\s:\[,])\{(?:stem|split)\}")
 _RESOLVERS = (
     ("int", _INT, "-+0123456789"),
     ("float", _FLOAT, "-+.0123456789"),
@@ -150,6 +151,8 @@ class _Reader:
             hint = ("indent with spaces, not tabs",) if "'\\t'" in (error.problem or "") else ()
             if not hint and "{#" in self.text.replace(" ", ""):
                 hint = ('a # starts a comment; quote a colour: "#ff0000"',)
+            if not hint and _BARE_PATTERN.search(self.text):
+                hint = ('quote a value that begins with {, such as "{split}/{stem}.png"',)
             what = ", ".join(part for part in (error.context, error.problem) if part)
             self._refuse(error.problem_mark or error.context_mark, f"YAML syntax: {what}", hint)
         return None

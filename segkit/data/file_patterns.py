@@ -62,6 +62,11 @@ class FilePattern:
         found = self._regex.fullmatch(str(path))
         return found["folder"] + found["name"] if found else None
 
+    def list_folder(self) -> list[Path]:
+        """All images and masks in the folder, whatever their names."""
+        paths = [Path(file) for file in _walk(self.folder)]
+        return [path for path in paths if path.suffix.lower() in SUFFIXES]
+
     def shown(self, path: Path) -> str:
         """A file as messages name it: relative to the root if it lies there."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
@@ -90,7 +95,7 @@ class FilePattern:
         if self.suffix:
             return ""
         pattern = self.text if STEM in self.text else self.with_file(STEM)
-        return f", or {self.key}='{pattern}{Path(file).suffix}' to choose"
+        return f", or {write_option(self.key, pattern + Path(file).suffix)} to choose"
 
     def _check(self) -> None:
         known = (STEM, SPLIT)
@@ -116,6 +121,12 @@ class FilePattern:
         suffix = "|".join(re.escape(suffix) for suffix in suffixes)
         folder = re.escape(os.fspath(self.folder).rstrip("/"))
         return re.compile(f"{folder}/(?P<folder>(?:.+/)?){name}(?i:{suffix})")
+
+
+def write_option(key: str, pattern: str) -> str:
+    """A pattern as an argument of the command line: in quotes for the shell and, where it begins with {, for YAML."""
+    quoted = f'"{pattern}"' if pattern.startswith("{") else pattern
+    return f"{key}='{quoted}'"
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit.data.file_lists import FileList, find_listed_file
-from segkit.data.file_patterns import STEM, FilePattern
+from segkit.data.file_patterns import STEM, FilePattern, write_option
 from segkit.data.image_io import SUFFIXES
 from segkit.data.validate import shorten
 from segkit.errors import DataError
@@ -91,9 +91,12 @@ def _choose_listed(found: Mapping[str, Path], images: FilePattern, listed: FileL
     if missing:
         entry = missing[0]
         others = f" ({len(missing)} of the {len(listed.entries)} names have none)" if len(missing) > 1 else ""
-        expected = images.shown(_with_suffix(images.path_of(entry.image)))
+        if Path(entry.image).suffix.lower() in SUFFIXES:
+            expected = f"not in {images.folder}"
+        else:
+            expected = f"expected {images.shown(_with_suffix(images.path_of(entry.image)))}"
         raise DataError(
-            f"{listed.path}:{entry.line}: no image {entry.image!r}{others}: expected {expected}"
+            f"{listed.path}:{entry.line}: no image {entry.image!r}{others}: {expected}"
             f"{_describe_case(entry.image, found, images)}"
         )
     return chosen
@@ -129,12 +132,15 @@ def _describe_similar(
 ) -> str:
     """The mask that an image without one was probably meant to have, and how to say so."""
     case = _describe_case(stem, labels, masks)
-    name = _as_word(stem.rpartition("/")[2])
-    similar = [path for other, path in labels.items() if other not in found and re.search(name, path.stem)]
-    if case or not similar:
+    if case:
         return case
+    name = _as_word(stem.rpartition("/")[2])
+    taken = {*found.values(), *(path for other, path in labels.items() if other in found)}
+    similar = [path for path in masks.list_folder() if path not in taken and re.search(name, path.stem)]
+    if not similar:
+        return ""
     pattern = masks.with_file(re.sub(name, STEM, similar[0].name))
-    return f"\n   there is {masks.shown(similar[0])} -> data.masks='{pattern}'"
+    return f"\n   there is {masks.shown(similar[0])} -> {write_option(masks.key, pattern)}"
 
 
 def _as_word(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from segkit.data.divide import choose_validation
 from segkit.data.file_lists import FileList, read_file_list
-from segkit.data.file_patterns import SPLIT, FilePattern
+from segkit.data.file_patterns import SPLIT, FilePattern, write_option
 from segkit.data.find_pairs import Pairs, describe_folders, pair_by_list, pair_by_name
 from segkit.data.validate import shorten
 from segkit.errors import ConfigError, DataError
@@ -128,7 +128,8 @@ class Layout:
         )
 
     def _explain(self, key: str, part: Part) -> str:
-        ways = [f"data.{key}='{{split}}/{key}/{{stem}}.png' or alike for another layout"]
+        example = "{split}/{stem}.jpg" if key == "images" else "{split}/{stem}_mask.png"
+        ways = [f"{write_option(f'data.{key}', example)} or alike for another layout"]
         if not self._is_whole:
             ways.insert(0, f"data.{part}_split=NAME for folders of another name")
             ways.append("data.val_fraction=0.2 to divide one folder")

@@ -243,3 +243,11 @@ def test_colour_without_quotes_is_explained(folder, mistake):
     folder(run="loss: {name: ce}\ndata: {label_map: { #ff0000: 1}}\ntrain: {iterations: 9}\n")
     text = mistake("run")
     assert ": YAML syntax: " in text and text.endswith('   a # starts a comment; quote a colour: "#ff0000"')
+
+
+@pytest.mark.parametrize("value", ["{split}/{stem}.png", "[{stem}.png]", "{stem}_mask.png"])
+def test_pattern_without_quotes_is_explained(folder, mistake, value):
+    folder(run=f"loss: {{name: ce}}\ndata:\n  images: {value}\ntrain: {{iterations: 9}}\n")
+    text = mistake("run")
+    assert ": YAML syntax: " in text
+    assert text.endswith('   quote a value that begins with {, such as "{split}/{stem}.png"')

@@ -224,7 +224,7 @@ def test_missing_folders(make_folder, tmp_path):
     assert data_error(lambda: folder(root, "val", val_split="test")) == (
         f"no folder images/test or test/images in {root}, "
         "which has images/train, images/val, masks/train, masks/val\n"
-        "   -> data.val_split=NAME for folders of another name, data.images='{split}/images/{stem}.png' or alike "
+        "   -> data.val_split=NAME for folders of another name, data.images='\"{split}/{stem}.jpg\"' or alike "
         "for another layout, data.val_fraction=0.2 to divide one folder"
     )
     (root / "masks" / "train").rename(root / "masks" / "training")

@@ -1,7 +1,10 @@
 """Where the folder data set finds its files: folders, patterns, lists and a share of one folder."""
 
+import shlex
+
 import numpy as np
 import pytest
+import yaml
 
 from segkit.data.datasets.folder import Folder
 from segkit.errors import ConfigError, DataError
@@ -204,11 +207,19 @@ def test_masks_of_similar_names(put, mask, hint):
     )
 
 
-def test_the_pattern_that_a_message_proposes_works(put):
-    root = put("images/train/IMG_1.jpg", masks=["masks/train/m-IMG_1.png"])
-    text = message(DataError, lambda: folder(root))
-    proposed = text.split("data.masks=")[1].strip("'")
-    assert list(pairs(folder(root, masks=proposed))) == ["IMG_1"]
+@pytest.mark.parametrize(
+    ("mask", "options"),
+    [
+        ("masks/train/m-IMG_1.png", {}),
+        ("train/IMG_1_ids.png", {"images": "{split}/{stem}.jpg", "masks": "{split}/{stem}_mask.png"}),
+    ],
+)
+def test_the_pattern_that_a_message_proposes_works_as_an_argument(put, mask, options):
+    root = put("images/train/IMG_1.jpg", "train/IMG_1.jpg", masks=[mask])
+    text = message(DataError, lambda: folder(root, **options))
+    [argument] = shlex.split(text.partition("-> data.masks")[2].removeprefix("="))
+    proposed = yaml.safe_load(argument)
+    assert list(pairs(folder(root, **{**options, "masks": proposed}))) == ["IMG_1"]
 
 
 def test_lists_of_names(put):
@@ -249,7 +260,8 @@ def test_lists_of_names(put):
             "train.txt:1: no image 'A': expected images/A.png\n"
             "   there is images/a.jpg: upper and lower case must agree",
         ),
-        ("a.png\n", "train.txt:1: no image 'a.png': expected images/a.png"),
+        ("a.png\n", "train.txt:1: no image 'a.png': not in images"),
+        ("images/b.jpg\n", "train.txt:1: no image 'images/b.jpg': not in images"),
         ("a\n# b\na\n", "train.txt:3: a stands on line 1 already -> remove one"),
         ("# nothing\n", "no images in the list train.txt"),
     ],

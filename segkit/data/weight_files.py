@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from segkit.data.image_io import FORMATS, read_numbers
-from segkit.data.sample import Sample
 from segkit.errors import DataError
 
 #: In the order in which they are looked for.
@@ -23,13 +22,14 @@ HIGHEST = 0xFFFF
 FOLDER = "weights"
 
 
-def weight_stem(sample: Sample, root: Path | None) -> Path | None:
-    """Where the file with a sample's weights belongs, without suffix; below `root` rather than beside the images if
-    that is given. None if the sample comes from no file."""
-    path = sample.weight_path
-    if path is None or root is None:
+def weight_stem(path: Path, name: str, root: Path | None) -> Path:
+    """Where the file with a sample's weights belongs, without suffix: at `path`, unless it is to lie below `root`.
+
+    `path` and `name` are the sample's `weight_path` and `name`.
+    """
+    if root is None:
         return path
-    folders = path.parts[: -len(Path(sample.name).parts)]
+    folders = path.parts[: -len(Path(name).parts)]
     # The last one is the split; a folder further up that happens to have the same name is not meant.
     start = max((n for n, part in enumerate(folders) if part == FOLDER), default=len(folders) - 1)
     return root.joinpath(*path.parts[start:])

@@ -1,7 +1,6 @@
 """What is written as a weight map is what is read, and a PNG file says what its values mean."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,10 +110,8 @@ def test_png_comes_before_npy(tmp_path):
     ],
 )
 def test_another_root(path, name, below):
-    sample = SimpleNamespace(weight_path=Path(path), name=name)
-    assert weight_stem(sample, None) == Path(path)
-    assert weight_stem(sample, Path("else")) == Path("else") / below
-    assert weight_stem(SimpleNamespace(weight_path=None, name=name), Path("else")) is None
+    assert weight_stem(Path(path), name, None) == Path(path)
+    assert weight_stem(Path(path), name, Path("else")) == Path("else") / below
 
 
 def test_file_reads_from_another_root(make_folder, tmp_path_factory):

@@ -38,12 +38,12 @@ class File:
         return weight if sample.file_size is None else resize_nearest(weight, size)  # (H, W)
 
     def _find(self, sample: Sample) -> Path:
-        stem = weight_stem(sample, self.root)
-        if stem is None:
+        if sample.weight_path is None:
             raise DataError(
                 f"the weight map 'file' needs a data set of files, and {sample.name} comes from none\n"
                 "   -> data.weight_map={name: boundary}"
             )
+        stem = weight_stem(sample.weight_path, sample.name, self.root)
         path = find_weights(stem)
         if path is None:
             raise DataError(

@@ -1,0 +1,74 @@
+"""Make weight maps as files: python scripts/make_weights.py --config membrane/unet_border.yaml"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
+
+from segkit.arguments import CommandParser
+from segkit.cli import import_user_code, run_command
+from segkit.environment import require_torch_pair
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(
+        prog="make_weights.py",
+        description="Make data.weight_map for every image, as weights/{split}/{name}.png beside the images. Maps that "
+        "are there and were made from the same labels by the same settings are kept.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="e.g. data.weight_map='{name: unet_border}'"
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="the configuration with data.weight_map"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        metavar="N",
+        help="processes that make maps (all cores)",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write DIR/weights instead, for data that are read-only"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "npy"),
+        default="png",
+        help="16-bit PNG (default), or exact and larger .npy",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make all maps anew, also those that this script did not make",
+    )
+    args = parser.parse_intermixed_args(arguments)
+    if args.workers < 0:
+        parser.error(f"--workers must be at least 0, got {args.workers}")
+    return args
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse(arguments)
+    require_torch_pair()
+    import_user_code(args.imports)
+
+    from segkit.config import load_config
+    from segkit.make_weights import make_weights  # needs torch
+
+    return make_weights(
+        load_config(args.config, args.overrides),
+        source=" + ".join([args.config, *args.overrides]),
+        output=args.output,
+        workers=args.workers,
+        suffix=f".{args.format}",
+        overwrite=args.overwrite,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

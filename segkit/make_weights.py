@@ -1,0 +1,254 @@
+"""Weight maps of a whole data set as files, for maps that take too long to make during training."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from segkit.build import build_data
+from segkit.config import Config
+from segkit.data.bad_samples import require_bad
+from segkit.data.faults import WorkerDied, explain_worker_death
+from segkit.data.label_counts import describe_file, label_files
+from segkit.data.parallel import in_workers
+from segkit.data.weight_files import SUFFIXES, weight_stem
+from segkit.data.weight_records import WeightRecord
+from segkit.errors import CannotWrite, ConfigError, DataError
+from segkit.experiment import Data
+from segkit.files import cannot_write, write_bytes
+from segkit.interrupt import Interrupt
+from segkit.registry import WEIGHT_MAPS
+from segkit.weight_maker import MadeMap, WeightFacts, WeightMaker
+from segkit.weight_report import describe_maps, draw_maps, write_summary
+
+#: Maps are made anew when this number has changed.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One map: of which sample, where it belongs (without suffix), and a digest of all that it is made from."""
+
+    index: int
+    name: str
+    stem: Path
+    made_by: str
+
+
+class Part:
+    """The maps of one part of the data: those to be made, and those that are there."""
+
+    def __init__(self, name: str, dataset: Any, tasks: Sequence[Task], record: WeightRecord, *, suffix: str):
+        self.name, self.dataset, self.tasks, self.suffix = name, dataset, list(tasks), suffix
+        self.record, self.folder = record, record.path.parent
+        self.facts: dict[int, WeightFacts] = {}
+        self.left_out: list[str] = []
+        self.made = 0
+
+    def find_foreign(self) -> list[Path]:
+        """Files with weights of these samples that were not made here."""
+        pairs = ((task, file) for task in self.tasks for file in self._files(task))
+        return [file for task, file in pairs if file.is_file() and not self.record.has(task.name, file)]
+
+    def find_missing(self) -> list[Task]:
+        """The tasks whose map is not there, or was made from something else. What is known of the others is kept."""
+        missing = []
+        for task in self.tasks:
+            entry = self.record.find(task.name, self._file(task), made_by=task.made_by)
+            if entry is None or any(file.exists() for file in self._others(task)):
+                missing.append(task)
+            else:
+                self.facts[task.index] = WeightFacts(**entry["facts"])
+        return missing
+
+    def keep(self, task: Task, made: MadeMap | DataError, *, skip_bad: bool) -> None:
+        """Write a map that was made. Raises the DataError instead, unless such samples are skipped; CannotWrite."""
+        if isinstance(made, DataError):
+            require_bad(made)
+            if not skip_bad:
+                raise made
+            self.left_out.append(str(made).splitlines()[0])
+            return
+        file = self._file(task)
+        digest = hashlib.sha256(made.content).hexdigest()
+        entry = {"name": task.name, "made_by": task.made_by, "sha256": digest, "facts": asdict(made.facts)}
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.record.add(entry)
+            write_bytes(file, made.content)
+            for other in self._others(task):
+                other.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write_maps(cannot_write(file.parent, error)) from error
+        except CannotWrite as error:
+            raise _cannot_write_maps(error) from error
+        self.facts[task.index] = made.facts
+        self.made += 1
+
+    def file_of(self, index: int) -> Path:
+        """The file with the map of a sample."""
+        return self._file(self.tasks[index])
+
+    def _file(self, task: Task) -> Path:
+        return task.stem.with_name(task.stem.name + self.suffix)
+
+    def _files(self, task: Task) -> list[Path]:
+        return [task.stem.with_name(task.stem.name + suffix) for suffix in SUFFIXES]
+
+    def _others(self, task: Task) -> list[Path]:
+        """Files that `file` would read instead of the one that is made, or beside it."""
+        return [file for file in self._files(task) if file != self._file(task)]
+
+
+def make_weights(
+    config: Config, *, source: str, output: Path | None, workers: int, suffix: str, overwrite: bool
+) -> int:
+    """Make the maps that are missing, and say what is in them; returns the exit status, 0 or that of a signal.
+
+    `source` is what the configuration was read from, `output` a folder for data that cannot be written to. Raises
+    ConfigError for files that were not made here, unless `overwrite`, which makes all maps anew; DataError and
+    CannotWrite.
+    """
+    require_computed(config)
+    data = build_data(config)
+    settings = describe_settings(config, data)
+    parts = make_parts(
+        {
+            name: (dataset, plan_tasks(dataset, settings + suffix, output, config))
+            for name, dataset in (("train", data.train), ("val", data.val))
+        },
+        suffix=suffix,
+    )
+    if not overwrite:
+        refuse_foreign([file for part in parts for file in part.find_foreign()])
+    print(f"weights   {config.data.weight_map.name}   ({source})")
+    for line in data.label_counts.describe():
+        print(f"          {line}")
+    with Interrupt() as interrupt:
+        for part in parts:
+            missing = part.tasks if overwrite else part.find_missing()
+            make_missing(part, missing, data, workers=workers, skip_bad=config.data.skip_bad, stop=interrupt)
+            if interrupt.requested:
+                there = sum(len(part.facts) for part in parts)
+                print(f"stopped   {there:,} maps are there -> the same command makes the others")
+                return interrupt.exit_code
+    for part in parts:
+        write_summary(part, config)
+        picture = draw_maps(part, data.palette)
+        print("\n".join([*describe_maps(part), f"          pictures in {picture}"]))
+    root = "" if output is None else f", root: {json.dumps(str(output))}"
+    print(f"use them  data.weight_map='{{name: file{root}}}'")
+    return 0
+
+
+def require_computed(config: Config) -> None:
+    """Raises ConfigError unless the configuration names a weight map that can be computed."""
+    weight_map = config.data.weight_map
+    if weight_map is None:
+        problem = "data.weight_map is not set, so there is nothing to make"
+    elif weight_map.name == "file":
+        problem = "data.weight_map.name=file reads maps, and makes none"
+    else:
+        return
+    raise ConfigError(f"{problem}\n   -> data.weight_map='{{name: unet_border}}'")
+
+
+def describe_settings(config: Config, data: Data) -> str:
+    """All that the maps are made by, but for the labels: options, class counts, classes, and the code of the map."""
+    component = config.data.weight_map
+    code = inspect.getsourcefile(WEIGHT_MAPS.get(component.name))
+    counts = data.label_counts.asked
+    facts = {
+        "format": FORMAT,
+        "weight_map": [component.name, component.params],
+        "code": None if code is None else hashlib.sha256(Path(code).read_bytes()).hexdigest(),
+        "counts": None if counts is None else asdict(counts),
+        "classes": [list(data.train.class_names), data.train.ignore_index],
+        "data": [config.data.name, {k: v for k, v in config.data.params.items() if k != "root"}],
+    }
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config) -> list[Task]:
+    """A task for every sample. Raises ConfigError for data that have no files."""
+    tasks = []
+    for index in range(len(dataset)):
+        name, path = _name_and_path(dataset, index)
+        if path is None:
+            raise ConfigError(
+                f"data.name={config.data.name} has no files that maps could lie beside\n"
+                "   -> train with this weight map as it is: it is made while images are loaded"
+            )
+        # A copy of the data with the same times is the same data.
+        labels = [[p.name, *describe_file(p).rsplit(" ", 2)[1:]] for p in label_files(dataset, index)]
+        made_by = hashlib.sha256(json.dumps([settings, labels]).encode()).hexdigest()
+        tasks.append(Task(index, name, weight_stem(path, name, output), made_by))
+    return tasks
+
+
+def _name_and_path(dataset: Any, index: int) -> tuple[str, Path | None]:
+    paths = getattr(dataset, "weight_paths", None)
+    if paths is not None:
+        return dataset.names[index], paths[index]
+    sample = dataset[index]
+    return sample.name, sample.weight_path
+
+
+def refuse_foreign(files: Sequence[Path]) -> None:
+    """Raises ConfigError if there are such files."""
+    if files:
+        others = f" (and {len(files) - 1:,} more)" if len(files) > 1 else ""
+        raise ConfigError(
+            f"{files[0]}{others} is there, and was not made by this script\n"
+            "   -> --output FOLDER writes elsewhere, --overwrite replaces all maps"
+        )
+
+
+def make_parts(planned: Mapping[str, tuple[Any, Sequence[Task]]], *, suffix: str) -> list[Part]:
+    """The parts of the data by name. Those whose maps lie in one folder share its record."""
+    records: dict[Path, WeightRecord] = {}
+    parts = []
+    for name, (dataset, tasks) in planned.items():
+        folder = tasks[0].stem.parents[len(Path(tasks[0].name).parts) - 1]
+        record = records.setdefault(folder, WeightRecord(folder))
+        parts.append(Part(name, dataset, tasks, record, suffix=suffix))
+    return parts
+
+
+def make_missing(
+    part: Part, missing: Sequence[Task], data: Data, *, workers: int, skip_bad: bool, stop: Interrupt
+) -> None:
+    """Make and write these maps, with a progress bar on a terminal, until the process is asked to stop."""
+    maker = WeightMaker(part.dataset, data.weight_map, suffix=part.suffix)
+    with tqdm(
+        desc=part.name,
+        total=len(part.tasks),
+        initial=len(part.tasks) - len(missing),
+        unit="map",
+        disable=None,
+    ) as bar:
+        results = in_workers(maker, [task.index for task in missing], workers=workers)
+        try:
+            for task, made in zip(missing, results, strict=True):
+                part.keep(task, made, skip_bad=skip_bad)
+                bar.update()
+                if stop.requested:
+                    return
+        except RuntimeError as error:
+            death = explain_worker_death(error)
+            if death is None:
+                raise
+            # What stops this process often reaches the workers too.
+            if not stop.requested:
+                raise WorkerDied(death) from error
+    part.record.tidy()
+
+
+def _cannot_write_maps(error: CannotWrite) -> CannotWrite:
+    problem, disk, *_ = str(error).splitlines()
+    return CannotWrite(f"{problem}\n{disk}\n   -> --output FOLDER writes elsewhere")

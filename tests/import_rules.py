@@ -56,6 +56,7 @@ RULES = [
         "matplotlib tensorboard torch.utils.tensorboard",
         "only the recorder records",
     ),
+    Rule("visualise/*", "segkit.trainer segkit.models segkit.ablation", "a preview trains nothing"),
     Rule("*", "scripts tests train", "the package stands alone"),
     Rule(
         "*",

@@ -26,13 +26,13 @@ class ComposeAugment:
     """
 
     def __init__(self, *, transforms: Annotated[list, ComponentsOf("transform")]):
-        self.transforms = list(transforms)
+        self.steps = list(transforms)
 
     def __call__(self, sample: Sample) -> Sample:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
         target = sample.target.as_subclass(LabelMap)
         values = {"image": sample.image, "target": target, "weight": sample.weight}
-        for place, transform in enumerate(self.transforms):
+        for place, transform in enumerate(self.steps):
             name = f"augment.transforms[{place}] ({type(transform).__name__})"
             try:
                 values = transform(values)

@@ -1,0 +1,122 @@
+"""contact_sheet.jpg: a row per image with its label, its weights and what training makes of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from segkit.labels import Labels
+from segkit.pictures import GAP
+from segkit.visualise.drawing import (
+    draw_image,
+    draw_label,
+    draw_overlay,
+    draw_weight,
+    find_classes,
+    highest_weight,
+)
+from segkit.visualise.samples import Shown, View
+
+#: Pixels of the longer side of a picture; of small pictures, which grow by whole factors, it may be less.
+BOX = 256
+TEXT = 15
+LINE = 22
+MARGIN = 12
+#: Classes in the legend, which is for the few; the page has them all.
+MOST_CLASSES = 60
+
+
+def draw_sheet(shown: Sequence[Shown], labels: Labels, *, heading: str) -> Tensor:
+    """The whole sheet as a picture (3, H, W)."""
+    top = highest_weight(shown)
+    rows = [_draw_row(item, labels, top) for item in shown]
+    least = round(_font().getlength(heading)) + 1
+    width = max(least, *(row.shape[2] for row in rows))
+    parts = [
+        _write([heading], width),
+        _draw_legend(shown, labels, width),
+        *(_widen(row, width) for row in rows),
+    ]
+    sheet = torch.cat(parts, dim=1)
+    return _surround(sheet, MARGIN)
+
+
+def _draw_row(item: Shown, labels: Labels, top: float) -> Tensor:
+    cells = [
+        ("image", draw_image(item.original, BOX)),
+        ("label", draw_label(item.original, labels, BOX)),
+        *_weight_cell("weight map", item.original, top),
+    ]
+    for epoch, view in item.augmented.items():
+        cells.append((f"epoch {epoch}", draw_overlay(view, labels, BOX)))
+        cells += _weight_cell(f"weights, epoch {epoch}", view, top)
+    height = max(picture.shape[1] for _, picture in cells)
+    columns = [_draw_cell(title, picture, height) for title, picture in cells]
+    gap = torch.full((3, columns[0].shape[1], 2 * GAP), 255, dtype=torch.uint8)
+    row = torch.cat([piece for column in columns for piece in (column, gap)][:-1], dim=2)
+    return torch.cat([_write([f"{item.name}   {item.original.size}"], row.shape[2], bold=True), row], dim=1)
+
+
+def _weight_cell(title: str, view: View, top: float) -> list[tuple[str, Tensor]]:
+    if view.weight is None:
+        return []
+    return [(f"{title}, {view.weight.min():.3g} to {view.weight.max():.3g}", draw_weight(view, BOX, top=top))]
+
+
+def _draw_cell(title: str, picture: Tensor, height: int) -> Tensor:
+    """A picture on a white cell of that height, under its title, which the cell is wide enough for."""
+    width = max(picture.shape[2], round(_font().getlength(title)) + 4)
+    cell = torch.full((3, height, width), 255, dtype=torch.uint8)
+    cell[:, : picture.shape[1], : picture.shape[2]] = picture
+    return torch.cat([_write([title], width), cell], dim=1)
+
+
+def _draw_legend(shown: Sequence[Shown], labels: Labels, width: int) -> Tensor:
+    """The colours of the classes that occur, in as many lines as they need."""
+    found = find_classes(shown, len(labels.class_names))[:MOST_CLASSES]
+    entries = [(labels.class_names[n], tuple(labels.palette[n])) for n in found]
+    entries += [("ignored: hatched", None)]
+    font, places, left, line = _font(), [], 0, 0
+    for name, _ in entries:
+        space = TEXT + 6 + round(font.getlength(name)) + 18
+        if left + space > width and left:
+            left, line = 0, line + 1
+        places.append((left, line * LINE))
+        left += space
+    band = Image.new("RGB", (width, (line + 1) * LINE), "white")
+    draw = ImageDraw.Draw(band)
+    for (name, color), (x, y) in zip(entries, places, strict=True):
+        draw.rectangle((x, y + 2, x + TEXT, y + 2 + TEXT), fill=color or "#c0c0c0", outline="black")
+        if color is None:
+            draw.line((x, y + 2 + TEXT, x + TEXT, y + 2), fill="#707070", width=3)
+        draw.text((x + TEXT + 6, y), name, fill="black", font=font)
+    return _to_tensor(band)
+
+
+def _write(lines: Sequence[str], width: int, *, bold: bool = False) -> Tensor:
+    band = Image.new("RGB", (width, len(lines) * LINE + (8 if bold else 0)), "white")
+    draw = ImageDraw.Draw(band)
+    for number, line in enumerate(lines):
+        place = (0, number * LINE + (8 if bold else 0))
+        draw.text(place, line, fill="black", font=_font())
+    return _to_tensor(band)
+
+
+def _widen(row: Tensor, width: int) -> Tensor:
+    canvas = torch.full((3, row.shape[1], width), 255, dtype=torch.uint8)
+    canvas[:, :, : row.shape[2]] = row
+    return canvas
+
+
+def _surround(picture: Tensor, margin: int) -> Tensor:
+    return torch.nn.functional.pad(picture, [margin] * 4, value=255)
+
+
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=TEXT)
+
+
+def _to_tensor(band: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(band)).permute(2, 0, 1)

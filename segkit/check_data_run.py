@@ -19,6 +19,7 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
+from segkit.data.check.in_workers import all_cores
 from segkit.data.check.tally import spread
 from segkit.data.check.whole import Part, count_whole, find_all
 from segkit.errors import ConfigError, DataError
@@ -38,7 +39,7 @@ class Checked:
     findings: Sequence[Finding]
 
 
-def check_config(source: str, overrides: Sequence[str], *, workers: int, output: Path | None) -> int:
+def check_config(source: str, overrides: Sequence[str], *, workers: int | None, output: Path | None) -> int:
     """Check all data of a configuration; returns the exit status: 0, or 3 if there are problems."""
     # The files themselves are to be read, not copies made of them.
     config = load_config(source, [*overrides, "data.cache=off"])
@@ -50,8 +51,12 @@ def check_config(source: str, overrides: Sequence[str], *, workers: int, output:
     return report(checked, folder, source=source)
 
 
-def check_all(config: Config, *, workers: int) -> Checked:
-    """Read every sample of the training and the validation set; what cannot be opened is a problem of its own."""
+def check_all(config: Config, *, workers: int | None) -> Checked:
+    """Read every sample of the training and the validation set; what cannot be opened is a problem of its own.
+
+    `workers` are the processes that read, None for one per core.
+    """
+    workers = all_cores() if workers is None else workers
     datasets: dict[str, Any] = {}
     found: list[Finding] = []
     for name in ("train", "val"):
@@ -71,8 +76,9 @@ def check_all(config: Config, *, workers: int) -> Checked:
     return Checked(parts, found)
 
 
-def report(checked: Checked, folder: Path, *, source: str) -> int:
-    """Print what was found, write it into `folder` and return the exit status. Raises CannotWrite."""
+def report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, Any] | None = None) -> int:
+    """Print what was found, write it into `folder`, with the `data` block if one was proposed, and return the exit
+    status. Raises CannotWrite."""
     tallies = {name: part.tally for name, part in checked.parts.items()}
     for name, tally in tallies.items():
         print(describe_part(name, tally))
@@ -82,21 +88,19 @@ def report(checked: Checked, folder: Path, *, source: str) -> int:
         print(f"\n{describe_class_shares(class_names, usable)}")
     lines = describe_findings(checked.findings)
     print("\n".join(["", *lines, ""] if lines else [""]))
-    written = write_report(checked, folder, source=source)
+    written = [*(["data.yaml"] if data else []), *write_report(checked, folder, source=source, data=data)]
     print(f"written   {folder}: {', '.join(written)}")
     print(describe_result(checked.findings))
     return PROBLEMS if any(finding.severity == "problem" for finding in checked.findings) else 0
 
 
-def write_report(checked: Checked, folder: Path, *, source: str) -> list[str]:
+def write_report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, Any] | None) -> list[str]:
     """check.json, labels.png and masks.jpg, the pictures only if something could be read; returns the names."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    make_folder(folder)
     tallies = {name: part.tally for name, part in checked.parts.items()}
     facts: dict[str, Any] = {
         "source": source,
+        "data": None if data is None else dict(data),
         "findings": [finding.as_json() for finding in checked.findings],
     }
     for name in ("train", "val"):
@@ -111,6 +115,14 @@ def write_report(checked: Checked, folder: Path, *, source: str) -> list[str]:
     plot_shares(folder / "labels.png", shown, first.dataset.class_names, title="How often each class occurs")
     pictures.save_jpeg(draw_masks(first), folder / "masks.jpg")
     return ["check.json", "labels.png", "masks.jpg"]
+
+
+def make_folder(folder: Path) -> None:
+    """Raises CannotWrite."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def draw_masks(part: Part) -> torch.Tensor:

@@ -50,7 +50,8 @@ class Cached:
                 "   -> data.cache=ram or off"
             )
         self.dataset, self.place = dataset, place
-        self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
+        # Sorted by hand: the keys of a label map, numbers beside "*", have no order.
+        self.settings = json.dumps(dict(sorted(settings.items())), default=str)
         self.folder = place.make_folder(hashlib.sha256(self.settings.encode()).hexdigest()[:16])
 
     def __len__(self) -> int:

@@ -34,7 +34,8 @@ class LabelCounts:
         self, dataset: Any, folder: Path | None, *, settings: Mapping[str, Any], skip_bad: bool = False
     ):
         self.dataset, self.folder, self.skip_bad = dataset, folder, skip_bad
-        self.settings = json.dumps(dict(settings), sort_keys=True, default=str)
+        # Sorted by hand: the keys of a label map, numbers beside "*", have no order.
+        self.settings = json.dumps(dict(sorted(settings.items())), default=str)
         self.kept = False  # whether this process wrote a file
         self._counts: ClassCounts | None = None
         self._origin = self._trouble = ""

@@ -99,6 +99,11 @@ def test_other_settings_have_other_files(cached):
     assert kept[0].image.shape == (3, 24, 32)
 
 
+def test_a_label_map_may_have_numbers_and_words(cached):
+    plain, kept = cached(label_map={2: "ignore", "*": 0})
+    assert_same(kept[0], plain[0])
+
+
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:100], lambda b: b[:-1], lambda b: b"", lambda b: b"\0" * len(b)]
 )

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from segkit.console import table
 from segkit.data.check.finding import Finding
+from segkit.data.check.raw_values import RawValues
 from segkit.data.check.tally import Tally
 
 #: Classes up to which the table has them all; beyond, the most and the least frequent.
 MOST_CLASSES = 40
 MOST_KINDS = 3
+MOST_VALUES = 30
 
 
 def describe_part(name: str, tally: Tally) -> str:
@@ -24,6 +26,21 @@ def describe_part(name: str, tally: Tally) -> str:
     if tally.colours:
         text += f", {len(tally.colours)} colours"
     return text
+
+
+def describe_values(raw: RawValues) -> list[str]:
+    """A row for each value of the masks: its share of the pixels, the masks that have it, its colour in a palette."""
+    shown = sorted(raw.pixels, key=lambda value: (-raw.pixels[value], value))[:MOST_VALUES]
+    rows = []
+    for value in sorted(shown):
+        name = f"#{value:06x}" if raw.are_colours else str(value)
+        colour = f"#{raw.palette[value]:06x}" if value in raw.palette else ""
+        share = 100 * raw.pixels[value] / max(1, raw.total)
+        rows.append([name, f"{share:.2f} %", f"in {raw.masks[value]:,} of {raw.count:,} masks", colour])
+    what = "colours" if raw.are_colours else "values"
+    lines = [f"{what if not n else '':9} {line}" for n, line in enumerate(table(rows).splitlines())]
+    left_out = len(raw.pixels) - len(shown)
+    return [*lines, *([f"          and {left_out} rarer ones"] if left_out else [])]
 
 
 def ranges(values: Iterable[int]) -> str:

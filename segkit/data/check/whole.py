@@ -1,17 +1,14 @@
 """The whole of a data set: every sample read, every problem listed."""
 
 import re
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from segkit.data.check.copies import find_repeated_images, find_shared_images
 from segkit.data.check.finding import Finding, problem
+from segkit.data.check.in_workers import in_workers
 from segkit.data.check.look import Look, look_at
 from segkit.data.check.oddities import (
     find_channel_oddities,
@@ -22,7 +19,6 @@ from segkit.data.check.oddities import (
     find_weightless,
 )
 from segkit.data.check.tally import Tally, empty_tally
-from segkit.data.loader import WorkerDied, explain_worker_death
 from segkit.data.validate import shorten
 from segkit.data.view import WeightMaker
 
@@ -44,9 +40,9 @@ def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, work
     Raises WorkerDied if the system ends one of the `workers`.
     """
     tally = empty_tally(dataset)
-    looks = _look_at_all(dataset, weight_map, workers)
-    for look in tqdm(looks, total=len(dataset), desc=part, unit="image", leave=False, disable=None):
-        tally.add(look)
+    look = partial(look_at, dataset, weight_map=weight_map, closely=True)
+    for seen in in_workers(look, len(dataset), workers=workers, shown=part):
+        tally.add(seen)
     return Part(dataset, tally)
 
 
@@ -92,48 +88,3 @@ def _reason(message: str) -> str:
     """The words that messages of one kind begin with, before the file or the number they are about."""
     words = re.match(r"(?:[a-z]+(?: |(?=:)))+", message)
     return words[0].strip() if words else "unusable"
-
-
-class _Looks:
-    """What every sample shows, for a DataLoader."""
-
-    def __init__(self, dataset: Any, weight_map: WeightMaker | None):
-        self.dataset, self.weight_map = dataset, weight_map
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Look:
-        return look_at(self.dataset, index, self.weight_map, closely=True)
-
-
-def _look_at_all(dataset: Any, weight_map: WeightMaker | None, workers: int) -> Iterator[Look]:
-    looks = DataLoader(
-        _Looks(dataset, weight_map),
-        batch_size=None,
-        collate_fn=_unchanged,
-        num_workers=min(workers, len(dataset)),
-        worker_init_fn=_prepare_worker,
-    )
-    try:
-        yield from looks
-    except (RuntimeError, OSError) as error:
-        death = explain_worker_death(error)
-        if death is None:
-            raise
-        raise WorkerDied(death) from error
-
-
-def _unchanged(look: Look) -> Look:
-    return look
-
-
-def _prepare_worker(worker_id: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one ends the others."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def worst(findings: Sequence[Finding]) -> str | None:
-    """The severity of the most severe finding."""
-    return next((s for s in ("problem", "warning", "note") if any(f.severity == s for f in findings)), None)

@@ -1,0 +1,207 @@
+"""Exploring a folder that no configuration describes yet: what `scripts/check_data.py ROOT` does."""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segkit.check_data_run import PROBLEMS, Checked, check_all, make_folder, refuse_output_in, report
+from segkit.config import load_config
+from segkit.data.check.describe import describe_findings, describe_values
+from segkit.data.check.find_layout import FoundLayout, find_layout
+from segkit.data.check.finding import Finding, problem, warning
+from segkit.data.check.in_workers import all_cores
+from segkit.data.check.propose import Answers, Proposal, propose
+from segkit.data.check.raw_values import RawValues, read_raw_values
+from segkit.data.class_lists import ClassList, read_class_list
+from segkit.data.label_map import IGNORE
+from segkit.errors import ConfigError
+from segkit.files import write_json, write_text
+from segkit.yaml_source import dump_inline
+
+#: Files with the classes, looked for in the folder and in the folders of its parts.
+CLASS_LISTS = (
+    "classes.txt",
+    "labelmap.txt",
+    "_classes.csv",
+    "class_dict.csv",
+    "label_colors.txt",
+    "labels.txt",
+)
+NONE = "none"
+
+
+def check_folder(
+    root: Path, *, classes: Sequence[str], ignored: Sequence[str], workers: int | None, output: Path | None
+) -> int:
+    """Find out what is in a folder, propose the `data:` block that reads it, and check the data with that.
+
+    `classes` are names or one file with them, `ignored` the values that mean unknown, or `none`. Returns the exit
+    status: 0, or 3 if there are problems or a question that only the user can answer.
+    """
+    folder = output or Path("runs/check") / root.resolve().name
+    refuse_output_in(str(root), folder)
+    layout = find_layout(root)
+    pairs = [pair for part in layout.pairs.values() for pair in part]
+    raw = read_raw_values(pairs, workers=all_cores() if workers is None else workers)
+    listed, proposal = _propose(root, raw, classes, parse_values(ignored))
+    findings = [*_find_unpaired(root, layout), *_find_mixed(raw), *proposal.findings]
+    for line in _describe(root, layout, raw, listed):
+        print(line)
+    for n, why in enumerate(proposal.why):
+        print(f"{'' if n else 'meaning':9} {why}")
+    print()
+    channels = {"channels": 1} if raw.are_grey else {}
+    block = {"name": "folder", "root": str(root), **channels, **layout.options}
+    if proposal.options is None:
+        findings += [problem("cannot-read", text) for text in raw.unreadable]
+        return _report_question(proposal, findings, block, folder)
+    data = {**block, **proposal.options}
+    make_folder(folder)
+    config = folder / "data.yaml"
+    text = f"# Made by scripts/check_data.py {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
+    write_text(config, text)
+    print(data_block(data))
+    checked = check_all(load_config(config, ["data.cache=off"]), workers=workers)
+    code = report(Checked(checked.parts, [*findings, *checked.findings]), folder, source=str(root), data=data)
+    print(f"next      python train.py --config {config}")
+    return code
+
+
+def _report_question(
+    proposal: Proposal, findings: Sequence[Finding], block: Mapping[str, Any], folder: Path
+) -> int:
+    """Print and write what is not clear, with the block that each answer leads to; returns the exit status."""
+    for text in describe_findings(findings):
+        print(text)
+    choices = {choice.flag: {**block, **choice.options} for choice in proposal.choices}
+    if proposal.question is not None:
+        print(f"question  {proposal.question}")
+    for choice in proposal.choices:
+        print(f"\n{choice.flag}   {choice.meaning}\n\n{data_block(choices[choice.flag])}")
+    make_folder(folder)
+    facts = {"findings": [finding.as_json() for finding in findings], "question": proposal.question}
+    write_json(folder / "check.json", {**facts, "choices": choices})
+    print(f"written   {folder}: check.json")
+    answered = "a question is open -> run again with the flag that answers it"
+    print(f"result    {answered if proposal.choices else 'no data: block can be proposed'}")
+    return PROBLEMS
+
+
+def data_block(data: Mapping[str, Any]) -> str:
+    """A `data:` block as a configuration file has it."""
+    return "data:\n" + "".join(_entry(key, value) for key, value in data.items())
+
+
+def _entry(key: str, value: Any) -> str:
+    """A key with its value, lists and maps in as many lines as they need."""
+    if isinstance(value, dict):
+        text = f"{{{', '.join(f'{dump_inline(k)}: {dump_inline(v)}' for k, v in value.items())}}}"
+    elif isinstance(value, list):
+        text = f"[{', '.join(map(dump_inline, value))}]"
+    else:
+        return f"  {key}: {dump_inline(value)}\n"
+    lines = textwrap.wrap(
+        f"{key}: {text}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def parse_values(words: Sequence[str]) -> frozenset[int] | None:
+    """The values that `--ignore` names: numbers, `#rrggbb`, or `none`; None if it was not given. Raises ConfigError."""
+    if not words:
+        return None
+    if list(words) == [NONE]:
+        return frozenset()
+    found = set()
+    for word in words:
+        if re.fullmatch("#[0-9a-fA-F]{6}", word):
+            found.add(int(word[1:], 16))
+        elif re.fullmatch("[0-9]{1,5}", word):
+            found.add(int(word))
+        else:
+            raise ConfigError(
+                f"--ignore {word}: expected a value such as 255, a colour such as '#ff0000', or none"
+            )
+    return frozenset(found)
+
+
+def _propose(
+    root: Path, raw: RawValues, classes: Sequence[str], ignored: frozenset[int] | None
+) -> tuple[ClassList | None, Proposal]:
+    """The list of classes, if there is one, and what it and the values of the masks lead to."""
+    listed = _find_class_list(root, classes)
+    if listed is not None and listed.label_map:
+        return listed, _propose_listed(listed, root, raw, ignored)
+    names = listed.names if listed is not None else list(classes) or None
+    proposal = propose(raw, Answers(names, ignored))
+    if listed is not None and proposal.options is not None:
+        options = {**proposal.options, "classes": _shown(listed.path, root)}
+        return listed, Proposal(options, proposal.why, findings=proposal.findings)
+    return listed, proposal
+
+
+def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
+    """The file that `--classes` names, or else one in the folder."""
+    if len(classes) == 1:
+        return read_class_list(classes[0], root)
+    if classes:
+        return None
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        for name in CLASS_LISTS:
+            if (folder / name).is_file():
+                return read_class_list((folder / name).relative_to(root).as_posix(), root)
+    return None
+
+
+def _propose_listed(
+    listed: ClassList, root: Path, raw: RawValues, ignored: frozenset[int] | None
+) -> Proposal:
+    """A list that says by which value or colour each class is stored needs nothing but the rest."""
+    keys = {key if isinstance(key, int) else int(key[1:], 16): key for key in listed.label_map}
+    known = {value for value, key in keys.items() if isinstance(key, str) == raw.are_colours}
+    unknown = [value for value in sorted(raw.pixels) if value not in known | (ignored or frozenset())]
+    if unknown:
+        flag = " ".join(f"'#{value:06x}'" if raw.are_colours else str(value) for value in unknown[:8])
+        text = f"{listed.path} does not name {len(unknown)} of the values: {flag}"
+        return Proposal(findings=[problem("names", f"{text}\n   -> --ignore {flag} if they mean unknown")])
+    options: dict[str, Any] = {"classes": _shown(listed.path, root)}
+    if ignored:
+        keys = [f"#{value:06x}" if raw.are_colours else value for value in sorted(ignored)]
+        options["label_map"] = dict.fromkeys(keys, IGNORE)
+    return Proposal(options, why=[f"classes and their values are those of {listed.path}"])
+
+
+def _describe(root: Path, layout: FoundLayout, raw: RawValues, listed: ClassList | None) -> list[str]:
+    counts = " / ".join(f"{len(pairs):,} {part}" for part, pairs in layout.pairs.items())
+    lines = [f"root      {root}", f"layout    {layout.text}   {counts} pairs"]
+    if listed is not None:
+        lines.append(f"classes   {listed.path}: {len(listed.names)} names")
+    lines.append(f"images    {', '.join(kind for kind, _ in raw.image_kinds.most_common(4))}")
+    lines.append(f"masks     {', '.join(kind for kind, _ in raw.kinds.most_common(4))}")
+    return [*lines, *describe_values(raw)]
+
+
+def _find_unpaired(root: Path, layout: FoundLayout) -> list[Finding]:
+    found = []
+    for kind, what, missing, paths, make in (
+        ("without-mask", "image", "mask", layout.without_mask, problem),
+        ("without-image", "mask", "image", layout.without_image, warning),
+    ):
+        if paths:
+            have = f"{what} has" if len(paths) == 1 else f"{what}s have"
+            text = f"{len(paths)} {have} no {missing}: {', '.join(_shown(path, root) for path in paths[:4])}"
+            found.append(make(kind, text + (", ..." if len(paths) > 4 else ""), paths))
+    return found
+
+
+def _find_mixed(raw: RawValues) -> list[Finding]:
+    if not raw.mixed:
+        return []
+    text = f"{len(raw.mixed)} masks hold colours where others hold values: {raw.mixed[0]} -> save all masks alike"
+    return [problem("mixed-masks", text, raw.mixed)]
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,0 +1,227 @@
+"""Which files of a folder are images and which are their masks, as options of the data set `folder`."""
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from segkit.data.file_patterns import SPLIT, STEM
+from segkit.data.image_io import SUFFIXES
+from segkit.data.layout import DIVIDED, WHOLE
+from segkit.errors import DataError
+
+#: What people call the folders and files, the usual word first.
+TRAIN = ("train", "training", "trn")
+VAL = ("val", "valid", "validation", "test", "testing")
+IMAGES = ("images", "image", "imgs", "img", "JPEGImages", "inputs", "input", "leftImg8bit", "data", "rgb")
+MASKS = (
+    "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gts", "ground_truth", "groundtruth",
+    "SegmentationClass", "segmentation", "targets", "target", "annot",
+)  # fmt: skip
+#: What a mask file has beside the name of its image, and an image file beside that of its mask.
+MASK_WORDS = (
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "gt",
+    "seg",
+    "segmentation",
+    "annotation",
+    "lbl",
+    "target",
+    "L",
+)
+IMAGE_WORDS = ("image", "img", "sat", "rgb", "input")
+LISTS = ("", "ImageSets/Segmentation", "splits", "lists", "split", "list")
+#: The share that validates where nothing says which images do.
+VAL_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class FoundLayout:
+    """Images with their masks, and the options of `folder` that say where they are.
+
+    options        what `data:` needs beside `root` and the classes
+    text           the same for people
+    pairs          image and mask, by part; only `train` if nothing divides them
+    without_mask   images that no mask belongs to
+    without_image  masks that no image belongs to
+    """
+
+    options: dict[str, Any]
+    text: str
+    pairs: dict[str, list[tuple[Path, Path]]]
+    without_mask: list[Path]
+    without_image: list[Path]
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """Pairs, more of which are better, and then files that are alone, of which fewer are."""
+        return sum(map(len, self.pairs.values())), -len(self.without_mask) - len(self.without_image)
+
+
+def find_layout(root: Path) -> FoundLayout:
+    """The layout that brings most images and masks together. Raises DataError if there is none."""
+    if not root.is_dir():
+        raise DataError(f"dataset folder not found: {root}")
+    found = [layout for layout in _candidates(root) if layout.score[0]]
+    if not found:
+        raise DataError(
+            f"no images with masks found in {root}\n"
+            "   looked for images/ and masks/ (or labels/), with or without train/ and val/ above or below them, and "
+            "for names\n   such as 1.jpg and 1_mask.png -> --config with data.images and data.masks says where they are"
+        )
+    # Of equally good ones the first, which needs the fewest options.
+    return max(found, key=lambda layout: layout.score)
+
+
+def _candidates(root: Path) -> Iterator[FoundLayout]:
+    files = _list_images(root)
+    folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
+    splits: list[dict[str, str]] = [
+        {"train": train, "val": val}
+        for train in _known(folders, TRAIN)
+        for val in (*_known(folders, VAL), None)
+    ]
+    for images, masks in _templates(folders):
+        for split in splits if SPLIT in images else [{}]:
+            yield from _try_names(root, files, images, masks, split)
+
+
+def _list_images(root: Path) -> list[str]:
+    """All image files below `root`, relative to it, but nothing hidden."""
+    found = []
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = PurePosixPath(Path(place).relative_to(root).as_posix())
+        wanted = [n for n in names if n[0] != "." and PurePosixPath(n).suffix.lower() in SUFFIXES]
+        found += [(below / name).as_posix() for name in sorted(wanted)]
+    return found
+
+
+def _known(folders: set[str], words: Sequence[str]) -> list[str]:
+    """The names among the folders that are one of `words`, in the order of the words, as they are written."""
+    names = {part for folder in folders for part in folder.split("/")}
+    return [name for word in words for name in sorted(names) if name.lower() == word.lower()]
+
+
+def _templates(folders: set[str]) -> Iterator[tuple[str, str]]:
+    """Folders of images and of masks below the root, with {split} for those that divide the parts."""
+    pairs = list(itertools.product(_known(folders, IMAGES), _known(folders, MASKS)))
+    for image, mask in pairs:
+        yield f"{image}/{SPLIT}", f"{mask}/{SPLIT}"
+        yield f"{SPLIT}/{image}", f"{SPLIT}/{mask}"
+        yield image, mask
+    yield SPLIT, SPLIT
+    yield "", ""
+
+
+def _try_names(
+    root: Path, files: Sequence[str], images: str, masks: str, split: Mapping[str, str | None]
+) -> Iterator[FoundLayout]:
+    """The layouts with these folders, for each way in which the names of mask and image may differ."""
+    parts = {part: name for part, name in split.items() if name is not None} or {"train": ""}
+    inside = {
+        part: tuple(_below(files, text.replace(SPLIT, name)) for text in (images, masks))
+        for part, name in parts.items()
+    }
+    if not all(found for pair in inside.values() for found in pair):
+        return
+    words = {name for pair in inside.values() for name in pair[1]}
+    for image_name, mask_name in _name_pairs(words, apart=images != masks):
+        pairs = {part: _pair(*pair, image_name, mask_name) for part, pair in inside.items()}
+        yield _describe(root, _join(images, image_name), _join(masks, mask_name), split, pairs)
+
+
+def _below(files: Sequence[str], folder: str) -> dict[str, str]:
+    """The files below a folder by their name without folder and suffix; folders between belong to the name."""
+    start = f"{folder}/" if folder else ""
+    return {str(PurePosixPath(f[len(start) :]).with_suffix("")): f for f in files if f.startswith(start)}
+
+
+def _name_pairs(names: set[str], *, apart: bool) -> Iterator[tuple[str, str]]:
+    """Patterns for the names of images and masks; equal ones only if they lie `apart`."""
+    mask_names = [STEM, *(p for w in MASK_WORDS for p in (f"{STEM}_{w}", f"{STEM}-{w}", f"{w}_{STEM}"))]
+    image_names = [STEM, *(p for w in IMAGE_WORDS for p in (f"{STEM}_{w}", f"{STEM}-{w}", f"{w}_{STEM}"))]
+    for mask_name in mask_names:
+        before, after = mask_name.split(STEM)
+        if any(PurePosixPath(name).name.startswith(before) and name.endswith(after) for name in names):
+            yield from ((i, mask_name) for i in image_names if apart or mask_name != STEM)
+
+
+def _pair(
+    images: Mapping[str, str], masks: Mapping[str, str], image_name: str, mask_name: str
+) -> dict[str, tuple[str | None, str | None]]:
+    """Image and mask by stem, None for one that is missing."""
+    labels = _stems(masks, mask_name)
+    used = set(labels.values())
+    found = {stem: file for stem, file in _stems(images, image_name).items() if file not in used}
+    return {stem: (found.get(stem), labels.get(stem)) for stem in sorted({*found, *labels})}
+
+
+def _stems(files: Mapping[str, str], pattern: str) -> dict[str, str]:
+    if pattern == STEM:
+        return dict(files)
+    before, after = (re.escape(part) for part in pattern.split(STEM))
+    regex = re.compile(f"((?:.*/)?){before}([^/]+){after}")
+    matches = ((regex.fullmatch(name), file) for name, file in files.items())
+    return {found[1] + found[2]: file for found, file in matches if found}
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder and name != STEM else folder or name
+
+
+def _describe(
+    root: Path,
+    images: str,
+    masks: str,
+    split: Mapping[str, str | None],
+    pairs: Mapping[str, Mapping[str, tuple[str | None, str | None]]],
+) -> FoundLayout:
+    options: dict[str, Any] = {}
+    whole = SPLIT not in images
+    usual_images = (*DIVIDED["images"], *(WHOLE["images"] if whole else ()))
+    usual_masks = (*DIVIDED["masks"], *(WHOLE["masks"] if whole else ()))
+    if not (images in usual_images and masks in usual_masks):
+        options |= {"images": images, "masks": masks}
+    for part in ("train", "val"):
+        if split.get(part) not in (None, part):
+            options[f"{part}_split"] = split[part]
+    text = f"{images or '.'} and {masks or '.'}"
+    if len(pairs) == 1:
+        lists = _find_lists(root) if whole else {}
+        options |= lists or {"val_fraction": VAL_FRACTION}
+        why = (
+            " and ".join(lists.values())
+            if lists
+            else f"nothing says which images validate: {VAL_FRACTION:.0%} do"
+        )
+        text += f"; {why}"
+
+    def chosen(part: str, condition: Callable[[str | None, str | None], bool]) -> list[tuple]:
+        return [(root / (i or ""), root / (m or "")) for i, m in pairs[part].values() if condition(i, m)]
+
+    return FoundLayout(
+        options,
+        text,
+        pairs={part: chosen(part, lambda i, m: bool(i and m)) for part in pairs},
+        without_mask=[image for part in pairs for image, _ in chosen(part, lambda i, m: not m)],
+        without_image=[mask for part in pairs for _, mask in chosen(part, lambda i, m: not i)],
+    )
+
+
+def _find_lists(root: Path) -> dict[str, str]:
+    """Lists of the images of both parts, if they are where lists usually are."""
+    for folder in LISTS:
+        found = {
+            f"{part}_list": next((w for w in words if (root / folder / f"{w}.txt").is_file()), None)
+            for part, words in (("train", TRAIN), ("val", VAL))
+        }
+        if all(found.values()):
+            return {key: f"{folder}/{word}.txt".lstrip("/") for key, word in found.items()}
+    return {}

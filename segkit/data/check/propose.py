@@ -1,0 +1,263 @@
+"""From the values of masks to `classes` and `label_map`: what can be known is proposed, the rest is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from segkit.data.check.finding import Finding, problem
+from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
+from segkit.data.check.raw_values import RawValues
+from segkit.data.label_map import IGNORE, REST
+from segkit.data.validate import shorten
+
+#: The id that data sets usually give to pixels nobody labelled, and that `ignore_index` is by default.
+UNKNOWN = 255
+#: Distinct colours from which on a mask looks like a photograph.
+MOST_CLASSES = 256
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a user says on the command line.
+
+    names    of the classes, in the order of their values; None: not said
+    ignored  values, or colours as 0xRRGGBB, that mean unknown; empty: none does; None: not said
+    """
+
+    names: Sequence[str] | None = None
+    ignored: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer to a question: the flag that gives it, and the options it leads to."""
+
+    flag: str
+    meaning: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`options` are `classes` and `label_map` for `data:`, None if a question is open or nothing can be proposed.
+
+    why        a line for each thing that was concluded
+    question   what the files do not tell, with `choices`
+    findings   problems of the values themselves
+    """
+
+    options: dict[str, Any] | None = None
+    why: list[str] = field(default_factory=list)
+    question: str | None = None
+    choices: list[Choice] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def propose(raw: RawValues, answers: Answers) -> Proposal:
+    """Classes and label map for masks of these values."""
+    values = raw.solid_values()
+    proposal = (
+        _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
+    )
+    found, rest = _find_smoothing(raw, values)
+    if rest and proposal.options is not None:
+        # Without a map, values are class ids; with one, those that it does not name are mistakes.
+        label_map = proposal.options.get("label_map", {})
+        proposal = replace(proposal, options={**proposal.options, "label_map": {**label_map, REST: IGNORE}})
+    return replace(proposal, findings=[*found, *proposal.findings])
+
+
+def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
+    ignored = answers.ignored
+    kept = [value for value in values if value not in (ignored or ())]
+    if not kept or len(values) < 2:
+        return _only_one_value(values, kept)
+    if len(kept) == 1 and answers.names is None:
+        options = _number(kept, _default_names(2), _ignored_in(values, ignored))
+        return Proposal(
+            options, why=[f"{kept[0]} is the only class that occurs, and at least two are needed"]
+        )
+    if answers.names is not None:
+        return _propose_named(kept, values, answers)
+    greys = ids_behind_greys(kept)
+    if greys is not None and any(value > len(kept) for value in kept):
+        return _propose_greys(greys, answers)
+    if ignored is None and UNKNOWN in kept:
+        others = [value for value in kept if value != UNKNOWN]
+        if is_voc_palette({v: c for v, c in raw.palette.items() if v in kept}):
+            return _accept_unknown(
+                others, "the colours of the palette are Pascal VOC's, where 255 is the border"
+            )
+        if len(others) > 1 and others == list(range(len(others))):
+            return _accept_unknown(
+                others, f"the other values are the ids 0-{others[-1]}, and 255 is none of them"
+            )
+        return _ask_about_unknown(kept)
+    options = _number(kept, _default_names(len(kept)), _ignored_in(values, ignored))
+    return Proposal(options, why=[*_explain_order(kept), *_explain_ignored(ignored)])
+
+
+def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Proposal:
+    names, ignored = list(answers.names or ()), _ignored_in(values, answers.ignored)
+    if kept[-1] < len(names):
+        return Proposal(
+            _options(names, dict.fromkeys(ignored, IGNORE)),
+            why=["the values are places in the list of names"],
+        )
+    if len(kept) == len(names):
+        return Proposal(_number(kept, names, ignored), why=["as many values as names, taken in their order"])
+    if UNKNOWN in kept and answers.ignored is None and kept[-2] < len(names):
+        return Proposal(
+            _options(names, {}), why=["the values are places in the list of names, and 255 is unknown"]
+        )
+    if len(kept) == len(names) + 1:
+        suspects = [UNKNOWN] if UNKNOWN in kept else [kept[0], kept[-1]]
+        choices = [
+            Choice(
+                _flag([value, *ignored]),
+                f"{value} means unknown",
+                _number([v for v in kept if v != value], names, [*ignored, value]),
+            )
+            for value in suspects
+        ]
+        question = f"{len(names)} names but {len(kept)} values ({shorten(kept)}): which value means unknown?"
+        return Proposal(question=question, choices=choices)
+    text = (
+        f"{len(names)} names but {len(kept)} values: {shorten(kept)}\n"
+        "   -> as many --classes, or --ignore the values that mean unknown"
+    )
+    return Proposal(findings=[problem("names", text)])
+
+
+def _propose_greys(greys: Mapping[int, Sequence[int]], answers: Answers) -> Proposal:
+    """Palette files of Pascal VOC that somebody converted to grey, which is found out by the greys."""
+    listed = ", ".join(f"{value} = {' or '.join(map(str, ids))}" for value, ids in greys.items() if value)
+    text = (
+        "the values are greys of Pascal VOC's palette: the masks were palette files and converted to grey\n"
+        f"   the ids probably were: {listed}\n"
+        "   -> take the palette files themselves, whose ids are unharmed"
+    )
+    found = [problem("palette-as-grey", text)]
+    ignored = [
+        value for value, ids in greys.items() if ids[0] == VOC_BORDER or value in (answers.ignored or ())
+    ]
+    kept = sorted((value for value in greys if value not in ignored), key=lambda value: greys[value][0])
+    names = [f"class_{'_or_'.join(map(str, greys[value]))}" for value in kept]
+    return Proposal(
+        _number(kept, names, ignored), why=["the names have the ids before the conversion"], findings=found
+    )
+
+
+def _propose_colours(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
+    kept = [value for value in values if value not in (answers.ignored or ())]
+    if len(kept) < 2 or len(kept) > MOST_CLASSES:
+        text = f"the masks have {len(kept)} colours: no labels, or masks of a JPEG or a photograph"
+        return Proposal(findings=[problem("colours", text)])
+    ignored = _ignored_in(values, answers.ignored)
+    if answers.names is not None:
+        text = (
+            "which colour is which class cannot be known from names alone\n"
+            "   -> --classes FILE with the lines `name,r,g,b` and one per class below, as class_dict.csv has them"
+        )
+        return Proposal(findings=[problem("colours", text)])
+    if set(kept) <= VOC_IDS.keys():
+        known = sorted(kept, key=VOC_IDS.__getitem__)
+        border = [value for value in known if VOC_IDS[value] == VOC_BORDER and answers.ignored is None]
+        classes = [value for value in known if value not in border]
+        names = [f"class_{VOC_IDS[value]}" for value in classes]
+        options = _number(classes, names, [*ignored, *border], colours=True)
+        return Proposal(options, why=["the colours are Pascal VOC's; the names have its ids"])
+    kept.sort(key=lambda value: -raw.pixels[value])
+    options = _number(kept, [f"colour_{value:06x}" for value in kept], ignored, colours=True)
+    return Proposal(
+        options,
+        why=["each colour is a class, the most frequent first", *_explain_ignored(answers.ignored)],
+    )
+
+
+def _only_one_value(values: list[int], kept: list[int]) -> Proposal:
+    text = f"the masks hold {shorten(values) or 'nothing'}, of which {len(kept)} can be a class: nothing to tell apart"
+    return Proposal(findings=[problem("one-value", text)])
+
+
+def _accept_unknown(others: list[int], reason: str) -> Proposal:
+    """255 for pixels without a label."""
+    options = _number(others, _default_names(len(others)), [UNKNOWN])
+    return Proposal(options, why=[f"255 means unknown: {reason} (--ignore none makes it a class)"])
+
+
+def _ask_about_unknown(kept: list[int]) -> Proposal:
+    others = [value for value in kept if value != UNKNOWN]
+    choices = [Choice("--ignore none", "255 is a class", _number(kept, _default_names(len(kept)), []))]
+    names = _default_names(max(2, len(others)))
+    alone = f"; then {others[0]} is the only class that occurs" if len(others) == 1 else ""
+    choices.append(Choice("--ignore 255", f"255 means unknown{alone}", _number(others, names, [UNKNOWN])))
+    return Proposal(question=f"the masks hold {shorten(kept)}: is 255 a class, or unknown?", choices=choices)
+
+
+def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:
+    """Masks that were smoothed, and whether values are left over by that."""
+    if not raw.smoothed:
+        return [], False
+    rest = sorted(raw.pixels.keys() - set(values))
+    share = sum(raw.pixels[value] for value in rest) / max(1, raw.total)
+    shown = [_shown(value, raw) for value in rest]
+    text = (
+        f"{len(raw.smoothed)} of {raw.count} masks were smoothed, resized or saved as JPEG: {shorten(shown, most=6)} "
+        f"lie on edges, {100 * share:.2f} % of the pixels; {raw.smoothed[0]}\n"
+        "   -> make the masks anew, resized with `nearest` and saved as PNG; below, such pixels are ignored"
+    )
+    return [problem("soft-masks", text, raw.smoothed)], bool(rest)
+
+
+def _number(
+    values: Sequence[int], names: Sequence[str], ignored: Sequence[int], *, colours: bool = False
+) -> dict[str, Any]:
+    """Options that make the values the classes 0, 1, 2 ... in this order."""
+    key = _colour if colours else int
+    label_map: dict[int | str, int | str] = {key(value): n for n, value in enumerate(values)}
+    says_nothing = list(values) == list(range(len(values))) and not colours
+    if says_nothing:
+        label_map = {}
+    return _options(names, {**label_map, **{key(value): IGNORE for value in ignored}})
+
+
+def _options(names: Sequence[str], label_map: Mapping[int | str, int | str]) -> dict[str, Any]:
+    options: dict[str, Any] = {"classes": list(names)}
+    if label_map:
+        options["label_map"] = dict(label_map)
+    if len(names) > UNKNOWN:
+        options["ignore_index"] = 65535
+    return options
+
+
+def _default_names(count: int) -> list[str]:
+    return [f"class_{n}" for n in range(count)]
+
+
+def _explain_order(kept: list[int]) -> list[str]:
+    if kept == list(range(len(kept))):
+        return [f"the values are the ids 0-{kept[-1]}"]
+    if kept == list(range(1, len(kept) + 1)):
+        return [f"the values are 1-{kept[-1]} and 0 does not occur, so 1 becomes class 0"]
+    return ["the values are numbered in their order"]
+
+
+def _explain_ignored(ignored: frozenset[int] | None) -> list[str]:
+    return ["if one of the values means unknown: --ignore VALUE"] if ignored is None else []
+
+
+def _ignored_in(values: list[int], ignored: frozenset[int] | None) -> list[int]:
+    return sorted(value for value in ignored or () if value in values)
+
+
+def _flag(values: Sequence[int]) -> str:
+    return f"--ignore {' '.join(map(str, sorted(values)))}"
+
+
+def _shown(value: int, raw: RawValues) -> str:
+    return _colour(value) if raw.are_colours else str(value)
+
+
+def _colour(value: int) -> str:
+    return f"#{value:06x}"

@@ -1,7 +1,8 @@
 """Finding the files of published data sets where their archives put them, and saying what is missing."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from segkit.errors import DataError
@@ -17,7 +18,7 @@ def find_root(dataset: str, root: str, needed: Sequence[str], *, how: str | None
     it is the root, and otherwise how to get the data: `how`, or with the command that prepares it.
     """
     path = Path(os.path.expanduser(root))
-    missing = [part for part in needed if not (path / part).exists()]
+    missing = [part for part in needed if not _is_there(path / part)]
     if not missing:
         return path
     if path.is_dir():
@@ -70,6 +71,17 @@ def check_files(dataset: str, paths: Iterable[Path], *, what: str) -> None:
         )
 
 
+@contextmanager
+def listing(dataset: str) -> Iterator[None]:
+    """What torchvision cannot make of lists and folders becomes a DataError."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"cannot list the images of {dataset}: {error}\n   -> unpack its archive again"
+        ) from error
+
+
 def read_lines(dataset: str, path: Path) -> list[str]:
     """The lines of a list of images, without empty ones. Raises DataError for one that is missing or empty."""
     try:
@@ -104,7 +116,12 @@ def _near(path: Path) -> Iterable[Path]:
 
 
 def _has_all(folder: Path, needed: Sequence[str]) -> bool:
-    return all((folder / part).exists() for part in needed)
+    return all(_is_there(folder / part) for part in needed)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is the list (a text file) or the folder `path`."""
+    return path.is_file() if path.suffix == ".txt" else path.is_dir()
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -177,8 +177,9 @@ def test_lists_that_cannot_be_used(tmp_path):
     layouts.make_pets(tmp_path / "pets")
     listing = tmp_path / "pets/oxford-iiit-pet/annotations/trainval.txt"
     listing.write_text("Abyssinian_1\n")
-    assert data_error(lambda: build("pets", tmp_path / "pets")).startswith(
-        f"cannot use {listing}: each line is IMAGE CLASS SPECIES BREED, "
+    assert data_error(lambda: build("pets", tmp_path / "pets")) == (
+        "cannot list the images of pets: not enough values to unpack (expected 4, got 1)\n"
+        "   -> unpack its archive again"
     )
     layouts.make_camvid_segnet(tmp_path / "camvid")
     listing = tmp_path / "camvid/train.txt"
@@ -186,6 +187,14 @@ def test_lists_that_cannot_be_used(tmp_path):
     assert data_error(lambda: build("camvid", tmp_path / "camvid")) == (
         f"cannot use {listing}: it lists 1 files, which are not pairs of image and label"
     )
+
+
+@pytest.mark.parametrize("name", ["voc", "pets"])
+def test_lists_that_are_no_text(name, tmp_path):
+    for path in MAKERS[name](tmp_path).rglob("train*.txt"):
+        path.write_bytes(b"\xff\xfe")
+    start = f"cannot list the images of {name}: 'utf-8' codec can't decode byte 0xff"
+    assert data_error(lambda: build(name, tmp_path)).startswith(start)
 
 
 def test_a_list_of_colours_that_cannot_be_used(tmp_path):

@@ -8,7 +8,7 @@ from torchvision.datasets import Cityscapes as Files
 from segkit.colors import Color
 from segkit.data.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root
+from segkit.data.published import check_files, find_root, listing
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -74,10 +74,8 @@ class Cityscapes(PairedFiles):
     ):
         # Both folders are there before torchvision looks, which would unpack archives it finds beside them.
         path = find_root("cityscapes", root, [f"leftImg8bit/{split}", f"gtFine/{split}"])
-        try:
+        with listing("cityscapes"):
             found = Files(path, split=split, mode="fine", target_type="semantic")
-        except OSError as error:
-            raise DataError(f"cannot list the images of cityscapes: {error}") from error
         pairs = {}
         for image, (target,) in zip(found.images, found.targets, strict=True):
             if image.endswith(IMAGE_END):

@@ -7,7 +7,7 @@ from torchvision.datasets import OxfordIIITPet
 
 from segkit.data.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root
+from segkit.data.published import check_files, find_root, listing
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -47,18 +47,14 @@ class Pets(PairedFiles):
         resize: Size | None = None,
     ):
         chosen = train_split if split == "train" else val_split
-        listing = f"{FOLDER}/annotations/{chosen}.txt"
-        path = find_root("pets", root, [f"{FOLDER}/images", f"{FOLDER}/annotations/trimaps", listing])
-        try:
+        names_file = f"{FOLDER}/annotations/{chosen}.txt"
+        path = find_root("pets", root, [f"{FOLDER}/images", f"{FOLDER}/annotations/trimaps", names_file])
+        with listing("pets"):
             found = OxfordIIITPet(path, split=chosen, target_types="segmentation")
-        except ValueError as error:
-            raise DataError(
-                f"cannot use {path / listing}: each line is IMAGE CLASS SPECIES BREED, {error}"
-            ) from error
         # torchvision has no public way to its lists of files.
         image_paths, mask_paths = [Path(file) for file in found._images], [Path(file) for file in found._segs]
         if not image_paths:
-            raise DataError(f"no images: {path / listing} is empty")
+            raise DataError(f"no images: {path / names_file} is empty")
         check_files("pets", image_paths, what="image")
         check_files("pets", mask_paths, what="label")
         names = [file.stem for file in image_paths]

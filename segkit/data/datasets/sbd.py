@@ -10,7 +10,7 @@ from segkit.colors import voc_color
 from segkit.data.datasets.voc import CLASSES
 from segkit.data.label_table import LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root
+from segkit.data.published import check_files, find_root, listing
 from segkit.data.sample import Size
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
@@ -53,7 +53,8 @@ class Sbd(PairedFiles):
                 f"no {chosen}.txt in {path}: the archive does not have this list\n"
                 f"   -> save {SBDataset.voc_train_url} there, or data.{split}_split=train"
             )
-        found = SBDataset(path, image_set=chosen, mode="segmentation")
+        with listing("sbd"):
+            found = SBDataset(path, image_set=chosen, mode="segmentation")
         image_paths, mask_paths = [Path(file) for file in found.images], [Path(file) for file in found.masks]
         if not image_paths:
             raise DataError(f"no images: {path / chosen}.txt is empty")

@@ -9,7 +9,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from segkit.colors import voc_color
 from segkit.data.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root
+from segkit.data.published import check_files, find_root, listing
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -59,14 +59,15 @@ class Voc(PairedFiles):
             raise ValueError(f"{split}_split=test: the labels of the test images are published for 2007 only")
         archive = DATASET_YEAR_DICT["2007-test" if chosen == "test" else str(year)]
         folder = archive["base_dir"]
-        listing = f"{folder}/ImageSets/Segmentation/{chosen}.txt"
-        needed = [f"{folder}/JPEGImages", f"{folder}/SegmentationClass", listing]
+        names_file = f"{folder}/ImageSets/Segmentation/{chosen}.txt"
+        needed = [f"{folder}/JPEGImages", f"{folder}/SegmentationClass", names_file]
         how = None if year == 2012 else f"unpack there {archive['url']}"
         path = find_root("voc", root, needed, how=how)
-        found = VOCSegmentation(path, year=str(year), image_set=chosen)
+        with listing("voc"):
+            found = VOCSegmentation(path, year=str(year), image_set=chosen)
         image_paths, mask_paths = [Path(file) for file in found.images], [Path(file) for file in found.masks]
         if not image_paths:
-            raise DataError(f"no images: {path / listing} is empty")
+            raise DataError(f"no images: {path / names_file} is empty")
         check_files("voc", image_paths, what="image")
         check_files("voc", mask_paths, what="label")
         names = [file.stem for file in image_paths]

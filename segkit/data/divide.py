@@ -47,5 +47,5 @@ def _find_group(name: str, group: str | None) -> str:
 
 def _place(text: str, seed: int) -> float:
     """A number in [0, 1) that looks random, always the same for a text and a seed."""
-    digest = hashlib.sha256(f"{seed}\0{text}".encode(errors="surrogateescape")).digest()
+    digest = hashlib.sha256(f"{seed}\0{text}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

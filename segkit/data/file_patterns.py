@@ -130,7 +130,31 @@ def write_option(key: str, pattern: str) -> str:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """The files below a folder, but nothing hidden."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(place, name) for name in sorted(files) if not name.startswith("."))
+    """The files below a folder, but nothing hidden. Raises DataError for what cannot be listed."""
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in visible if not _leads_back(place, name)]
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield _as_text(os.path.join(place, name))
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+
+
+def _leads_back(place: str, name: str) -> bool:
+    """Whether a link leads to a folder that it lies in, where a walk would never end."""
+    path = os.path.join(place, name)
+    if not os.path.islink(path):
+        return False
+    target = os.path.realpath(path)
+    return os.path.commonpath([target, os.path.realpath(place)]) == target
+
+
+def _as_text(file: str) -> str:
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"file name that is not UTF-8: {os.fsencode(file)!r} -> rename it") from None
+    return file

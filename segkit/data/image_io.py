@@ -86,7 +86,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     try:
         with Image.open(path, formats=FORMATS) as image:
             _refuse_stack(image, path)
-            packing = image.tile[0].args if image.tile else ""
+            packing = image.tile[0][3] if image.tile else ""
             # This reads every byte; opening alone would accept a file cut in half.
             image.load()
             return image, packing if isinstance(packing, str) else str(packing[0])

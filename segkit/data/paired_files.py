@@ -103,7 +103,7 @@ class PairedFiles:
     def fingerprint(self) -> str:
         """Names and sizes in bytes of all files, which change when the data do; their content is not read."""
         paths = [*self.image_paths, *self.mask_paths]
-        lines = [f"{path.name} {path.stat().st_size}" for path in paths]
+        lines = [f"{path.name} {_size(path)}" for path in paths]
         return hashlib.sha256("\n".join([*self.names, *lines]).encode()).hexdigest()
 
     def explains_value(self, value: int) -> bool:
@@ -113,6 +113,14 @@ class PairedFiles:
     def shown(self, path: Path) -> str:
         """A file as messages name it: relative to `root` if it lies there."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None for one that cannot be read, which is reported where its sample is."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def existing_root(root: str) -> Path:

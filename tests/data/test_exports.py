@@ -21,7 +21,7 @@ def scene(size=(12, 16)):
 def check(root, **options):
     """Both parts, checked as before a run."""
     train, val = (Folder(part, root=str(root), **options) for part in ("train", "val"))
-    assert check_data(train, val).warnings == []
+    assert check_data(train, val, seconds=60).warnings == []
     return train, val
 
 

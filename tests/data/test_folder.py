@@ -348,7 +348,7 @@ def test_camvid(camvid):
     options = {"root": camvid, "classes": CAMVID, "label_map": {11: "ignore"}}
     train, val = Folder("train", **options), Folder("val", **options)
     assert (len(train), len(val)) == (367, 101)
-    report = check_data(train, val)
+    report = check_data(train, val, seconds=60)
     assert report.summary.startswith("64/64 masks fine (")
     assert report.warnings == []
     assert 0.02 < report.train.ignored_share < 0.08

@@ -1,5 +1,6 @@
 """Where the folder data set finds its files: folders, patterns, lists and a share of one folder."""
 
+import os
 import shlex
 
 import numpy as np
@@ -119,6 +120,49 @@ def test_hidden_files_are_not_seen(put):
         masks=["masks/train/a.png"],
     )
     assert list(pairs(folder(root))) == ["a"]
+
+
+def test_links_are_followed_but_not_in_circles(put, tmp_path):
+    root = put("elsewhere/a.png", "set/images/train/b.png", masks=["set/masks/train/b.png"]) / "set"
+    put(masks=["set/masks/train/city/a.png"])
+    (root / "images/train/city").symlink_to(tmp_path / "elsewhere")
+    (root / "images/train/up").symlink_to(root / "images")
+    assert list(pairs(folder(root))) == ["b", "city/a"]
+
+
+def test_link_that_leads_nowhere_is_named_when_it_is_read(put):
+    root = put("images/train/a.png", masks=["masks/train/a.png", "masks/train/b.png"])
+    (root / "images/train/b.png").symlink_to("nowhere.png")
+    dataset = folder(root)
+    assert len(dataset.fingerprint()) == 64
+    assert message(DataError, lambda: dataset[1]) == f"cannot read {root}/images/train/b.png: no such file"
+
+
+def test_names_that_are_no_text(put):
+    root = put("images/train/a.png", masks=["masks/train/a.png"])
+    name = os.fsdecode(b"\xe4.png")
+    try:
+        (root / "images/train" / name).touch()
+    except OSError:
+        pytest.skip("this file system has only UTF-8 names")
+    assert message(DataError, lambda: folder(root)) == (
+        f"file name that is not UTF-8: {os.fsencode(root)!r}"[:-1] + "/images/train/\\xe4.png' -> rename it"
+    )
+
+
+def test_folder_that_cannot_be_listed(put, monkeypatch):
+    root = put("images/train/a.png", masks=["masks/train/a.png"])
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("images/train"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert message(DataError, lambda: folder(root)) == (
+        f"cannot read the folder {root}/images/train: Permission denied"
+    )
 
 
 @pytest.mark.parametrize(

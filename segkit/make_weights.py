@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from segkit.build import build_data
 from segkit.config import Config
-from segkit.data.bad_samples import require_bad
-from segkit.data.faults import WorkerDied, explain_worker_death
+from segkit.data.faults import WorkerDied
 from segkit.data.label_counts import describe_file, label_files
-from segkit.data.parallel import in_workers
+from segkit.data.parallel import in_workers, worker_deaths_explained
 from segkit.data.weight_files import SUFFIXES, weight_stem
 from segkit.data.weight_records import WeightRecord
 from segkit.errors import CannotWrite, ConfigError, DataError
@@ -66,12 +65,9 @@ class Part:
                 self.facts[task.index] = WeightFacts(**entry["facts"])
         return missing
 
-    def keep(self, task: Task, made: MadeMap | DataError, *, skip_bad: bool) -> None:
-        """Write a map that was made. Raises the DataError instead, unless such samples are skipped; CannotWrite."""
+    def keep(self, task: Task, made: MadeMap | DataError) -> None:
+        """Write a map that was made, or note why a sample has none. Raises CannotWrite."""
         if isinstance(made, DataError):
-            require_bad(made)
-            if not skip_bad:
-                raise made
             self.left_out.append(str(made).splitlines()[0])
             return
         file = self._file(task)
@@ -232,20 +228,20 @@ def make_missing(
         unit="map",
         disable=None,
     ) as bar:
-        results = in_workers(maker, [task.index for task in missing], workers=workers)
+        places = [task.index for task in missing]
+        results = in_workers(maker, places, workers=workers, skip_bad=skip_bad)
         try:
-            for task, made in zip(missing, results, strict=True):
-                part.keep(task, made, skip_bad=skip_bad)
-                bar.update()
-                if stop.requested:
-                    return
-        except RuntimeError as error:
-            death = explain_worker_death(error)
-            if death is None:
-                raise
+            with worker_deaths_explained():
+                for task, made in zip(missing, results, strict=True):
+                    part.keep(task, made)
+                    bar.update()
+                    if stop.requested:
+                        return
+        except WorkerDied:
             # What stops this process often reaches the workers too.
-            if not stop.requested:
-                raise WorkerDied(death) from error
+            if stop.requested:
+                return
+            raise
     part.record.tidy()
 
 

@@ -32,23 +32,19 @@ class MadeMap:
 
 
 class WeightMaker:
-    """`maker(index)` makes the map of a sample: a MadeMap, or the DataError for a sample that cannot be used."""
+    """`maker(index)` makes the map of a sample. Raises DataError for a sample that cannot be used."""
 
     def __init__(self, dataset: Any, weight_map: Callable[[Sample], Tensor], *, suffix: str):
         self.dataset, self.weight_map, self.suffix = dataset, weight_map, suffix
 
-    def __call__(self, index: int) -> MadeMap | DataError:
-        try:
-            sample = read_sample(self.dataset, index, self.weight_map)
-            if sample.file_size is not None:
-                height, width = sample.file_size
-                raise DataError(
-                    f"{sample.mask_path} has {width}x{height} pixels, and data.resize changes that; a weight file has "
-                    "the size of the mask\n   -> data.resize=null here; in training, maps are resized with the masks"
-                )
-        except DataError as error:
-            # Without the traceback, which cannot leave the process.
-            return type(error)(str(error))
+    def __call__(self, index: int) -> MadeMap:
+        sample = read_sample(self.dataset, index, self.weight_map)
+        if sample.file_size is not None:
+            height, width = sample.file_size
+            raise DataError(
+                f"{sample.mask_path} has {width}x{height} pixels, and data.resize changes that; a weight file has "
+                "the size of the mask\n   -> data.resize=null here; in training, maps are resized with the masks"
+            )
         weight = sample.weight.as_subclass(Tensor).numpy()  # (H, W)
         return MadeMap(encode_weights(weight, self.suffix), self._describe(sample, weight))
 

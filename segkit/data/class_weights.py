@@ -4,19 +4,22 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from segkit.data.bad_samples import usable_samples
+from segkit.data.parallel import available_cpus, in_workers, worker_deaths_explained
 from segkit.data.view import read_sample
+from segkit.errors import DataError
 from segkit.losses.criteria.values import read_class_weights
 
 #: Seconds of counting after which somebody who sees no progress bar is told about it.
 PATIENCE = 10.0
+#: Images from which on counting is shared among processes, and how many at most.
+WORTH_WORKERS, MOST_WORKERS = 500, 8
 
 
 @dataclass(frozen=True)
@@ -32,26 +35,37 @@ def count_classes(dataset: Any, *, skip_bad: bool = False) -> ClassCounts:
 
     Raises DataError as reading does, and for labels that are no class, unless `skip_bad` leaves such samples out.
     """
-    num_classes, ignore_index = dataset.num_classes, dataset.ignore_index
-    pixels = torch.zeros(num_classes, dtype=torch.int64)
+    pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
     where_present = torch.zeros_like(pixels)
-    places = _with_progress(len(dataset))
-    for sample in usable_samples(lambda n: read_sample(dataset, n, None), places, skip_bad=skip_bad):
-        target = sample.target.as_subclass(torch.Tensor)  # (H, W)
-        valid = target[target != ignore_index].long()  # (V,)
-        counts = torch.bincount(valid, minlength=num_classes)  # (C,)
-        pixels += counts
-        where_present += (counts > 0) * len(valid)
+    workers = min(MOST_WORKERS, available_cpus()) if len(dataset) >= WORTH_WORKERS else 0
+    results = in_workers(_Count(dataset), range(len(dataset)), workers=workers, skip_bad=skip_bad)
+    with worker_deaths_explained():
+        for counts in _with_progress(results, total=len(dataset)):
+            if not isinstance(counts, DataError):
+                pixels += counts
+                where_present += (counts > 0) * counts.sum()
     return ClassCounts(pixels.tolist(), where_present.tolist())
 
 
-def _with_progress(total: int) -> Iterator[int]:
-    """0 ... total - 1, and news of how far they are."""
-    bar = tqdm(range(total), desc="class weights", unit="image", leave=False, disable=None)
+class _Count:
+    """`count(index)`: the valid pixels of each class in one sample, int64 (C,)."""
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+
+    def __call__(self, index: int) -> torch.Tensor:
+        target = read_sample(self.dataset, index, None).target.as_subclass(torch.Tensor)  # (H, W)
+        valid = target[target != self.dataset.ignore_index].long()  # (V,)
+        return torch.bincount(valid, minlength=self.dataset.num_classes)
+
+
+def _with_progress(results: Iterable[Any], *, total: int) -> Iterator[Any]:
+    """The results, and news of how far they are."""
+    bar = tqdm(results, total=total, desc="class weights", unit="image", leave=False, disable=None)
     started, told = time.monotonic(), False
-    for index in bar:
+    for index, result in enumerate(bar, 1):
         seconds = time.monotonic() - started
-        if bar.disable and not told and index and seconds > PATIENCE:
+        if bar.disable and not told and seconds > PATIENCE:
             told, left = True, seconds / index * (total - index)
             print(
                 f"counting the labels of {total:,} images for class weights: {index:,} done, "
@@ -59,7 +73,7 @@ def _with_progress(total: int) -> Iterator[int]:
                 file=sys.stderr,
                 flush=True,
             )
-        yield index
+        yield result
 
 
 def weigh_classes(counts: ClassCounts, kind: str) -> list[float]:

@@ -90,12 +90,13 @@ def two_nearest(instances: np.ndarray, wanted: np.ndarray, *, reach: int) -> tup
     nearest or (after the nearest of all) the second nearest one. So two per pixel of a column are enough.
     """
     width = instances.shape[1]
-    columns = _two_nearest_in_column(instances, pad=reach)  # each (H, W + 2 reach)
+    farthest = min(reach, width - 1)
+    columns = _two_nearest_in_column(instances, pad=farthest)
     row, column = np.nonzero(wanted)
-    places = row * (width + 2 * reach) + column + reach  # (P,) in the padded columns
+    places = row * (width + 2 * farthest) + column + farthest  # (P,) in the padded columns
     found = columns.take(places)
     active = np.arange(len(places))
-    for step in range(1, reach + 1):
+    for step in range(1, farthest + 1):
         # What is found from here on is at least `step` away, and of use only as part of a sum within reach.
         first = np.sqrt(found.first.take(active))
         active = active[(step * step < found.second.take(active)) & (np.minimum(first, step) + step <= reach)]

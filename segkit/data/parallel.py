@@ -1,21 +1,28 @@
 """Work on many samples in several processes, with the results in order."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from segkit.data.bad_samples import require_bad
+from segkit.data.faults import WorkerDied, explain_worker_death
+from segkit.errors import CannotCache, DataError, SegkitError
 
-def in_workers(work: Callable[[int], Any], places: Sequence[int], *, workers: int) -> Iterator[Any]:
+
+def in_workers(
+    work: Callable[[int], Any], places: Sequence[int], *, workers: int, skip_bad: bool = False
+) -> Iterator[Any]:
     """`work(place)` for each of the places, in their order; 0 workers means in this process.
 
-    What `work` raises comes up here with a worker's traceback as its text, so it should return the errors that it
-    expects. Ctrl-C is left to the main process. If the system ends a worker, torch raises a RuntimeError, wherever the
-    main process is: see `explain_worker_death`.
+    A DataError that `work` raises comes up here or, with `skip_bad`, is a result like any other, unless the sample is
+    not to blame for it. Ctrl-C is left to the main process. Best used `with worker_deaths_explained()`.
     """
-    yield from DataLoader(
+    results = DataLoader(
         _Work(work, places),
         batch_size=None,
         collate_fn=_unchanged,
@@ -23,10 +30,33 @@ def in_workers(work: Callable[[int], Any], places: Sequence[int], *, workers: in
         worker_init_fn=_prepare_worker,
         generator=torch.Generator().manual_seed(0),
     )
+    for result in results:
+        if isinstance(result, SegkitError):
+            bad = isinstance(result, DataError) and not isinstance(result, CannotCache)
+            if not (bad and skip_bad):
+                raise result
+        yield result
+
+
+@contextmanager
+def worker_deaths_explained() -> Iterator[None]:
+    """Raises WorkerDied if the system ends a worker meanwhile: torch's RuntimeError may come up anywhere in here."""
+    try:
+        yield
+    except RuntimeError as error:
+        death = explain_worker_death(error)
+        if death is None:
+            raise
+        raise WorkerDied(death) from error
+
+
+def available_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Work:
-    """The results of `work` as a data set."""
+    """The results of `work` as a data set, errors among them: without a traceback, which cannot leave the process."""
 
     def __init__(self, work: Callable[[int], Any], places: Sequence[int]):
         self.work, self.places = work, places
@@ -35,7 +65,14 @@ class _Work:
         return len(self.places)
 
     def __getitem__(self, number: int) -> Any:
-        return self.work(self.places[number])
+        try:
+            return self.work(self.places[number])
+        except DataError as error:
+            try:
+                require_bad(error)
+            except SegkitError as fault:
+                return type(fault)(str(fault))
+            return type(error)(str(error))
 
 
 def _unchanged(result: Any) -> Any:

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segkit import preflight
 from segkit.build import build, build_data
@@ -163,6 +164,22 @@ def test_missing_mask_is_a_data_error(data, cache):
     with pytest.raises(DataError) as caught:
         LabelCounts(dataset, cache, settings=SETTINGS).counts()
     assert str(caught.value) == f"cannot read {dataset.mask_paths[4]}: No such file or directory"
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_many_images_are_counted_by_several_processes(data, monkeypatch, save, skip_bad):
+    expected = count_classes(data())
+    monkeypatch.setattr(class_weights, "WORTH_WORKERS", 20)
+    monkeypatch.setattr(class_weights, "available_cpus", lambda: 2)
+    assert count_classes(data(), skip_bad=skip_bad) == expected
+    path = data().mask_paths[7]
+    pixels = np.bincount(np.asarray(Image.open(path)).flatten(), minlength=3)
+    save(path, np.full((24, 32), 9, np.uint8))
+    if not skip_bad:
+        with pytest.raises(DataError, match=r"^label out of range: masks/train/007\.png has ids 9"):
+            count_classes(data())
+    else:
+        assert count_classes(data(), skip_bad=True).pixels == (expected.pixels - pixels).tolist()
 
 
 def test_long_counting_is_announced_once_where_no_bar_shows_it(data, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit.build import build_weight_map
+from segkit.build import build_data, build_weight_map
+from segkit.cli import import_user_code
 from segkit.config import config_from_mapping
 from segkit.data.augments.standard import Standard
 from segkit.data.datasets.folder import Folder
@@ -20,7 +22,7 @@ from segkit.data.sample import Sample, WeightMap
 from segkit.data.weight_maps.boundary import Boundary, squared_distance
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File
-from segkit.errors import DataError
+from segkit.errors import ConfigError, DataError
 from segkit.registry import WEIGHT_MAPS
 
 IGNORE = 255
@@ -156,6 +158,45 @@ def test_augmentation_moves_weights_and_invents_none(name, shapes):
         pairs = {*zip(sample.target.flatten().tolist(), sample.weight.flatten().tolist(), strict=True)}
         found = {*zip(target.flatten().tolist(), weight.flatten().tolist(), strict=True)}
         assert found <= pairs | {(IGNORE, 0.0)}
+
+
+USER_MAP = """
+from segkit.registry import WEIGHT_MAPS
+from segkit.types import PositiveFloat
+
+
+@WEIGHT_MAPS.register("halves")
+class Halves:
+    def __init__(self, class_names, num_classes: int, *, left: PositiveFloat):
+        assert len(class_names) == num_classes
+        self.left = left
+
+    def __call__(self, sample):
+        weight = sample.target.new_ones(sample.target.shape).float()
+        weight[:, : weight.shape[1] // 2] = self.left
+        return weight
+"""
+
+
+def test_map_of_the_user(tmp_path, monkeypatch, shapes):
+    """A file of a few lines is imported, checked, built and applied like segkit's own."""
+    WEIGHT_MAPS.names()
+    monkeypatch.setattr(WEIGHT_MAPS, "_constructors", dict(WEIGHT_MAPS._constructors))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / "halves_of_the_user.py"
+    path.write_text(USER_MAP)
+    import_user_code([str(path)])
+    data = {"name": "shapes", "size": 32, "weight_map": {"name": "halves", "left": 3}}
+    config = config_from_mapping({"data": data, "loss": {"name": "weighted_mask_ce"}, **SHORT}, origin="test")
+    batch = next(
+        iter(val_batches(Shapes("val", size=32), weight_map=build_data(config).weight_map, batch_size=2))
+    )
+    assert batch["weight"][:, :, :16].unique().tolist() == [3.0]
+    assert batch["weight"][:, :, 16:].unique().tolist() == [1.0]
+    data["weight_map"]["left"] = 0
+    with pytest.raises(ConfigError, match="left: expected"):
+        config_from_mapping({"data": data, "loss": {"name": "weighted_mask_ce"}, **SHORT}, origin="test")
+    del sys.modules["halves_of_the_user"]
 
 
 def with_file(root, **options):

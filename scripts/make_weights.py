@@ -61,7 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     from segkit.make_weights import make_weights  # needs torch
 
     return make_weights(
-        load_config(args.config, args.overrides),
+        # What is written are the files; copies of them in a cache would serve nobody.
+        load_config(args.config, [*args.overrides, "data.cache=off"]),
         source=" + ".join([args.config, *args.overrides]),
         output=args.output,
         workers=args.workers,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.data.sample import Sample
 from segkit.data.view import read_sample
-from segkit.data.weight_files import encode_weights
+from segkit.data.weight_files import digest_labels, encode_weights
 from segkit.errors import DataError
 
 
@@ -46,7 +46,8 @@ class WeightMaker:
                 "the size of the mask\n   -> data.resize=null here; in training, maps are resized with the masks"
             )
         weight = sample.weight.as_subclass(Tensor).numpy()  # (H, W)
-        return MadeMap(encode_weights(weight, self.suffix), self._describe(sample, weight))
+        labels = digest_labels(sample.target.as_subclass(Tensor).numpy())
+        return MadeMap(encode_weights(weight, self.suffix, labels=labels), self._describe(sample, weight))
 
     def _describe(self, sample: Sample, weight: np.ndarray) -> WeightFacts:
         target = sample.target.as_subclass(Tensor).numpy()

@@ -1,9 +1,10 @@
 """Files with weight maps: how they are named, written and read.
 
 A PNG file holds whole numbers. What one of them stands for, the scale, is written into the file as text, so that
-whoever reads it need not know it.
+whoever reads it need not know it; and so is a digest of the labels that it was made from, since masks may change later.
 """
 
+import hashlib
 import io
 import math
 from pathlib import Path
@@ -18,6 +19,8 @@ from segkit.errors import DataError
 SUFFIXES = (".png", ".npy")
 #: The text in a PNG file that says what its values are to be multiplied by.
 SCALE = "segkit scale"
+#: The text in a PNG file with the digest of the labels that it was made from.
+LABELS = "segkit labels"
 HIGHEST = 0xFFFF
 FOLDER = "weights"
 
@@ -41,8 +44,15 @@ def find_weights(stem: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def encode_weights(weight: np.ndarray, suffix: str) -> bytes:
-    """The content of a .png or .npy file with the weights float32 (H, W), finite and >= 0.
+def digest_labels(target: np.ndarray) -> str:
+    """Digest of the class ids (H, W) of an image."""
+    text = f"{target.shape} {target.dtype}".encode()
+    return hashlib.blake2b(np.ascontiguousarray(target), digest_size=16, key=text).hexdigest()
+
+
+def encode_weights(weight: np.ndarray, suffix: str, *, labels: str | None = None) -> bytes:
+    """The content of a .png or .npy file with the weights float32 (H, W), finite and >= 0. A .png file also gets the
+    digest `labels`.
 
     A PNG file has 65536 steps from 0 to the highest weight: what is read is off by half a step at most, and 0 stays 0.
     """
@@ -54,6 +64,8 @@ def encode_weights(weight: np.ndarray, suffix: str) -> bytes:
     values = np.rint(weight.astype(np.float64) / scale).astype(np.uint16)
     text = PngImagePlugin.PngInfo()
     text.add_text(SCALE, repr(scale))
+    if labels is not None:
+        text.add_text(LABELS, labels)
     Image.fromarray(values).save(stream, format="PNG", pnginfo=text)
     return stream.getvalue()
 
@@ -79,6 +91,14 @@ def read_weights(path: Path, *, scale: float | None) -> np.ndarray:
             "   -> data.weight_map.scale=NUMBER, by which they are multiplied (such as 0.001)"
         )
     return (values.astype(np.float64) * (own or scale or 1.0)).astype(np.float32)
+
+
+def find_labels(path: Path) -> str | None:
+    """The digest of the labels that a file was made from, if it says so. `path` is a file that can be read."""
+    if path.suffix == ".npy":
+        return None
+    with Image.open(path, formats=FORMATS) as image:
+        return image.info.get(LABELS)
 
 
 def _look_at(path: Path) -> tuple[float | None, bool]:

@@ -149,6 +149,27 @@ def test_changed_mask_other_options_or_a_lost_file_make_maps_anew(make_folder, m
     assert len((root / "weights/train/make_weights.jsonl").read_text().splitlines()) == 4
 
 
+def test_maps_of_other_labels_are_not_used(make_folder, save):
+    root = make_folder()
+    run(root)
+    mask = save(root / "masks/train/002.png", np.ones((24, 32), np.uint8))
+    data = build_data(config_of(root, weight_map={"name": "file"}))
+    assert read_sample(data.train, 1, data.weight_map).weight is not None
+    with pytest.raises(DataError) as caught:
+        read_sample(data.train, 2, data.weight_map)
+    assert str(caught.value) == (
+        f"{root}/weights/train/002.png was made from other labels than {mask} has now\n"
+        "   -> scripts/make_weights.py, with the configuration of these maps, makes those anew that need it;\n"
+        "      data.weight_map.any_labels=true uses them as they are"
+    )
+    data = build_data(config_of(root, weight_map={"name": "file", "any_labels": True}))
+    assert read_sample(data.train, 2, data.weight_map).weight.max() > 1
+    data = build_data(config_of(root, weight_map={"name": "file"}, resize=[12, 16]))
+    assert read_sample(data.train, 1, data.weight_map).weight.shape == (12, 16)
+    run(root)
+    check_maps(root, weight_map={"name": "boundary"}, exact=False)
+
+
 def test_class_weights_of_other_labels_make_all_maps_anew(make_folder, made, save):
     root = make_folder()
     weight_map = {"name": "class_balanced"}

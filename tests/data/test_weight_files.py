@@ -8,7 +8,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from segkit.data.datasets.folder import Folder
-from segkit.data.weight_files import encode_weights, find_weights, read_weights, weight_stem
+from segkit.data.weight_files import digest_labels, encode_weights, find_weights, read_weights, weight_stem
 from segkit.data.weight_maps.file import File
 from segkit.errors import DataError
 
@@ -52,6 +52,16 @@ def test_pictures_can_be_read_by_other_programs(tmp_path):
         assert image.format == "PNG" and image.mode.startswith("I;16") and image.size == (17, 31)
         values = np.asarray(image) * float(image.info["segkit scale"])
     np.testing.assert_allclose(values, weight, atol=3.0 / 65535)
+
+
+def test_labels_are_told_apart():
+    labels = np.random.default_rng(0).integers(0, 3, size=(6, 8), dtype=np.uint8)
+    digests = [
+        digest_labels(x)
+        for x in (labels, labels.T, labels.reshape(8, 6), labels.astype(np.int64), labels + 1)
+    ]
+    assert len(set(digests)) == 5
+    assert digest_labels(labels.T.copy()) == digests[1]
 
 
 def message(call):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segkit.data.sample import Sample, resize_nearest
 from segkit.data.validate import check_weight
-from segkit.data.weight_files import find_weights, read_weights, weight_stem
+from segkit.data.weight_files import digest_labels, find_labels, find_weights, read_weights, weight_stem
 from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
 from segkit.types import PositiveFloat
@@ -18,16 +18,19 @@ from segkit.types import PositiveFloat
 class File:
     """weights/{split}/{name}.png (8 or 16 bits, multiplied by `scale`) or .npy (floats, used as they are).
 
-    scale  for PNG files that do not carry their scale, as those of scripts/make_weights.py do; 1 for 8-bit values
-           unless given
-    root   the folder that holds `weights`, if it is not the one that holds the images
+    scale       for PNG files that do not carry their scale, as those of scripts/make_weights.py do; 1 for 8-bit
+                values unless given
+    root        the folder that holds `weights`, if it is not the one that holds the images
+    any_labels  whether a PNG file that says that it was made from other labels than the image now has is used
 
     A map has the size of its image file. Raises DataError for a map that is missing, of another size, negative or
-    not finite.
+    not finite, and for one that was made from other labels.
     """
 
-    def __init__(self, *, scale: PositiveFloat | None = None, root: str | None = None):
-        self.scale = scale
+    def __init__(
+        self, *, scale: PositiveFloat | None = None, root: str | None = None, any_labels: bool = False
+    ):
+        self.scale, self.any_labels = scale, any_labels
         self.root = None if root is None else Path(os.path.expanduser(root))
 
     def __call__(self, sample: Sample) -> Tensor:
@@ -35,6 +38,8 @@ class File:
         weight = torch.from_numpy(read_weights(path, scale=self.scale))
         size = tuple(sample.target.shape)
         check_weight(weight, size=sample.file_size or size, source=str(path))
+        if not self.any_labels and sample.file_size is None:
+            _check_labels(path, sample)
         return weight if sample.file_size is None else resize_nearest(weight, size)  # (H, W)
 
     def _find(self, sample: Sample) -> Path:
@@ -51,3 +56,14 @@ class File:
                 "   -> data.weight_map={name: boundary} computes one from the labels"
             )
         return path
+
+
+def _check_labels(path: Path, sample: Sample) -> None:
+    """Raises DataError if the file says that it was made from other labels than those of the sample."""
+    made_from = find_labels(path)
+    if made_from is not None and made_from != digest_labels(sample.target.as_subclass(Tensor).numpy()):
+        raise DataError(
+            f"{path} was made from other labels than {sample.mask_path or sample.name} has now\n"
+            "   -> scripts/make_weights.py, with the configuration of these maps, makes those anew that need it;\n"
+            "      data.weight_map.any_labels=true uses them as they are"
+        )

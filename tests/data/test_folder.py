@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
+from segkit.data.cache import Cached
+from segkit.data.cache_place import on_disk
 from segkit.data.check import check_data
 from segkit.data.datasets.folder import Folder
 from segkit.errors import ConfigError, DataError
@@ -188,6 +190,17 @@ def test_1_bit_masks(tmp_path, save):
     save(tmp_path / "images/train/a.png", np.zeros((1, 2, 3), dtype=np.uint8))
     save(tmp_path / "masks/train/a.png", np.array([[0, 255]], dtype=np.uint8), "1")
     assert folder(tmp_path, classes=["a", "b"])[0].target.tolist() == [[0, 1]]
+
+
+def test_cached_labels_follow_the_list_of_classes(tmp_path, save):
+    save(tmp_path / "images/train/a.png", np.zeros((1, 2, 3), dtype=np.uint8))
+    save(tmp_path / "masks/train/a.png", np.array([[7, 9]], dtype=np.uint8))
+    listed, found = tmp_path / "_classes.csv", []
+    for order in ("7, a\n9, b\n", "9, b\n7, a\n# swapped\n"):
+        listed.write_text(f"Pixel Value, Class\n{order}")
+        cached = Cached(folder(tmp_path, classes="_classes.csv"), on_disk(tmp_path / "cache"), settings={})
+        found.append([cached[0].target.tolist() for _ in range(2)])
+    assert found == [[[[0, 1]]] * 2, [[[1, 0]]] * 2]
 
 
 def test_list_of_classes_is_checked_like_any_other(make_folder):

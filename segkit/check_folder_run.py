@@ -1,12 +1,21 @@
 """Exploring a folder that no configuration describes yet: what `scripts/check_data.py ROOT` does."""
 
+import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.check_data_run import PROBLEMS, Checked, check_all, make_folder, refuse_output_in, report
+from segkit.check_data_run import (
+    PROBLEMS,
+    Checked,
+    check_all,
+    check_config,
+    make_folder,
+    refuse_output_in,
+    report,
+)
 from segkit.config import load_config
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
@@ -16,6 +25,7 @@ from segkit.data.check.propose import Answers, Proposal, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.class_lists import ClassList, read_class_list
 from segkit.data.label_map import IGNORE
+from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.files import write_json, write_text
 from segkit.yaml_source import dump_inline
@@ -40,6 +50,13 @@ def check_folder(
     `classes` are names or one file with them, `ignored` the values that mean unknown, or `none`. Returns the exit
     status: 0, or 3 if there are problems or a question that only the user can answer.
     """
+    source = recognise_source(root)
+    if source is not None and not classes and not ignored:
+        config = source.config_for(root)
+        print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
+        code = check_config(config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output)
+        print(f"next      python train.py --config {config} data.root={root}")
+        return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)
     layout = find_layout(root)

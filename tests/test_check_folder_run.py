@@ -18,6 +18,7 @@ from segkit.data.check.find_layout import find_layout
 from segkit.data.check.propose import Answers, propose
 from segkit.data.check.raw_values import read_raw_values
 from segkit.errors import ConfigError, DataError
+from tests.data import published_layouts as layouts
 
 ROOT = Path(__file__).resolve().parent.parent
 MINE = Path("data/mine")
@@ -377,6 +378,19 @@ def test_colours_beside_values(capsys):
         "problem   1 masks hold colours where others hold values: data/mine/masks/val/004.png "
         in capsys.readouterr().out
     )
+
+
+def test_a_published_data_set_is_recognised(capsys):
+    layouts.make_pets(Path("data/mine"))
+    assert explore() == 0
+    output = capsys.readouterr().out
+    assert output.startswith(
+        "found     Oxford-IIIT Pet, trimaps: pet and background, in its published layout "
+    )
+    assert "\nnext      python train.py --config pets/ohem.yaml data.root=data/mine\n" in output
+    # What somebody says about the classes is about a folder of their own.
+    with pytest.raises(DataError, match="no images with masks found in data/mine"):
+        explore(classes=["pet", "background", "border"])
 
 
 def test_nothing_there():

@@ -19,7 +19,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from scripts.prepare_data import main
 from segkit import prepare_data as preparation
 from segkit.cli import run_command
-from segkit.data.sources import SOURCES
+from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS
 from tests.data import published_layouts as layouts
 
@@ -90,6 +90,13 @@ def test_every_named_data_set_has_a_source():
     assert set(SOURCES) == set(DATASETS.names()) - {"folder", "shapes"}
     for source in SOURCES.values():
         assert all((ROOT / "configs" / config).is_file() for config, _ in source.configs)
+
+
+@pytest.mark.parametrize("name", ["voc", "cityscapes", "pets", "ade20k", "coco_stuff"])
+def test_a_published_layout_is_recognised(name, tmp_path):
+    getattr(layouts, f"make_{name}")(tmp_path)
+    assert recognise_source(tmp_path) is SOURCES[name]
+    assert recognise_source(tmp_path / "elsewhere") is None
 
 
 def test_addresses_and_files_are_torchvisions():

@@ -26,7 +26,7 @@ class Archive:
 class Source:
     """How a named data set is published.
 
-    configs   the shipped configurations that train on it, each with what lies below the root if it is the one to use
+    configs   the shipped configurations that train on it, each with what lies below a root that it is for
     counts    published numbers of train and val images with the options of those configurations
     archives  what to download; empty if the files lie open
     fetched   whether torchvision fetches the archives itself, checksums and all, which licence and host allow
@@ -38,7 +38,7 @@ class Source:
     title: str
     page: str
     licence: str
-    configs: tuple[tuple[str, str], ...]
+    configs: tuple[tuple[str, tuple[str, ...]], ...]
     counts: tuple[int, int]
     archives: tuple[Archive, ...]
     fetched: bool
@@ -51,9 +51,13 @@ class Source:
         return sum(archive.size for archive in self.archives)
 
     def config_for(self, root: Path) -> str:
-        """The configuration for what lies in `root`."""
-        found = (name for name, mark in self.configs if (root / mark).exists())
-        return next(found, self.configs[-1][0])
+        """The configuration for what lies in `root`; the last, if that is not this data set."""
+        return self.recognise(root) or self.configs[-1][0]
+
+    def recognise(self, root: Path) -> str | None:
+        """The configuration for what lies in `root`, or None if that does not look like this data set."""
+        fitting = (name for name, marks in self.configs if all((root / mark).exists() for mark in marks))
+        return next(fitting, None)
 
 
 _FLICKR = "the images are Flickr's users', under Flickr's terms of use; no other licence is stated"
@@ -65,7 +69,7 @@ _ALL = (
         title="Pascal VOC 2012, segmentation: 21 classes",
         page="https://www.robots.ox.ac.uk/~vgg/projects/pascal/VOC",
         licence=_FLICKR,
-        configs=(("voc/ohem.yaml", "."),),
+        configs=(("voc/ohem.yaml", ("VOCdevkit/VOC2012/SegmentationClass",)),),
         counts=(1464, 1449),
         archives=(
             Archive(
@@ -87,7 +91,7 @@ _ALL = (
         title="Semantic Boundaries Dataset: the 21 classes of Pascal VOC",
         page="http://home.bharathh.info/pubs/codes/SBD/download.html",
         licence=_FLICKR,
-        configs=(("sbd/ohem.yaml", "."),),
+        configs=(("sbd/ohem.yaml", ("img", "cls", "train.txt", "val.txt")),),
         counts=(8498, 2857),
         archives=(
             Archive(
@@ -115,7 +119,7 @@ _ALL = (
         title="Cityscapes, fine labels: 19 classes",
         page="https://www.cityscapes-dataset.com",
         licence="its own: non-commercial research and teaching, not to be passed on",
-        configs=(("cityscapes/ohem.yaml", "."),),
+        configs=(("cityscapes/ohem.yaml", ("leftImg8bit/train", "gtFine/train")),),
         counts=(2975, 500),
         archives=(
             Archive("https://www.cityscapes-dataset.com/downloads", "leftImg8bit_trainvaltest.zip", 11.6e9),
@@ -137,7 +141,7 @@ _ALL = (
         title="Oxford-IIIT Pet, trimaps: pet and background",
         page="https://www.robots.ox.ac.uk/~vgg/data/pets",
         licence="CC BY-SA 4.0; the images stay their owners'",
-        configs=(("pets/ohem.yaml", "."),),
+        configs=(("pets/ohem.yaml", ("oxford-iiit-pet/annotations/trimaps",)),),
         counts=(3680, 3669),
         archives=(
             Archive(
@@ -165,7 +169,10 @@ _ALL = (
         title="CamVid: 11 classes, or 31",
         page="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
         licence="SegNet's version CC BY-NC 4.0; for the original see its page",
-        configs=(("camvid/rgb.yaml", "LabeledApproved_full"), ("camvid/segnet.yaml", ".")),
+        configs=(
+            ("camvid/rgb.yaml", ("701_StillsRaw_full", "LabeledApproved_full")),
+            ("camvid/segnet.yaml", ("trainannot", "train.txt")),
+        ),
         counts=(367, 101),
         archives=(),
         fetched=False,
@@ -187,7 +194,7 @@ _ALL = (
         title="ADE20K, scene parsing: 150 classes",
         page="http://sceneparsing.csail.mit.edu",
         licence="images for non-commercial research and teaching, annotations BSD-3-Clause",
-        configs=(("ade20k/ohem.yaml", "."),),
+        configs=(("ade20k/ohem.yaml", ("ADEChallengeData2016/annotations",)),),
         counts=(20210, 2000),
         archives=(
             Archive(
@@ -209,7 +216,7 @@ _ALL = (
         title="COCO-Stuff on COCO 2017: 171 classes",
         page="https://github.com/nightrome/cocostuff",
         licence="annotations CC BY 4.0, images under Flickr's terms of use",
-        configs=(("coco_stuff/ohem.yaml", "."),),
+        configs=(("coco_stuff/ohem.yaml", ("images/train2017", "annotations/train2017")),),
         counts=(118287, 5000),
         archives=(
             Archive("http://images.cocodataset.org/zips/train2017.zip", "train2017.zip", 19e9, "images"),
@@ -238,6 +245,11 @@ def find_source(name: str) -> Source:
     if name not in SOURCES:
         raise ConfigError(f"no data set named '{name}' to prepare; there are: {', '.join(SOURCES)}")
     return SOURCES[name]
+
+
+def recognise_source(root: Path) -> Source | None:
+    """The data set that lies in the folder `root` as it was published, if one does."""
+    return next((source for source in _ALL if source.recognise(root)), None)
 
 
 def list_sources() -> str:

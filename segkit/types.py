@@ -94,7 +94,8 @@ Count = Annotated[
 ]
 
 
-def _check_order(ends: list) -> list:
+def check_order(ends: list) -> list:
+    """The two ends of a range. Raises ValueError unless the first is the lowest."""
     if ends[0] > ends[1]:
         raise ValueError(f"must be [lowest, highest], got [{ends[0]}, {ends[1]}]")
     return ends
@@ -114,9 +115,9 @@ Angle = Annotated[float, Field(ge=0, le=180)]
 
 _TWO = Field(min_length=2, max_length=2)
 #: [lowest, highest].
-Range = Annotated[list[float], _TWO, AfterValidator(_check_order)]
-PositiveRange = Annotated[list[PositiveFloat], _TWO, AfterValidator(_check_order)]
-ShareRange = Annotated[list[Share], _TWO, AfterValidator(_check_order)]
+Range = Annotated[list[float], _TWO, AfterValidator(check_order)]
+PositiveRange = Annotated[list[PositiveFloat], _TWO, AfterValidator(check_order)]
+ShareRange = Annotated[list[Share], _TWO, AfterValidator(check_order)]
 
 #: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
 ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
@@ -144,6 +145,7 @@ __all__ = [
     "Share",
     "ShareRange",
     "TimeLike",
+    "check_order",
     "parse_count",
     "parse_duration",
 ]

@@ -70,6 +70,10 @@ def test_a_transform_that_would_spoil_the_labels(folder):
             "augment.transforms[0].interpolation: expected one of nearest, bilinear, got 'cubic'",
         ),
         (
+            "- {name: RandomPhotometricDistort, hue: [0.2, 0.1]}",
+            "augment.transforms[0].hue: expected [lowest, highest], got [0.2, 0.1]",
+        ),
+        (
             "- {name: Pad, padding: 3, fill: 256}",
             "augment.transforms[0].fill: expected an integer in [0, 255] or a non-empty list of integers in "
             "[0, 255], got 256",

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 from segkit.data.augments.compose import ComposeAugment
 from segkit.data.sample import Sample
-from segkit.errors import DataError
+from segkit.errors import ConfigError, DataError
 from tests.data.transform_cases import build_augment, run, sample_of
 
 
@@ -39,6 +39,27 @@ def test_a_window_larger_than_the_image():
         "than input image size (30, 40).\n"
         "   -> pad_if_needed: true, or {name: scale_crop, crop_size: ...}, which pads what is missing"
     )
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"name": "RandomResize", "min_size": 9, "max_size": 9}, "min_size=9 must be below max_size=9"),
+        (
+            {"name": "Resize", "size": 20, "max_size": 10},
+            "max_size=10 goes with one number as size, smaller than it, got size=20",
+        ),
+        (
+            {"name": "Resize", "size": [20, 20], "max_size": 30},
+            "max_size=30 goes with one number as size, smaller than it, got size=[20, 20]",
+        ),
+        ({"name": "RandomZoomOut", "side_range": [0.5, 1.0]}, "Invalid side range provided [0.5, 1.0]."),
+    ],
+)
+def test_options_that_do_not_fit_together(block, message):
+    with pytest.raises(ConfigError) as caught:
+        build_augment({"name": "Identity"}, block)
+    assert str(caught.value) == f"augment.transforms[1]: {block['name']}: {message}"
 
 
 def test_padding_wider_than_the_image_it_mirrors():

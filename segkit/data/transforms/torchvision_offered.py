@@ -107,6 +107,7 @@ class FromTorchvision:
 
     def __call__(self, *, ignore_index: int, **options: Any) -> v2.Transform:
         """Raises ValueError for options that do not fit together."""
+        _check_sizes(self.kind.__name__, options)
         if "fill" in options:
             options["fill"] = fill_by_type(options["fill"], ignore_index)
         if "interpolation" in options:
@@ -127,6 +128,15 @@ def _file_parameter(transform: str, parameter: inspect.Parameter) -> inspect.Par
         annotation=find_type(transform, parameter.name, parameter.annotation),
         default=find_default(parameter.name, parameter.default),
     )
+
+
+def _check_sizes(transform: str, options: dict[str, Any]) -> None:
+    """What torchvision would only find at the first image."""
+    if transform == "RandomResize" and options["min_size"] >= options["max_size"]:
+        raise ValueError(f"min_size={options['min_size']} must be below max_size={options['max_size']}")
+    size, most = options.get("size"), options.get("max_size")
+    if transform == "Resize" and most is not None and (not isinstance(size, int) or size >= most):
+        raise ValueError(f"max_size={most} goes with one number as size, smaller than it, got size={size}")
 
 
 def _find_interpolation(transform: str, name: str) -> InterpolationMode:

@@ -17,6 +17,7 @@ from segkit.types import (
     Range,
     Share,
     ShareRange,
+    check_order,
 )
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
@@ -45,7 +46,10 @@ _Transforms = Annotated[list, ComponentsOf("transform")]
 _Fill = _Byte | Annotated[list[_Byte], Field(min_length=1, max_length=3)]
 _Warp = Literal["nearest", "bilinear"]
 _Resize = Literal["nearest", "bilinear", "bicubic"]
-_Factor = NonNegativeFloat | Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)] | None
+_Factors = Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2), AfterValidator(check_order)]
+_Factor = NonNegativeFloat | _Factors | None
+_Hue = Annotated[float, Field(ge=-0.5, le=0.5)]
+_Hues = Annotated[list[_Hue], Field(min_length=2, max_length=2), AfterValidator(check_order)]
 
 #: By name of the parameter.
 TYPES = {
@@ -70,7 +74,7 @@ TYPES = {
     "sharpness_factor": NonNegativeFloat,
     "bits": Annotated[int, Field(ge=0, le=8)],
     "threshold": Annotated[float, Field(ge=0, le=255)],
-    "quality": _Quality | _pair(_Quality),
+    "quality": _Quality | Annotated[_pair(_Quality), AfterValidator(check_order)],
     "antialias": bool,
     "alpha": NonNegativeFloat | _pair(NonNegativeFloat),
     "max_size": PositiveInt | None,
@@ -92,10 +96,9 @@ SPECIAL = {
     ("RandomResizedCrop", "scale"): ShareRange,
     ("RandomResize", "max_size"): PositiveInt,
     ("RandomShortestSize", "min_size"): PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)],
-    ("ColorJitter", "hue"): Annotated[float, Field(ge=0, le=0.5)]
-    | _pair(Annotated[float, Field(ge=-0.5, le=0.5)])
-    | None,
-    **{("RandomPhotometricDistort", name): Range for name in ("brightness", "contrast", "saturation", "hue")},
+    ("ColorJitter", "hue"): Annotated[float, Field(ge=0, le=0.5)] | _Hues | None,
+    **{("RandomPhotometricDistort", name): _Factors for name in ("brightness", "contrast", "saturation")},
+    ("RandomPhotometricDistort", "hue"): _Hues,
     **{
         (name, "interpolation"): _Resize
         for name in ("Resize", "RandomResize", "RandomResizedCrop", "RandomShortestSize", "ScaleJitter")

@@ -111,6 +111,16 @@ def planted_copy(data):
     (data / "images/val/1.png").unlink()
 
 
+def planted_lossy_copy(data):
+    """The same scene in the training set, and half as large in a JPEG file in the validation set."""
+    rows, columns = np.mgrid[0:48, 0:64]
+    scene = np.stack([4 * columns, 5 * rows, 2 * (rows + columns)], axis=2)
+    save("images/train/2.png", scene)
+    save("masks/train/2.png", np.zeros((48, 64)))
+    (data / "images/val/1.png").unlink()
+    save("images/val/1.jpg", scene[::2, ::2])
+
+
 def planted_repetition(data):
     (data / "images/train/5.png").write_bytes((data / "images/train/0.png").read_bytes())
 
@@ -179,6 +189,7 @@ def planted_gap(data):
 
 PLANTED = {
     planted_copy: ("warning", "shared-images"),
+    planted_lossy_copy: ("warning", "similar-images"),
     planted_repetition: ("warning", "repeated-images"),
     planted_jpeg: ("warning", "jpeg-masks"),
     planted_smoothing: ("warning", "soft-masks"),

@@ -13,6 +13,9 @@ from segkit.data.sample import Sample
 from segkit.data.view import WeightMaker, read_sample
 from segkit.errors import DataError
 
+#: Height and width of the small image by which copies are found.
+THUMBNAIL = 16
+
 
 @dataclass(frozen=True)
 class Look:
@@ -24,6 +27,7 @@ class Look:
     weighted  valid pixels with a weight above 0
     constant  whether the image is one colour throughout
     digest    the same for images of the same pixels, however they are encoded
+    thumbnail the image in 16 x 16 greys, by which copies that lost something are found, if looked at closely
     """
 
     index: int
@@ -37,6 +41,7 @@ class Look:
     size: tuple[int, int] | None = None
     constant: bool = False
     digest: bytes = b""
+    thumbnail: bytes = b""
     image: ImageFacts | None = None
     mask: MaskFacts | None = None
 
@@ -54,7 +59,10 @@ def look_at(dataset: Any, index: int, weight_map: WeightMaker | None, *, closely
         name = str(facts.get("mask_path") or facts.get("image_path") or f"sample {index}")
         return Look(index, name, error=str(error), **facts)
     facts["mask_path"] = sample.mask_path
-    return Look(index, sample.name, **facts, **_count(sample, dataset))
+    facts |= _count(sample, dataset)
+    if closely:
+        facts["thumbnail"] = _make_thumbnail(sample.image.as_subclass(torch.Tensor))
+    return Look(index, sample.name, **facts)
 
 
 def _file_facts(image: Path | None = None, mask: Path | None = None) -> dict[str, Any]:
@@ -83,6 +91,15 @@ def _count(sample: Sample, dataset: Any) -> dict[str, Any]:
         "ignored": target.numel() - valid.numel(),
         "weighted": weighted,
         "size": sample.file_size or tuple(target.shape),
-        "constant": bool((image == image[:, :1, :1]).all()),
+        # The first row tells of nearly all images that they are not.
+        "constant": bool((image[:, 0] == image[:, 0, :1]).all() and (image == image[:, :1, :1]).all()),
         "digest": content.digest(),
     }
+
+
+def _make_thumbnail(image: torch.Tensor) -> bytes:
+    """Mean greys (16 x 16) of an image (C, H, W)."""
+    grey = image.float().mean(dim=0)[None, None]  # (1, 1, H, W)
+    size = (THUMBNAIL, THUMBNAIL)
+    small = torch.nn.functional.interpolate(grey, size, mode="bilinear", antialias=True)[0, 0]
+    return small.round().byte().numpy().tobytes()

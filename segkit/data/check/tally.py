@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ class Tally:
     def add(self, look: Look) -> None:
         """Count one more sample."""
         self._add_files(look)
+        if look.mask is not None:
+            # What was counted need not be kept: of many colours, for many images, it would fill the memory.
+            look = replace(look, mask=replace(look.mask, counts={}, palette={}))
         if look.error is not None:
             self.failures.append(look)
             return

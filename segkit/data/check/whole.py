@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from segkit.data.check.copies import find_repeated_images, find_shared_images
+from segkit.data.check.copies import find_repeated_images, find_shared_images, find_similar_images
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.in_workers import in_workers
 from segkit.data.check.look import Look, look_at
@@ -63,6 +63,7 @@ def find_all(parts: Mapping[str, Part], *, batch_size: int | None, weighted: boo
         train, val = parts["train"], parts["val"]
         found += find_classes_only_in_val(train.dataset, train.tally, val.tally)
         found += find_shared_images(train.tally, val.tally)
+        found += find_similar_images(train.tally, val.tally)
     first = next(iter(parts.values()), None)
     if first is not None:
         found += find_ids_from_1(first.dataset, [part.tally for part in parts.values()])

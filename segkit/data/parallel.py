@@ -1,9 +1,12 @@
 """Work on many samples in several processes, with the results in order."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import connection
 from typing import Any
 
 import torch
@@ -83,3 +86,10 @@ def _prepare_worker(worker_id: int) -> None:
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the main one is gone: it would wait for ever for somebody to take its results."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def check_folder(
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
         code = check_config(config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output)
-        print(f"next      python train.py --config {config} data.root={root}")
+        print(f"next      python train.py --config {config} {shlex.quote(f'data.root={root}')}")
         return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)

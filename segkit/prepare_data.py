@@ -5,6 +5,7 @@ Only ever run against stand-ins of the real hosts; that is why whatever fails en
 
 import errno
 import json
+import shlex
 import shutil
 import socket
 import sys
@@ -81,7 +82,9 @@ def report_ready(source: Source, root: Path) -> None:
         published = "{:,} and {:,}".format(*source.counts)
         print(f"   but      {published} are published: a download or a copy may have been cut short")
     elsewhere = str(root) != load_config(name).data.params["root"]
-    print(f"\npython train.py --config {name}" + (f" data.root={root}" if elsewhere else ""))
+    print(
+        f"\npython train.py --config {name}" + (f" {shlex.quote(f'data.root={root}')}" if elsewhere else "")
+    )
 
 
 def fetch(source: Source, root: Path) -> None:

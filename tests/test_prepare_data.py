@@ -160,6 +160,13 @@ def test_the_root_that_the_configuration_has_goes_without_saying(run, tmp_path, 
     assert status == 0 and output.endswith("\n\npython train.py --config ade20k/ohem.yaml\n")
 
 
+def test_a_root_with_a_blank_can_be_pasted(run, tmp_path):
+    layouts.make_ade20k(tmp_path / "my data")
+    status, output, _ = run("ade20k", "--root", tmp_path / "my data")
+    assert status == 0
+    assert output.endswith(f"\npython train.py --config ade20k/ohem.yaml 'data.root={tmp_path}/my data'\n")
+
+
 def test_fetches_pets(run, server, tmp_path, monkeypatch):
     folder, address = server
     base = layouts.make_pets(tmp_path / "pets") / "oxford-iiit-pet"

@@ -1,6 +1,7 @@
 """Finding the files of published data sets where their archives put them, and saying what is missing."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,7 +98,7 @@ def read_lines(dataset: str, path: Path) -> list[str]:
 
 def prepare_command(dataset: str, root: Path) -> str:
     """The command that says how to get a data set, and fetches it where that is allowed."""
-    return f"python scripts/prepare_data.py {dataset} --root {root}"
+    return f"python scripts/prepare_data.py {dataset} --root {shlex.quote(str(root))}"
 
 
 def _by_name(folder: Path, end: str) -> dict[str, Path]:

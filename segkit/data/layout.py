@@ -119,7 +119,7 @@ class Layout:
                 if key == "images" and given is None and pattern.divides:
                     self._refuse_second_validation(pattern, root)
                 return pattern
-        folders = [pattern.folder.relative_to(root).as_posix() for pattern in patterns]
+        folders = [pattern.shown(pattern.folder) for pattern in patterns]
         prefix = "" if given is None else f"data.{key}: "
         *first, last = folders
         names = f"{', '.join(first)} or {last}" if first else last

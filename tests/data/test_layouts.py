@@ -215,6 +215,16 @@ def test_missing_folder_of_a_pattern(put):
     )
 
 
+def test_patterns_may_lead_out_of_the_root(put, tmp_path):
+    root = put("raw/train/a.png", masks=["set/masks/train/a.png"]) / "set"
+    for place in ("../raw", f"{tmp_path}/raw"):
+        dataset = folder(root, images=f"{place}/{{split}}")
+        assert dataset[0].name == "a"
+        assert dataset.image_paths[0].samefile(tmp_path / "raw/train/a.png")
+    text = message(DataError, lambda: folder(root, images=f"{tmp_path}/no/{{split}}"))
+    assert text.startswith(f"data.images: no folder {tmp_path}/no/train in {root}, which has masks/train\n")
+
+
 def test_nothing_fits_a_pattern(put):
     root = put("train/a.png", masks=["train/a_mask.png"])
     options = {"images": "{split}/{stem}.jpg", "masks": "{split}/{stem}_mask.png"}

@@ -96,7 +96,7 @@ def test_the_page_asks_nobody_for_anything(weighted):
 def test_without_weights_and_in_grey(tmp_path):
     page = preview(tmp_path, *TINY, "data.channels=1", "augment.rotate=20", "augment.cut_out=1.0")
     assert "weights" not in page and "greyscale" in page
-    assert "<dd>standard   crop_size: " in page
+    assert "<dd>standard: crop_size: " in page
     assert all(f". {name} <" in page for name in ("rotate", "scale_crop", "RandomHorizontalFlip", "cut_out"))
     assert "augment.rotate=20 augment.cut_out=1.0 --split train --count 2 --seed 0 " in page
 
@@ -152,6 +152,7 @@ def test_steps_of_an_augmentation_of_ones_own():
     config = load_config("debug", TINY)
     data = build_data(config)
     assert name_steps(lambda sample: sample, config.augment) == []
+    assert not any("ignore_index" in options for _, options, _ in name_steps(data.augment, config.augment))
     assert try_steps(lambda sample: sample, config.augment, data.train[0], seed=0) == []
     names = [name for name, _, _ in name_steps(data.augment, config.augment)]
     assert names == ["scale_crop", "RandomHorizontalFlip", "RandomVerticalFlip", "ColorJitter"]

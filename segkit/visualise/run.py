@@ -79,17 +79,17 @@ def describe(
     last = f" to {epochs[-1]}" if len(epochs) > 1 else ""
     return [
         *rows,
-        ("augment", f"{config.augment.name}   {describe_augment(config.augment)}".rstrip()),
+        ("augment", describe_augment(config.augment)),
         ("random numbers", f"seed {seed}, epoch {epochs[0]}{last}: the very samples that training draws"),
     ]
 
 
 def describe_augment(component: Component) -> str:
-    """The options of an augmentation, or how many transforms it lists."""
+    """An augmentation with its options, or with how many transforms it lists."""
     if "transforms" in component.params:
         count = len(component.params["transforms"])
-        return f"of {count} transform{'s' * (count != 1)}, below"
-    return describe_options(component)
+        return f"{component.name}: {count} transform{'s' * (count != 1)}, shown below one by one"
+    return f"{component.name}: {describe_options(component)}" if component.params else component.name
 
 
 def describe_command(source: str, overrides: Sequence[str], **options: object) -> str:

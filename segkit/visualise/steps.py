@@ -29,7 +29,7 @@ def name_steps(augment: Any, component: Component) -> list[tuple[str, str, Calla
         return [
             (block.name, describe_options(block), step) for block, step in zip(blocks, steps, strict=True)
         ]
-    return [(find_name(step), step.extra_repr(), step) for step in steps]
+    return [(find_name(step), describe_attributes(step), step) for step in steps]
 
 
 def find_name(transform: Any) -> str:
@@ -38,6 +38,12 @@ def find_name(transform: Any) -> str:
         if TRANSFORMS.get(name) is type(transform):
             return name
     return type(transform).__name__
+
+
+def describe_attributes(transform: Any) -> str:
+    """What a transform was made with, but for what segkit itself gave it."""
+    words = transform.extra_repr().split(", ")
+    return ", ".join(word for word in words if word.partition("=")[0] not in TRANSFORMS.given)
 
 
 def describe_options(component: Component) -> str:

@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import time
 from collections.abc import Sequence
 
 import torch
@@ -87,6 +88,36 @@ def default_workers(device: torch.device) -> int:
     """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(2, cpus - 1) if device.type == "cpu" else min(8, cpus)
+
+
+class Wait:
+    """The seconds from now until `end()` in which the device has nothing to do, known once it is through with it.
+
+    A GPU works on what it was given before: time in which the program waits for data, but the GPU does not, costs
+    nothing. So its own clock is read, without making anybody wait; elsewhere the time of the program counts.
+    """
+
+    def __init__(self, device: torch.device):
+        on_gpu = device.type == "cuda"
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if on_gpu else None
+        self._times: list[float] = []
+        self._note(0)
+
+    def end(self) -> None:
+        """What was waited for is there."""
+        self._note(1)
+
+    def seconds(self) -> float:
+        """The length. On a GPU only after the work that was given to it before `end` is done."""
+        if self._events is None:
+            return self._times[1] - self._times[0]
+        return self._events[0].elapsed_time(self._events[1]) / 1000
+
+    def _note(self, which: int) -> None:
+        if self._events is None:
+            self._times.append(time.perf_counter())
+        else:
+            self._events[which].record()
 
 
 def memory_in_use(device: torch.device) -> float:

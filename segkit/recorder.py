@@ -16,7 +16,7 @@ from torch import Tensor
 from segkit import metrics
 from segkit.confusion import plot_confusion, save_confusion_table
 from segkit.console import Console, duration, percent
-from segkit.device import memory_in_use
+from segkit.device import Wait, memory_in_use
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.files import write_json
@@ -64,6 +64,7 @@ class Recorder:
         )
         self.drawn = RunPictures(folder, labels, self.events)
         self.pending: list[tuple[int, dict[str, Any], list[str]]] = []
+        self.waits: list[Wait] = []
         self.window = Window()
         self.charts_arranged = False
         self.started = self.mark = time.perf_counter()
@@ -101,14 +102,14 @@ class Recorder:
 
     # --- called by the loop
 
-    def update(self, iteration: int, values: dict[str, Any], batches: list, *, waited: float) -> None:
+    def update(self, iteration: int, values: dict[str, Any], batches: list, *, waited: Wait) -> None:
         """Keep the values of one update, unread; log a line where one is due."""
         if iteration == 1:
             self.drawn.training_batch(batches[0])
         self.iteration = iteration
         names = [name for batch in batches for name in batch["name"]]
         self.pending.append((iteration, values, names))
-        self.window.waited += waited
+        self.waits.append(waited)
         self.window.images += len(names)
         self.window.updates += 1
         self.console.advance()
@@ -124,6 +125,8 @@ class Recorder:
                 raise NotFiniteError(self._not_finite(iteration, values["loss"], names))
             if self.log_every:  # else no line would ever empty the window
                 self.window.add(values)
+        self.window.waited += sum(wait.seconds() for wait in self.waits)
+        self.waits = []
         now = time.perf_counter()
         self.window.seconds += now - self.mark
         self.mark = now

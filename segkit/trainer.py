@@ -6,7 +6,6 @@ order within an iteration is update, count, evaluate, save.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from segkit.device import Wait
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation, evaluate, output_logits
 from segkit.panels import Panel, example_panels
@@ -28,10 +28,11 @@ class RecorderLike(Protocol):
     """What the loop tells the outside world; the recorder decides when values leave the device."""
 
     def update(
-        self, iteration: int, values: dict[str, Any], batches: list[Batch], *, waited: float
+        self, iteration: int, values: dict[str, Any], batches: list[Batch], *, waited: Wait
     ) -> None: ...
     def flush(self) -> None: ...
     def untrained(self, result: Evaluation) -> None: ...
+    def restart_clock(self) -> None: ...
     def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None: ...
     def pictures(self, iteration: int, panels: list[Panel]) -> None: ...
 
@@ -104,6 +105,7 @@ class Trainer:
         )  # a broken validation set fails now, not after the first epoch
         if first_look is not None and self.iteration == 0:
             self.recorder.untrained(first_look)
+        self.recorder.restart_clock()
         if self.iteration and self.evaluated != self.iteration and self.due(self.plan.evaluate_every):
             self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
         batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
@@ -126,11 +128,11 @@ class Trainer:
     def due(self, every: int) -> bool:
         return due(self.iteration, every, total=self.plan.iterations)
 
-    def fetch(self, batches: Iterator[Batch]) -> tuple[list[Batch], float]:
-        """The micro-batches of one update, on the device, and the seconds spent waiting for them."""
-        started = time.perf_counter()
+    def fetch(self, batches: Iterator[Batch]) -> tuple[list[Batch], Wait]:
+        """The micro-batches of one update, on the device, and how long it waited for them."""
+        waited = Wait(self.device)
         fetched = [next(batches) for _ in range(self.plan.accumulate)]
-        waited = time.perf_counter() - started
+        waited.end()
         return [self.to_device(batch) for batch in fetched], waited
 
     def to_device(self, batch: Batch) -> Batch:

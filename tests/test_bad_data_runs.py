@@ -2,19 +2,23 @@
 
 import csv
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 import train
 from segkit.bad_sample_log import BadSampleLog
 from segkit.checkpoint import load_checkpoint
 from segkit.cli import run_command
 from segkit.data.bad_samples import BadSample
+from segkit.data.datasets.folder import Folder
 from segkit.evaluation_run import evaluate_weights
 from segkit.run_folder import read_status
 from segkit.trainer import Trainer
@@ -30,6 +34,7 @@ train: {iterations: 8, batch_size: 4, checkpoint_every: 2, workers: 0}
 eval: {every: 4, images: 2}
 log: {every: 2, tensorboard: false, images_every: 0}
 """
+ADVICE = "mend or remove the file, or go on without such: data.on_bad_sample=skip"
 SKIP = "data.on_bad_sample=skip"
 
 
@@ -37,6 +42,7 @@ SKIP = "data.on_bad_sample=skip"
 def tiny(tmp_path, monkeypatch):
     """A folder data set of 12 and 4 images."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 4)):
         for part, shape in (("images", (16, 16, 3)), ("masks", (16, 16))):
@@ -110,7 +116,9 @@ def test_a_broken_file_ends_a_run_that_was_not_told_to_skip(tiny, capsys, monkey
     assert run("--config", "tiny.yaml") == 3
     assert not (tiny / "runs").exists()
     error = capsys.readouterr().err
-    assert error.strip() == "cannot read data/images/train/03.png: not a PNG, JPEG, BMP, TIFF or WEBP image"
+    assert error.strip() == (
+        f"cannot read data/images/train/03.png: not a PNG, JPEG, BMP, TIFF or WEBP image\n   -> {ADVICE}"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -125,13 +133,33 @@ def test_a_file_that_breaks_while_training(tiny, capsys, monkeypatch, workers):
     monkeypatch.setattr(Trainer, "update", breaking)
     assert run("--config", "tiny.yaml", f"train.workers={workers}", "train.iterations=30") == 3
     error = capsys.readouterr().err.strip()
-    pattern = r"cannot read data/images/train/\d\d.png: not a PNG, JPEG, BMP, TIFF or WEBP image"
-    assert re.fullmatch(pattern, error)
+    pattern = r"cannot read data/images/train/\d\d.png: not a PNG, JPEG, BMP, TIFF or WEBP image\n   -> "
+    assert re.fullmatch(pattern + ADVICE, error)
     status = read_status(only_run(tiny))
     assert (status["state"], status["exit_code"], status["error"]) == ("failed", 3, error)
     assert (
         status["checkpoint"] is not None and f"failed: {error}" in (only_run(tiny) / "train.log").read_text()
     )
+
+
+def test_a_worker_that_the_system_kills_ends_the_run_with_a_message(tiny, capsys, monkeypatch):
+    read = Folder.__getitem__
+
+    def dying(self, index):
+        if get_worker_info() is not None and "train" in str(self.mask_paths[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, index)
+
+    monkeypatch.setattr(Folder, "__getitem__", dying)
+    assert run("--config", "tiny.yaml", "train.workers=1", SKIP) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("a process that loads data was ended by the system (")
+    assert (
+        "   -> fewer train.workers (0 needs no shared memory), a smaller batch, docker run --shm-size=8g"
+        in error
+    )
+    status = read_status(only_run(tiny))
+    assert (status["state"], status["exit_code"], status["error"]) == ("failed", 1, error)
 
 
 def test_a_run_that_skips_says_what_and_how_often(tiny, capsys):
@@ -158,6 +186,18 @@ def test_a_run_that_skips_says_what_and_how_often(tiny, capsys):
     )
     assert f"{total}bad_samples.csv" in output.splitlines()
     assert list(np.load(folder / "per_image.npz")["names"]) == ["00", "01", "03"]
+
+
+def test_files_that_are_gone_are_skipped_everywhere(tiny, capsys):
+    """Also where sizes of files are read, and where labels are counted."""
+    for path in ("images/train/03.png", "masks/train/04.png", "images/val/00.png"):
+        (tiny / "data" / path).unlink()
+        (tiny / "data" / path).symlink_to("/nowhere/to/be/found")
+    loss = "loss={name: ce, class_weights: balanced}"
+    assert run("--config", "tiny.yaml", loss, "data.cache=ram", "train.iterations=4", SKIP) == 0
+    assert "cannot read data/images/val/00.png: no such file; left out" in capsys.readouterr().out
+    assert run("--config", "tiny.yaml", loss) == 3
+    assert capsys.readouterr().err.startswith("cannot read ")
 
 
 def test_a_run_without_bad_samples_says_nothing(tiny, capsys):

@@ -30,6 +30,7 @@ MATRICES = torch.tensor(
 )
 RESULT = Evaluation(MATRICES.sum(dim=0), 0.5, 3, MATRICES, ("one", "two", "blank"))
 CPU = torch.device("cpu")
+NO_WAIT = SimpleNamespace(seconds=lambda: 0.0)
 
 
 class Clock:
@@ -84,7 +85,7 @@ def record(
         iteration,
         {"loss": torch.tensor(loss), **tensors, "lr": 0.1 / iteration},
         [batch(*names)],
-        waited=waited,
+        waited=SimpleNamespace(seconds=lambda: waited),
     )
 
 
@@ -205,7 +206,7 @@ def test_values_of_any_type_and_shape_are_read(open_recorder):
         "k": torch.tensor(7),
         "half": torch.tensor(0.5).bfloat16(),
     }
-    recorder.update(1, {**values, "keep_share": 0.75, "lr": 0.1}, [batch("a")], waited=0.0)
+    recorder.update(1, {**values, "keep_share": 0.75, "lr": 0.1}, [batch("a")], waited=NO_WAIT)
     row = recorder.results.rows[0]
     assert [row[name] for name in ("train/loss", "loss/k", "loss/half", "loss/keep_share")] == [
         2.0,
@@ -235,7 +236,7 @@ def test_first_loss_that_is_not_finite_is_named(open_recorder, tmp_path, bad):
 def test_message_without_a_checkpoint_and_with_many_images(open_recorder):
     recorder = open_recorder()
     micro_batches = [batch(*"abcdef"), batch(*"ghijkl")]  # of one update
-    recorder.update(1, {"loss": torch.tensor(math.nan), "lr": 0.1}, micro_batches, waited=0.0)
+    recorder.update(1, {"loss": torch.tensor(math.nan), "lr": 0.1}, micro_batches, waited=NO_WAIT)
     with pytest.raises(NotFiniteError) as caught:
         recorder.flush()
     assert str(caught.value).splitlines()[1:3] == [
@@ -408,7 +409,7 @@ def test_value_per_class_is_logged_by_name(open_recorder):
     recorder = open_recorder(log_every=1)
     shares = [0.25 * n for n in range(len(LABELS.class_names))]
     values = {"loss": torch.tensor(1.0), "kept_class": torch.tensor(shares), "lr": 0.1}
-    recorder.update(1, values, [batch("a")], waited=0.0)
+    recorder.update(1, values, [batch("a")], waited=NO_WAIT)
     row = recorder.results.rows[0]
     assert [row[f"loss/kept_class/{name}"] for name in LABELS.class_names] == shares
 

@@ -68,6 +68,8 @@ class Recorder:
         if self.losses and not torch.isfinite(torch.tensor(self.losses[-1])):
             raise NotFiniteError("the loss is not finite")
 
+    def restart_clock(self): ...
+
     def untrained(self, result):
         self.untrained_images = result.images
 

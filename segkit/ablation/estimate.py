@@ -135,8 +135,8 @@ def _extrapolate(experiment: Experiment) -> float:
         started = time.perf_counter()
         micro_batches, waited = trainer.fetch(batches)
         float(trainer.update(micro_batches)["loss"])  # reading the value waits for the device
-        loading.append(waited)
-        training.append(time.perf_counter() - started - waited)
+        loading.append(waited.seconds())
+        training.append(time.perf_counter() - started - loading[-1])
     update = min(training) + min(loading) / (workers + 1)
     evaluations = math.ceil(plan.iterations / plan.evaluate_every) if plan.evaluate_every else 0
     return plan.iterations * update + evaluations * _time_evaluation(experiment, trainer, workers)

@@ -50,6 +50,12 @@ def require_bad(error: DataError) -> None:
         raise fault from error
 
 
+def with_advice(text: str) -> str:
+    """The message of a DataError that ends a run, with what to do about it unless it says that itself."""
+    advice = "mend or remove the file, or go on without such: data.on_bad_sample=skip"
+    return text if "->" in text else f"{text}\n   -> {advice}"
+
+
 def usable_samples(
     read: Callable[[int], Sample], places: Iterable[int], *, skip_bad: bool
 ) -> Iterator[Sample]:

@@ -20,9 +20,10 @@ from torchvision import tv_tensors
 from segkit.data.bad_samples import usable_samples
 from segkit.data.cache_place import CachePlace, in_memory
 from segkit.data.check.tally import spread
+from segkit.data.paired_files import file_state
 from segkit.data.ram_folder import require_room
 from segkit.data.sample import Sample
-from segkit.errors import CannotCache, CannotWrite, ConfigError, DataError
+from segkit.errors import CannotCache, CannotWrite, ConfigError
 from segkit.files import write_atomically
 
 #: Samples that are read to estimate the size of all.
@@ -91,12 +92,7 @@ class Cached:
         """What the content of a cached file depends on. Raises DataError for a file that is missing."""
         files = []
         for path in self._files(index):
-            try:
-                state = path.stat()
-            except FileNotFoundError:
-                raise DataError(f"cannot read {path}: no such file") from None
-            except OSError as error:
-                raise DataError(f"cannot read {path}: {error.strerror}") from error
+            state = file_state(path)
             files.append([str(path), state.st_size, state.st_mtime_ns])
         return json.dumps([FORMAT, self.settings, files])
 

@@ -96,6 +96,8 @@ def _open(path: Path) -> tuple[Image.Image, str]:
         raise DataError(f"cannot read {path}: no such file") from None
     except Image.UnidentifiedImageError:
         raise DataError(f"cannot read {path}: {_describe_unknown(path)}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"cannot read {path}: {error}") from error
 
@@ -116,7 +118,10 @@ def _refuse_stack(image: Image.Image, path: Path) -> None:
 
 def _describe_unknown(path: Path) -> str:
     with path.open("rb") as file:
-        if file.read(4) in TIFF_HEADS:
+        head = file.read(4)
+        if not head:
+            return "the file is empty"
+        if head in TIFF_HEADS:
             return "a TIFF file of a kind that is not read, such as 64 bits -> save it with 8 or 16 bits"
     return f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 

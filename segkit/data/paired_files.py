@@ -123,6 +123,16 @@ def _size(path: Path) -> int | None:
         return None
 
 
+def file_state(path: Path) -> os.stat_result:
+    """Size and time of a file. Raises DataError if there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        raise DataError(f"cannot read {path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
 def existing_root(root: str) -> Path:
     """The folder `root`, where `~` stands for the home folder. Raises DataError if there is none."""
     path = Path(os.path.expanduser(root))

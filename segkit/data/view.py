@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.data.bad_samples import BadSample, describe_bad_sample, replacements, require_bad
+from segkit.data.bad_samples import BadSample, describe_bad_sample, replacements, require_bad, with_advice
 from segkit.data.sample import Sample, WeightMap
 from segkit.data.sampler import derive_seed
 from segkit.data.validate import check_ids, check_weight
@@ -59,7 +59,7 @@ class TrainView:
         except DataError as error:
             require_bad(error)
             if not self.skip_bad:
-                raise
+                raise DataError(with_advice(str(error))) from error
             first, bad = error, [describe_bad_sample(self.dataset, index, error)]
         for other in replacements(self.seed, epoch, index, length=len(self)):
             try:
@@ -98,7 +98,7 @@ class ValView:
         except DataError as error:
             require_bad(error)
             if not self.skip_bad:
-                raise
+                raise DataError(with_advice(str(error))) from error
             return Loaded(None, [describe_bad_sample(self.dataset, index, error)])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segkit.data.bad_samples import with_advice
 from segkit.data.check.copies import find_equal_files, find_repeated_images, find_shared_images
 from segkit.data.check.finding import Finding, warning
 from segkit.data.check.look import look_at
@@ -121,13 +122,13 @@ def _judge_failures(train: Any, tallies: Sequence[Tally], *, skip_bad: bool) -> 
         count = f"{len(failures)} of the {looked_at} samples checked cannot be used and will be skipped"
         return [warning("skipped", f"{count}: {first}", [look.name for look in failures])]
     if len(failures) == 1:
-        raise DataError(first)
+        raise DataError(with_advice(first))
     lines = [first, f"   {len(failures)} of the {looked_at} samples checked fail"]
     if first.startswith(LABEL_ERRORS) and hasattr(train, "root"):
         lines.append(
             f"   -> python scripts/check_data.py {train.root} lists all values and proposes a label_map"
         )
-    raise DataError("\n".join(lines))
+    raise DataError(with_advice("\n".join(lines)))
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

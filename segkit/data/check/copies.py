@@ -1,5 +1,6 @@
 """The same image twice: in the training and the validation set, or twice in one of them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,12 @@ def find_equal_files(train: Any, val: Any, limit: int) -> list[tuple[Path, Path]
     if not train_paths or not val_paths:
         return []
     val_paths = [
-        path for path in (val_paths[place] for place in spread(len(val_paths), limit)) if path.is_file()
+        path for path in (val_paths[place] for place in spread(len(val_paths), limit)) if _is_readable(path)
     ]
     val_sizes = {path.stat().st_size for path in val_paths}
     train_heads: dict[tuple[int, bytes], list[Path]] = {}
     for path in train_paths:
-        if path.is_file() and path.stat().st_size in val_sizes:
+        if _is_readable(path) and path.stat().st_size in val_sizes:
             train_heads.setdefault(_head(path), []).append(path)
     return [
         (original, path)
@@ -111,6 +112,11 @@ def find_equal_files(train: Any, val: Any, limit: int) -> list[tuple[Path, Path]
         for original in train_heads.get(_head(path), [])
         if original.read_bytes() == path.read_bytes()
     ]
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether there is such a file and it may be read; what is wrong with it is reported where samples are read."""
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _head(path: Path) -> tuple[int, bytes]:

@@ -328,19 +328,62 @@ def test_values_that_a_list_does_not_name(capsys):
     assert build(printed_blocks(capsys.readouterr().out)[0])[1] == [[0, 1, 255]] * 5
 
 
+def stripes(values):
+    """A mask (24, 32) in which each value has one broad stripe."""
+    return np.array(values)[np.arange(32) * len(values) // 32] * np.ones((24, 1), dtype=int)
+
+
 def smoothed(labels):
     image = Image.fromarray(labels.astype(np.uint8))
     return image.resize((16, 12), Image.BILINEAR).resize((32, 24), Image.BILINEAR)
 
 
 def test_smoothed_masks(capsys):
-    make((0, 200), paint=lambda labels: smoothed(np.repeat(np.repeat(labels[::4, ::4], 4, 0), 4, 1)))
+    make((0, 200), paint=lambda labels: smoothed(stripes((0, 200))))
     assert explore() == 3
     output = capsys.readouterr().out
     assert "problem   5 of 5 masks were smoothed, resized or saved as JPEG: " in output
-    assert proposal()["label_map"]["*"] == "ignore"
+    assert proposal()["label_map"] == {"0": 0, "200": 1, "*": "ignore"}
+    assert re.search(
+        r"^values    0    .*\n          200  .*\n          and \d+ on edges$", output, re.MULTILINE
+    )
+    assert output.count("smoothed") == 1
     dataset, ids = build(printed_blocks(output)[0])
     assert all(set(found) <= {*range(dataset.num_classes), 255} for found in ids)
+
+
+def test_smoothed_colours(capsys):
+    make(paint=lambda labels: smoothed(COLOURS[stripes((0, 1, 2))]))
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "problem   5 of 5 masks were smoothed, resized or saved as JPEG: " in output
+    assert sorted(proposal()["label_map"]) == ["#000000", "#008040", "#ff0000", "*"]
+    assert len(build(printed_blocks(output)[0])[1]) == 5
+
+
+def test_masks_of_0_and_255_in_jpeg_files(capsys):
+    rows = np.repeat([[0] * 20 + [255] * 12], 24, axis=0)
+    rows[6:14, 4:15] = 255
+    make(mask="masks/{split}/{stem}.jpg", paint=lambda labels: rows)
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "question  the masks hold 0, 255: is 255 a class, or unknown?\n" in output
+    assert [set(ids) for ids in build(printed_blocks(output)[0])[1]] == [{0, 1, 255}] * 5
+    assert explore(ignored=["none"]) == 3
+    assert proposal()["label_map"] == {"0": 0, "255": 1, "*": "ignore"}
+
+
+def test_ids_in_jpeg_files_are_no_ids(capsys):
+    make(mask="masks/{split}/{stem}.jpg", paint=lambda labels: stripes((0, 1, 2)))
+    assert explore() == 3
+    assert "problem   masks are JPEG files, which changes labels near edges: " in capsys.readouterr().out
+
+
+def test_ids_saved_as_colours():
+    make((0, 1, 2), paint=lambda labels: np.repeat(labels[:, :, None], 3, axis=2))
+    assert explore() == 0
+    assert proposal()["label_map"] == {"#000000": 0, "#010101": 1, "#020202": 2}
+    assert proposal()["classes"] == ["class_0", "class_1", "class_2"]
 
 
 def test_images_without_mask_and_masks_without_image(capsys):
@@ -454,7 +497,7 @@ def test_camvid_has_12_values_and_11_means_nothing_until_somebody_says_so(real_d
     assert {part: len(pairs) for part, pairs in layout.pairs.items()} == {"train": 367, "val": 101}
     assert (layout.options, layout.without_mask, layout.without_image) == ({}, [], [])
     raw = read_raw_values([pair for pairs in layout.pairs.values() for pair in pairs[:40]], workers=0)
-    assert raw.solid_values() == list(range(12))
+    assert raw.drawn_values() == list(range(12))
     assert raw.smoothed == []
     assert propose(raw, Answers()).options == {"classes": [f"class_{n}" for n in range(12)]}
     names = [f"name {n}" for n in range(11)]

@@ -12,8 +12,8 @@ from segkit.data.check.look import Look
 from segkit.data.check.tally import Tally, spread
 
 HEAD = 4096  # bytes that are compared first
-#: Greys by which the thumbnails of two copies differ at most (JPEG at quality 30: 2, half the size: 4; two frames of
-#: CamVid: 10 and more), and which a thumbnail must span to be compared at all.
+#: Greys by which the thumbnails of two copies differ at most (photographs of CamVid saved as JPEG of quality 30: 4,
+#: halved: 1; two of its frames: 7 and more), and which a thumbnail must span to be compared at all.
 ALIKE, CONTRAST = 4, 40
 
 

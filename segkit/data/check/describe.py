@@ -30,7 +30,7 @@ def describe_part(name: str, tally: Tally) -> str:
 
 def describe_values(raw: RawValues) -> list[str]:
     """A row for each value of the masks: its share of the pixels, the masks that have it, its colour in a palette."""
-    shown = sorted(raw.pixels, key=lambda value: (-raw.pixels[value], value))[:MOST_VALUES]
+    shown = sorted(raw.drawn_values(), key=lambda value: (-raw.pixels[value], value))[:MOST_VALUES]
     rows = []
     for value in sorted(shown):
         name = f"#{value:06x}" if raw.are_colours else str(value)
@@ -40,7 +40,10 @@ def describe_values(raw: RawValues) -> list[str]:
     what = "colours" if raw.are_colours else "values"
     lines = [f"{what if not n else '':9} {line}" for n, line in enumerate(table(rows).splitlines())]
     left_out = len(raw.pixels) - len(shown)
-    return [*lines, *([f"          and {left_out} rarer ones"] if left_out else [])]
+    return [
+        *lines,
+        *([f"          and {left_out} {'on edges' if raw.smoothed else 'rarer ones'}"] if left_out else []),
+    ]
 
 
 def ranges(values: Iterable[int]) -> str:

@@ -15,6 +15,8 @@ MOST_COLOURS = 512
 SOFT_VALUES = 4
 #: Such a value has at least this share of its pixels between two others, and at most that share among its own kind.
 SOFT_BETWEEN, SOFT_SOLID = 0.4, 0.02
+#: Share of the pixels of a value that lie among their own kind if it fills areas.
+SOLID = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class MaskFacts:
 
     counts   pixels by raw value, or by colour, packed as 0xRRGGBB, if `colours`
     soft     values that hardly occur but in between two others, as on the edges of a smoothed mask
+    solid    values that fill areas
     palette  the colours of the values that occur, for a palette file
     """
 
@@ -43,6 +46,7 @@ class MaskFacts:
     counts: dict[int, int]
     distinct: int
     soft: tuple[int, ...] = ()
+    solid: tuple[int, ...] = ()
     palette: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -70,6 +74,7 @@ def read_mask_facts(path: Path) -> MaskFacts:
     ids, counts = _count(values)
     most = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLOURS])
     found = {int(ids[n]): int(counts[n]) for n in most}
+    soft, solid = find_soft_and_solid(values, colours=colours)
     return MaskFacts(
         format=format,
         mode=mode,
@@ -77,18 +82,20 @@ def read_mask_facts(path: Path) -> MaskFacts:
         colours=colours,
         counts=found,
         distinct=len(ids),
-        soft=find_soft_values(values, colours=colours),
+        soft=soft,
+        solid=solid,
         palette={} if palette is None else _used_colours(palette, found),
     )
 
 
-def find_soft_values(values: np.ndarray, *, colours: bool) -> tuple[int, ...]:
-    """Values of a mask (H, W) that lie in between those on their two sides and nearly never among their own kind.
+def find_soft_and_solid(values: np.ndarray, *, colours: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Values of a mask (H, W) that lie in between those on their two sides and nearly never among their own kind, and
+    values that do lie among their own.
 
-    Smoothing and resizing put such values on every edge; drawn labels have hardly any.
+    Smoothing and resizing put the first on every edge; drawn labels have hardly any. Thin things are neither.
     """
     if min(values.shape) < 3:
-        return ()
+        return (), ()
     channels = [values >> shift & 0xFF for shift in (16, 8, 0)] if colours else [values]
     between, solid = np.zeros(values.shape, dtype=bool), np.zeros(values.shape, dtype=bool)
     sides = [((slice(None), slice(1, -1)), (slice(None), slice(None, -2)), (slice(None), slice(2, None)))]
@@ -115,10 +122,10 @@ def find_soft_values(values: np.ndarray, *, colours: bool) -> tuple[int, ...]:
         dict(zip(*(part.tolist() for part in _count(values[where])), strict=True))
         for where in (between, solid)
     )
-    return tuple(
-        value
-        for value, count in pixels.items()
-        if betweens.get(value, 0) >= SOFT_BETWEEN * count and solids.get(value, 0) <= SOFT_SOLID * count
+    shares = {v: (betweens.get(v, 0) / count, solids.get(v, 0) / count) for v, count in pixels.items()}
+    return (
+        tuple(v for v, (between, among) in shares.items() if between >= SOFT_BETWEEN and among <= SOFT_SOLID),
+        tuple(v for v, (_, among) in shares.items() if among >= SOLID),
     )
 
 

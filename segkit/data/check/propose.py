@@ -55,16 +55,21 @@ class Proposal:
 
 def propose(raw: RawValues, answers: Answers) -> Proposal:
     """Classes and label map for masks of these values."""
-    values = raw.solid_values()
+    values = raw.drawn_values()
     proposal = (
         _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
     )
     found, rest = _find_smoothing(raw, values)
-    if rest and proposal.options is not None:
-        # Without a map, values are class ids; with one, those that it does not name are mistakes.
-        label_map = proposal.options.get("label_map", {})
-        proposal = replace(proposal, options={**proposal.options, "label_map": {**label_map, REST: IGNORE}})
+    if rest:
+        choices = [replace(choice, options=_ignore_rest(choice.options)) for choice in proposal.choices]
+        options = None if proposal.options is None else _ignore_rest(proposal.options)
+        proposal = replace(proposal, options=options, choices=choices)
     return replace(proposal, findings=[*found, *proposal.findings])
+
+
+def _ignore_rest(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with a label map that ignores all it does not name, but no class id."""
+    return {**options, "label_map": {**options.get("label_map", {}), REST: IGNORE}}
 
 
 def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
@@ -167,6 +172,10 @@ def _propose_colours(values: list[int], raw: RawValues, answers: Answers) -> Pro
         names = [f"class_{VOC_IDS[value]}" for value in classes]
         options = _number(classes, names, [*ignored, *border], colours=True)
         return Proposal(options, why=["the colours are Pascal VOC's; the names have its ids"])
+    if all(value == (value & 0xFF) * 0x010101 for value in kept):
+        names = [f"class_{value & 0xFF}" for value in kept]
+        why = ["the colours are greys, taken in their order", *_explain_ignored(answers.ignored)]
+        return Proposal(_number(kept, names, ignored, colours=True), why=why)
     kept.sort(key=lambda value: -raw.pixels[value])
     options = _number(kept, [f"colour_{value:06x}" for value in kept], ignored, colours=True)
     return Proposal(
@@ -197,6 +206,9 @@ def _ask_about_unknown(kept: list[int]) -> Proposal:
 
 def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:
     """Masks that were smoothed, and whether values are left over by that."""
+    if not raw.smoothed and raw.in_jpeg:
+        text = "masks are JPEG files, which changes labels near edges: not all of these values were drawn"
+        return [problem("jpeg-masks", f"{text}\n   -> save masks as PNG, from what they were made of")], False
     if not raw.smoothed:
         return [], False
     rest = sorted(raw.pixels.keys() - set(values))
@@ -205,7 +217,7 @@ def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], b
     text = (
         f"{len(raw.smoothed)} of {raw.count} masks were smoothed, resized or saved as JPEG: {shorten(shown, most=6)} "
         f"lie on edges, {100 * share:.2f} % of the pixels; {raw.smoothed[0]}\n"
-        "   -> make the masks anew, resized with `nearest` and saved as PNG; below, such pixels are ignored"
+        "   -> make the masks anew, resized with `nearest` and saved as PNG; the data: block ignores such pixels"
     )
     return [problem("soft-masks", text, raw.smoothed)], bool(rest)
 

@@ -12,6 +12,8 @@ from segkit.errors import DataError
 
 #: Pillow's modes of images without colour.
 GREY_MODES = ("1", "L", "LA", "I", "F")
+#: In smoothed masks: the share of all pixels below which a value was not drawn, and how near another such values are.
+RARE, BESIDE = 0.002, 12
 
 
 @dataclass
@@ -19,7 +21,7 @@ class RawValues:
     """The values of all masks, or, if `are_colours`, their colours as 0xRRGGBB.
 
     pixels, masks   of each value: pixels, and masks that have it
-    soft            of each value: masks in which it lies only on edges
+    soft, solid     of each value: masks in which it lies only on edges, masks in which it fills areas
     palette         the colour of each value, of palette files
     smoothed        masks with many values that lie only on edges
     mixed           masks that hold colours where the first one holds values, or the other way round
@@ -28,6 +30,7 @@ class RawValues:
     pixels: Counter = field(default_factory=Counter)
     masks: Counter = field(default_factory=Counter)
     soft: Counter = field(default_factory=Counter)
+    solid: Counter = field(default_factory=Counter)
     palette: dict[int, int] = field(default_factory=dict)
     kinds: Counter = field(default_factory=Counter)
     image_kinds: Counter = field(default_factory=Counter)
@@ -64,20 +67,38 @@ class RawValues:
         self.pixels.update(mask.counts)
         self.masks.update(mask.counts.keys())
         self.palette |= mask.palette
+        self.solid.update(mask.solid)
         if mask.is_soft:
             self.smoothed.append(path)
             self.soft.update(mask.soft)
 
-    def solid_values(self) -> list[int]:
-        """The values that were drawn, sorted: all of them, without those that smoothing put on edges."""
+    @property
+    def in_jpeg(self) -> bool:
+        """Whether some of the masks are JPEG files."""
+        return any(kind.endswith(" JPEG") for kind in self.kinds)
+
+    def drawn_values(self) -> list[int]:
+        """The values that somebody drew, sorted: all of them, without those that smoothing left on edges."""
         if not self.smoothed:
             return sorted(self.pixels)
-        # Beside values of edges, smoothing and JPEG leave some that are rare and near a drawn one.
-        return sorted(
+        often = [
             value
-            for value, pixels in self.pixels.items()
-            if 2 * self.soft[value] < self.masks[value] and pixels >= 0.002 * self.total
-        )
+            for value, pixels in self.pixels.most_common()
+            if 2 * self.soft[value] < self.masks[value] and pixels >= RARE * self.total
+        ]
+        drawn: list[int] = []
+        for value in often:
+            # Sharp filters and JPEG leave values beside a drawn one, which fill no areas of their own.
+            beside = any(self._distance(value, other) <= BESIDE for other in drawn)
+            if not beside or 2 * self.solid[value] >= self.masks[value]:
+                drawn.append(value)
+        return sorted(drawn)
+
+    def _distance(self, one: int, other: int) -> int:
+        """The difference of two values, of colours in their most different channel."""
+        shifts = (16, 8, 0) if self.are_colours else (0,)
+        mask = 0xFF if self.are_colours else 0xFFFFFFFF
+        return max(abs((one >> shift & mask) - (other >> shift & mask)) for shift in shifts)
 
 
 def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawValues:

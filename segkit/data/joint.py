@@ -12,7 +12,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import LabelMap, Sample, WeightMap
+from segkit.data.sample import Sample, TargetMask, WeightMap
 
 #: About 0 after normalisation, which is also what convolutions pad with.
 GREY = 127
@@ -29,7 +29,7 @@ def apply_transform(transform: v2.Transform, sample: Sample) -> Sample:
 
 def fill_by_type(image: ImageFill, ignore_index: int) -> dict[type | str, Any]:
     """The `fill` of torchvision's transforms, which find it by the type of the tensor."""
-    return {LabelMap: ignore_index, tv_tensors.Mask: ignore_index, WeightMap: 0, "others": image}
+    return {TargetMask: ignore_index, tv_tensors.Mask: ignore_index, WeightMap: 0, "others": image}
 
 
 def fill_of(inpt: torch.Tensor, ignore_index: int) -> int:

@@ -1,7 +1,7 @@
 """One image with its labels, and the tensor types that carry labels and per-pixel weights through transforms.
 
 `torchvision.transforms.v2` decides by the type of a tensor how to treat it. Image and target use torchvision's own
-types; a weight map is a `LabelMap` (so it is moved exactly like the target, pixel by pixel) that stays float32 and
+types; a weight map is a `TargetMask` (so it is moved exactly like the target, pixel by pixel) that stays float32 and
 is filled with 0. Both are resized to the nearest pixel as the image is, by the centres of the pixels: torchvision's
 own way with masks moves them by up to half a pixel.
 """
@@ -40,11 +40,11 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(values.numpy().take(rows, axis=0).take(columns, axis=1))
 
 
-class LabelMap(tv_tensors.Mask):
+class TargetMask(tv_tensors.Mask):
     """Class ids (H, W) while transforms change them: a `Mask` that is resized to the nearest centre of a pixel."""
 
 
-class WeightMap(LabelMap):
+class WeightMap(TargetMask):
     """Weights (H, W), float32 and >= 0, that transforms treat like the target.
 
     Resizing takes the nearest value, so a weight always belongs to the same source pixel as the label beside it and
@@ -55,18 +55,18 @@ class WeightMap(LabelMap):
         return cls._to_tensor(data, dtype=torch.float32, device=device).as_subclass(cls)
 
 
-@F.register_kernel(F.resize, LabelMap)
-def _resize(inpt: LabelMap, size, interpolation=None, max_size=None, antialias=None) -> LabelMap:
+@F.register_kernel(F.resize, TargetMask)
+def _resize(inpt: TargetMask, size, interpolation=None, max_size=None, antialias=None) -> TargetMask:
     new = F.resize_mask(
         _plain(inpt), size=size, max_size=max_size
     ).shape  # torchvision knows its rules of size
     return resize_nearest(_plain(inpt), tuple(new)).as_subclass(type(inpt))
 
 
-@F.register_kernel(F.resized_crop, LabelMap)
+@F.register_kernel(F.resized_crop, TargetMask)
 def _resized_crop(
-    inpt: LabelMap, top, left, height, width, size, interpolation=None, antialias=None
-) -> LabelMap:
+    inpt: TargetMask, top, left, height, width, size, interpolation=None, antialias=None
+) -> TargetMask:
     part = F.crop_mask(_plain(inpt), top, left, height, width)
     return resize_nearest(part, as_height_width(size)).as_subclass(type(inpt))
 

@@ -85,7 +85,7 @@ class Own(v2.Transform):
         ("Image", lambda image: image.float(), "makes the image float32 instead of uint8"),
         ("Image", lambda image: image[:1], "makes 1 channels of 3"),
         ("Image", lambda image: image[..., 1:], "brings the image to 39x30 and the labels to 40x30"),
-        ("LabelMap", lambda ids: ids.long(), "makes the labels int64 instead of uint8"),
+        ("TargetMask", lambda ids: ids.long(), "makes the labels int64 instead of uint8"),
         ("WeightMap", lambda weight: None, "loses the weight map"),
         ("WeightMap", lambda weight: weight + 1, "does not keep the weight map a WeightMap of float32"),
         (

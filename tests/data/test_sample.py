@@ -5,7 +5,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import LabelMap, Sample, WeightMap, as_height_width, resize_nearest
+from segkit.data.sample import Sample, TargetMask, WeightMap, as_height_width, resize_nearest
 
 WEIGHT = torch.arange(1.0, 25.0).reshape(4, 6)
 
@@ -14,7 +14,7 @@ def transformed(transform, seed=0):
     torch.manual_seed(seed)
     sample = {
         "image": tv_tensors.Image(torch.full((3, 4, 6), 9, dtype=torch.uint8)),
-        "target": LabelMap(WEIGHT.to(torch.uint8)),
+        "target": TargetMask(WEIGHT.to(torch.uint8)),
         "weight": WeightMap(WEIGHT),
     }
     return transform(sample)

@@ -7,7 +7,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import LabelMap, Sample, WeightMap
+from segkit.data.sample import Sample, TargetMask, WeightMap
 from segkit.errors import DataError
 from segkit.registry import AUGMENTS
 from segkit.types import ComponentsOf
@@ -30,7 +30,7 @@ class ComposeAugment:
 
     def __call__(self, sample: Sample) -> Sample:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
-        target = sample.target.as_subclass(LabelMap)
+        target = sample.target.as_subclass(TargetMask)
         values = {"image": sample.image, "target": target, "weight": sample.weight}
         for place, transform in enumerate(self.steps):
             name = f"augment.transforms[{place}] ({type(transform).__name__})"

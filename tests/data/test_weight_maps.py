@@ -266,7 +266,8 @@ def test_maps_that_are_no_weights(make_folder, values, text):
     (root / "weights/train").mkdir(parents=True)
     path = root / "weights/train/000.npy"
     np.save(path, values)
-    assert message(lambda: with_file(root)) == text.format(path)
+    advice = "\n   -> mend or remove the file, or go on without such: data.on_bad_sample=skip"
+    assert message(lambda: with_file(root)) == text.format(path) + advice
 
 
 class Trap:

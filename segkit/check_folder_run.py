@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,8 @@ CLASS_LISTS = (
     "labels.txt",
 )
 NONE = "none"
+#: Characters of a line of the data: block.
+LINE = 100
 
 
 def check_folder(
@@ -117,15 +118,22 @@ def data_block(data: Mapping[str, Any]) -> str:
 def _entry(key: str, value: Any) -> str:
     """A key with its value, lists and maps in as many lines as they need."""
     if isinstance(value, dict):
-        text = f"{{{', '.join(f'{dump_inline(k)}: {dump_inline(v)}' for k, v in value.items())}}}"
-    elif isinstance(value, list):
-        text = f"[{', '.join(map(dump_inline, value))}]"
-    else:
-        return f"  {key}: {dump_inline(value)}\n"
-    lines = textwrap.wrap(
-        f"{key}: {text}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    return "".join(f"  {line}\n" for line in lines)
+        items = [f"{dump_inline(k)}: {dump_inline(v)}" for k, v in value.items()]
+        return _wrap(f"  {key}: {{", items, "}")
+    if isinstance(value, list):
+        return _wrap(f"  {key}: [", [dump_inline(item) for item in value], "]")
+    return f"  {key}: {dump_inline(value)}\n"
+
+
+def _wrap(start: str, items: Sequence[str], end: str) -> str:
+    """The items separated by commas, in lines that break only between them."""
+    lines = [start]
+    for n, item in enumerate(items):
+        text = f"{item}{', ' if n < len(items) - 1 else end}"
+        if len(lines[-1]) + len(text) > LINE and lines[-1].strip():
+            lines.append("    ")
+        lines[-1] += text
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def parse_values(words: Sequence[str]) -> frozenset[int] | None:

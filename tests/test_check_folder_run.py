@@ -208,6 +208,16 @@ LAYOUTS = {
         "masks/{split}/{stem}_gt.png",
         {"images": "images/{split}", "masks": "masks/{split}/{stem}_gt"},
     ),
+    "splits with a year": (
+        "img/{split}2017/{stem}.jpg",
+        "gt/{split}2017/{stem}.png",
+        {
+            "images": "img/{split}",
+            "masks": "gt/{split}",
+            "train_split": "train2017",
+            "val_split": "val2017",
+        },
+    ),
     "not divided": ("images/{stem}.jpg", "masks/{stem}.png", {"val_fraction": 0.2}),
     "one folder": (
         "{stem}.jpg",
@@ -467,7 +477,8 @@ def test_names_that_yaml_would_take_for_something_else():
 def test_many_classes_are_wrapped():
     names = [f"traffic light {n}" for n in range(40)]
     block = data_block({"name": "folder", "root": "x", "classes": names, "label_map": {"*": "ignore", 7: 1}})
-    assert max(map(len, block.splitlines())) <= 102
+    assert max(map(len, block.splitlines())) <= 100
+    assert "traffic light 3, traffic light 4,\n    traffic light 5, " in block
     Path("pasted.yaml").write_text(f"extends: ohem.yaml\n{block}")
     params = load_config("pasted.yaml", []).data.params
     assert (params["classes"], params["label_map"]) == (names, {"*": "ignore", 7: 1})

@@ -104,9 +104,15 @@ def _list_images(root: Path) -> list[str]:
 
 
 def _known(folders: set[str], words: Sequence[str]) -> list[str]:
-    """The names among the folders that are one of `words`, in the order of the words, as they are written."""
+    """The names among the folders that are one of `words`, in the order of the words, as they are written; a year may
+    follow (`train2017`)."""
     names = {part for folder in folders for part in folder.split("/")}
-    return [name for word in words for name in sorted(names) if name.lower() == word.lower()]
+    return [
+        name
+        for word in words
+        for name in sorted(names)
+        if re.fullmatch(rf"{word}(\d{{4}})?", name, re.IGNORECASE)
+    ]
 
 
 def _templates(folders: set[str]) -> Iterator[tuple[str, str]]:

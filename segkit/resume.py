@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from segkit.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
+from segkit.config import config_from_mapping
 from segkit.config_keys import covers, flatten, is_backend
 from segkit.errors import CheckpointError, ConfigError
 
@@ -109,6 +110,17 @@ def compare_configs(
             + " ".join(f"--allow-change {key}" for key in refused)
         )
     return warnings
+
+
+def with_defaults(settings: Mapping[str, Any], *, origin: str) -> Mapping[str, Any]:
+    """The settings of a checkpoint with the defaults of options that came later, which change nothing of before.
+
+    Settings that this segkit no longer has stay as they are; comparing them names them.
+    """
+    try:
+        return config_from_mapping(dict(settings), origin=origin).to_mapping()
+    except ConfigError:
+        return settings
 
 
 def _find_newest(parent: Path, map_location: str | torch.device) -> Found:

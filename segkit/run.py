@@ -25,7 +25,7 @@ from segkit.interrupt import Interrupt
 from segkit.labels import Labels
 from segkit.preflight import count_flops, header
 from segkit.recorder import Recorder
-from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of
+from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
 from segkit.run_end import finish_run
 from segkit.run_folder import RunFolder
 from segkit.run_state import go_on_from, saver
@@ -190,9 +190,8 @@ def resume_notes(found: Found, config: Config, allow_change: Sequence[str]) -> l
             f"{found.path} holds the best weights only, not the state of training\n"
             f"   -> --resume {found.path.parent} continues from its newest checkpoint"
         )
-    changes = compare_configs(
-        found.state["config"], config.to_mapping(), allow=allow_change, checkpoint=found.path
-    )
+    before = with_defaults(found.state["config"], origin=str(found.path))
+    changes = compare_configs(before, config.to_mapping(), allow=allow_change, checkpoint=found.path)
     return [*describe_skipped(found.skipped), *changes]
 
 

@@ -498,13 +498,16 @@ def test_run_killed_within_a_window_has_the_rows_of_a_whole_one_after_a_resume(t
     assert rows() == whole and [row["iteration"] for row in whole] == ["4", "8"]
 
 
-def test_checkpoint_of_an_older_segkit_can_be_resumed(tiny):
+def test_checkpoint_of_an_older_segkit_can_be_resumed(tiny, capsys):
     assert run("--config", "tiny.yaml") == 0
     path = only_run(tiny) / "checkpoints/000008.pt"
     state = load_checkpoint(path)
     del state["recorder"], state["data_fingerprint"]
+    # Options that came later, and mean by default what was before.
+    del state["config"]["data"]["label_noise"], state["config"]["data"]["on_bad_sample"]
     save_checkpoint(path, state)
     assert run("--resume", str(only_run(tiny)), "train.iterations=10") == 0
+    assert "label_noise" not in capsys.readouterr().out
     assert [int(row["iteration"]) for row in read_rows(only_run(tiny))] == [2, 4, 6, 8, 10]
 
 

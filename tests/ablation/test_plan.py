@@ -125,14 +125,23 @@ def test_shipped_ablations(name):
             assert plan.find(f"{variant}-seed2").config == config
 
 
+def test_shipped_ablation_of_weight_maps():
+    plan = load_plan("membrane/ablation.yaml")
+    assert plan.variants == ("ce", "class_balanced", "unet_border")
+    shipped = load_config("membrane/unet_border.yaml")
+    run = plan.find("unet_border-seed0").config
+    assert (run.data, run.loss, run.augment) == (shipped.data, shipped.loss, shipped.augment)
+
+
 def test_shipped_ablations_are_found_beside_configurations():
-    assert shipped_names(ablations=True) == ["ablation.yaml", "camvid/ablation.yaml"]
+    shipped = ["ablation.yaml", "camvid/ablation.yaml", "membrane/ablation.yaml"]
+    assert shipped_names(ablations=True) == shipped
     assert "ablation.yaml" not in shipped_names()
     with pytest.raises(ConfigError) as caught:
         load_plan("ablatoin.yaml")
     assert str(caught.value) == (
         "no ablation 'ablatoin.yaml', did you mean 'ablation.yaml'?\n"
-        "   in configs/: ablation.yaml, camvid/ablation.yaml"
+        f"   in configs/: {', '.join(shipped)}"
     )
 
 

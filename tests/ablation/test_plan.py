@@ -140,8 +140,7 @@ def test_shipped_ablations_are_found_beside_configurations():
     with pytest.raises(ConfigError) as caught:
         load_plan("ablatoin.yaml")
     assert str(caught.value) == (
-        "no ablation 'ablatoin.yaml', did you mean 'ablation.yaml'?\n"
-        f"   in configs/: {', '.join(shipped)}"
+        f"no ablation 'ablatoin.yaml', did you mean 'ablation.yaml'?\n   in configs/: {', '.join(shipped)}"
     )
 
 

@@ -1,7 +1,6 @@
 """Make weight maps as files: python scripts/make_weights.py --config membrane/unet_border.yaml"""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
+from segkit.cpus import usable_cpus
 from segkit.environment import require_torch_pair
 
 
@@ -28,7 +28,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        default=usable_cpus(),
         metavar="N",
         help="processes that make maps (all cores)",
     )

@@ -19,9 +19,9 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
-from segkit.data.check.in_workers import all_cores
 from segkit.data.check.tally import spread
 from segkit.data.check.whole import Part, count_whole, find_all
+from segkit.data.parallel import worth_starting
 from segkit.errors import ConfigError, DataError
 from segkit.files import cannot_write, write_json
 
@@ -56,7 +56,7 @@ def check_all(config: Config, *, workers: int | None) -> Checked:
 
     `workers` are the processes that read, None for one per core.
     """
-    workers = all_cores() if workers is None else workers
+    workers = worth_starting() if workers is None else workers
     datasets: dict[str, Any] = {}
     found: list[Finding] = []
     for name in ("train", "val"):

@@ -20,11 +20,11 @@ from segkit.config import load_config
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
-from segkit.data.check.in_workers import all_cores
 from segkit.data.check.propose import Answers, Proposal, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.class_lists import ClassList, read_class_list
 from segkit.data.label_map import IGNORE
+from segkit.data.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.files import write_json, write_text
@@ -63,7 +63,7 @@ def check_folder(
     refuse_output_in(str(root), folder)
     layout = find_layout(root)
     pairs = [pair for part in layout.pairs.values() for pair in part]
-    raw = read_raw_values(pairs, workers=all_cores() if workers is None else workers)
+    raw = read_raw_values(pairs, workers=worth_starting() if workers is None else workers)
     listed, proposal = _propose(root, raw, classes, parse_values(ignored))
     findings = [*_find_unpaired(root, layout), *_find_mixed(raw), *proposal.findings]
     for line in _describe(root, layout, raw, listed):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
 
 
@@ -86,7 +87,7 @@ def choose_amp(name: str, device: torch.device) -> torch.dtype | None:
 
 def default_workers(device: torch.device) -> int:
     """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = usable_cpus()
     return min(2, cpus - 1) if device.type == "cpu" else min(8, cpus)
 
 

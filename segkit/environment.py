@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import __version__
+from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
 
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,7 @@ def environment(command: Sequence[str] | None = None) -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version(),
         "gpus": _gpu_names(torch),
         "cpu": _cpu_name(),
-        "cpu_count": _usable_cpus(),
+        "cpu_count": usable_cpus(),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
@@ -132,11 +133,6 @@ def _cpu_name() -> str:
         lines = []  # not Linux
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _usable_cpus() -> int:
-    """CPUs this process may use: a container or a scheduler gives fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git_state(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from segkit import device as device_module
 from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.errors import ConfigError
 
@@ -188,6 +187,6 @@ def test_compiled_model_keeps_its_names(torch_settings, monkeypatch):
 
 
 def test_a_machine_without_affinity_counts_its_cpus(monkeypatch):
-    monkeypatch.delattr(device_module.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(device_module.os, "cpu_count", lambda: None)  # Python may not know
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)  # Python may not know
     assert default_workers(torch.device("cpu")) == 0

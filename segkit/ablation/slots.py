@@ -1,9 +1,9 @@
 """Where runs are trained: a device each, and a fair share of the CPUs."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from segkit.cpus import usable_cpus
 from segkit.device import choose_device
 
 
@@ -31,8 +31,3 @@ def make_slots(devices: Sequence[str], configured: str) -> list[Slot]:
     share = max(1, usable_cpus() // max(1, kinds.count("cpu")))
     threads = [share if kind == "cpu" and len(kinds) > 1 else None for kind in kinds]
     return [Slot(name, count) for name, count in zip(devices or [None], threads, strict=True)]
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

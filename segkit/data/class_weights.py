@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from segkit.data.parallel import available_cpus, in_workers, worker_deaths_explained
+from segkit.cpus import usable_cpus
+from segkit.data.parallel import in_workers, worker_deaths_explained
 from segkit.data.view import read_sample
 from segkit.errors import DataError
 from segkit.losses.criteria.values import read_class_weights
@@ -37,7 +38,7 @@ def count_classes(dataset: Any, *, skip_bad: bool = False) -> ClassCounts:
     """
     pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
     where_present = torch.zeros_like(pixels)
-    workers = min(MOST_WORKERS, available_cpus()) if len(dataset) >= WORTH_WORKERS else 0
+    workers = min(MOST_WORKERS, usable_cpus()) if len(dataset) >= WORTH_WORKERS else 0
     results = in_workers(_Count(dataset), range(len(dataset)), workers=workers, skip_bad=skip_bad)
     with worker_deaths_explained():
         for counts in _with_progress(results, total=len(dataset)):

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
+from segkit.cpus import usable_cpus
 from segkit.data.bad_samples import require_bad
 from segkit.data.faults import WorkerDied, explain_worker_death
 from segkit.errors import CannotCache, DataError, SegkitError
@@ -53,9 +55,17 @@ def worker_deaths_explained() -> Iterator[None]:
         raise WorkerDied(death) from error
 
 
-def available_cpus() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def with_progress(work: Callable[[int], Any], count: int, *, workers: int, shown: str) -> Iterator[Any]:
+    """`work(0)` ... `work(count - 1)` in order; on a terminal with a bar called `shown`. Raises WorkerDied."""
+    with worker_deaths_explained():
+        results = in_workers(work, range(count), workers=workers)
+        yield from tqdm(results, total=count, desc=shown, unit="image", leave=False, disable=None)
+
+
+def worth_starting() -> int:
+    """Workers for a task that nothing else runs beside: one per core, and none where there is one core."""
+    cores = usable_cpus()
+    return cores if cores > 1 else 0
 
 
 class _Work:

@@ -16,8 +16,9 @@ import pytest
 from segkit.ablation.child import Child
 from segkit.ablation.execute import Launcher, Outcome, exit_code
 from segkit.ablation.progress import Progress, read_iteration
-from segkit.ablation.slots import Slot, make_slots, usable_cpus
+from segkit.ablation.slots import Slot, make_slots
 from segkit.ablation.state import inspect_plan, lock_path
+from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
 from segkit.locks import take_lock
 

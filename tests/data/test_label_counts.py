@@ -170,7 +170,7 @@ def test_missing_mask_is_a_data_error(data, cache):
 def test_many_images_are_counted_by_several_processes(data, monkeypatch, save, skip_bad):
     expected = count_classes(data())
     monkeypatch.setattr(class_weights, "WORTH_WORKERS", 20)
-    monkeypatch.setattr(class_weights, "available_cpus", lambda: 2)
+    monkeypatch.setattr(class_weights, "usable_cpus", lambda: 2)
     assert count_classes(data(), skip_bad=skip_bad) == expected
     path = data().mask_paths[7]
     pixels = np.bincount(np.asarray(Image.open(path)).flatten(), minlength=3)

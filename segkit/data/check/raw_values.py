@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
-from segkit.data.check.in_workers import in_workers
+from segkit.data.parallel import with_progress
 from segkit.errors import DataError
 
 #: Pillow's modes of images without colour.
@@ -104,7 +104,7 @@ class RawValues:
 def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawValues:
     """Read all masks and the headers of their images; files that cannot be read are listed."""
     raw = RawValues()
-    facts = in_workers(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks")
+    facts = with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks")
     for (_, mask_path), (image, mask, errors) in zip(pairs, facts, strict=True):
         raw.unreadable += errors
         raw.add(mask_path, image, mask)

@@ -8,7 +8,6 @@ from typing import Any
 
 from segkit.data.check.copies import find_repeated_images, find_shared_images, find_similar_images
 from segkit.data.check.finding import Finding, problem
-from segkit.data.check.in_workers import in_workers
 from segkit.data.check.look import Look, look_at
 from segkit.data.check.oddities import (
     find_channel_oddities,
@@ -19,6 +18,7 @@ from segkit.data.check.oddities import (
     find_weightless,
 )
 from segkit.data.check.tally import Tally, empty_tally
+from segkit.data.parallel import with_progress
 from segkit.data.validate import shorten
 from segkit.data.view import WeightMaker
 
@@ -41,7 +41,7 @@ def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, work
     """
     tally = empty_tally(dataset)
     look = partial(look_at, dataset, weight_map=weight_map, closely=True)
-    for seen in in_workers(look, len(dataset), workers=workers, shown=part):
+    for seen in with_progress(look, len(dataset), workers=workers, shown=part):
         tally.add(seen)
     return Part(dataset, tally)
 

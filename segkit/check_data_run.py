@@ -64,6 +64,7 @@ def check_all(config: Config, *, workers: int | None) -> Checked:
             datasets[name] = build_dataset(config, name)
         except DataError as error:
             found.append(problem("cannot-open", f"{name}: {error}"))
+            datasets |= _open_labelled(config, name)
     weight_map = None
     if "train" in datasets:
         train = datasets["train"]
@@ -74,6 +75,19 @@ def check_all(config: Config, *, workers: int | None) -> Checked:
     }
     found += find_all(parts, batch_size=config.train.batch_size, weighted=weight_map is not None)
     return Checked(parts, found)
+
+
+def _open_labelled(config: Config, part: str) -> dict[str, Any]:
+    """The part by its name, without the images that have no mask, if that is all that kept it from being opened."""
+    if "unlabelled" not in config.data.params:
+        return {}
+    data = config.data.model_copy(update={"params": {**config.data.params, "unlabelled": "skip"}})
+    try:
+        dataset = build_dataset(config.model_copy(update={"data": data}), part)
+    except DataError:  # which is reported already
+        return {}
+    dataset.notes = []
+    return {part: dataset}
 
 
 def report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, Any] | None = None) -> int:

@@ -1,6 +1,7 @@
 """scripts/check_data.py: the whole of a data set, every problem listed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,18 +232,26 @@ def test_nothing_is_written_among_the_data(data):
     )
 
 
-def test_a_part_that_cannot_be_opened_does_not_hide_the_other(data, capsys):
+def test_images_without_mask_do_not_hide_what_else_is_wrong(data, capsys):
     planted_gap(data)
     planted_unlabelled(data)
     assert check() == 3
     assert found() == [("problem", "cannot-open"), ("warning", "no-label")]
     output = capsys.readouterr().out
     assert "problem   val: 1 image has no mask: images/val/1.png -> expected masks/val/1.png" in output
+    assert (facts()["val"]["images"], facts()["train"]["images"]) == (1, 6)
+
+
+def test_a_part_that_cannot_be_opened_does_not_hide_the_other(data):
+    shutil.rmtree(data / "images/val")
+    planted_unlabelled(data)
+    assert check() == 3
+    assert found() == [("problem", "cannot-open"), ("warning", "no-label")]
     assert facts()["val"] is None
 
 
 def test_nothing_can_be_opened(data, capsys):
-    for path in data.glob("masks/*/0.png"):
+    for path in data.glob("masks/*/*.png"):
         path.unlink()
     assert check() == 3
     assert "written   runs/check/debug: check.json\n" in capsys.readouterr().out

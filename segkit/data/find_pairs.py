@@ -28,11 +28,12 @@ def pair_by_name(
     *,
     others: Sequence[FilePattern] = (),
     listed: FileList | None = None,
+    skip_unlabelled: bool = False,
 ) -> Pairs:
     """The images that are there, or those of a list, with the masks of the same stem.
 
-    `others` describe files that are neither. Raises DataError for an empty set, images without mask and names in the
-    list without image.
+    `others` describe files that are neither. With `skip_unlabelled`, images without mask are left out, and noted.
+    Raises DataError for an empty set, images without mask and names in the list without image.
     """
     found = images.find([masks, *others])
     if not found:
@@ -40,18 +41,26 @@ def pair_by_name(
     labels = masks.find([images, *others])
     if listed is not None:
         found = _choose_listed(found, images, listed)
+    notes = []
     without_mask = [stem for stem in found if stem not in labels]
-    if without_mask:
+    if without_mask and skip_unlabelled and len(without_mask) < len(found):
+        first = images.shown(found[without_mask[0]])
+        are = "are" if len(without_mask) > 1 else "is"
+        notes.append(f"{_count(without_mask, 'image')} no mask and {are} left out: {first}")
+        found = {stem: path for stem, path in found.items() if stem in labels}
+    elif without_mask:
         stem = without_mask[0]
+        hint = _describe_similar(stem, found, labels, masks)
+        if not hint and len(without_mask) < len(found):
+            hint = "\n   or leave such images out: data.unlabelled=skip"
         raise DataError(
             f"{_count(without_mask, 'image')} no mask: {images.shown(found[stem])} -> expected "
-            f"{masks.shown(_with_suffix(masks.path_of(stem)))}{_describe_similar(stem, found, labels, masks)}"
+            f"{masks.shown(_with_suffix(masks.path_of(stem)))}{hint}"
         )
-    notes = []
     unused = [stem for stem in labels if stem not in found]
     # Masks that lie together with those of the other part have their images there.
     if unused and listed is None and masks.divides == images.divides:
-        notes = [f"{_count(unused, 'mask')} no image: {masks.shown(labels[unused[0]])}"]
+        notes.append(f"{_count(unused, 'mask')} no image: {masks.shown(labels[unused[0]])}")
     return Pairs(found, {stem: labels[stem] for stem in found}, notes=notes)
 
 

@@ -39,6 +39,7 @@ class Layout:
     val_fraction: float | None = None
     split_seed: int = 0
     split_group: str | None = None
+    unlabelled: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self):
         for key in ("images", "masks", "weights"):
@@ -67,7 +68,8 @@ class Layout:
         else:
             images, masks = (self._locate(key, root, source) for key in ("images", "masks"))
             weights = self._weights(images, root, source)
-            pairs = pair_by_name(images, masks, others=[weights], listed=listed)
+            skip = self.unlabelled == "skip"
+            pairs = pair_by_name(images, masks, others=[weights], listed=listed, skip_unlabelled=skip)
         if self.val_fraction is not None:
             pairs = self._divide(pairs, part)
         elif part == "val" and listed is not None:

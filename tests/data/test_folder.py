@@ -266,10 +266,17 @@ def test_images_without_mask(make_folder):
     root = make_folder()
     (root / "masks/train/001.png").unlink()
     assert data_error(lambda: folder(root)) == (
-        "1 image has no mask: images/train/001.png -> expected masks/train/001.png"
+        "1 image has no mask: images/train/001.png -> expected masks/train/001.png\n"
+        "   or leave such images out: data.unlabelled=skip"
     )
     (root / "masks/train/003.png").unlink()
     assert data_error(lambda: folder(root)).startswith("2 images have no mask: images/train/001.png")
+    dataset = folder(root, unlabelled="skip")
+    assert dataset.names == ["000", "002"]
+    assert dataset.notes == ["2 images have no mask and are left out: images/train/001.png"]
+    for path in (root / "masks/train").iterdir():
+        path.unlink()
+    assert data_error(lambda: folder(root, unlabelled="skip")).startswith("4 images have no mask")
 
 
 def test_mask_with_a_longer_name_is_pointed_out(make_folder):

@@ -235,7 +235,8 @@ def test_image_without_mask_says_what_was_expected(put):
     root = put("train/a.jpg", "train/b.jpg", masks=["train/a_mask.png"])
     options = {"images": "{split}/{stem}.jpg", "masks": "{split}/{stem}_mask.png"}
     assert message(DataError, lambda: folder(root, **options)) == (
-        "1 image has no mask: train/b.jpg -> expected train/b_mask.png"
+        "1 image has no mask: train/b.jpg -> expected train/b_mask.png\n"
+        "   or leave such images out: data.unlabelled=skip"
     )
 
 
@@ -300,7 +301,8 @@ def test_lists_of_names(put):
     ]
     (root / "val.txt").write_text("a\ne\n")
     assert message(DataError, lambda: folder(root, "val", **options)) == (
-        "1 image has no mask: JPEGImages/e.jpg -> expected SegmentationClass/e.png"
+        "1 image has no mask: JPEGImages/e.jpg -> expected SegmentationClass/e.png\n"
+        "   or leave such images out: data.unlabelled=skip"
     )
 
 

@@ -55,6 +55,7 @@ class Folder(PairedFiles):
     val_fraction  the share of the training images that validates instead, chosen by their names
     split_seed    another number, another choice
     split_group   a regular expression: images in whose names it finds the same text are not divided, such as "^[^_]+"
+    unlabelled    what to do about images without a mask: `stop`, or `skip` them
 
     Raises DataError for what is missing on disk, ValueError or ConfigError for options that contradict each other.
     """
@@ -79,6 +80,7 @@ class Folder(PairedFiles):
         val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
+        unlabelled: Literal["stop", "skip"] = "stop",
     ):
         layout = Layout(
             images=images,
@@ -91,6 +93,7 @@ class Folder(PairedFiles):
             val_fraction=val_fraction,
             split_seed=split_seed,
             split_group=split_group,
+            unlabelled=unlabelled,
         )
         self.class_list = None
         if isinstance(classes, str):

@@ -53,7 +53,7 @@ class File:
         if path is None:
             raise DataError(
                 f"the weight map 'file' needs a map for every image: expected {stem}.(png|npy)\n"
-                "   -> scripts/make_weights.py writes them; data.weight_map={name: boundary} computes one from the labels"
+                "   -> scripts/make_weights.py writes them; data.weight_map={name: boundary} computes them on the fly"
             )
         return path
 

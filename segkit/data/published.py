@@ -72,6 +72,19 @@ def check_files(dataset: str, paths: Iterable[Path], *, what: str) -> None:
         )
 
 
+def listed_pairs(
+    dataset: str, images: Sequence[str], labels: Sequence[str], *, names_file: Path
+) -> tuple[list[str], list[Path], list[Path]]:
+    """Names, images and labels of the files that `names_file` names. Raises DataError if there are none, or if one is
+    missing."""
+    if not images:
+        raise DataError(f"no images: {names_file} is empty")
+    image_paths, label_paths = [Path(file) for file in images], [Path(file) for file in labels]
+    check_files(dataset, image_paths, what="image")
+    check_files(dataset, label_paths, what="label")
+    return [path.stem for path in image_paths], image_paths, label_paths
+
+
 @contextmanager
 def listing(dataset: str) -> Iterator[None]:
     """What torchvision cannot make of lists and folders becomes a DataError."""

@@ -1,15 +1,13 @@
 """`pets`: the trimaps of the Oxford-IIIT Pet dataset."""
 
-from pathlib import Path
 from typing import Literal
 
 from torchvision.datasets import OxfordIIITPet
 
 from segkit.data.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root, listing
+from segkit.data.published import find_root, listed_pairs, listing
 from segkit.data.sample import Size
-from segkit.errors import DataError
 from segkit.registry import DATASETS
 
 FOLDER = "oxford-iiit-pet"
@@ -52,12 +50,9 @@ class Pets(PairedFiles):
         with listing("pets"):
             found = OxfordIIITPet(path, split=chosen, target_types="segmentation")
         # torchvision has no public way to its lists of files.
-        image_paths, mask_paths = [Path(file) for file in found._images], [Path(file) for file in found._segs]
-        if not image_paths:
-            raise DataError(f"no images: {path / names_file} is empty")
-        check_files("pets", image_paths, what="image")
-        check_files("pets", mask_paths, what="label")
-        names = [file.stem for file in image_paths]
+        names, image_paths, mask_paths = listed_pairs(
+            "pets", found._images, found._segs, names_file=path / names_file
+        )
         with_border = border == "class"
         super().__init__(
             path,

@@ -10,7 +10,7 @@ from segkit.colors import voc_color
 from segkit.data.datasets.voc import CLASSES
 from segkit.data.label_table import LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root, listing
+from segkit.data.published import find_root, listed_pairs, listing
 from segkit.data.sample import Size
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
@@ -55,12 +55,9 @@ class Sbd(PairedFiles):
             )
         with listing("sbd"):
             found = SBDataset(path, image_set=chosen, mode="segmentation")
-        image_paths, mask_paths = [Path(file) for file in found.images], [Path(file) for file in found.masks]
-        if not image_paths:
-            raise DataError(f"no images: {path / chosen}.txt is empty")
-        check_files("sbd", image_paths, what="image")
-        check_files("sbd", mask_paths, what="label")
-        names = [file.stem for file in image_paths]
+        names, image_paths, mask_paths = listed_pairs(
+            "sbd", found.images, found.masks, names_file=path / f"{chosen}.txt"
+        )
         super().__init__(
             path,
             names=names,

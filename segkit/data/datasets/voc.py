@@ -1,6 +1,5 @@
 """`voc`: the segmentation task of Pascal VOC."""
 
-from pathlib import Path
 from typing import Literal
 
 from torchvision.datasets import VOCSegmentation
@@ -9,9 +8,8 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from segkit.colors import voc_color
 from segkit.data.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root, listing
+from segkit.data.published import find_root, listed_pairs, listing
 from segkit.data.sample import Size
-from segkit.errors import DataError
 from segkit.registry import DATASETS
 
 CLASSES = (
@@ -65,12 +63,9 @@ class Voc(PairedFiles):
         path = find_root("voc", root, needed, how=how)
         with listing("voc"):
             found = VOCSegmentation(path, year=str(year), image_set=chosen)
-        image_paths, mask_paths = [Path(file) for file in found.images], [Path(file) for file in found.masks]
-        if not image_paths:
-            raise DataError(f"no images: {path / names_file} is empty")
-        check_files("voc", image_paths, what="image")
-        check_files("voc", mask_paths, what="label")
-        names = [file.stem for file in image_paths]
+        names, image_paths, mask_paths = listed_pairs(
+            "voc", found.images, found.masks, names_file=path / names_file
+        )
         super().__init__(
             path,
             names=names,

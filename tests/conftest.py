@@ -32,6 +32,14 @@ def _caches_of_their_own(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _caches_of_the_tests(tmp_path_factory):
+    """What segkit keeps between runs is not kept among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("caches")))
+        yield
+
+
 @pytest.fixture
 def real_data():
     """A function giving the folder of a real data set, or skipping where it is absent."""

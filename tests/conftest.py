@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
     # Whether its kernels are interpreted, Triton decides when it is first imported, and torch's compiler imports it.
@@ -38,6 +39,24 @@ def _caches_of_the_tests(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("caches")))
         yield
+
+
+@pytest.fixture
+def quick_plots(monkeypatch):
+    """Empty pictures in place of matplotlib's plots, which take most of the time of a run of seconds. What they show is
+    tested where they are drawn, and that a run draws them in tests/test_run.py."""
+
+    def save_empty(path: Path) -> None:
+        Image.new("L", (1, 1)).save(path)
+
+    def plot_first(path, *arguments, **options):
+        save_empty(path)
+
+    for name in ("recorder.plot_confusion", "class_frequencies.plot_shares", "check_data_run.plot_shares"):
+        monkeypatch.setattr(f"segkit.{name}", plot_first)
+    monkeypatch.setattr(
+        "segkit.recorder.plot_results", lambda table, class_names, colors, path: save_empty(path)
+    )
 
 
 @pytest.fixture

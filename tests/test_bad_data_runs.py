@@ -39,7 +39,7 @@ SKIP = "data.on_bad_sample=skip"
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, quick_plots):
     """A folder data set of 12 and 4 images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "cache"))

@@ -18,7 +18,7 @@ CLASSES = ["sky", "road", "car"]
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def data(tmp_path, monkeypatch, quick_plots):
     """A clean data set `data/mine` with 6 training and 2 validation images, seen from the current folder."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)

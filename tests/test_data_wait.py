@@ -38,7 +38,7 @@ class Clock:
 
 @pytest.mark.parametrize(("loading", "updating", "share"), [(0.5, 2.0, 50), (0.0, 1.0, 0), (0.75, 1.0, 75)])
 def test_the_console_shows_the_share_of_a_slow_data_set(
-    tmp_path, monkeypatch, capsys, loading, updating, share
+    tmp_path, monkeypatch, capsys, quick_plots, loading, updating, share
 ):
     """Validation, also the look at it before training, is no part of it, however slow."""
     clock = Clock()

@@ -41,10 +41,15 @@ log: {every: 2}
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
+def tiny_with_plots(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(TINY)
     return tmp_path
+
+
+@pytest.fixture
+def tiny(tiny_with_plots, quick_plots):
+    return tiny_with_plots
 
 
 def run(*arguments: str) -> int:
@@ -61,9 +66,12 @@ def only_run(folder: Path, name: str = "tiny") -> Path:
     return runs[0]
 
 
-def test_run_folder_has_what_it_promises(tiny, capsys):
+def test_run_folder_has_what_it_promises(tiny_with_plots, capsys):
     assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny)
+    folder = only_run(tiny_with_plots)
+    for name in ("results.png", "confusion_matrix.png", "labels.png"):
+        with Image.open(folder / name) as plot:
+            assert min(plot.size) > 200
     entries = {name: kind.fget for name, kind in vars(RunFolder).items() if isinstance(kind, property)}
     where = SimpleNamespace(path=folder)
     assert {name for name, entry in entries.items() if not entry(where).exists()} == set()
@@ -156,10 +164,13 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", *overrides]
-    whole = subprocess.run(
-        [*command, "log.dir=whole"], env=environment, capture_output=True, text=True, timeout=120
+    whole = subprocess.Popen(
+        [*command, "log.dir=whole"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -180,6 +191,8 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=120
     )
     assert resumed.returncode == 0, resumed.stderr
+    _, errors = whole.communicate(timeout=120)
+    assert whole.returncode == 0, errors
     assert only_run(tiny) == folder
     one = load_checkpoint(folder / "checkpoints/000060.pt")["trainer"]
     other = load_checkpoint(next((tiny / "whole/tiny").iterdir()) / "checkpoints/000060.pt")["trainer"]

@@ -219,7 +219,7 @@ def test_workers_share_it_and_it_goes_after_the_run(memory, make_folder, monkeyp
     assert folders(memory) == []
 
 
-def test_a_whole_run_leaves_nothing(tmp_path, memory, make_folder, monkeypatch):
+def test_a_whole_run_leaves_nothing(tmp_path, memory, make_folder, monkeypatch, quick_plots):
     monkeypatch.chdir(tmp_path)
     weights = {"name": "boundary"}
     (tmp_path / "x.yaml").write_text(config(make_folder(), weight_map=weights).to_yaml())

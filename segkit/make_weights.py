@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from segkit.build import build_data
 from segkit.config import Config
+from segkit.config_keys import settings_text
 from segkit.data.faults import WorkerDied
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.parallel import in_workers, worker_deaths_explained
@@ -167,7 +168,7 @@ def describe_settings(config: Config, data: Data) -> str:
         "classes": [list(data.train.class_names), data.train.ignore_index],
         "data": [config.data.name, {k: v for k, v in config.data.params.items() if k != "root"}],
     }
-    return json.dumps(facts, sort_keys=True, default=str)
+    return settings_text(facts)
 
 
 def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config) -> list[Task]:

@@ -17,6 +17,7 @@ import torch
 import torchvision
 from torchvision import tv_tensors
 
+from segkit.config_keys import settings_text
 from segkit.data.bad_samples import usable_samples
 from segkit.data.cache_place import CachePlace, in_memory
 from segkit.data.check.tally import spread
@@ -51,8 +52,7 @@ class Cached:
                 "   -> data.cache=ram or off"
             )
         self.dataset, self.place = dataset, place
-        # Sorted by hand: the keys of a label map, numbers beside "*", have no order.
-        self.settings = json.dumps(dict(sorted(settings.items())), default=str)
+        self.settings = settings_text(settings)
         self.folder = place.make_folder(hashlib.sha256(self.settings.encode()).hexdigest()[:16])
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from segkit.config_keys import settings_text
 from segkit.data.bad_samples import usable_samples
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import CannotWrite, DataError
@@ -34,8 +35,7 @@ class LabelCounts:
         self, dataset: Any, folder: Path | None, *, settings: Mapping[str, Any], skip_bad: bool = False
     ):
         self.dataset, self.folder, self.skip_bad = dataset, folder, skip_bad
-        # Sorted by hand: the keys of a label map, numbers beside "*", have no order.
-        self.settings = json.dumps(dict(sorted(settings.items())), default=str)
+        self.settings = settings_text(settings)
         self.kept = False  # whether this process wrote a file
         self._counts: ClassCounts | None = None
         self._origin = self._trouble = ""

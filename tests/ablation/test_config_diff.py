@@ -7,7 +7,7 @@ import pytest
 
 from segkit.ablation.config_diff import ABSENT, diff_configs, relevant_settings, show_value
 from segkit.config import load_config
-from segkit.config_keys import covers, flatten
+from segkit.config_keys import covers, flatten, settings_text
 from tests.ablation.run_folders import fake_run, study_of
 
 CE = "loss={name: ce}"
@@ -18,6 +18,13 @@ def test_flatten_and_covers():
     assert flatten(tree) == {"a.b": 1, "a.c": {}, "d": [1, 2], "e.0.f": 3, "e.1.f": 4, "g": []}
     assert covers("a", "a.b") and covers("a.b", "a.b") and covers("", "a")
     assert not covers("a", "ab.c") and not covers("a.b", "a")
+
+
+def test_text_of_settings_has_one_order():
+    one = {"b": {255: "ignore", "*": 0, 7: [{"y": 1, "x": None}]}, "a": (1, 2)}
+    other = {"a": [1, 2], "b": {"*": 0, 7: [{"x": None, "y": 1}], 255: "ignore"}}
+    assert settings_text(one) == settings_text(other)
+    assert settings_text(one) != settings_text({**one, "a": [2, 1]})
 
 
 def test_only_the_loss_differs():

@@ -95,6 +95,12 @@ def test_files_hold_what_would_be_computed(make_folder, suffix, workers, capsys)
     )
 
 
+def test_label_map_of_numbers_and_the_rest(make_folder, made):
+    root, label_map = make_folder(), {0: 0, "*": 1}
+    assert run(root, label_map=label_map) == 0 == run(root, label_map=dict(reversed(label_map.items())))
+    assert len(made) == 6
+
+
 def test_what_is_printed_and_noted(make_folder, capsys):
     root = make_folder(train=2, val=1, ids=(0, 1))
     weight_map = {"name": "class_balanced", "class_weights": [1.0, 3.0, 0.0]}

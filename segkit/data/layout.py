@@ -48,6 +48,10 @@ class Layout:
         if self.images is not None and self.images == self.masks:
             raise ConfigError(f"data.images and data.masks are the same files: {self.images!r}")
         self._check_lists()
+        if self.val_fraction is not None and self.val_split != "val":
+            raise ConfigError(
+                f"data.val_split={self.val_split} does nothing beside data.val_fraction -> remove one"
+            )
         if self.val_fraction is None and (self.split_seed or self.split_group is not None):
             key = "split_seed" if self.split_seed else "split_group"
             raise ConfigError(f"data.{key} does nothing without data.val_fraction")

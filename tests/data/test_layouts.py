@@ -200,6 +200,10 @@ def test_folder_that_cannot_be_listed(put, monkeypatch):
             "data.train_list is set but data.val_list is not\n"
             "   -> data.val_list=FILE, or data.val_fraction=0.2 to divide the list",
         ),
+        (
+            {"val_fraction": 0.2, "val_split": "valid"},
+            "data.val_split=valid does nothing beside data.val_fraction -> remove one",
+        ),
         ({"split_seed": 1}, "data.split_seed does nothing without data.val_fraction"),
         ({"split_group": "a"}, "data.split_group does nothing without data.val_fraction"),
     ],

@@ -132,13 +132,7 @@ def train_in(
         recorder.close()
         error = explain(error, experiment)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
-            folder.write_status(
-                "failed",
-                iteration=trainer.iteration,
-                exit_code=exit_code_of(error),
-                error=str(error) or type(error).__name__,
-                checkpoint=recorder.last_checkpoint,
-            )
+            note_failure(folder, error, trainer.iteration, checkpoint=recorder.last_checkpoint)
             console.log(f"failed: {error}")
             bad.write()
         raise error
@@ -151,6 +145,17 @@ def train_in(
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
+
+
+def note_failure(folder: RunFolder, error: BaseException, iteration: int, *, checkpoint: str | None) -> None:
+    """Say in status.json that the run failed, and how. Raises CannotWrite."""
+    folder.write_status(
+        "failed",
+        iteration=iteration,
+        exit_code=exit_code_of(error),
+        error=str(error) or type(error).__name__,
+        checkpoint=checkpoint,
+    )
 
 
 def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: bool) -> str:

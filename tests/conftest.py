@@ -8,15 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.paths import REAL_DATA
+
 if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
     # Whether its kernels are interpreted, Triton decides when it is first imported, and torch's compiler imports it.
     # The variable is not left behind: see tests/losses/triton_cases.py.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         importlib.import_module("triton.language")
-
-ROOT = Path(__file__).resolve().parent.parent
-REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.import_rules import find_violations
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
 
 #: The files that the rules are about; a rule over a file that was renamed away would hold for ever.
 EXPECTED = (

@@ -12,8 +12,8 @@ from PIL import Image
 
 from segkit.check_data_run import check_config
 from segkit.errors import ConfigError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ["sky", "road", "car"]
 
 

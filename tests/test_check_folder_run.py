@@ -19,8 +19,8 @@ from segkit.data.check.propose import Answers, propose
 from segkit.data.check.raw_values import read_raw_values
 from segkit.errors import ConfigError, DataError
 from tests.data import published_layouts as layouts
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MINE = Path("data/mine")
 
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -18,8 +17,8 @@ from segkit.errors import ConfigError
 from segkit.loss_checks import GROUPS
 from segkit.loss_checks.trial import Subject, make_trial
 from segkit.registry import LOSSES
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 
 #: The parameters with which a registered loss is checked, where its name alone is no valid block.

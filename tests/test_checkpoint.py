@@ -31,8 +31,7 @@ from segkit.checkpoint import (
     save_numbered,
 )
 from segkit.errors import CannotWrite, CheckpointError
-
-PROJECT = Path(__file__).parent.parent
+from tests.paths import ROOT
 
 
 def small_state(value=1.0):
@@ -356,7 +355,7 @@ def kill_while_saving(tmp_path, how):
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -8,8 +8,7 @@ import pytest
 
 from segkit import errors
 from segkit.cli import import_user_code, run_command
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
 
 
 @pytest.fixture

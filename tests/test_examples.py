@@ -15,8 +15,8 @@ import train
 from segkit.check_loss import find_loss, make_subject, run_checks
 from segkit.cli import run_command
 from segkit.registry import LOSSES
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "numpy_cross_entropy.py"
 
 

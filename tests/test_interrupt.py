@@ -6,11 +6,11 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import pytest
 
 from segkit.interrupt import Interrupt
+from tests.paths import ROOT
 
 LOOP = """
     import os, sys, time
@@ -32,7 +32,7 @@ def start(after="pass", script=LOOP):
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stdout.readline() == "ready\n"
     return process

@@ -22,8 +22,8 @@ from segkit.cli import run_command
 from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS
 from tests.data import published_layouts as layouts
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # the port of a service that throws all away, and that nobody runs
 NEEDS_SCIPY = "scipy is not installed, which reads the labels of sbd"
 

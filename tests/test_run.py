@@ -26,8 +26,8 @@ from segkit.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
 from segkit.run_folder import RunFolder, read_status
 from segkit.trainer import Trainer
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = """
 name: tiny
 data: {name: shapes, size: 32, train_size: 24, val_size: 6}

@@ -15,6 +15,7 @@ import pytest
 from segkit import locks, run_folder
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.run_folder import RunFolder, read_status
+from tests.paths import ROOT
 
 
 def hold_in_another_process(path, *, with_child=False):
@@ -32,7 +33,7 @@ def hold_in_another_process(path, *, with_child=False):
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     return process, int(process.stdout.readline())
 

@@ -3,7 +3,6 @@
 import copy
 import re
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +12,8 @@ from torch.nn import functional as F
 
 from segkit.errors import NotFiniteError
 from segkit.trainer import Plan, Trainer
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAN = Plan(
     iterations=6,
     evaluate_every=2,

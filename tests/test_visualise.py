@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,8 +20,8 @@ from segkit.visualise.run import visualise
 from segkit.visualise.samples import Shown, View, look
 from segkit.visualise.sheet import draw_sheet
 from segkit.visualise.steps import name_steps, try_steps
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 TINY = ["data.size=48", "data.train_size=6", "data.val_size=2"]
 WEIGHTED = [*TINY, "data.weight_map={name: boundary}"]
 BLOCKS = (

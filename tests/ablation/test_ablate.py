@@ -20,8 +20,8 @@ from segkit.ablation.plan import load_plan
 from segkit.ablation.state import RunState, inspect_plan
 from segkit.cli import run_command
 from segkit.config import load_config
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
 TINY = """\
 name: ab

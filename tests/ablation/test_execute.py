@@ -21,6 +21,7 @@ from segkit.ablation.state import inspect_plan, lock_path
 from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
 from segkit.locks import take_lock
+from tests.paths import ROOT
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
 
@@ -313,7 +314,7 @@ def test_run_keeps_its_lock_when_the_launcher_is_killed(small, monkeypatch):
         "lengths = {run.name: 20 for run in plan.runs}\n"
         "Launcher(plan, [Slot()], iterations=lengths, train=Path(sys.argv[2])).launch(inspect_plan(plan))\n"
     )
-    root = Path(__file__).parents[2]
+    root = ROOT
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root), str(FAKE_TRAIN)], stdout=subprocess.DEVNULL
     )

@@ -7,6 +7,7 @@ import pytest
 from segkit.ablation.plan import load_plan
 from segkit.config import load_config, shipped_names
 from segkit.errors import ConfigError
+from tests.paths import ROOT
 
 GOOD = """\
 base: base.yaml
@@ -176,8 +177,7 @@ variants:
   own: {name: x, seed: 4, log: {dir: y}, extends: ohem.yaml}
 """) == [
         "mine.yaml:1:7: base: no file 'ohm.yaml', did you mean 'ohem.yaml'?\n"
-        "      1 | base: ohm.yaml\n   looked in . and configs and "
-        + str(Path(__file__).parents[2] / "configs"),
+        "      1 | base: ohm.yaml\n   looked in . and configs and " + str(ROOT / "configs"),
         "mine.yaml:2:1: unknown key 'seed', did you mean 'seeds'?\n      2 | seed: [0, 0]\n"
         "   an ablation has: name, base, seeds, baseline, group_by, settings, variants",
         "mine.yaml:3:11: baseline: there is no variant 'cee', did you mean 'ce'?\n      3 | baseline: cee\n"

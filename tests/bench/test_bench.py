@@ -5,7 +5,6 @@ No test here looks at how long something took.
 
 import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,8 +21,8 @@ from segkit.bench.process import MeasurementFailed, measure_afresh
 from segkit.bench.rows import Row, rows_of
 from segkit.losses import bootstrapped_cross_entropy, ohem_cross_entropy, weighted_mask_cross_entropy
 from segkit.metrics import confusion_matrix
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 QUICK = ["--small", "--processes", "0", "--rounds", "1", "--threads", "1"]
 

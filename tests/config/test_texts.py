@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,8 +14,9 @@ from segkit.config import (
     shipped_names,
 )
 from segkit.errors import ConfigError
+from tests.paths import ROOT
 
-SHIPPED = Path(__file__).parents[2] / "configs"
+SHIPPED = ROOT / "configs"
 GOOD = "loss: {name: ohem_ce}\ntrain: {iterations: 100}\n"
 
 

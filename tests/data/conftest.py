@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.paths import REAL_DATA
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import itertools
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +19,7 @@ from segkit.data.sampler import EpochBatches, derive_seed
 from segkit.data.view import seeded
 from segkit.data.weight_maps.boundary import Boundary
 from segkit.errors import DataError
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def batches(dataset=None, **options):

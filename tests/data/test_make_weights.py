@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.make_weights import make_weights
 from segkit.registry import WEIGHT_MAPS
 from segkit.weight_maker import WeightMaker
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["a", "b", "c"]
 
 

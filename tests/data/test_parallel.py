@@ -3,15 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from segkit.data.faults import WorkerDied
 from segkit.data.parallel import in_workers, worker_deaths_explained
 from segkit.errors import CannotCache, DataError
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 def square(number):

@@ -30,8 +30,8 @@ from segkit.data.weight_maps.boundary import Boundary
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.unet_border import UNetBorder
 from segkit.errors import CannotCache
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLASSES = ["a", "b", "c"]
 
 

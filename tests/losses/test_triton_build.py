@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 #: Compiles every kernel as Triton would at its first launch on an H100 or H200, and prints what ptxas made of it.
 BUILD = """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
 from segkit.config import json_schema, list_components, load_config
-from segkit.environment import require_torch_pair
+from segkit.system.environment import require_torch_pair
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -9,8 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
-from segkit.cpus import usable_cpus
-from segkit.environment import require_torch_pair
+from segkit.system.environment import require_torch_pair, usable_cpus
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
 from segkit.data.sources import list_sources
-from segkit.environment import require_torch_pair
+from segkit.system.environment import require_torch_pair
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

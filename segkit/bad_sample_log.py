@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.data.bad_samples import BadSample
-from segkit.files import write_text
+from segkit.system.files import write_text
 
 COLUMNS = ("part", "file", "reason", "epoch", "times")
 

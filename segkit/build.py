@@ -20,7 +20,6 @@ from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import train_batches
 from segkit.data.ram_folder import sweep
 from segkit.data.subset import Subset
-from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.errors import ConfigError, DataError
 from segkit.experiment import Data, Experiment
 from segkit.losses.kernels import check_device
@@ -34,6 +33,7 @@ from segkit.registry import (
     WEIGHT_MAPS,
 )
 from segkit.signature import call_accepted
+from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.trainer import Plan
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.

@@ -23,7 +23,7 @@ from segkit.data.check.tally import spread
 from segkit.data.check.whole import Part, count_whole, find_all
 from segkit.data.parallel import worth_starting
 from segkit.errors import ConfigError, DataError
-from segkit.files import cannot_write, write_json
+from segkit.system.files import cannot_write, write_json
 
 #: The exit status if there is a problem, as for a DataError.
 PROBLEMS = DataError.exit_code

@@ -27,7 +27,7 @@ from segkit.data.label_map import IGNORE
 from segkit.data.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
-from segkit.files import write_json, write_text
+from segkit.system.files import write_json, write_text
 from segkit.yaml_source import dump_inline
 
 #: Files with the classes, looked for in the folder and in the folders of its parts.

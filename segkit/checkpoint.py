@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from segkit.errors import CannotWrite, CheckpointError
-from segkit.files import cannot_write, sweep_temporaries, write_atomically
+from segkit.system.files import cannot_write, sweep_temporaries, write_atomically
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
 FORMAT_VERSION = 1

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segkit.data.check import CheckReport, Tally
-from segkit.files import write_bytes
+from segkit.system.files import write_bytes
 
 #: Classes up to which a row of labels.png is of a comfortable height.
 FEW = 60

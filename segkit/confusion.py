@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from segkit.files import write_bytes, write_text
+from segkit.system.files import write_bytes, write_text
 
 #: Classes above which the picture has no numbers; they would not be readable.
 MOST_NUMBERED = 30

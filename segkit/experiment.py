@@ -13,7 +13,7 @@ from segkit.config import Config
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import Note, ignore, train_batches, val_batches
 from segkit.data.subset import Subset
-from segkit.device import Normalize
+from segkit.system.device import Normalize
 from segkit.trainer import Plan, RecorderLike, Trainer
 
 

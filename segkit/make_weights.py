@@ -20,9 +20,9 @@ from segkit.data.weight_files import SUFFIXES, weight_stem
 from segkit.data.weight_records import WeightRecord
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.experiment import Data
-from segkit.files import cannot_write, write_bytes
-from segkit.interrupt import Interrupt
 from segkit.registry import WEIGHT_MAPS
+from segkit.system.files import cannot_write, write_bytes
+from segkit.system.interrupt import Interrupt
 from segkit.weight_maker import MadeMap, WeightFacts, WeightMaker
 from segkit.weight_report import describe_maps, draw_maps, write_summary
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from segkit import metrics
-from segkit.console import duration, percent
 from segkit.evaluate import Evaluation
 from segkit.run_arrays import DEFINITION
+from segkit.system.console import duration, percent
 
 #: Pictures of a run folder in the order in which they are worth a look.
 PICTURES = (

@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from segkit.colors import Color, colorize
-from segkit.files import cannot_write
 from segkit.panels import Panel
+from segkit.system.files import cannot_write
 
 GAP = 3  # pixels between pictures
 READABLE = 160  # pixels of width below which a picture is enlarged

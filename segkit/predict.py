@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from segkit.colors import Color
 from segkit.data.image_io import SUFFIXES, read_image
-from segkit.device import choose_device
 from segkit.errors import ConfigError, DataError
-from segkit.files import cannot_write
 from segkit.inference import load_predictor
 from segkit.pictures import as_rgb
+from segkit.system.device import choose_device
+from segkit.system.files import cannot_write
 
 #: What is added to an image's name, without its suffix, for each form of the result.
 ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}

@@ -19,8 +19,8 @@ from torchvision.datasets.utils import extract_archive
 from segkit.config import load_config
 from segkit.data.sources import Source, describe_size, describe_source, describe_steps, find_source
 from segkit.errors import CannotWrite, ConfigError, DataError
-from segkit.files import cannot_write, describe_disk
 from segkit.registry import DATASETS
+from segkit.system.files import cannot_write, describe_disk
 
 #: A host that says nothing for so many seconds has failed.
 PATIENCE = 60

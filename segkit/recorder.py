@@ -15,11 +15,8 @@ from torch import Tensor
 
 from segkit import metrics
 from segkit.confusion import plot_confusion, save_confusion_table
-from segkit.console import Console, duration, percent
-from segkit.device import Wait, memory_in_use
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
-from segkit.files import write_json
 from segkit.image_ranking import RankedImage
 from segkit.labels import Labels
 from segkit.log_window import Window
@@ -30,6 +27,9 @@ from segkit.run_pictures import RunPictures
 from segkit.run_summary import summarise
 from segkit.schedule import due
 from segkit.scores import class_line, class_table
+from segkit.system.console import Console, duration, percent
+from segkit.system.device import Wait, memory_in_use
+from segkit.system.files import write_json
 from segkit.tensorboard_log import TensorBoardLog
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.

@@ -5,7 +5,7 @@ import io
 import math
 from pathlib import Path
 
-from segkit.files import cannot_write, write_text
+from segkit.system.files import cannot_write, write_text
 
 
 class ResultsTable:

@@ -13,15 +13,11 @@ from segkit.build import build
 from segkit.checkpoint import Found
 from segkit.class_frequencies import plot_class_frequencies
 from segkit.config import Config, load_config
-from segkit.console import Console
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loader import WorkerDied, explain_worker_death
-from segkit.environment import environment
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
 from segkit.experiment import Experiment
-from segkit.files import write_json, write_text
 from segkit.fingerprints import fingerprints
-from segkit.interrupt import Interrupt
 from segkit.labels import Labels
 from segkit.preflight import count_flops, header
 from segkit.recorder import Recorder
@@ -29,6 +25,10 @@ from segkit.resume import compare_configs, describe_skipped, find_resume, run_fo
 from segkit.run_end import finish_run
 from segkit.run_folder import RunFolder
 from segkit.run_state import go_on_from, saver
+from segkit.system.console import Console
+from segkit.system.environment import environment
+from segkit.system.files import write_json, write_text
+from segkit.system.interrupt import Interrupt
 from segkit.tensorboard_log import hyperparameters
 from segkit.trainer import Trainer
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from segkit.colors import Color
 from segkit.evaluate import Evaluation
-from segkit.files import write_bytes
 from segkit.panels import Panel
 from segkit.pictures import as_rgb
+from segkit.system.files import write_bytes
 
 #: What mIoU means here; runs are comparable only if this text is the same.
 DEFINITION = (

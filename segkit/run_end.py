@@ -5,12 +5,12 @@ from typing import Any
 
 from segkit.bad_sample_log import BadSampleLog
 from segkit.experiment import Experiment
-from segkit.files import write_text
 from segkit.image_ranking import rank_images
 from segkit.model_card import CardFacts, model_card
 from segkit.preflight import describe_device, describe_loss
 from segkit.recorder import Recorder
 from segkit.run_folder import RunFolder
+from segkit.system.files import write_text
 from segkit.trainer import Trainer
 
 #: Images in best8.jpg and in worst8.jpg.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import CheckpointError, ConfigError
-from segkit.files import cannot_write, sweep_temporaries, sync_folder, write_json
-from segkit.locks import take_lock
+from segkit.system.files import cannot_write, sweep_temporaries, sync_folder, write_json
+from segkit.system.locks import take_lock
 
 STATES = ("running", "done", "stopped", "failed")
 

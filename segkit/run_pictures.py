@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from segkit import pictures
-from segkit.files import cannot_write
 from segkit.image_ranking import RankedImage
 from segkit.labels import Labels
 from segkit.panels import Panel
 from segkit.run_arrays import save_examples
+from segkit.system.files import cannot_write
 from segkit.tensorboard_log import TensorBoardLog
 
 #: Examples in loss_pixels.jpg, which shows them at three moments.

@@ -6,9 +6,9 @@ from typing import Any
 from segkit.bad_sample_log import BadSampleLog
 from segkit.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.experiment import Experiment
-from segkit.files import write_text
 from segkit.recorder import Recorder
 from segkit.run_folder import RunFolder
+from segkit.system.files import write_text
 from segkit.trainer import Trainer
 
 

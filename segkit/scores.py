@@ -6,8 +6,8 @@ from typing import Any
 
 from segkit import metrics
 from segkit.boundary_quality import BoundaryScores
-from segkit.console import percent, table
 from segkit.evaluate import Evaluation
+from segkit.system.console import percent, table
 
 #: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
 LISTED = 24

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from segkit.device import Wait
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation, evaluate, output_logits
 from segkit.panels import Panel, example_panels
 from segkit.schedule import due
+from segkit.system.device import Wait
 
 Batch = Mapping[str, Any]
 

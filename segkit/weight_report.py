@@ -9,8 +9,8 @@ import torch
 from segkit.colors import Color
 from segkit.config import Config
 from segkit.data.weight_files import HIGHEST, read_weights
-from segkit.files import write_json
 from segkit.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
+from segkit.system.files import write_json
 from segkit.weight_maker import WeightFacts, join_facts
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from torch.overrides import TorchFunctionMode
 
 from segkit import recorder as recorder_module
 from segkit.checkpoint import check_plain
-from segkit.console import Console
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.recorder import Labels, Recorder
 from segkit.scores import class_line, class_table, scores_as_json
+from segkit.system.console import Console
 from segkit.tensorboard_log import TensorBoardLog
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)

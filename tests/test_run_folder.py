@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from segkit import locks, run_folder
+from segkit import run_folder
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.run_folder import RunFolder, read_status
+from segkit.system import locks
 from tests.paths import ROOT
 
 

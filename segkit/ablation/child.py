@@ -11,8 +11,8 @@ from pathlib import Path
 
 from segkit.ablation.slots import Slot
 from segkit.ablation.state import RESUMES, RunState, list_run_folders
-from segkit.files import cannot_write, write_text
-from segkit.interrupt import Interrupt
+from segkit.system.files import cannot_write, write_text
+from segkit.system.interrupt import Interrupt
 
 TRAIN = Path(__file__).resolve().parent.parent.parent / "train.py"
 

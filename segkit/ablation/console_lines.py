@@ -6,7 +6,7 @@ from segkit.ablation.config_diff import ConfigDiff, show_value
 from segkit.ablation.finding import Finding
 from segkit.ablation.findings import Findings
 from segkit.ablation.tables import main_table
-from segkit.console import table
+from segkit.system.console import table
 
 #: Columns of the report's main table that a terminal has room for.
 COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "seeds")

@@ -16,7 +16,7 @@ from segkit.ablation.figures.style import Look, choose_looks
 from segkit.ablation.findings import Findings
 from segkit.ablation.phrases import join
 from segkit.ablation.study import Run
-from segkit.files import cannot_write
+from segkit.system.files import cannot_write
 
 Looks = dict[str, Look]
 

@@ -20,10 +20,10 @@ from segkit.ablation.plan import AblationPlan
 from segkit.ablation.progress import LINE_EVERY, Progress, read_iteration
 from segkit.ablation.slots import Slot
 from segkit.ablation.state import FINISHED, IN_USE, RESUMES, RunState, inspect_run, lock_path
-from segkit.console import duration
 from segkit.errors import RunFolderInUse
-from segkit.interrupt import Interrupt
-from segkit.locks import take_lock
+from segkit.system.console import duration
+from segkit.system.interrupt import Interrupt
+from segkit.system.locks import take_lock
 
 #: Seconds between two looks at the processes.
 POLL = 0.5

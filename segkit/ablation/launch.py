@@ -12,7 +12,7 @@ from segkit.ablation.plan import AblationPlan
 from segkit.ablation.slots import make_slots
 from segkit.ablation.state import FINISHED, IN_USE, inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
-from segkit.locks import take_lock
+from segkit.system.locks import take_lock
 
 
 def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from segkit.ablation.estimate import Cost, assign, remaining
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.slots import Slot
 from segkit.ablation.state import FINISHED, IN_USE, NEW, RESUMES, RunState, join_changes, list_changes
-from segkit.console import duration, table
+from segkit.system.console import duration, table
 
 
 def headline(plan: AblationPlan, states: Sequence[RunState]) -> str:

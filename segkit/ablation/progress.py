@@ -8,7 +8,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from segkit.console import Console, duration
+from segkit.system.console import Console, duration
 
 #: Seconds between two lines of overall progress where there is no bar.
 LINE_EVERY = 60.0

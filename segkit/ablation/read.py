@@ -13,8 +13,8 @@ import numpy as np
 from segkit.ablation.study import Run
 from segkit.config import Config, load_config
 from segkit.errors import CheckpointError, ConfigError
-from segkit.locks import find_holder
 from segkit.run_folder import read_status
+from segkit.system.locks import find_holder
 
 
 def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Run:

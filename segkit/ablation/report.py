@@ -31,7 +31,7 @@ from segkit.ablation.tables import (
     paper_table,
     run_table,
 )
-from segkit.files import write_text
+from segkit.system.files import write_text
 
 LONG_TABLE = 30  # rows beyond which a table is behind a line to click on
 

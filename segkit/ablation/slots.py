@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from segkit.cpus import usable_cpus
-from segkit.device import choose_device
+from segkit.system.device import choose_device
+from segkit.system.environment import usable_cpus
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.state import FINISHED, IN_USE, inspect_plan
 from segkit.errors import ConfigError, SegkitError
-from segkit.files import cannot_write, write_text
+from segkit.system.files import cannot_write, write_text
 
 ABLATE = Path(__file__).resolve().parent.parent.parent / "scripts" / "ablate.py"
 

@@ -11,8 +11,8 @@ from segkit.ablation.plan import AblationPlan, PlannedRun
 from segkit.checkpoint import find_damage, iteration_of, list_checkpoints
 from segkit.config import load_config
 from segkit.errors import ConfigError
-from segkit.locks import find_holder
 from segkit.run_folder import read_status
+from segkit.system.locks import find_holder
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
 

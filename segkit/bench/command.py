@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from segkit.arguments import CommandParser
 from segkit.bench.settings import add_options
-from segkit.environment import require_torch_pair
+from segkit.system.environment import require_torch_pair
 
 
 def parse(name: str, description: str, arguments: Sequence[str]) -> argparse.Namespace:

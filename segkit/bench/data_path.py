@@ -25,7 +25,7 @@ from segkit.data.cache_place import on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.loader import train_batches
 from segkit.data.view import TrainView
-from segkit.device import Normalize
+from segkit.system.device import Normalize
 
 TASK, LOADER_TASK = "segkit.bench.data_path:measure", "segkit.bench.data_path:measure_loader"
 PLAIN = "Pillow + torchvision v2 in float"

@@ -8,7 +8,7 @@ from typing import Any
 from segkit.bench.bars import Verdict
 from segkit.bench.rows import Row
 from segkit.bench.settings import Settings
-from segkit.files import write_json, write_text
+from segkit.system.files import write_json, write_text
 
 
 def show_document(

@@ -15,7 +15,7 @@ from segkit.bench.scoring import bench_scoring
 from segkit.bench.selection import bench_selection
 from segkit.bench.settings import Settings, read_settings
 from segkit.bench.step import bench_step
-from segkit.environment import environment
+from segkit.system.environment import environment
 
 BENCHES = {
     "losses": bench_losses,

@@ -25,7 +25,7 @@ from segkit.data.paired_files import file_state
 from segkit.data.ram_folder import require_room
 from segkit.data.sample import Sample
 from segkit.errors import CannotCache, CannotWrite, ConfigError
-from segkit.files import write_atomically
+from segkit.system.files import write_atomically
 
 #: Samples that are read to estimate the size of all.
 SAMPLES = 8

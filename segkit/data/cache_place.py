@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segkit.data.ram_folder import RamFolder
 from segkit.errors import CannotCache, CannotWrite
-from segkit.files import cannot_write
+from segkit.system.files import cannot_write
 
 
 @dataclass(frozen=True)

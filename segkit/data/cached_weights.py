@@ -12,7 +12,7 @@ from segkit.data.cache_place import CachePlace
 from segkit.data.sample import Sample
 from segkit.data.view import WeightMaker
 from segkit.errors import CannotCache, CannotWrite
-from segkit.files import write_atomically
+from segkit.system.files import write_atomically
 
 #: What is written changes with the libraries that compute it, and with this number.
 FORMAT = f"1, torch {torch.__version__}, numpy {np.__version__}"

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from segkit.cpus import usable_cpus
 from segkit.data.parallel import in_workers, worker_deaths_explained
 from segkit.data.view import read_sample
 from segkit.errors import DataError
 from segkit.losses.criteria.values import read_class_weights
+from segkit.system.environment import usable_cpus
 
 #: Seconds of counting after which somebody who sees no progress bar is told about it.
 PATIENCE = 10.0

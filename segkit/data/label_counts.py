@@ -13,7 +13,7 @@ from segkit.config_keys import settings_text
 from segkit.data.bad_samples import usable_samples
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import CannotWrite, DataError
-from segkit.files import cannot_write, write_json
+from segkit.system.files import cannot_write, write_json
 
 #: Counts are made anew when this number, which stands for what is counted and how it is written, has changed.
 FORMAT = 1

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from segkit.cpus import usable_cpus
 from segkit.data.bad_samples import require_bad
 from segkit.data.faults import WorkerDied, explain_worker_death
 from segkit.errors import CannotCache, DataError, SegkitError
+from segkit.system.environment import usable_cpus
 
 
 def in_workers(

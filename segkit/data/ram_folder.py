@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from segkit.errors import CannotCache, CannotWrite
-from segkit.files import cannot_write
-from segkit.locks import find_holder, take_lock
+from segkit.system.files import cannot_write
+from segkit.system.locks import find_holder, take_lock
 
 SHARED_MEMORY = Path("/dev/shm")
 LOCK = ".lock"

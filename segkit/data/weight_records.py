@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import DataError
-from segkit.files import cannot_write, write_text
+from segkit.system.files import cannot_write, write_text
 
 RECORD = "make_weights.jsonl"
 

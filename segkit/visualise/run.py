@@ -9,9 +9,9 @@ from segkit.config import Component, Config, load_config
 from segkit.data.check.tally import spread
 from segkit.errors import ConfigError
 from segkit.experiment import Data
-from segkit.files import cannot_write, write_text
 from segkit.labels import Labels
 from segkit.pictures import save_jpeg
+from segkit.system.files import cannot_write, write_text
 from segkit.visualise.drawing import find_classes
 from segkit.visualise.page import Facts, render_page
 from segkit.visualise.samples import look

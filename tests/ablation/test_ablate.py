@@ -186,7 +186,7 @@ def test_one_run(fake, ablate, capsys):
 
 
 def test_second_ablation_of_the_same_folder_is_refused(fake, ablate, capsys):
-    from segkit.locks import take_lock
+    from segkit.system.locks import take_lock
 
     lock = take_lock(Path("runs/ab/.lock"), "", "")
     assert ablate("--config", "ab.yaml") == 6

@@ -18,9 +18,9 @@ from segkit.ablation.execute import Launcher, Outcome, exit_code
 from segkit.ablation.progress import Progress, read_iteration
 from segkit.ablation.slots import Slot, make_slots
 from segkit.ablation.state import inspect_plan, lock_path
-from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
-from segkit.locks import take_lock
+from segkit.system.environment import usable_cpus
+from segkit.system.locks import take_lock
 from tests.paths import ROOT
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")

@@ -9,8 +9,8 @@ import pytest
 from segkit.ablation.overview import changed_lines, headline, variant_lines
 from segkit.ablation.state import inspect_plan, inspect_run, lock_path
 from segkit.errors import RunFolderInUse
-from segkit.locks import find_holder, take_lock
 from segkit.run_folder import RunFolder
+from segkit.system.locks import find_holder, take_lock
 
 
 def make_run(run, state, *, time="20260101-000000", iteration=20, checkpoints=(), per_image=True, error=None):

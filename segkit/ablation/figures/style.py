@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.colors import OKABE_ITO
-from segkit.files import write_bytes
+from segkit.system.files import write_bytes
 
 WIDTH = 7.0  # inches: a page; half of it is a column, where 9 pt would still be read
 INK = "#1c1c1e"

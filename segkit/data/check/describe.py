@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from segkit.console import table
 from segkit.data.check.finding import Finding
 from segkit.data.check.raw_values import RawValues
 from segkit.data.check.tally import Tally
+from segkit.system.console import table
 
 #: Classes up to which the table has them all; beyond, the most and the least frequent.
 MOST_CLASSES = 40

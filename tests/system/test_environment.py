@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from segkit import environment as env
 from segkit.errors import ConfigError
+from segkit.system import environment as env
 
 
 def distributions(**versions):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import train
-from segkit import device as device_module
 from segkit import recorder as recorder_module
 from segkit.cli import run_command
 from segkit.data.datasets.shapes import Shapes
-from segkit.device import Wait
+from segkit.system import device as device_module
+from segkit.system.device import Wait
 from segkit.trainer import Trainer
 
 TINY = """

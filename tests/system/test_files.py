@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from segkit import files
 from segkit.errors import CannotWrite
+from segkit.system import files
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from segkit.interrupt import Interrupt
+from segkit.system.interrupt import Interrupt
 from tests.paths import ROOT
 
 LOOP = """
     import os, sys, time
-    from segkit.interrupt import Interrupt
+    from segkit.system.interrupt import Interrupt
     with Interrupt() as interrupt:
         print("ready", flush=True)
         while not interrupt.requested:
@@ -83,7 +83,7 @@ def test_hangup_stays_ignored_under_nohup():
     process = start(
         script="""
         import os, signal
-        from segkit.interrupt import Interrupt
+        from segkit.system.interrupt import Interrupt
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with Interrupt() as interrupt:
             print("ready", flush=True)
@@ -101,7 +101,7 @@ def test_a_worker_ignores_what_a_terminal_sends_and_obeys_sigterm(number):
     process = start(
         script="""
         import os, signal, sys, time
-        from segkit.interrupt import Interrupt
+        from segkit.system.interrupt import Interrupt
         with Interrupt() as interrupt:
             workers = [os.fork()]
             if workers[0]:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from segkit.errors import RunFolderInUse
-from segkit.files import cannot_write
+from segkit.system.files import cannot_write
 
 
 def take_lock(path: Path, what: str, advice: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from segkit.files import cannot_write
+from segkit.system.files import cannot_write
 
 
 class Console:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
+from segkit.system.environment import usable_cpus
 
 
 class Normalize(nn.Module):

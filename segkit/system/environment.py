@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from segkit import __version__
-from segkit.cpus import usable_cpus
 from segkit.errors import ConfigError
 
-_PROJECT = Path(__file__).resolve().parent.parent
+_PROJECT = Path(__file__).resolve().parents[2]
 
 
 def environment(command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -43,6 +42,11 @@ def environment(command: Sequence[str] | None = None) -> dict[str, Any]:
         "command": shlex.join(sys.argv if command is None else command),
         **_git_state(_PROJECT),
     }
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use: a container or a scheduler gives fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_torch_pair(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.errors import ConfigError
+from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from segkit.console import Console, duration, percent, table
 from segkit.errors import CannotWrite
+from segkit.system.console import Console, duration, percent, table
 
 
 class Terminal(io.StringIO):

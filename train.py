@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from segkit.arguments import CommandParser
 from segkit.cli import import_user_code, run_command
-from segkit.config import json_schema, list_components, load_config
+from segkit.config.json_schema import json_schema
+from segkit.config.listing import list_components
+from segkit.config.load import load_config
 from segkit.system.environment import require_torch_pair
 
 

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.config import load_config
+    from segkit.config.load import load_config
     from segkit.make_weights import make_weights  # needs torch
 
     return make_weights(

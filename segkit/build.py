@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from segkit import schedule
 from segkit.build_component import build_component
-from segkit.config import Component, Config
-from segkit.config_keys import flatten, is_backend
+from segkit.config.keys import flatten, is_backend
+from segkit.config.schema import Component, Config
+from segkit.config.signature import call_accepted
 from segkit.data.cache import Cached, keep_in_memory
 from segkit.data.cache_place import default_folder, on_disk
 from segkit.data.cached_weights import keep_weights
@@ -32,7 +33,6 @@ from segkit.registry import (
     SCHEDULES,
     WEIGHT_MAPS,
 )
-from segkit.signature import call_accepted
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.trainer import Plan
 

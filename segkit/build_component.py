@@ -9,12 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from segkit import schedule
-from segkit.config import Component
-from segkit.config_schema import NESTED, OptionSchedule
-from segkit.errors import ConfigError
-from segkit.losses.scheduled import Schedule, Scheduled
-from segkit.registry import LOSSES, SCHEDULES, Registry
-from segkit.signature import (
+from segkit.config.schema import NESTED, Component, OptionSchedule
+from segkit.config.signature import (
     Parameter,
     component_parameters,
     duration_parameters,
@@ -22,6 +18,9 @@ from segkit.signature import (
     read_parameters,
     read_term_keys,
 )
+from segkit.errors import ConfigError
+from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.registry import LOSSES, SCHEDULES, Registry
 from segkit.types import ComponentOf, ComponentsOf
 
 

@@ -11,7 +11,8 @@ from segkit import pictures
 from segkit.build import build_dataset, build_weight_map
 from segkit.class_frequencies import plot_shares
 from segkit.colors import Color, palette
-from segkit.config import Config, load_config
+from segkit.config.load import load_config
+from segkit.config.schema import Config
 from segkit.data.check.describe import (
     describe_class_shares,
     describe_findings,

@@ -16,7 +16,8 @@ from segkit.check_data_run import (
     refuse_output_in,
     report,
 )
-from segkit.config import load_config
+from segkit.config.load import load_config
+from segkit.config.yaml_source import dump_inline
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
@@ -28,7 +29,6 @@ from segkit.data.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text
-from segkit.yaml_source import dump_inline
 
 #: Files with the classes, looked for in the folder and in the folders of its parts.
 CLASS_LISTS = (

@@ -15,13 +15,14 @@ import torch
 import yaml
 
 from segkit.build_component import build_component
-from segkit.config import Config, config_from_mapping, load_config
+from segkit.config.load import config_from_mapping, load_config
+from segkit.config.schema import Config
+from segkit.config.signature import accepts
 from segkit.errors import ConfigError
 from segkit.loss_checks import GROUPS
 from segkit.loss_checks.speed import speed
 from segkit.loss_checks.trial import IGNORE_INDEX, NotApplicable, Subject, Violation
 from segkit.registry import LOSSES
-from segkit.signature import accepts
 from segkit.system.device import choose_device
 
 #: Iterations of the run in which a loss without a configuration is looked at; long enough for every default.

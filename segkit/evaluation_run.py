@@ -11,7 +11,8 @@ from segkit.bad_sample_log import BadSampleLog
 from segkit.boundary_quality import BoundaryMeter
 from segkit.build import build_dataset
 from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
-from segkit.config import Config, config_from_mapping
+from segkit.config.load import config_from_mapping
+from segkit.config.schema import Config
 from segkit.data.loader import val_batches
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluate import Evaluation, evaluate

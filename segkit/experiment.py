@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segkit.colors import Color, palette
-from segkit.config import Config
+from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loader import Note, ignore, train_batches, val_batches
 from segkit.data.subset import Subset

@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from segkit.build import build_data
-from segkit.config import Config
-from segkit.config_keys import settings_text
+from segkit.config.keys import settings_text
+from segkit.config.schema import Config
 from segkit.data.faults import WorkerDied
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.parallel import in_workers, worker_deaths_explained

@@ -16,7 +16,7 @@ from pathlib import Path
 from torchvision.datasets import OxfordIIITPet, SBDataset, VOCSegmentation
 from torchvision.datasets.utils import extract_archive
 
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.data.sources import Source, describe_size, describe_source, describe_steps, find_source
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.registry import DATASETS

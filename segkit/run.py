@@ -12,7 +12,8 @@ from segkit.bad_sample_log import BadSampleLog
 from segkit.build import build
 from segkit.checkpoint import Found
 from segkit.class_frequencies import plot_class_frequencies
-from segkit.config import Config, load_config
+from segkit.config.load import load_config
+from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loader import WorkerDied, explain_worker_death
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError

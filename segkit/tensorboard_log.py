@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from segkit.config_keys import covers, flatten
+from segkit.config.keys import covers, flatten
 
 #: Settings that are shown as hyperparameters: whole blocks and single keys.
 HYPERPARAMETERS = (

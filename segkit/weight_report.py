@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from segkit.colors import Color
-from segkit.config import Config
+from segkit.config.schema import Config
 from segkit.data.weight_files import HIGHEST, read_weights
 from segkit.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
 from segkit.system.files import write_json

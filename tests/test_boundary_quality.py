@@ -7,7 +7,7 @@ import torch
 
 from segkit.boundary_quality import BoundaryMeter
 from segkit.build import build
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.evaluate import evaluate
 from segkit.scores import boundary_as_json, boundary_table
 

@@ -22,7 +22,8 @@ from segkit.build import (
     total_iterations,
 )
 from segkit.colors import palette
-from segkit.config import Component, config_from_mapping
+from segkit.config.load import config_from_mapping
+from segkit.config.schema import Component
 from segkit.data.check import CheckReport
 from segkit.errors import ConfigError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES

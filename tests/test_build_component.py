@@ -10,7 +10,8 @@ from torchvision import tv_tensors
 
 from segkit.build import build, build_component
 from segkit.build_component import number_names
-from segkit.config import Component, config_from_mapping
+from segkit.config.load import config_from_mapping
+from segkit.config.schema import Component
 from segkit.errors import ConfigError
 from segkit.losses.scheduled import Scheduled
 from segkit.losses.sum import SumLoss

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from segkit.build import build
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.data.datasets.folder import Folder
 from segkit.errors import CheckpointError
 from segkit.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint

@@ -13,7 +13,7 @@ from torch import nn
 from segkit.bad_sample_log import BadSampleLog
 from segkit.build import build
 from segkit.checkpoint import load_checkpoint, save_checkpoint
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
 from segkit.evaluate import evaluate
 from segkit.evaluation_run import evaluate_weights

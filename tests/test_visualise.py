@@ -10,7 +10,7 @@ from PIL import Image
 
 from segkit.build import build_data
 from segkit.colors import palette
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.data.loader import train_batches
 from segkit.errors import ConfigError
 from segkit.labels import Labels

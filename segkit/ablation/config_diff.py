@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from segkit.ablation.study import Run, Study
-from segkit.config_keys import covers, flatten, is_backend
+from segkit.config.keys import covers, flatten, is_backend
 
 #: Stands for a key that a variant does not have.
 ABSENT = "-"

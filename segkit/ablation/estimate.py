@@ -15,7 +15,7 @@ from segkit.ablation.plan import AblationPlan
 from segkit.ablation.slots import Slot
 from segkit.ablation.state import FINISHED, IN_USE, RunState
 from segkit.build import build
-from segkit.config import Config
+from segkit.config.schema import Config
 from segkit.errors import SegkitError
 from segkit.experiment import Experiment
 from segkit.preflight import SilentRecorder

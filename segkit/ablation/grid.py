@@ -3,10 +3,10 @@
 import re
 from itertools import product
 
-from segkit.config_messages import show_value
-from segkit.config_sources import merge
-from segkit.problem import Problem
-from segkit.yaml_source import Node, dump_inline, to_plain
+from segkit.config.messages import show_value
+from segkit.config.problem import Problem
+from segkit.config.sources import merge
+from segkit.config.yaml_source import Node, dump_inline, to_plain
 
 
 def expand_variant(name: str, block: Node, problems: list[Problem]) -> dict[str, Node]:

@@ -18,10 +18,11 @@ from segkit.ablation.plan_schema import (
     read_ablation,
     refuse_set_keys,
 )
-from segkit.config_checks import check_config
-from segkit.config_messages import list_problems
-from segkit.config_schema import Config
-from segkit.config_sources import (
+from segkit.config.checks import check_config
+from segkit.config.messages import list_problems
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import Config
+from segkit.config.sources import (
     ABLATION_KEY,
     apply_overrides,
     display,
@@ -30,9 +31,8 @@ from segkit.config_sources import (
     read_base,
     read_file,
 )
+from segkit.config.yaml_source import Node, walk_leaves
 from segkit.errors import ConfigError
-from segkit.problem import Mark, Problem
-from segkit.yaml_source import Node, walk_leaves
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segkit.ablation.grid import expand_variant
-from segkit.config_messages import show_value
-from segkit.config_schema import Config
-from segkit.config_sources import ABLATION_KEY
-from segkit.problem import Mark, Problem
-from segkit.yaml_source import Node, to_plain
+from segkit.config.messages import show_value
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import Config
+from segkit.config.sources import ABLATION_KEY
+from segkit.config.yaml_source import Node, to_plain
 
 KEYS = ("name", "base", "seeds", "baseline", "group_by", "settings", ABLATION_KEY)
 LARGEST_SEED = 2**32 - 1

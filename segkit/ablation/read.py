@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from segkit.ablation.study import Run
-from segkit.config import Config, load_config
+from segkit.config.load import load_config
+from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.run_folder import read_status
 from segkit.system.locks import find_holder

@@ -9,7 +9,7 @@ from segkit.ablation.config_diff import ConfigDiff
 from segkit.ablation.finding import Finding
 from segkit.ablation.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study import Run, Study
-from segkit.config_keys import covers
+from segkit.config.keys import covers
 
 #: Settings below `data` that leave images and labels as they are.
 NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")

@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torchvision import tv_tensors
 
-from segkit.config_keys import settings_text
+from segkit.config.keys import settings_text
 from segkit.data.bad_samples import usable_samples
 from segkit.data.cache_place import CachePlace, in_memory
 from segkit.data.check.tally import spread

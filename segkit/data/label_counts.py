@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from segkit.config_keys import settings_text
+from segkit.config.keys import settings_text
 from segkit.data.bad_samples import usable_samples
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import CannotWrite, DataError

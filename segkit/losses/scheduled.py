@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.config.signature import call_accepted
 from segkit.errors import ConfigError
 from segkit.schedule import scheduled
-from segkit.signature import call_accepted
 
 #: Into how many steps the way of a schedule is cut to try its values before a run.
 TRIED = 32

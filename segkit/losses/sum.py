@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from segkit.config.signature import call_accepted
 from segkit.registry import LOSSES
-from segkit.signature import call_accepted
 from segkit.types import ComponentsOf, NonNegativeFloat
 
 

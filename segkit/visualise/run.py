@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.build import build_data
-from segkit.config import Component, Config, load_config
+from segkit.config.load import load_config
+from segkit.config.schema import Component, Config
 from segkit.data.check.tally import spread
 from segkit.errors import ConfigError
 from segkit.experiment import Data

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.ablation.study import Run, Study
-from segkit.config import load_config
+from segkit.config.load import load_config
 
 DEFINITION = "the mIoU of these tests."
 CLASSES = ("background", "circle", "square")

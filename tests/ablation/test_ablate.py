@@ -19,7 +19,7 @@ from segkit.ablation.execute import Launcher
 from segkit.ablation.plan import load_plan
 from segkit.ablation.state import RunState, inspect_plan
 from segkit.cli import run_command
-from segkit.config import load_config
+from segkit.config.load import load_config
 from tests.paths import ROOT
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from segkit.ablation.config_diff import ABSENT, diff_configs, relevant_settings, show_value
-from segkit.config import load_config
-from segkit.config_keys import covers, flatten, settings_text
+from segkit.config.keys import covers, flatten, settings_text
+from segkit.config.load import load_config
 from tests.ablation.run_folders import fake_run, study_of
 
 CE = "loss={name: ce}"

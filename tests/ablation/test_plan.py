@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from segkit.ablation.plan import load_plan
-from segkit.config import load_config, shipped_names
+from segkit.config.load import load_config
+from segkit.config.sources import shipped_names
 from segkit.errors import ConfigError
 from tests.paths import ROOT
 

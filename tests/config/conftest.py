@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.errors import ConfigError
 
 

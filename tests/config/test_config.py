@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from segkit.config import Component, config_from_mapping, load_config
-from segkit.config_schema import Params
+from segkit.config.load import config_from_mapping, load_config
+from segkit.config.schema import Component, Params
 
 GOOD = "loss: {name: ohem_ce}\ntrain: {iterations: 100}\n"
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from segkit.config import Component, load_config
+from segkit.config.load import load_config
+from segkit.config.schema import Component
 
 GOOD = "loss: {name: ohem_ce}\ntrain: {iterations: 100}\n"
 

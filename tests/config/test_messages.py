@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.config import config_from_mapping, load_config
+from segkit.config.load import config_from_mapping, load_config
 from segkit.errors import ConfigError
 from segkit.registry import LOSSES
 

@@ -7,8 +7,9 @@ from typing import Annotated
 import pytest
 import yaml
 
-from segkit.config import Component, config_from_mapping, json_schema, load_config
-from segkit.config_schema import OptionSchedule
+from segkit.config.json_schema import json_schema
+from segkit.config.load import config_from_mapping, load_config
+from segkit.config.schema import Component, OptionSchedule
 from segkit.registry import LOSSES, MODELS, SCHEDULES
 from segkit.types import ComponentOf, Count, PositiveInt, Probability
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.registry import LOSSES
 
 BASE = "loss: {name: ce}\ntrain: {iterations: 100}\n"

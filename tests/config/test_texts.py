@@ -6,13 +6,10 @@ import sys
 import pytest
 import yaml
 
-from segkit.config import (
-    config_from_mapping,
-    json_schema,
-    list_components,
-    load_config,
-    shipped_names,
-)
+from segkit.config.json_schema import json_schema
+from segkit.config.listing import list_components
+from segkit.config.load import config_from_mapping, load_config
+from segkit.config.sources import shipped_names
 from segkit.errors import ConfigError
 from tests.paths import ROOT
 
@@ -144,7 +141,5 @@ def test_only_the_loss_differs(base, others):
 
 
 def test_configuration_needs_no_torch():
-    code = (
-        "import sys, segkit.config; sys.exit(any(m.split('.')[0] in ('torch', 'numpy') for m in sys.modules))"
-    )
+    code = "import sys, segkit.config.load; sys.exit(any(m.split('.')[0] in ('torch', 'numpy') for m in sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parent)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from segkit.config import config_from_mapping, json_schema, list_components, load_config
+from segkit.config.json_schema import json_schema
+from segkit.config.listing import list_components
+from segkit.config.load import config_from_mapping, load_config
 from segkit.errors import ConfigError
 
 START = "loss: {name: ce}\ntrain: {iterations: 9}\naugment:\n  name: compose\n  transforms:\n"

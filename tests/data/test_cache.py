@@ -10,7 +10,7 @@ import torch
 
 from segkit import preflight
 from segkit.build import build_data
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data import cache
 from segkit.data.cache import Cached
 from segkit.data.cache_place import default_folder, on_disk

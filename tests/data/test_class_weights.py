@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segkit.build import build
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segkit import preflight
 from segkit.build import build, build_data
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data import class_weights, label_counts
 from segkit.data.class_weights import count_classes
 from segkit.data.datasets.folder import Folder

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from segkit.build import build_data
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data.view import read_sample
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.make_weights import make_weights

@@ -3,7 +3,8 @@
 import pytest
 
 from segkit.build import build_data
-from segkit.config import load_config, shipped_names
+from segkit.config.load import load_config
+from segkit.config.sources import shipped_names
 from segkit.data.loader import train_batches
 from tests.data import published_layouts as layouts
 

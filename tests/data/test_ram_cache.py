@@ -16,7 +16,7 @@ import torch
 import train as train_script
 from segkit.build import build_data
 from segkit.cli import run_command
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data import cached_weights, ram_folder
 from segkit.data.augments.none import NoAugment
 from segkit.data.cache import Cached, estimate_size

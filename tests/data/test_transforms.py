@@ -9,12 +9,12 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segkit.config.signature import read_parameters
 from segkit.data.joint import GREY
 from segkit.data.sample import Sample, WeightMap
 from segkit.data.transforms.torchvision_offered import OFFERED
 from segkit.data.transforms.torchvision_refused import REFUSED
 from segkit.registry import TRANSFORMS, RefusedName
-from segkit.signature import read_parameters
 from tests.data.transform_cases import IGNORE, block_of, build_augment, run, sample_of, tensors_of
 
 SEEDS = range(8)

@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 
 from segkit.build import build_data
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data.sample import Sample
 from segkit.data.weight_maps.class_balanced import ClassBalanced
 from segkit.data.weight_maps.unet_border import UNetBorder

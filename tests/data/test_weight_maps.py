@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 
 from segkit.build import build_data, build_weight_map
 from segkit.cli import import_user_code
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data.augments.standard import Standard
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes

@@ -3,7 +3,7 @@
 import torch
 from torchvision import tv_tensors
 
-from segkit.config import config_from_mapping
+from segkit.config.load import config_from_mapping
 from segkit.data.sample import Sample, WeightMap
 from segkit.registry import AUGMENTS
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segkit.config_schema import COMPONENTS
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import COMPONENTS
+from segkit.config.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 from segkit.errors import ConfigError
-from segkit.problem import Mark, Problem
-from segkit.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 
-SHIPPED = Path(__file__).resolve().parent.parent / "configs"
+SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 
 #: The key that tells an ablation (segkit/ablation/plan.py) from the configuration of one run.
 ABLATION_KEY = "variants"

@@ -11,9 +11,8 @@ import pytest
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
-from segkit.describe_types import describe_part, describe_type
-from segkit.registry import OPTIMIZERS
-from segkit.signature import (
+from segkit.config.describe_types import describe_part, describe_type
+from segkit.config.signature import (
     REQUIRED,
     Parameter,
     accepts,
@@ -25,6 +24,7 @@ from segkit.signature import (
     read_term_keys,
     summarise,
 )
+from segkit.registry import OPTIMIZERS
 from segkit.types import (
     ComponentOf,
     ComponentsOf,

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segkit.describe_types import describe_part
-from segkit.problem import Problem, shorten
-from segkit.signature import Parameter
-from segkit.yaml_source import Node, dump_inline, parse_scalar, to_plain
+from segkit.config.describe_types import describe_part
+from segkit.config.problem import Problem, shorten
+from segkit.config.signature import Parameter
+from segkit.config.yaml_source import Node, dump_inline, parse_scalar, to_plain
 
 
 def list_problems(problems: list[Problem]) -> list[str]:

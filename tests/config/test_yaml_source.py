@@ -6,8 +6,16 @@ import time
 import pytest
 import yaml
 
-from segkit.problem import shorten
-from segkit.yaml_source import MAX_DEPTH, dump_inline, dump_yaml, parse_scalar, parse_yaml, to_node, to_plain
+from segkit.config.problem import shorten
+from segkit.config.yaml_source import (
+    MAX_DEPTH,
+    dump_inline,
+    dump_yaml,
+    parse_scalar,
+    parse_yaml,
+    to_node,
+    to_plain,
+)
 
 
 def read(text):
@@ -170,7 +178,7 @@ def test_alias_bomb_stops_at_once():
 
 
 def test_too_many_values_without_aliases(monkeypatch):
-    monkeypatch.setattr("segkit.yaml_source.MAX_NODES", 1000)
+    monkeypatch.setattr("segkit.config.yaml_source.MAX_NODES", 1000)
     assert complain("[" + "1," * 999 + "]") == ""
     assert "more than 100,000 values" in complain("[" + "1," * 1000 + "]")
 

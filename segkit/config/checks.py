@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segkit.config_blocks import Block, BlockChecker, find_slips
-from segkit.config_messages import list_problems
-from segkit.config_schema import COMPONENTS, FIXED, Component, ComponentBlock, Config
+from segkit.config.blocks import Block, BlockChecker, find_slips
+from segkit.config.messages import list_problems
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import COMPONENTS, FIXED, Component, ComponentBlock, Config
+from segkit.config.signature import read_fields
+from segkit.config.yaml_source import Node, to_node
 from segkit.errors import ConfigError
-from segkit.problem import Mark, Problem
-from segkit.signature import read_fields
-from segkit.yaml_source import Node, to_node
 
 _HEADER = ("name", "seed", "device")
 

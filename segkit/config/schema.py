@@ -1,6 +1,6 @@
 """What a configuration consists of: the fixed blocks, and the blocks that name a component.
 
-A component's own keys are not here: they are the parameters of its constructor (segkit/signature.py).
+A component's own keys are not here: they are the parameters of its constructor (segkit/config/signature.py).
 """
 
 import re
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
+from segkit.config.yaml_source import dump_yaml
 from segkit.registry import (
     AUGMENTS,
     CRITERIA,
@@ -31,7 +32,6 @@ from segkit.types import (
     PositiveInt,
     Share,
 )
-from segkit.yaml_source import dump_yaml
 
 
 class Params(dict):
@@ -184,7 +184,7 @@ class Config(_Frozen):
 
     def describe_origins(self) -> str:
         """`to_yaml` with a comment on each line that says where its value was written."""
-        from segkit.config_texts import describe_origins
+        from segkit.config.origins import describe_origins
 
         return describe_origins(self.to_mapping(), self._origins)
 

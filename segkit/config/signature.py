@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
 
-from segkit.describe_types import describe_type
+from segkit.config.describe_types import describe_type
 from segkit.types import ComponentOf, ComponentsOf, CountLike, Downloads, FromLabels, TimeLike
 
 REQUIRED = inspect.Parameter.empty

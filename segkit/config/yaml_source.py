@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from segkit.problem import Mark, Problem
+from segkit.config.problem import Mark, Problem
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000

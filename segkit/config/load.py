@@ -10,26 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.config_checks import check_config
-from segkit.config_messages import list_problems
-from segkit.config_schema import Component, Config, DataBlock, ScheduleBlock
-from segkit.config_sources import apply_overrides, read_layers, shipped_names
-from segkit.config_texts import json_schema, list_components
+from segkit.config.checks import check_config
+from segkit.config.messages import list_problems
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import Config
+from segkit.config.sources import apply_overrides, read_layers
+from segkit.config.yaml_source import to_node
 from segkit.errors import ConfigError
-from segkit.problem import Mark, Problem
-from segkit.yaml_source import to_node
-
-__all__ = [
-    "Component",
-    "Config",
-    "DataBlock",
-    "ScheduleBlock",
-    "config_from_mapping",
-    "json_schema",
-    "list_components",
-    "load_config",
-    "shipped_names",
-]
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:

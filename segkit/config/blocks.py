@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from segkit.config_messages import colon_hint, describe_error, dotted_key, list_hint, show_value
-from segkit.config_schema import NESTED, OPTION_SCHEDULE, Component, ComponentBlock, OptionSchedule
-from segkit.problem import Mark, Problem, keep_on_one_line
+from segkit.config.messages import colon_hint, describe_error, dotted_key, list_hint, show_value
+from segkit.config.problem import Mark, Problem, keep_on_one_line
+from segkit.config.schema import NESTED, OPTION_SCHEDULE, Component, ComponentBlock, OptionSchedule
+from segkit.config.signature import Parameter, read_parameters, read_term_keys
+from segkit.config.yaml_source import Node, to_node, to_plain
 from segkit.registry import AUGMENTS, TRANSFORMS, RefusedName, UnknownName
 from segkit.schedule import parse_duration
-from segkit.signature import Parameter, read_parameters, read_term_keys
 from segkit.types import ComponentsOf, Duration
-from segkit.yaml_source import Node, to_node, to_plain
 
 #: How deep blocks may stand in blocks: a sum of sums of sums.
 MAX_DEPTH = 8

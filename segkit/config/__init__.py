@@ -1,0 +1,1 @@
+"""A YAML file to one validated, frozen Config; every mistake in one message."""

@@ -12,7 +12,6 @@ from segkit import schedule
 from segkit.build_component import build_component
 from segkit.config.keys import flatten, is_backend
 from segkit.config.schema import Component, Config
-from segkit.config.signature import call_accepted
 from segkit.data.cache import Cached, keep_in_memory
 from segkit.data.cache_place import default_folder, on_disk
 from segkit.data.cached_weights import keep_weights
@@ -23,6 +22,7 @@ from segkit.data.ram_folder import sweep
 from segkit.data.subset import Subset
 from segkit.errors import ConfigError, DataError
 from segkit.experiment import Data, Experiment
+from segkit.losses.calls import call_accepted
 from segkit.losses.kernels import check_device
 from segkit.registry import (
     AUGMENTS,

@@ -19,7 +19,7 @@ from segkit.config.signature import (
     read_term_keys,
 )
 from segkit.errors import ConfigError
-from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.registry import LOSSES, SCHEDULES, Registry
 from segkit.types import ComponentOf, ComponentsOf
 

@@ -1,7 +1,7 @@
 """Whether a loss does what segkit relies on, and what users of any loss hope for: a table of what holds.
 
 The loss is called with small random batches for a few numbers of classes, at the first, middle and last
-iteration of a run. The checks are in segkit/loss_checks. A loss can say that it does not promise one of them,
+iteration of a run. The checks are in segkit/losses/checks. A loss can say that it does not promise one of them,
 by an attribute `unpromised = {"name_of_the_check": "reason"}`; the table shows the reason.
 """
 
@@ -19,9 +19,9 @@ from segkit.config.load import config_from_mapping, load_config
 from segkit.config.schema import Config
 from segkit.config.signature import accepts
 from segkit.errors import ConfigError
-from segkit.loss_checks import GROUPS
-from segkit.loss_checks.speed import speed
-from segkit.loss_checks.trial import IGNORE_INDEX, NotApplicable, Subject, Violation
+from segkit.losses.checks.groups import GROUPS
+from segkit.losses.checks.speed import speed
+from segkit.losses.checks.trial import IGNORE_INDEX, NotApplicable, Subject, Violation
 from segkit.registry import LOSSES
 from segkit.system.device import choose_device
 

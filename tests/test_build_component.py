@@ -13,7 +13,7 @@ from segkit.build_component import number_names
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.errors import ConfigError
-from segkit.losses.scheduled import Scheduled
+from segkit.losses.common.scheduled import Scheduled
 from segkit.losses.sum import SumLoss
 from segkit.registry import CRITERIA, DATASETS, LOSSES, SCHEDULES, SELECTIONS
 from segkit.types import ComponentOf, ComponentsOf, Duration, PositiveInt, Probability

@@ -14,8 +14,8 @@ from torch import nn
 from segkit import check_loss as checking
 from segkit.check_loss import check_loss, find_loss, make_subject, run_checks
 from segkit.errors import ConfigError
-from segkit.loss_checks import GROUPS
-from segkit.loss_checks.trial import Subject, make_trial
+from segkit.losses.checks.groups import GROUPS
+from segkit.losses.checks.trial import Subject, make_trial
 from segkit.registry import LOSSES
 from tests.paths import ROOT
 
@@ -193,7 +193,7 @@ def test_command_with_user_code():
         "scripts/check_loss.py",
         "wrong_keeps_graph",
         "--import",
-        "tests/planted_losses.py",
+        "tests/losses/planted_losses.py",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, "")

@@ -13,8 +13,8 @@ from segkit.bench.loss_entries import OURS, build_loss
 from segkit.bench.process import MeasurementFailed
 from segkit.bench.rows import Row
 from segkit.bench.settings import Settings
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.kernels.choice import refuse_backend
-from segkit.losses.scheduled import Schedule, Scheduled
 from segkit.registry import LOSSES, SCHEDULES
 
 TASK = "segkit.bench.cuda_checks:measure"

@@ -162,12 +162,6 @@ def accepts(constructor: Callable, name: str) -> bool:
     return name in _read_signature(constructor).parameters
 
 
-def call_accepted(function: Callable, **facts: Any) -> Any:
-    """Call `function` with those of `facts` that it has parameters for."""
-    accepted = inspect.signature(function).parameters
-    return function(**{name: value for name, value in facts.items() if name in accepted})
-
-
 def summarise(constructor: Callable) -> str:
     """First line of the constructor's own docstring, or nothing."""
     lines = (constructor.__doc__ or "").strip().splitlines()

@@ -8,6 +8,9 @@ Usable with two tensors and nothing else of segkit:
 
 from segkit.losses.bce import binary_cross_entropy
 from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entropy
+from segkit.losses.common.pixel_loss import PixelLoss, PixelReport
+from segkit.losses.common.reduction import selected_mean, valid_mean, weighted_mean
+from segkit.losses.common.region import RegionLoss
 from segkit.losses.criteria import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -23,9 +26,6 @@ from segkit.losses.focal import focal_loss
 from segkit.losses.jaccard import jaccard_loss
 from segkit.losses.lovasz import lovasz_loss
 from segkit.losses.ohem_ce import ohem_cross_entropy
-from segkit.losses.pixel_loss import PixelLoss, PixelReport
-from segkit.losses.reduction import selected_mean, valid_mean, weighted_mean
-from segkit.losses.region import RegionLoss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
 from segkit.losses.tversky import tversky_loss
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
+from segkit.losses.common.pixel_loss import PixelLoss, compose
+from segkit.losses.common.reduction import weighted_mean
 from segkit.losses.criteria import BinaryCrossEntropy, pixel_binary_cross_entropy
 from segkit.losses.kernels import BackendName
-from segkit.losses.pixel_loss import PixelLoss, compose
-from segkit.losses.reduction import weighted_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
 from segkit.registry import LOSSES

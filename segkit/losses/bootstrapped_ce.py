@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from segkit.losses.common.pixel_loss import PixelLoss, compose
+from segkit.losses.common.reduction import selected_mean
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
 from segkit.losses.kernels import BackendName
-from segkit.losses.pixel_loss import PixelLoss, compose
-from segkit.losses.reduction import selected_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import Schedulable, TopShare
 from segkit.registry import LOSSES

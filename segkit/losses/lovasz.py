@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from segkit.losses.common.region import Classes, RegionLoss, Regions, check_classes, read_regions, region_mean
 from segkit.losses.criteria import read_inputs
-from segkit.losses.region import Classes, RegionLoss, Regions, check_classes, read_regions, region_mean
 from segkit.registry import LOSSES
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from segkit.losses.pixel_loss import PixelLoss
-from segkit.losses.reduction import choose_reduction
+from segkit.losses.common.pixel_loss import PixelLoss
+from segkit.losses.common.reduction import choose_reduction
 from segkit.losses.scope import ScopeName
 from segkit.registry import CRITERIA, LOSSES, SELECTIONS, Registry
 from segkit.types import ComponentOf

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.config.signature import call_accepted
+from segkit.losses.calls import call_accepted
 from segkit.registry import LOSSES
 from segkit.types import ComponentsOf, NonNegativeFloat
 

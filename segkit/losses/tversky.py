@@ -4,8 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
-from segkit.losses.criteria import read_inputs
-from segkit.losses.region import (
+from segkit.losses.common.region import (
     Classes,
     RegionLoss,
     Regions,
@@ -15,6 +14,7 @@ from segkit.losses.region import (
     read_regions,
     region_mean,
 )
+from segkit.losses.criteria import read_inputs
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
 

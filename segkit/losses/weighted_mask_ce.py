@@ -4,10 +4,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from segkit.losses.common.pixel_loss import PixelLoss, compose
+from segkit.losses.common.reduction import valid_mean, weighted_mean
 from segkit.losses.criteria import CrossEntropy, pixel_cross_entropy
 from segkit.losses.kernels import BackendName
-from segkit.losses.pixel_loss import PixelLoss, compose
-from segkit.losses.reduction import valid_mean, weighted_mean
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
 from segkit.registry import LOSSES

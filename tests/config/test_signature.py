@@ -16,7 +16,6 @@ from segkit.config.signature import (
     REQUIRED,
     Parameter,
     accepts,
-    call_accepted,
     component_parameters,
     duration_parameters,
     read_fields,
@@ -24,6 +23,7 @@ from segkit.config.signature import (
     read_term_keys,
     summarise,
 )
+from segkit.losses.calls import call_accepted
 from segkit.registry import OPTIMIZERS
 from segkit.types import (
     ComponentOf,

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.sum import SumLoss, Term
 from segkit.registry import LOSSES, SCHEDULES
 from tests.losses.cases import NAMES, build, make_batch, make_batch_for

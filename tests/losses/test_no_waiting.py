@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
-from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.registry import LOSSES, SCHEDULES
 from tests.losses.cases import NAMES, build
 

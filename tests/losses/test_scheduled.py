@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segkit.errors import ConfigError
-from segkit.losses.scheduled import Schedule, Scheduled
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.registry import LOSSES, SCHEDULES
 from tests.losses.cases import make_batch
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.loss_checks.trial import NotApplicable, Subject, Violation, trials, watched
+from segkit.losses.checks.trial import NotApplicable, Subject, Violation, trials, watched
 
 #: Calls between two looks at the value: enough for a loss that counts them to show it in its value.
 CALLS = 25

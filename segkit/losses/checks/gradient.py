@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from segkit.loss_checks.trial import Subject, Trial, make_trial, require_resizing, saturated, trials
+from segkit.losses.checks.trial import Subject, Trial, make_trial, require_resizing, saturated, trials
 
 #: Step and tolerance of central differences, by the precision in which the loss computes. In fp64 the error of
 #: the difference is about 1e-9; in fp32 rounding leaves 1e-3 of the value at a step that stays on the curve.

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segkit.loss_checks.trial import IGNORE_INDEX, Result, Subject, Trial, short, trials
+from segkit.losses.checks.trial import IGNORE_INDEX, Result, Subject, Trial, short, trials
 
 HALVES = (torch.bfloat16, torch.float16)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from segkit.loss_checks.trial import Subject, Trial, trials
+from segkit.losses.checks.trial import Subject, Trial, trials
 
 #: 64 pixels, so that vectorised arithmetic has no remainder and treats every pixel alike, to the bit.
 SIZE = (8, 8)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segkit.loss_checks.trial import (
+from segkit.losses.checks.trial import (
     IGNORE_INDEX,
     NotApplicable,
     Subject,

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.config.signature import call_accepted
 from segkit.errors import ConfigError
+from segkit.losses.calls import call_accepted
 from segkit.schedule import scheduled
 
 #: Into how many steps the way of a schedule is cut to try its values before a run.

@@ -2,7 +2,7 @@
 
 import torch
 
-from segkit.loss_checks.trial import (
+from segkit.losses.checks.trial import (
     IGNORE_INDEX,
     NotApplicable,
     Subject,

@@ -1,6 +1,6 @@
 """Losses that are wrong on purpose, each in one way, for the checks of `scripts/check_loss.py` to find.
 
-They also work from a shell: python scripts/check_loss.py wrong_ties --import tests/planted_losses.py
+They also work from a shell: python scripts/check_loss.py wrong_ties --import tests/losses/planted_losses.py
 """
 
 import math

@@ -1,6 +1,6 @@
 """The iteration: the only thing by which a loss knows the time."""
 
-from segkit.loss_checks.trial import Subject, make_trial
+from segkit.losses.checks.trial import Subject, make_trial
 
 FAR = 10**9
 

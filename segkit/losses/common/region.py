@@ -12,12 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.common.measure import measure
+from segkit.losses.common.pixel_loss import PixelReport
+from segkit.losses.common.reduction import read_weight
 from segkit.losses.criteria import CrossEntropy, read_inputs, values_of
 from segkit.losses.criteria.inputs import Inputs
 from segkit.losses.criteria.values import check_channels
-from segkit.losses.measure import measure
-from segkit.losses.pixel_loss import PixelReport
-from segkit.losses.reduction import read_weight
 from segkit.losses.scope import BATCH
 from segkit.losses.selections import All
 

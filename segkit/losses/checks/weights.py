@@ -2,7 +2,7 @@
 
 import torch
 
-from segkit.loss_checks.trial import NotApplicable, Subject, require_weights, trials
+from segkit.losses.checks.trial import NotApplicable, Subject, require_weights, trials
 
 
 def ones(subject: Subject) -> None:

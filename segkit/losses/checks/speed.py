@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segkit.loss_checks.trial import IGNORE_INDEX, Subject, make_trial
+from segkit.losses.checks.trial import IGNORE_INDEX, Subject, make_trial
 
 IMAGES, SIZE, REPEATS = 2, (256, 256), 5
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
+from segkit.losses.common.measure import measure
+from segkit.losses.common.reduction import read_weight, weighted_mean
 from segkit.losses.criteria import PixelValues, class_weight_of, read_labels
-from segkit.losses.measure import measure
-from segkit.losses.reduction import read_weight, weighted_mean
 from segkit.losses.scope import BATCH, Global, choose_scope
 from segkit.losses.selections import Selected, Selection
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.data.bad_samples import BadSample
+from segkit.data.loading.bad_samples import BadSample
 from segkit.system.files import write_text
 
 COLUMNS = ("part", "file", "reason", "epoch", "times")

@@ -12,14 +12,14 @@ from segkit import schedule
 from segkit.build_component import build_component
 from segkit.config.keys import flatten, is_backend
 from segkit.config.schema import Component, Config
-from segkit.data.cache import Cached, keep_in_memory
-from segkit.data.cache_place import default_folder, on_disk
-from segkit.data.cached_weights import keep_weights
+from segkit.data.cache.cached_data import Cached, keep_in_memory
+from segkit.data.cache.cached_weights import keep_weights
+from segkit.data.cache.place import default_folder, on_disk
+from segkit.data.cache.ram_folder import sweep
 from segkit.data.check import check_data
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loader import train_batches
-from segkit.data.ram_folder import sweep
-from segkit.data.subset import Subset
+from segkit.data.loading.loader import train_batches
+from segkit.data.loading.view import Subset
 from segkit.errors import ConfigError, DataError
 from segkit.experiment import Data, Experiment
 from segkit.losses.calls import call_accepted

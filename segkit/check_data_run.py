@@ -10,7 +10,6 @@ import torch
 from segkit import pictures
 from segkit.build import build_dataset, build_weight_map
 from segkit.class_frequencies import plot_shares
-from segkit.colors import Color, palette
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check.describe import (
@@ -20,9 +19,10 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
-from segkit.data.check.tally import spread
 from segkit.data.check.whole import Part, count_whole, find_all
-from segkit.data.parallel import worth_starting
+from segkit.data.loading.parallel import worth_starting
+from segkit.data.loading.sampler import spread
+from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
 from segkit.system.files import cannot_write, write_json
 

@@ -23,9 +23,9 @@ from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
 from segkit.data.check.propose import Answers, Proposal, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
-from segkit.data.class_lists import ClassList, read_class_list
-from segkit.data.label_map import IGNORE
-from segkit.data.parallel import worth_starting
+from segkit.data.files.class_lists import ClassList, read_class_list
+from segkit.data.files.label_map import IGNORE
+from segkit.data.loading.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text

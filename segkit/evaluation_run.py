@@ -13,7 +13,7 @@ from segkit.build import build_dataset
 from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
-from segkit.data.loader import val_batches
+from segkit.data.loading.loader import val_batches
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluate import Evaluation, evaluate
 from segkit.inference import Predictor, load_predictor

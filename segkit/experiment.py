@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from segkit.colors import Color, palette
 from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loader import Note, ignore, train_batches, val_batches
-from segkit.data.subset import Subset
+from segkit.data.loading.loader import Note, ignore, train_batches, val_batches
+from segkit.data.loading.view import Subset
+from segkit.data.palette import Color, palette
 from segkit.system.device import Normalize
 from segkit.trainer import Plan, RecorderLike, Trainer
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.data.bad_samples import usable_samples
-from segkit.data.check import spread
-from segkit.data.sampler import EpochBatches
+from segkit.data.loading.bad_samples import usable_samples
+from segkit.data.loading.sampler import EpochBatches, spread
 from segkit.experiment import Experiment
 
 #: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.

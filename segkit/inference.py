@@ -14,9 +14,9 @@ from segkit.checkpoint import load_checkpoint, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
+from segkit.data.palette import Labels
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluate import output_logits
-from segkit.labels import Labels
 from segkit.registry import MODELS
 from segkit.system.device import choose_amp
 from segkit.upsampled_scores import predict_pixels

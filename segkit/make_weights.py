@@ -11,13 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 from segkit.build import build_data
-from segkit.config.keys import settings_text
 from segkit.config.schema import Config
-from segkit.data.faults import WorkerDied
+from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
-from segkit.data.parallel import in_workers, worker_deaths_explained
-from segkit.data.weight_files import SUFFIXES, weight_stem
-from segkit.data.weight_records import WeightRecord
+from segkit.data.loading.faults import WorkerDied
+from segkit.data.loading.parallel import in_workers, worker_deaths_explained
+from segkit.data.weight_maps.weight_files import SUFFIXES, weight_stem
+from segkit.data.weight_maps.weight_records import WeightRecord
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.experiment import Data
 from segkit.registry import WEIGHT_MAPS

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from segkit.colors import Color, colorize
+from segkit.data.palette import Color, colorize
 from segkit.panels import Panel
 from segkit.system.files import cannot_write
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
 from tqdm import tqdm
 
-from segkit.colors import Color
-from segkit.data.image_io import SUFFIXES, read_image
+from segkit.data.files.image_io import SUFFIXES, read_image
+from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
 from segkit.inference import load_predictor
 from segkit.pictures import as_rgb

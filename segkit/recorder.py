@@ -15,10 +15,10 @@ from torch import Tensor
 
 from segkit import metrics
 from segkit.confusion import plot_confusion, save_confusion_table
+from segkit.data.palette import Labels
 from segkit.errors import NotFiniteError
 from segkit.evaluate import Evaluation
 from segkit.image_ranking import RankedImage
-from segkit.labels import Labels
 from segkit.log_window import Window
 from segkit.panels import Panel
 from segkit.results import ResultsTable, plot_results

@@ -15,11 +15,11 @@ from segkit.class_frequencies import plot_class_frequencies
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
-from segkit.data.loader import WorkerDied, explain_worker_death
+from segkit.data.loading.loader import WorkerDied, explain_worker_death
+from segkit.data.palette import Labels
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
 from segkit.experiment import Experiment
 from segkit.fingerprints import fingerprints
-from segkit.labels import Labels
 from segkit.preflight import count_flops, header
 from segkit.recorder import Recorder
 from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.colors import Color
+from segkit.data.palette import Color
 from segkit.evaluate import Evaluation
 from segkit.panels import Panel
 from segkit.pictures import as_rgb

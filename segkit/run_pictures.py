@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from segkit import pictures
+from segkit.data.palette import Labels
 from segkit.image_ranking import RankedImage
-from segkit.labels import Labels
 from segkit.panels import Panel
 from segkit.run_arrays import save_examples
 from segkit.system.files import cannot_write

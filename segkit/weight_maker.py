@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from segkit.data.loading.view import read_sample
 from segkit.data.sample import Sample
-from segkit.data.view import read_sample
-from segkit.data.weight_files import digest_labels, encode_weights
+from segkit.data.weight_maps.weight_files import digest_labels, encode_weights
 from segkit.errors import DataError
 
 

@@ -17,8 +17,8 @@ import train
 from segkit.bad_sample_log import BadSampleLog
 from segkit.checkpoint import load_checkpoint
 from segkit.cli import run_command
-from segkit.data.bad_samples import BadSample
 from segkit.data.datasets.folder import Folder
+from segkit.data.loading.bad_samples import BadSample
 from segkit.evaluation_run import evaluate_weights
 from segkit.run_folder import read_status
 from segkit.trainer import Trainer

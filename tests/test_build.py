@@ -21,10 +21,10 @@ from segkit.build import (
     build_plan,
     total_iterations,
 )
-from segkit.colors import palette
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.data.check import CheckReport
+from segkit.data.palette import palette
 from segkit.errors import ConfigError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from segkit.types import Duration

@@ -12,11 +12,11 @@ from PIL import Image
 
 from segkit.build import build_data
 from segkit.check_folder_run import check_folder, data_block, parse_values
-from segkit.colors import voc_color
 from segkit.config.load import load_config
 from segkit.data.check.find_layout import find_layout
 from segkit.data.check.propose import Answers, propose
 from segkit.data.check.raw_values import read_raw_values
+from segkit.data.palette import voc_color
 from segkit.errors import ConfigError, DataError
 from tests.data import published_layouts as layouts
 from tests.paths import ROOT

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from segkit import pictures
+from segkit.data.palette import Labels
 from segkit.errors import CannotWrite
 from segkit.image_ranking import RankedImage
-from segkit.labels import Labels
 from segkit.run_pictures import RunPictures, true_class_probability
 
 IGNORE = 255

@@ -20,11 +20,11 @@ from segkit.bench.image_files import SIZE, write_images
 from segkit.bench.rows import Row, rows_of
 from segkit.bench.settings import Settings
 from segkit.data.augments.standard import Standard
-from segkit.data.cache import Cached
-from segkit.data.cache_place import on_disk
+from segkit.data.cache.cached_data import Cached
+from segkit.data.cache.place import on_disk
 from segkit.data.datasets.folder import Folder
-from segkit.data.loader import train_batches
-from segkit.data.view import TrainView
+from segkit.data.loading.loader import train_batches
+from segkit.data.loading.view import TrainView
 from segkit.system.device import Normalize
 
 TASK, LOADER_TASK = "segkit.bench.data_path:measure", "segkit.bench.data_path:measure_loader"

@@ -1,6 +1,5 @@
 """The settings of a configuration under dotted keys, as overrides and messages write them, and as one text."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,17 +15,6 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def settings_text(settings: Any) -> str:
-    """The settings as a text in which the order of keys does not show; a label map mixes numbers with words."""
-
-    def in_order(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): in_order(value[key]) for key in sorted(value, key=str)}
-        return [in_order(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return json.dumps(in_order(settings), default=str)
 
 
 def covers(rule: str, key: str) -> bool:

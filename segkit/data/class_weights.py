@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from segkit.data.parallel import in_workers, worker_deaths_explained
-from segkit.data.view import read_sample
+from segkit.data.loading.parallel import in_workers, worker_deaths_explained
+from segkit.data.loading.view import read_sample
 from segkit.errors import DataError
 from segkit.losses.criteria.values import read_class_weights
 from segkit.system.environment import usable_cpus

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from segkit.config.keys import settings_text
-from segkit.data.bad_samples import usable_samples
+from segkit.data.cache.settings import settings_text
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
+from segkit.data.loading.bad_samples import usable_samples
 from segkit.errors import CannotWrite, DataError
 from segkit.system.files import cannot_write, write_json
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from segkit.data.palette import Labels
 from segkit.data.sample import resize_nearest
-from segkit.labels import Labels
 from segkit.pictures import as_rgb, color_ids, heat, overlay
 from segkit.visualise.samples import Shown, View
 

@@ -9,7 +9,7 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
-from segkit.labels import Labels
+from segkit.data.palette import Labels
 from segkit.visualise.drawing import (
     draw_image,
     draw_label,

@@ -7,10 +7,10 @@ from pathlib import Path
 from segkit.build import build_data
 from segkit.config.load import load_config
 from segkit.config.schema import Component, Config
-from segkit.data.check.tally import spread
+from segkit.data.loading.sampler import spread
+from segkit.data.palette import Labels
 from segkit.errors import ConfigError
 from segkit.experiment import Data
-from segkit.labels import Labels
 from segkit.pictures import save_jpeg
 from segkit.system.files import cannot_write, write_text
 from segkit.visualise.drawing import find_classes

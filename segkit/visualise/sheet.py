@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from segkit.labels import Labels
+from segkit.data.palette import Labels
 from segkit.pictures import GAP
 from segkit.visualise.drawing import (
     draw_image,

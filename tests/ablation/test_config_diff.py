@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from segkit.ablation.config_diff import ABSENT, diff_configs, relevant_settings, show_value
-from segkit.config.keys import covers, flatten, settings_text
+from segkit.config.keys import covers, flatten
 from segkit.config.load import load_config
+from segkit.data.cache.settings import settings_text
 from tests.ablation.run_folders import fake_run, study_of
 
 CE = "loss={name: ce}"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from segkit.build import build_data
 from segkit.config.load import config_from_mapping
-from segkit.data.view import read_sample
+from segkit.data.loading.view import read_sample
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.make_weights import make_weights
 from segkit.registry import WEIGHT_MAPS

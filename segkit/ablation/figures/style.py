@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.colors import OKABE_ITO
+from segkit.data.palette import OKABE_ITO
 from segkit.system.files import write_bytes
 
 WIDTH = 7.0  # inches: a page; half of it is a column, where 9 pt would still be read

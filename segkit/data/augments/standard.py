@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field
 from torchvision.transforms import v2
 
-from segkit.data.joint import apply_transform
 from segkit.data.sample import Sample, Size
 from segkit.data.transforms.cut_out import CutOut
+from segkit.data.transforms.joint import apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.rotate import Rotate
 from segkit.data.transforms.scale_crop import ScaleCrop

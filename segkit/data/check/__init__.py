@@ -1,6 +1,6 @@
 """What is wrong or odd in a data set: a look before training, and the whole of it with scripts/check_data.py."""
 
 from segkit.data.check.before_training import CheckReport, check_data
-from segkit.data.check.tally import Tally, spread
+from segkit.data.check.tally import Tally
 
-__all__ = ["CheckReport", "Tally", "check_data", "spread"]
+__all__ = ["CheckReport", "Tally", "check_data"]

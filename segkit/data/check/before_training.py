@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.data.bad_samples import with_advice
 from segkit.data.check.copies import find_equal_files, find_repeated_images, find_shared_images
 from segkit.data.check.finding import Finding, warning
 from segkit.data.check.look import look_at
@@ -16,8 +15,10 @@ from segkit.data.check.oddities import (
     find_oddities,
     find_weightless,
 )
-from segkit.data.check.tally import Tally, describe_classes, empty_tally, spread
-from segkit.data.view import WeightMaker
+from segkit.data.check.tally import Tally, describe_classes, empty_tally
+from segkit.data.loading.bad_samples import with_advice
+from segkit.data.loading.sampler import spread
+from segkit.data.loading.view import WeightMaker
 from segkit.errors import DataError
 
 VAL_SHARE = 4  # one in so many of the samples checked is a validation sample

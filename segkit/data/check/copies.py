@@ -9,7 +9,8 @@ import numpy as np
 
 from segkit.data.check.finding import Finding, warning
 from segkit.data.check.look import Look
-from segkit.data.check.tally import Tally, spread
+from segkit.data.check.tally import Tally
+from segkit.data.loading.sampler import spread
 
 HEAD = 4096  # bytes that are compared first
 #: Greys by which the thumbnails of two copies differ at most (photographs of CamVid saved as JPEG of quality 30: 4,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segkit.data.file_patterns import SPLIT, STEM
-from segkit.data.image_io import SUFFIXES
-from segkit.data.layout import DIVIDED, WHOLE
+from segkit.data.files.file_patterns import SPLIT, STEM
+from segkit.data.files.image_io import SUFFIXES
+from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
 
 #: What people call the folders and files, the usual word first.

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from segkit.colors import IGNORE_COLOR, voc_color
+from segkit.data.palette import IGNORE_COLOR, voc_color
 
 VOC_CLASSES = 21
 VOC_BORDER = 255

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from segkit.data.bad_samples import require_bad
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.loading.bad_samples import require_bad
+from segkit.data.loading.view import WeightMaker, read_sample
 from segkit.data.sample import Sample
-from segkit.data.view import WeightMaker, read_sample
 from segkit.errors import DataError
 
 #: Height and width of the small image by which copies are found.

@@ -5,7 +5,7 @@ from typing import Any
 
 from segkit.data.check.finding import Finding, counted, note, problem, warning
 from segkit.data.check.tally import Tally
-from segkit.data.validate import shorten
+from segkit.data.files.validate import shorten
 
 MUCH_IGNORED = 0.5
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")

@@ -7,8 +7,8 @@ from typing import Any
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
 from segkit.data.check.raw_values import RawValues
-from segkit.data.label_map import IGNORE, REST
-from segkit.data.validate import shorten
+from segkit.data.files.label_map import IGNORE, REST
+from segkit.data.files.validate import shorten
 
 #: The id that data sets usually give to pixels nobody labelled, and that `ignore_index` is by default.
 UNKNOWN = 255

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
-from segkit.data.parallel import with_progress
+from segkit.data.loading.parallel import with_progress
 from segkit.errors import DataError
 
 #: Pillow's modes of images without colour.

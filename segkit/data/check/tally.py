@@ -103,15 +103,6 @@ def empty_tally(dataset: Any) -> Tally:
     return Tally(total=len(dataset), pixels=[0] * dataset.num_classes, images=[0] * dataset.num_classes)
 
 
-def spread(total: int, limit: int) -> list[int]:
-    """At most `limit` places among `total`, first and last included, evenly spaced."""
-    if total <= limit:
-        return list(range(total))
-    if limit <= 1:
-        return [0] * limit
-    return [place * (total - 1) // (limit - 1) for place in range(limit)]
-
-
 def describe_classes(dataset: Any, tally: Tally) -> list[str]:
     """A table of the classes: share of the valid pixels and number of the images checked that have them."""
     width = max(len("ignored"), *(len(name) for name in dataset.class_names))

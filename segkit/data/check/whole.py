@@ -18,9 +18,9 @@ from segkit.data.check.oddities import (
     find_weightless,
 )
 from segkit.data.check.tally import Tally, empty_tally
-from segkit.data.parallel import with_progress
-from segkit.data.validate import shorten
-from segkit.data.view import WeightMaker
+from segkit.data.files.validate import shorten
+from segkit.data.loading.parallel import with_progress
+from segkit.data.loading.view import WeightMaker
 
 #: Files named beside the first one of a group that fails alike; check.json has them all.
 NAMED = 4

@@ -6,6 +6,6 @@ files that a sample is decoded from, without which it cannot be cached. It neith
 normalises.
 
 Data sets of files build on `PairedFiles`: they find the images and their label files, and say what the labels mean. A
-published one finds them with `segkit.data.published`, has its labels in a `LabelTable`, and is listed in
+published one finds them with `segkit.data.files.published`, has its labels in a `LabelTable`, and is listed in
 `segkit.data.sources` with its page, licence and archives.
 """

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from segkit.colors import Color
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import find_pairs, find_root
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import find_pairs, find_root
+from segkit.data.palette import Color
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from segkit.colors import Color
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root, read_lines
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import check_files, find_root, read_lines
+from segkit.data.palette import Color
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS

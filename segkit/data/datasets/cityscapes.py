@@ -5,10 +5,10 @@ from typing import Literal
 
 from torchvision.datasets import Cityscapes as Files
 
-from segkit.colors import Color
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import check_files, find_root, listing
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import check_files, find_root, listing
+from segkit.data.palette import Color
 from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import find_pairs, find_root
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import find_pairs, find_root
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
 

@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from segkit.data.class_lists import add_entries, read_class_list
-from segkit.data.label_map import IGNORE, REST, LabelMap
-from segkit.data.layout import Layout
-from segkit.data.paired_files import PairedFiles, existing_root
+from segkit.data.files.class_lists import add_entries, read_class_list
+from segkit.data.files.label_map import IGNORE, REST, LabelMap
+from segkit.data.files.layout import Layout
+from segkit.data.files.paired_files import PairedFiles, existing_root
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
 from segkit.types import Expects, NonNegativeInt

@@ -4,9 +4,9 @@ from typing import Literal
 
 from torchvision.datasets import OxfordIIITPet
 
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import find_root, listed_pairs, listing
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import find_root, listed_pairs, listing
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
 

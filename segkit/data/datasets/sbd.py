@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from torchvision.datasets import SBDataset
 
-from segkit.colors import voc_color
 from segkit.data.datasets.voc import CLASSES
-from segkit.data.label_table import LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import find_root, listed_pairs, listing
+from segkit.data.files.label_table import LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import find_root, listed_pairs, listing
+from segkit.data.palette import voc_color
 from segkit.data.sample import Size
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS

@@ -5,10 +5,10 @@ from typing import Literal
 from torchvision.datasets import VOCSegmentation
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from segkit.colors import voc_color
-from segkit.data.label_table import IGNORE_INDEX, LabelTable
-from segkit.data.paired_files import PairedFiles
-from segkit.data.published import find_root, listed_pairs, listing
+from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.published import find_root, listed_pairs, listing
+from segkit.data.palette import voc_color
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
 

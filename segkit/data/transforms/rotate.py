@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.joint import fill_of
+from segkit.data.transforms.joint import fill_of
 from segkit.registry import TRANSFORMS
 from segkit.types import Angle, Share
 

@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from segkit.data.joint import GREY, fill_by_type
+from segkit.data.transforms.joint import GREY, fill_by_type
 from segkit.data.transforms.torchvision_refused import refuse_all
 from segkit.data.transforms.torchvision_types import LEFT_OUT, find_default, find_type
 from segkit.registry import TRANSFORMS

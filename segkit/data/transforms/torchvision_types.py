@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from torchvision.transforms import InterpolationMode
 
-from segkit.data.joint import GREY
 from segkit.data.sample import Size
+from segkit.data.transforms.joint import GREY
 from segkit.types import (
     ComponentsOf,
     NonNegativeFloat,

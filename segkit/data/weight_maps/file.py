@@ -6,9 +6,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from segkit.data.files.validate import check_weight
 from segkit.data.sample import Sample, resize_nearest
-from segkit.data.validate import check_weight
-from segkit.data.weight_files import digest_labels, find_labels, find_weights, read_weights, weight_stem
+from segkit.data.weight_maps.weight_files import (
+    digest_labels,
+    find_labels,
+    find_weights,
+    read_weights,
+    weight_stem,
+)
 from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
 from segkit.types import PositiveFloat

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from segkit.data.class_weights import ClassTable
-from segkit.data.instances import label_instances, two_nearest
 from segkit.data.sample import Sample
+from segkit.data.weight_maps.instances import label_instances, two_nearest
 from segkit.registry import WEIGHT_MAPS
 from segkit.types import ClassWeights, NonNegativeFloat, PositiveFloat
 

@@ -1,0 +1,155 @@
+"""`data.cache`: decoded images and labels in files of their own, since decoding takes longer than reading.
+
+`disk` keeps them for later runs; what was read once also stays in the memory that the system has to spare, shared by
+all workers and runs. `ram` keeps them in memory for this run alone: for machines whose disk is slow or full.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+from torchvision import tv_tensors
+
+from segkit.data.cache.place import CachePlace, in_memory
+from segkit.data.cache.ram_folder import require_room
+from segkit.data.cache.settings import settings_text
+from segkit.data.files.paired_files import file_state
+from segkit.data.loading.bad_samples import usable_samples
+from segkit.data.loading.sampler import spread
+from segkit.data.sample import Sample
+from segkit.errors import CannotCache, CannotWrite, ConfigError
+from segkit.system.files import write_atomically
+
+#: Samples that are read to estimate the size of all.
+SAMPLES = 8
+
+#: What is written changes with the libraries that decode and resize, and with this number.
+FORMAT = f"2, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+
+
+class Cached:
+    """The samples of `dataset`, each decoded once and read from `place` from then on; every other attribute is the
+    data set's own.
+
+    `dataset.files(index)` names the files that a sample is made of; `settings` are what else it is made by. A sample
+    whose files have another size or time of change, or which was made by other settings, is decoded and written anew,
+    and so is one whose cached file is damaged. Raises DataError where nothing can be written, and ConfigError for a
+    data set that does not name its files. In memory the cache is of this process and its workers only, and
+    samples need no files.
+    """
+
+    def __init__(self, dataset: Any, place: CachePlace, *, settings: Mapping[str, Any]):
+        if place.keeper is None and not hasattr(dataset, "files"):
+            raise ConfigError(
+                "data.cache=disk needs a data set that names the files of a sample, `files(index)`, as `folder` does\n"
+                "   -> data.cache=ram or off"
+            )
+        self.dataset, self.place = dataset, place
+        self.settings = settings_text(settings)
+        self.folder = place.make_folder(hashlib.sha256(self.settings.encode()).hexdigest()[:16])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        key, path = self._key(index), self._path(index)
+        sample = _read(path, key, index)
+        if sample is not None:
+            return sample
+        sample = self.dataset[index]
+        try:
+            write_atomically(path, lambda file: _write(file, key, sample))
+        except CannotWrite as error:
+            raise self.place.cannot_cache(error) from error
+        return sample
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def describe(self) -> str:
+        """Where the cache is, how much of it there is, and about how large all of it will be."""
+        there = sum(self._path(index).is_file() for index in range(len(self)))
+        size = estimate_size(self) / 1e9
+        return f"about {size:.2g} GB, {there:,} of {len(self):,} images there, in {self.folder}"
+
+    def _files(self, index: int) -> Sequence[Path]:
+        return self.dataset.files(index) if hasattr(self.dataset, "files") else ()
+
+    def _path(self, index: int) -> Path:
+        names = "\n".join(os.path.abspath(path) for path in self._files(index)) or str(index)
+        return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.npy"
+
+    def _key(self, index: int) -> str:
+        """What the content of a cached file depends on. Raises DataError for a file that is missing."""
+        files = []
+        for path in self._files(index):
+            state = file_state(path)
+            files.append([str(path), state.st_size, state.st_mtime_ns])
+        return json.dumps([FORMAT, self.settings, files])
+
+
+def estimate_size(dataset: Any, *, weights: bool = False) -> int:
+    """About how many bytes all decoded samples take, with float32 maps if `weights`, by what some of them take."""
+    places = spread(len(dataset), SAMPLES)
+    samples = list(usable_samples(dataset.__getitem__, places, skip_bad=True))
+    parts = [part for sample in samples for part in (sample.image, sample.target)]
+    size = sum(part.numel() * part.element_size() for part in parts)
+    if weights:
+        size += 4 * sum(sample.target.numel() for sample in samples)
+    return len(dataset) * size // max(1, len(samples))
+
+
+def keep_in_memory(train: Any, val: Any, *, weights: bool) -> tuple[Any, Any, CachePlace]:
+    """Both sets with a cache in memory, and its place; with `weights`, there is to be room for weight maps too.
+
+    Raises CannotCache if they would not fit.
+    """
+    separate = val is not train
+    require_room(estimate_size(train, weights=weights) + (estimate_size(val) if separate else 0))
+    place = in_memory()
+    kept = Cached(train, place, settings={"split": "train"})
+    return kept, Cached(val, place, settings={"split": "val"}) if separate else kept, place
+
+
+def _write(file: BinaryIO, key: str, sample: Sample) -> None:
+    facts = {
+        "key": key,
+        "name": sample.name,
+        "mask_path": None if sample.mask_path is None else str(sample.mask_path),
+        "weight_path": None if sample.weight_path is None else str(sample.weight_path),
+        "file_size": sample.file_size,
+    }
+    text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+    for part in (text, *(part.as_subclass(torch.Tensor).numpy() for part in (sample.image, sample.target))):
+        np.lib.format.write_array(file, part, allow_pickle=False)
+
+
+def _read(path: Path, key: str, index: int) -> Sample | None:
+    """The sample in a cached file, or None if there is none that was written for this key and is whole."""
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(np.lib.format.read_array(file, allow_pickle=False).tobytes())
+            if facts.pop("key") != key:
+                return None
+            image, target = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(2))
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    except OSError as error:
+        raise CannotCache(
+            f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
+        ) from error
+    for name in ("mask_path", "weight_path"):
+        facts[name] = None if facts[name] is None else Path(facts[name])
+    if facts["file_size"] is not None:
+        facts["file_size"] = tuple(facts["file_size"])
+    image, target = tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(target))
+    return Sample(image=image, target=target, index=index, **facts)

@@ -1,0 +1,70 @@
+"""`data.cache` for weight maps: computing a distance to borders takes longer than all else that is done to a sample."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segkit.data.cache.place import CachePlace
+from segkit.data.loading.view import WeightMaker
+from segkit.data.sample import Sample
+from segkit.errors import CannotCache, CannotWrite
+from segkit.system.files import write_atomically
+
+#: What is written changes with the libraries that compute it, and with this number.
+FORMAT = f"1, torch {torch.__version__}, numpy {np.__version__}"
+
+
+class CachedWeights:
+    """The maps of `maker`, each computed once and read from `place` from then on, as float32 to the last bit.
+
+    `maker.recipe` is a text with everything besides the labels that its maps depend on, so a map is filed under recipe
+    and labels: no change of files or settings can go unnoticed. Raises CannotCache where nothing can be written.
+    """
+
+    def __init__(self, maker: Any, place: CachePlace):
+        self.maker, self.place = maker, place
+        recipe = hashlib.sha256(f"{FORMAT}, {maker.recipe}".encode()).hexdigest()[:16]
+        self.folder = place.make_folder(f"weight_maps/{recipe}")
+
+    def __call__(self, sample: Sample) -> Tensor:
+        target = sample.target.as_subclass(Tensor).contiguous().numpy()  # (H, W)
+        digest = hashlib.blake2b(f"{target.shape} {target.dtype}".encode(), digest_size=16)
+        digest.update(target)
+        path = self.folder / f"{digest.hexdigest()}.npy"
+        weight = _read(path, target.shape)
+        if weight is not None:
+            return weight
+        weight = self.maker(sample)
+        try:
+            write_atomically(path, lambda file: np.save(file, weight.numpy(), allow_pickle=False))
+        except CannotWrite as error:
+            raise self.place.cannot_cache(error) from error
+        return weight
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "maker":  # unpickling asks before there is a maker
+            raise AttributeError(name)
+        return getattr(self.maker, name)
+
+
+def keep_weights(maker: WeightMaker | None, place: CachePlace) -> WeightMaker | None:
+    """`maker` with a cache if it has a recipe: only maps that take long to compute have one."""
+    return CachedWeights(maker, place) if hasattr(maker, "recipe") else maker
+
+
+def _read(path: Path, size: tuple[int, ...]) -> Tensor | None:
+    """The map in a file, or None if there is none that is whole."""
+    try:
+        with path.open("rb") as file:
+            weight = np.lib.format.read_array(file, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    except OSError as error:
+        raise CannotCache(
+            f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
+        ) from error
+    return torch.from_numpy(weight) if weight.dtype == np.float32 and weight.shape == size else None

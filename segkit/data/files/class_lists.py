@@ -1,0 +1,168 @@
+"""Files that list the classes, as annotation tools write them.
+
+    classes.txt     one name per line
+    labelmap.txt    CVAT: name:red,green,blue:parts:actions
+    _classes.csv    Roboflow: a header `Pixel Value, Class`, then 0, background
+    class_dict.csv  a header `name,r,g,b`, then road,128,64,128
+
+Class ids count the lines, from 0. Where a file says by which value or colour a class is stored, that becomes the label
+map. No name has a meaning of its own: `background` is a class like any other.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.data.files.label_map import IGNORE, LARGEST_VALUE, REST
+from segkit.data.files.text_lists import find_text, read_lines
+from segkit.data.palette import Color
+from segkit.errors import ConfigError
+
+KINDS = "one name per line, CVAT's labelmap.txt, Roboflow's _classes.csv or a class_dict.csv of name,r,g,b"
+#: Files that hold classes in a form which is not read.
+OTHER_SUFFIXES = (".json", ".yaml", ".yml", ".xml")
+CVAT_LINE = re.compile(r"(?P<name>[^:]+):(?P<colour>[^:]*):[^:]*:[^:]*")
+
+Line = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class ListedClass:
+    """One class of a file: its name, and the value or the colour it is stored by, where the file says so."""
+
+    line: int
+    name: str
+    value: int | None = None
+    colour: Color | None = None
+
+    @property
+    def keys(self) -> list[int | str]:
+        """How `data.label_map` would write value and colour."""
+        colour = [] if self.colour is None else ["#{:02x}{:02x}{:02x}".format(*self.colour)]
+        return colour if self.value is None else [self.value, *colour]
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a file: `names` in the order of their ids, and what `label_map` says of values and colours."""
+
+    path: Path
+    names: list[str]
+    label_map: dict[int | str, int]
+
+
+def add_entries(
+    listed: Mapping[int | str, int], given: Mapping[int | str, int | str]
+) -> dict[int | str, int | str]:
+    """The label map of a class list with the entries that a user gives, which win where both name a value."""
+    named = {str(key).strip().lower() for key in given}
+    return {**{key: value for key, value in listed.items() if str(key) not in named}, **given}
+
+
+def read_class_list(name: str, root: Path) -> ClassList:
+    """The classes of the file `name`, below `root` or seen from the current folder.
+
+    Raises ConfigError, naming file and line, for a file that is missing or is none of the kinds above, and for names,
+    values or colours that stand twice.
+    """
+    hint = f"a list such as [background, crack], or a file: {KINDS}"
+    path = find_text(name, root, key="data.classes", hint=hint)
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise ConfigError(f"data.classes: cannot read classes from {path}\n   -> {hint}")
+    lines = read_lines(path)
+    try:
+        listed = _choose_reader(path, lines)(lines)
+        _check_unique(listed)
+    except _BadLine as error:
+        raise ConfigError(f"{path}:{error.line}: {error}") from None
+    if len(listed) < 2:
+        count = "1 class" if listed else "no class"
+        raise ConfigError(f"data.classes: {path} names {count}; at least 2 are needed")
+    label_map = {key: place for place, entry in enumerate(listed) for key in entry.keys}
+    names = [entry.name for entry in listed]
+    # The values 0, 1, 2 ... say nothing that would not hold without them.
+    says_nothing = label_map == {place: place for place in range(len(names))}
+    return ClassList(path, names, {} if says_nothing else label_map)
+
+
+class _BadLine(Exception):
+    def __init__(self, line: int, text: str):
+        self.line = line
+        super().__init__(text)
+
+
+def _choose_reader(path: Path, lines: list[Line]) -> Callable[[list[Line]], list[ListedClass]]:
+    if path.suffix.lower() == ".csv":
+        return _read_csv
+    return _read_cvat if any(CVAT_LINE.fullmatch(text) for _, text in lines) else _read_names
+
+
+def _read_names(lines: Iterable[Line]) -> list[ListedClass]:
+    return [ListedClass(number, text) for number, text in lines]
+
+
+def _read_cvat(lines: Iterable[Line]) -> list[ListedClass]:
+    """CVAT's masks hold the colours or, with one channel, the places of the classes in the file."""
+    listed = []
+    for place, (number, text) in enumerate(lines):
+        found = CVAT_LINE.fullmatch(text)
+        if found is None:
+            raise _BadLine(number, f"expected name:red,green,blue:parts:actions, found {text!r}")
+        colour = found["colour"].strip()
+        parts = colour.split(",") if colour else None
+        listed.append(ListedClass(number, found["name"].strip(), place, _read_colour(parts, number)))
+    return listed
+
+
+def _read_csv(lines: list[Line]) -> list[ListedClass]:
+    if not lines:
+        return []
+    header = [word.strip().lower() for word in _fields(lines[0])]
+    if header not in (["pixel value", "class"], ["name", "r", "g", "b"]):
+        number, text = lines[0]
+        raise _BadLine(number, f"expected the header 'Pixel Value, Class' or 'name, r, g, b', found {text!r}")
+    listed = []
+    for line in lines[1:]:
+        number, text = line
+        words = [word.strip() for word in _fields(line)]
+        if len(words) != len(header) or not all(words):
+            raise _BadLine(number, f"expected {', '.join(header)}, found {text!r}")
+        if len(header) == 2:
+            listed.append(ListedClass(number, words[1], value=_read_value(words[0], number)))
+        else:
+            listed.append(ListedClass(number, words[0], colour=_read_colour(words[1:], number)))
+    return listed
+
+
+def _fields(line: Line) -> list[str]:
+    return next(csv.reader([line[1]], skipinitialspace=True))
+
+
+def _read_value(text: str, line: int) -> int:
+    if not re.fullmatch("[0-9]+", text) or int(text) > LARGEST_VALUE:
+        raise _BadLine(line, f"expected a value from 0 to {LARGEST_VALUE}, found {text!r}")
+    return int(text)
+
+
+def _read_colour(parts: list[str] | None, line: int) -> Color | None:
+    if parts is None:
+        return None
+    if len(parts) != 3 or not all(
+        re.fullmatch(" *[0-9]{1,3} *", part) and int(part) <= 255 for part in parts
+    ):
+        raise _BadLine(line, f"expected red,green,blue from 0 to 255, found {','.join(parts)!r}")
+    red, green, blue = (int(part) for part in parts)
+    return red, green, blue
+
+
+def _check_unique(listed: Iterable[ListedClass]) -> None:
+    seen: dict[tuple[str, int | str], int] = {}
+    for entry in listed:
+        if entry.name in (IGNORE, REST):
+            raise _BadLine(entry.line, f"a class cannot be called {entry.name!r}, which label_map uses")
+        for what, key in (("the name", entry.name), *(("the value", key) for key in entry.keys)):
+            if (what, key) in seen:
+                raise _BadLine(entry.line, f"{what} {key} stands on line {seen[what, key]} already")
+            seen[what, key] = entry.line

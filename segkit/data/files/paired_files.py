@@ -1,0 +1,147 @@
+"""Images and label files in pairs: what every data set of files has in common."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from segkit.data.files.image_io import read_image, read_labels
+from segkit.data.files.label_map import LabelMap
+from segkit.data.files.label_table import LabelTable
+from segkit.data.palette import Color
+from segkit.data.sample import Sample, resize_nearest
+from segkit.errors import DataError
+
+
+class PairedFiles:
+    """A data set whose sample n is the image `image_paths[n]` with the labels in `mask_paths[n]`.
+
+    root           the folder that messages name files relative to
+    names          what each sample is called, unique
+    class_names    in the order of the class ids
+    label_map      from what the label files hold to class ids
+    channels       3 for colour, 1 for greyscale; images are converted
+    resize         (H, W) that every image is brought to, or None
+    weight_paths   where the files with each sample's weights belong, without suffix, if such files can be had
+    palette        one RGB colour per class, or None for distinct ones
+    notes          what somebody should know about the files, as warnings
+
+    A subclass finds the files and may read the labels another way (`read_values`).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        names: Sequence[str],
+        image_paths: Sequence[Path],
+        mask_paths: Sequence[Path],
+        class_names: Sequence[str],
+        label_map: LabelMap | LabelTable,
+        channels: int = 3,
+        resize: Sequence[int] | None = None,
+        weight_paths: Sequence[Path] | None = None,
+        palette: Sequence[Color] | None = None,
+        notes: Sequence[str] = (),
+    ):
+        self.root, self.names = root, list(names)
+        self.image_paths, self.mask_paths = list(image_paths), list(mask_paths)
+        self.weight_paths = None if weight_paths is None else list(weight_paths)
+        self.class_names, self.num_classes = tuple(class_names), len(class_names)
+        self.label_map, self.ignore_index = label_map, label_map.ignore_index
+        self.channels, self.notes = channels, list(notes)
+        self.palette = None if palette is None else list(palette)
+        self.resize = None if resize is None else (resize[0], resize[1])
+        fits_a_byte = 0 <= self.ignore_index <= 255 and self.num_classes <= 255
+        self.target_dtype = np.uint8 if fits_a_byte else np.int64
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample `index`. Raises DataError for files that cannot be used, naming them."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        image_path, mask_path = self.image_paths[index], self.mask_paths[index]
+        image, turned = read_image(image_path, channels=self.channels)  # (C, H, W)
+        values, are_colours = self.read_values(mask_path)  # (H, W)
+        if image.shape[1:] != values.shape:
+            raise DataError(
+                f"image and mask sizes differ: {self.shown(image_path)} {_width_height(image.shape[1:])}"
+                f"{' (after EXIF)' if turned else ''}, {self.shown(mask_path)} {_width_height(values.shape)}"
+            )
+        ids = self.label_map.apply(values, are_colours=are_colours, source=self.shown(mask_path))
+        target = torch.from_numpy(ids.astype(self.target_dtype))  # (H, W)
+        file_size = None
+        if self.resize is not None and self.resize != values.shape:
+            file_size = values.shape
+            image = F.resize_image(image, list(self.resize), antialias=True)
+            target = resize_nearest(target, self.resize)
+        return Sample(
+            image=tv_tensors.Image(image),
+            target=tv_tensors.Mask(target),
+            name=self.names[index],
+            index=index,
+            mask_path=mask_path,
+            weight_path=None if self.weight_paths is None else self.weight_paths[index],
+            file_size=file_size,
+        )
+
+    def read_values(self, mask_path: Path) -> tuple[np.ndarray, bool]:
+        """The values of a label file (H, W), uint8 or int32, and whether they are colours, packed as 0xRRGGBB."""
+        return read_labels(mask_path, colours=bool(self.label_map.colours))
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that a sample is made of: its image and its mask."""
+        return self.image_paths[index], self.mask_paths[index]
+
+    def fingerprint(self) -> str:
+        """Names and sizes in bytes of all files, which change when the data do; their content is not read."""
+        paths = [*self.image_paths, *self.mask_paths]
+        lines = [f"{path.name} {_size(path)}" for path in paths]
+        return hashlib.sha256("\n".join([*self.names, *lines]).encode()).hexdigest()
+
+    def explains_value(self, value: int) -> bool:
+        """Whether `label_map` says in so many words what the file value `value` means."""
+        return self.label_map.names_value(value)
+
+    def shown(self, path: Path) -> str:
+        """A file as messages name it: relative to `root` if it lies there."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None for one that cannot be read, which is reported where its sample is."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def file_state(path: Path) -> os.stat_result:
+    """Size and time of a file. Raises DataError if there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        raise DataError(f"cannot read {path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def existing_root(root: str) -> Path:
+    """The folder `root`, where `~` stands for the home folder. Raises DataError if there is none."""
+    path = Path(os.path.expanduser(root))
+    if not path.is_dir():
+        raise DataError(
+            f"dataset folder not found: {path}\n   without data:  python train.py --config ohem.yaml"
+        )
+    return path
+
+
+def _width_height(size: Sequence[int]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,71 @@
+"""`data.on_bad_sample: skip`: samples that cannot be used, what is known of one, and which others are tried instead."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from segkit.data.loading.faults import fault_of_system
+from segkit.data.loading.sampler import derive_seed
+from segkit.data.sample import Sample
+from segkit.errors import CannotCache, DataError
+
+#: So many other images are tried in place of one that cannot be used.
+REPLACEMENTS = 16
+
+
+class BadSample(NamedTuple):
+    """A sample that could not be used: its file, the first line of the error, and the epoch (from 0) and the name of
+    the sample taken instead. Both are None in validation, where a bad sample is left out."""
+
+    file: str
+    reason: str
+    epoch: int | None = None
+    replaced_by: str | None = None
+
+
+def describe_bad_sample(dataset: Any, index: int, error: DataError) -> BadSample:
+    """The record of the sample `index`, which raised `error`."""
+    files = dataset.files(index) if hasattr(dataset, "files") else ()
+    file = str(files[0]) if files else f"sample {index}"
+    return BadSample(file, str(error).partition("\n")[0])
+
+
+def replacements(seed: int, epoch: int, index: int, *, length: int) -> Iterator[int]:
+    """The images tried in place of image `index` of `length` in that epoch: others, none twice, at most REPLACEMENTS.
+
+    A pure function of its arguments, so that it is the same in any process and after a resume.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "replace", epoch, index))
+    order = torch.randperm(length, generator=generator)[: REPLACEMENTS + 1].tolist()
+    yield from [other for other in order if other != index][:REPLACEMENTS]
+
+
+def require_bad(error: DataError) -> None:
+    """Raise `error` anew unless it is the sample's own fault: a full disk, say, would be every sample's."""
+    if isinstance(error, CannotCache):
+        raise error
+    fault = fault_of_system(error)
+    if fault is not None:
+        raise fault from error
+
+
+def with_advice(text: str) -> str:
+    """The message of a DataError that ends a run, with what to do about it unless it says that itself."""
+    advice = "mend or remove the file, or go on without such: data.on_bad_sample=skip"
+    return text if "->" in text else f"{text}\n   -> {advice}"
+
+
+def usable_samples(
+    read: Callable[[int], Sample], places: Iterable[int], *, skip_bad: bool
+) -> Iterator[Sample]:
+    """What `read` gives for `places`, without the bad samples if `skip_bad` is true. Raises DataError otherwise."""
+    for index in places:
+        try:
+            sample = read(index)
+        except DataError as error:
+            require_bad(error)
+            if not skip_bad:
+                raise
+        else:
+            yield sample

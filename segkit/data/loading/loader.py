@@ -1,0 +1,226 @@
+"""Batches, made in this process or by workers; which of the two never shows in a batch.
+
+A batch is a dict: image uint8 (N, C, H, W), target uint8 or int64 (N, H, W), weight float32 (N, H, W) if there is a
+weight map, name list of N, index int64 (N,).
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from segkit.data.loading.bad_samples import BadSample
+from segkit.data.loading.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
+from segkit.data.loading.sampler import EpochBatches
+from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, WeightMaker
+from segkit.errors import DataError, SegkitError
+
+Batch = dict[str, Any]
+Note = Callable[[Sequence[BadSample]], None]
+
+
+def ignore(bad: Sequence[BadSample]) -> None:
+    """Note nothing: for batches that are only looked at."""
+
+
+def train_batches(
+    dataset: Any,
+    *,
+    weight_map: WeightMaker | None = None,
+    augment: Augment,
+    batch_size: int,
+    seed: int,
+    start_batch: int = 0,
+    num_batches: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+    skip_bad: bool = False,
+    note: Note = ignore,
+) -> "Batches":
+    """Batches `start_batch` ... `start_batch + num_batches - 1` of the endless shuffled stream that `seed` defines.
+
+    With `skip_bad`, other images take the place of those that cannot be used, and `note` is told of them when their
+    batch is given out. Raises DataError, while iterating, for files that cannot be used, and WorkerDied.
+    """
+    order = EpochBatches(
+        len(dataset), batch_size=batch_size, seed=seed, start_batch=start_batch, num_batches=num_batches
+    )
+    view = TrainView(dataset, weight_map=weight_map, augment=augment, seed=seed, skip_bad=skip_bad)
+    return Batches(view, order, workers=workers, pin_memory=pin_memory, note=note)
+
+
+def val_batches(
+    dataset: Any,
+    *,
+    weight_map: WeightMaker | None = None,
+    batch_size: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+    skip_bad: bool = False,
+    allow_empty: bool = False,
+    note: Note = ignore,
+) -> "Batches":
+    """Every image once, unchanged, in order; can be iterated again and again.
+
+    Images of different sizes do not share a batch: a group of `batch_size` images becomes one batch per size. With
+    `skip_bad`, images that cannot be used are left out, and `note` is told of them. Raises DataError, while iterating,
+    for files that cannot be used (with `skip_bad`: if none can, unless `allow_empty`), and WorkerDied.
+    """
+    places = range(len(dataset))
+    groups = [list(places[start : start + batch_size]) for start in places[::batch_size]]
+    view = ValView(dataset, weight_map=weight_map, skip_bad=skip_bad)
+    return Batches(
+        view,
+        groups,
+        workers=workers,
+        pin_memory=pin_memory,
+        note=note,
+        split_by_size=True,
+        allow_empty=allow_empty,
+    )
+
+
+class Batches:
+    """An iterable of batches. `len()` counts the groups of images, each of which is a batch if sizes agree."""
+
+    def __init__(
+        self,
+        view: TrainView | ValView,
+        groups: Sampler | list,
+        *,
+        workers: int,
+        pin_memory: bool,
+        note: Note,
+        split_by_size: bool = False,
+        allow_empty: bool = True,
+    ):
+        self.note, self.allow_empty = note, allow_empty
+        self._make_loader = partial(
+            DataLoader,
+            _KeepErrors(view),
+            batch_sampler=groups,
+            collate_fn=_collate_by_size if split_by_size else _collate_one,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+            worker_init_fn=_prepare_worker if workers > 0 else None,
+            generator=torch.Generator().manual_seed(0),  # else torch's global generator would be drawn from
+        )
+        self.loader = self._make_loader()
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        groups, given, left_out = iter(self.loader), 0, []
+        while True:
+            try:
+                loaded = next(groups, None)
+            except (RuntimeError, OSError, EOFError) as error:
+                message = explain_worker_death(error) or self._explain_broken_connection(error)
+                if message is None:
+                    raise
+                raise WorkerDied(message) from error.with_traceback(None)
+            if loaded is None:
+                break
+            if isinstance(loaded, SegkitError):
+                del groups
+                # Lets go of the workers now; later they take seconds to end.
+                self.loader = self._make_loader()
+                raise loaded
+            batches, bad = loaded
+            self.note(bad)
+            given, left_out = given + len(batches), left_out + bad
+            yield from batches
+        if left_out and not given and not self.allow_empty:
+            raise DataError(
+                f"none of the {len(left_out)} validation images can be used; the first: {left_out[0].reason}"
+            )
+
+    def _explain_broken_connection(self, error: Exception) -> str | None:
+        """A worker that dies while it sends breaks the connection before torch notices the death."""
+        from_worker = "in DataLoader worker process" in str(error)
+        if self.loader.num_workers and isinstance(error, ConnectionError | EOFError) and not from_worker:
+            return describe_death(str(error) or type(error).__name__)
+        return None
+
+
+class _Group(NamedTuple):
+    """The batches that a group of samples became, and its bad samples."""
+
+    batches: list[Batch]
+    bad: list[BadSample]
+
+
+class _KeepErrors:
+    """Hands an error on as a value, because torch would raise it anew with a worker's traceback as its text."""
+
+    def __init__(self, view: TrainView | ValView):
+        self.view = view
+
+    def __getitem__(self, place: Any) -> Loaded | SegkitError:
+        try:
+            return self.view.load(place)
+        except SegkitError as error:
+            return type(error)(str(error))  # without the traceback, which cannot leave the process
+        except (OSError, MemoryError) as error:
+            fault = fault_of_system(error)
+            if fault is None:
+                raise
+            return fault
+
+
+def _collate_one(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError:
+    group = _collate_by_size(loaded)
+    if isinstance(group, _Group) and len(group.batches) > 1:
+        batches = group.batches
+        sizes = [f"{batch['name'][0]} {_width_height(batch['image'])}" for batch in batches[:2]]
+        height, width = (min(batch["image"].shape[side] for batch in batches) for side in (-2, -1))
+        return DataError(
+            f"images of one batch differ in size: {', '.join(sizes)}\n"
+            f"   -> augment.crop_size: [{height}, {width}] (of standard; with compose, scale_crop or RandomCrop) cuts "
+            "them alike, data.resize brings them to one size"
+        )
+    return group
+
+
+def _collate_by_size(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError:
+    """One batch per image size; the first error instead, if there is one."""
+    by_size: dict[tuple[int, ...], list[Batch]] = {}
+    bad: list[BadSample] = []
+    for each in loaded:
+        if isinstance(each, SegkitError):
+            return each
+        bad += each.bad
+        if each.sample is not None:
+            by_size.setdefault(tuple(each.sample["image"].shape), []).append(each.sample)
+    return _Group([default_collate(alike) for alike in by_size.values()], bad)
+
+
+def _width_height(image: torch.Tensor) -> str:
+    return f"{image.shape[-1]}x{image.shape[-2]}"
+
+
+def _prepare_worker(worker_id: int) -> None:
+    """Leave signals to the main process, which finishes its update and then ends the workers.
+
+    Ctrl-C, a closed terminal, and the SIGTERM of a batch system, reach every process of a job. A worker must outlive
+    them, and still obey the SIGTERM that its own parent sends.
+    """
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,59 @@
+"""Which images make up which batch: a pure function of the seed."""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed in [0, 2^63) that is unrelated for any two different sequences of parts, and the same everywhere."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), without state that would have to be saved.
+
+    The stream of samples is one permutation of all `length` images after the other, each drawn from (seed, epoch).
+    Batch b holds the places b * batch_size ... (b + 1) * batch_size - 1 of the stream. So every image is seen
+    equally often, a batch may span two epochs, and a data set may be smaller than a batch. Batches
+    `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, seed: int, start_batch: int = 0, num_batches: int):
+        if length < 1:
+            raise ValueError("there are no images to draw from")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.start_batch, self.num_batches = start_batch, num_batches
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        places = self._places(self.start_batch * self.batch_size)
+        for _ in range(self.num_batches):
+            yield [next(places) for _ in range(self.batch_size)]
+
+    def _places(self, first: int) -> Iterator[tuple[int, int]]:
+        """The endless stream from place `first` on."""
+        epoch, start = divmod(first, self.length)
+        while True:
+            for index in self.order(epoch)[start:]:
+                yield epoch, index
+            epoch, start = epoch + 1, 0
+
+    def order(self, epoch: int) -> list[int]:
+        """The permutation of that epoch."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        return torch.randperm(self.length, generator=generator).tolist()
+
+
+def spread(total: int, limit: int) -> list[int]:
+    """At most `limit` places among `total`, first and last included, evenly spaced."""
+    if total <= limit:
+        return list(range(total))
+    if limit <= 1:
+        return [0] * limit
+    return [place * (total - 1) // (limit - 1) for place in range(limit)]

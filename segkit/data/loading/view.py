@@ -1,0 +1,173 @@
+"""A data set as training or validation sees it: with weight map and augmentation, checked, ready to be batched."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segkit.data.files.validate import check_ids, check_weight
+from segkit.data.loading.bad_samples import (
+    BadSample,
+    describe_bad_sample,
+    replacements,
+    require_bad,
+    with_advice,
+)
+from segkit.data.loading.sampler import derive_seed
+from segkit.data.sample import Sample, WeightMap
+from segkit.errors import DataError
+
+WeightMaker = Callable[[Sample], Tensor]
+Augment = Callable[[Sample], Sample]
+
+
+class Loaded(NamedTuple):
+    """A sample as plain tensors, None for one that is left out, and the bad samples met on the way to it."""
+
+    sample: dict[str, Any] | None
+    bad: list[BadSample]
+
+
+class TrainView:
+    """Augmented samples by (epoch, index): a pure function of both and of `seed`.
+
+    Whatever draws from torch's generator meanwhile starts from a seed of its own, and the generator is put back
+    afterwards. So the same sample comes out in any process, at any time. With `skip_bad`, another image takes the
+    place of one that cannot be used; which one is such a function too.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        weight_map: WeightMaker | None,
+        augment: Augment,
+        seed: int,
+        skip_bad: bool = False,
+    ):
+        self.dataset, self.weight_map, self.augment, self.seed = dataset, weight_map, augment, seed
+        self.skip_bad = skip_bad
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
+        return self.load(place).sample
+
+    def load(self, place: tuple[int, int]) -> Loaded:
+        """The sample of a place. Raises DataError if it, and whatever was tried instead, cannot be used."""
+        epoch, index = place
+        try:
+            return Loaded(self._augmented(place, index), [])
+        except DataError as error:
+            require_bad(error)
+            if not self.skip_bad:
+                raise DataError(with_advice(str(error))) from error
+            first, bad = error, [describe_bad_sample(self.dataset, index, error)]
+        for other in replacements(self.seed, epoch, index, length=len(self)):
+            try:
+                sample = self._augmented(place, other)
+            except DataError as error:
+                require_bad(error)
+                bad.append(describe_bad_sample(self.dataset, other, error))
+            else:
+                return Loaded(
+                    sample, [each._replace(epoch=epoch, replaced_by=sample["name"]) for each in bad]
+                )
+        raise DataError(f"{first}\n   data.on_bad_sample=skip: {_describe_failures(len(bad))}") from first
+
+    def _augmented(self, place: tuple[int, int], index: int) -> dict[str, Any]:
+        """Image `index` with the random numbers of `place`."""
+        with seeded(derive_seed(self.seed, "augment", *place)):
+            return as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
+
+
+class ValView:
+    """Samples by index, unchanged, with a weight map if one is asked for; without the bad ones if `skip_bad`."""
+
+    def __init__(self, dataset: Any, *, weight_map: WeightMaker | None = None, skip_bad: bool = False):
+        self.dataset, self.weight_map, self.skip_bad = dataset, weight_map, skip_bad
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return as_tensors(read_sample(self.dataset, index, self.weight_map))
+
+    def load(self, index: int) -> Loaded:
+        """The sample of a place. Raises DataError if it cannot be used, unless bad samples are left out."""
+        try:
+            return Loaded(self[index], [])
+        except DataError as error:
+            require_bad(error)
+            if not self.skip_bad:
+                raise DataError(with_advice(str(error))) from error
+            return Loaded(None, [describe_bad_sample(self.dataset, index, error)])
+
+
+def _describe_failures(count: int) -> str:
+    if count == 1:
+        return "there is no other image to take instead"
+    return f"{count - 1} other images were tried instead, and none can be used"
+
+
+def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sample:
+    """The sample with its weight map. Raises DataError for wrong labels and weights, naming the file."""
+    sample = dataset[index]
+    source = str(sample.mask_path or sample.name)
+    check_ids(
+        sample.target, num_classes=dataset.num_classes, ignore_index=dataset.ignore_index, source=source
+    )
+    if weight_map is None:
+        return sample
+    weight = weight_map(sample)
+    check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
+    return replace(sample, weight=WeightMap(weight))
+
+
+def as_tensors(sample: Sample) -> dict[str, Any]:
+    """A sample as plain tensors: image (C, H, W), target (H, W), weight (H, W) if there is one, name, index."""
+    tensors = {"image": sample.image.as_subclass(Tensor), "target": sample.target.as_subclass(Tensor)}
+    if sample.weight is not None:
+        tensors["weight"] = sample.weight.as_subclass(Tensor)
+    return {**tensors, "name": sample.name, "index": sample.index}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Give torch's global CPU generator this seed for a while.
+
+    `torch.manual_seed` would do for the CPU, but would also reseed every GPU of the process, for good.
+    """
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+class Subset:
+    """The samples of `dataset` at `places`, in that order; every other attribute is the data set's own."""
+
+    def __init__(self, dataset: Any, places: Sequence[int]):
+        self.dataset, self.places = dataset, list(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[self.places[index]]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
+            raise AttributeError(name)
+        value = getattr(self.dataset, name)
+        return self._files if name == "files" else value
+
+    def _files(self, index: int) -> Any:
+        """The files of sample `index` of this part, for a data set that has files."""
+        return self.dataset.files(self.places[index])

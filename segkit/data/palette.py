@@ -1,0 +1,75 @@
+"""Colours for class ids, the same in every picture of a run and of the runs compared with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Color = tuple[int, int, int]
+
+#: Okabe and Ito's colours, which readers with a colour vision deficiency can tell apart
+#: (Color Universal Design, 2008).
+OKABE_ITO: tuple[Color, ...] = (
+    (0, 0, 0),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+#: The cream that Pascal VOC gives to its void id 255; no class below that id has it.
+IGNORE_COLOR: Color = (224, 224, 192)
+
+
+def palette(num_classes: int) -> list[Color]:
+    """Distinct (r, g, b) colours in 0-255 for the ids 0 ... num_classes-1; id 0 is black.
+
+    Up to 8 classes: Okabe and Ito's. More: the bit pattern of Pascal VOC's development kit.
+    """
+    if num_classes <= len(OKABE_ITO):
+        return list(OKABE_ITO[:num_classes])
+    return [voc_color(index) for index in range(num_classes)]
+
+
+def voc_color(index: int) -> Color:
+    """Pascal VOC's colour of a class id: bits 0, 3, 6 ... of the id fill red from its highest bit down, bits
+    1, 4, 7 ... green, bits 2, 5, 8 ... blue."""
+    channels = [0, 0, 0]
+    for bit in range(24):
+        channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    red, green, blue = channels
+    return red, green, blue
+
+
+def colorize(
+    ids: Tensor,
+    colors: Sequence[Color],
+    *,
+    ignore_index: int | None = None,
+    ignore_color: Color = IGNORE_COLOR,
+) -> Tensor:
+    """Paint class ids: integers (..., H, W) -> uint8 (..., 3, H, W) on the same device.
+
+    `ignore_index` and every id outside `colors` get `ignore_color`.
+    """
+    unknown = len(colors)
+    table = torch.tensor([*colors, ignore_color], dtype=torch.uint8, device=ids.device)  # (C + 1, 3)
+    ids = ids.to(torch.int64)
+    known = (ids >= 0) & (ids < unknown)
+    if ignore_index is not None:
+        known &= ids != ignore_index
+    painted = table[torch.where(known, ids, unknown)]  # (..., H, W, 3)
+    return painted.movedim(-1, -3)  # (..., 3, H, W)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How classes are named and drawn."""
+
+    class_names: Sequence[str]
+    palette: Sequence[Color]
+    ignore_index: int

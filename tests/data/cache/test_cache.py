@@ -1,0 +1,200 @@
+"""A cached sample is the sample, until its files or settings change."""
+
+import errno
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from segkit import preflight
+from segkit.build import build_data
+from segkit.config.load import config_from_mapping
+from segkit.data.cache.cached_data import Cached
+from segkit.data.cache.cached_data import cached_data as cache
+from segkit.data.cache.place import default_folder, on_disk
+from segkit.data.datasets.folder import Folder
+from segkit.data.datasets.shapes import Shapes
+from segkit.data.loading.loader import train_batches
+from segkit.data.loading.view import TrainView
+from segkit.errors import ConfigError, DataError
+from segkit.registry import AUGMENTS
+
+CLASSES = ["a", "b", "c"]
+
+
+@pytest.fixture
+def cached(make_folder, tmp_path):
+    """`cached(**options)`: a data set of four images, and the same with a cache."""
+    root = make_folder()
+
+    def make(**options):
+        plain = Folder("train", root=str(root), classes=CLASSES, **options)
+        return plain, Cached(plain, on_disk(tmp_path / "cache"), settings=options)
+
+    return make
+
+
+def assert_same(sample, other):
+    for name in ("image", "target"):
+        assert torch.equal(getattr(sample, name), getattr(other, name))
+        assert type(getattr(sample, name)) is type(getattr(other, name))
+    for name in ("name", "index", "weight", "mask_path", "weight_path", "file_size"):
+        assert getattr(sample, name) == getattr(other, name)
+
+
+@pytest.mark.parametrize("options", [{}, {"resize": [12, 20]}, {"channels": 1}, {"ignore_index": -1}])
+def test_samples_are_the_same_and_decoded_once(cached, options, monkeypatch):
+    plain, kept = cached(**options)
+    expected = [plain[index] for index in range(len(plain))]
+    for index, sample in enumerate(expected):
+        assert_same(kept[index], sample)
+    monkeypatch.setattr(Folder, "__getitem__", lambda self, index: pytest.fail("decoded again"))
+    for index, sample in enumerate(expected):
+        found = kept[index]
+        assert_same(found, sample)
+        found.image.add_(1)  # a sample is the caller's own
+        assert_same(kept[index], sample)
+
+
+def test_augmented_samples_are_the_same(cached):
+    augment = AUGMENTS.get("standard")(255, crop_size=16)
+    plain, kept = (TrainView(each, weight_map=None, augment=augment, seed=3) for each in cached())
+    for _ in range(2):  # decoded, and read
+        for place in ((0, 1), (1, 1), (4, 3)):
+            one, two = plain[place], kept[place]
+            assert torch.equal(one["image"], two["image"]) and torch.equal(one["target"], two["target"])
+
+
+def test_workers_fill_and_read_it(cached):
+    plain, kept = cached()
+    options = {"augment": AUGMENTS.get("none")(), "batch_size": 2, "seed": 0, "num_batches": 6}
+    batches = [list(train_batches(each, workers=2, **options)) for each in (plain, kept, kept)]
+    for one, *others in zip(*batches, strict=True):
+        for other in others:
+            assert torch.equal(one["image"], other["image"]) and one["name"] == other["name"]
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["image", "mask"])
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_changed_file_is_read_anew(cached, save, part, change):
+    plain, kept = cached()
+    path, shape = plain.files(0)[part], ((24, 32, 3), (24, 32))[part]
+    # Not compressed, so that others of this shape have this size.
+    save(path, np.zeros(shape, dtype=np.uint8), compress_level=0)
+    before, state = kept[0], path.stat()
+    save(path, np.full(shape, 1, dtype=np.uint8), compress_level=0 if change == "time" else 9)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + (change == "time")))
+    assert (path.stat().st_size == state.st_size) == (change == "time")
+    after = kept[0]
+    assert_same(after, plain[0])
+    assert not torch.equal((before.image, before.target)[part], (after.image, after.target)[part])
+
+
+def test_other_settings_have_other_files(cached):
+    _, kept = cached()
+    _, small = cached(resize=[12, 20])
+    assert kept[0].image.shape != small[0].image.shape == (3, 12, 20)
+    assert kept[0].image.shape == (3, 24, 32)
+
+
+def test_a_label_map_may_have_numbers_and_words(cached):
+    plain, kept = cached(label_map={2: "ignore", "*": 0})
+    assert_same(kept[0], plain[0])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:100], lambda b: b[:-1], lambda b: b"", lambda b: b"\0" * len(b)]
+)
+def test_a_damaged_file_is_written_anew(cached, damage):
+    plain, kept = cached()
+    kept[0]
+    (path,) = kept.folder.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert_same(kept[0], plain[0])
+    assert path.read_bytes() == whole
+
+
+def test_it_is_the_data_set_in_everything_else(cached):
+    plain, kept = cached()
+    kept = pickle.loads(pickle.dumps(kept))
+    assert len(kept) == len(plain) and kept.class_names == plain.class_names
+    assert kept.fingerprint() == plain.fingerprint()
+    assert kept.describe() == f"about 1.2e-05 GB, 0 of 4 images there, in {kept.folder}"
+    assert "4 of 4 images there" in kept.describe()
+
+
+def test_a_full_disk_says_what_to_do(cached, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(cache, "_write", fail)
+    with pytest.raises(DataError) as raised:
+        cached()[1][0]
+    first, disk, advice = str(raised.value).splitlines()
+    assert first.startswith("data.cache: cannot write ") and first.endswith(".npy: the disk is full")
+    assert "GB free" in disk
+    assert advice == "   -> data.cache=off, or another place: SEGKIT_CACHE=FOLDER in the environment"
+
+
+def test_a_cached_file_that_cannot_be_read(cached):
+    _, kept = cached()
+    kept[0]
+    (path,) = kept.folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(
+        DataError, match=r"^cannot read .*: Is a directory\n   -> remove it, or data.cache=off$"
+    ):
+        kept[0]
+
+
+def test_a_file_that_went_away(cached):
+    plain, kept = cached()
+    kept[0]
+    plain.image_paths[0].unlink()
+    with pytest.raises(DataError, match=r"^cannot read .*000.png: no such file$"):
+        kept[0]
+
+
+def test_a_data_set_without_files_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"^data.cache=disk needs a data set that names the files"):
+        Cached(Shapes("train"), on_disk(tmp_path), settings={})
+
+
+def test_the_configuration_turns_it_on(make_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "here"))
+    mapping = {
+        "name": "x",
+        "data": {"name": "folder", "root": str(make_folder()), "classes": CLASSES, "cache": "disk"},
+        "loss": {"name": "ce"},
+        "train": {"iterations": 1},
+    }
+    data = build_data(config_from_mapping(mapping, origin="test"))
+    assert isinstance(data.train, Cached) and isinstance(data.val, Cached)
+    assert data.train.folder != data.val.folder and data.train.folder.parent == tmp_path / "here"
+    monkeypatch.delenv("SEGKIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert str(default_folder()) == "/caches/segkit"
+    mapping["data"]["cache"] = "off"
+    assert isinstance(build_data(config_from_mapping(mapping, origin="test")).train, Folder)
+
+
+def test_a_check_says_what_it_wrote(make_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "here"))
+    data = {"name": "folder", "root": str(make_folder()), "classes": CLASSES, "cache": "disk"}
+    mapping = {
+        "name": "x",
+        "device": "cpu",
+        "data": data,
+        "model": {"name": "unet", "width": 4, "depth": 2},
+        "loss": {"name": "ce"},
+        "train": {"iterations": 1, "batch_size": 2, "workers": 0},
+    }
+    assert preflight.check(config_from_mapping(mapping, origin="test"), source="x", overfit=2) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == "check     everything fits; only data.cache was written"
+    )
+    assert list((tmp_path / "here").iterdir())

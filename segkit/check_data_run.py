@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from segkit import pictures
 from segkit.build import build_dataset, build_weight_map
 from segkit.class_frequencies import plot_shares
 from segkit.config.load import load_config
@@ -24,6 +23,7 @@ from segkit.data.loading.parallel import worth_starting
 from segkit.data.loading.sampler import spread
 from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
+from segkit.evaluation import pictures
 from segkit.system.files import cannot_write, write_json
 
 #: The exit status if there is a problem, as for a DataError.

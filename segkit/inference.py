@@ -16,10 +16,10 @@ from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.palette import Labels
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluate import output_logits
+from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.system.device import choose_amp
-from segkit.upsampled_scores import predict_pixels
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit import metrics
-from segkit.evaluate import Evaluation
+from segkit.evaluation import metrics
+from segkit.evaluation.evaluate import Evaluation
 from segkit.run_arrays import DEFINITION
 from segkit.system.console import duration, percent
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from segkit.data.files.image_io import SUFFIXES, read_image
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
+from segkit.evaluation.pictures import as_rgb
 from segkit.inference import load_predictor
-from segkit.pictures import as_rgb
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
 

@@ -11,7 +11,7 @@ from segkit.build import build
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.errors import ConfigError, NotFiniteError
-from segkit.evaluate import output_logits
+from segkit.evaluation.evaluate import output_logits
 from segkit.experiment import Experiment
 from segkit.losses.calls import call_accepted
 from segkit.system.console import duration

@@ -13,20 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit import metrics
 from segkit.confusion import plot_confusion, save_confusion_table
 from segkit.data.palette import Labels
 from segkit.errors import NotFiniteError
-from segkit.evaluate import Evaluation
-from segkit.image_ranking import RankedImage
+from segkit.evaluation import metrics
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.panels import Panel
+from segkit.evaluation.scores import RankedImage, class_line, class_table
 from segkit.log_window import Window
-from segkit.panels import Panel
 from segkit.results import ResultsTable, plot_results
 from segkit.run_arrays import save_per_image
 from segkit.run_pictures import RunPictures
 from segkit.run_summary import summarise
 from segkit.schedule import due
-from segkit.scores import class_line, class_table
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json

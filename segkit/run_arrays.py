@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from segkit.data.palette import Color
-from segkit.evaluate import Evaluation
-from segkit.panels import Panel
-from segkit.pictures import as_rgb
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.panels import Panel
+from segkit.evaluation.pictures import as_rgb
 from segkit.system.files import write_bytes
 
 #: What mIoU means here; runs are comparable only if this text is the same.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from segkit.bad_sample_log import BadSampleLog
+from segkit.evaluation.scores import rank_images
 from segkit.experiment import Experiment
-from segkit.image_ranking import rank_images
 from segkit.model_card import CardFacts, model_card
 from segkit.preflight import describe_device, describe_loss
 from segkit.recorder import Recorder

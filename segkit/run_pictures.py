@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit import pictures
 from segkit.data.palette import Labels
-from segkit.image_ranking import RankedImage
-from segkit.panels import Panel
+from segkit.evaluation import pictures
+from segkit.evaluation.panels import Panel
+from segkit.evaluation.scores import RankedImage
 from segkit.run_arrays import save_examples
 from segkit.system.files import cannot_write
 from segkit.tensorboard_log import TensorBoardLog

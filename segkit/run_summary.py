@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segkit.evaluate import Evaluation
-from segkit.scores import scores_as_json
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.scores import scores_as_json
 
 
 def summarise(

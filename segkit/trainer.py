@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.errors import NotFiniteError
-from segkit.evaluate import Evaluation, evaluate, output_logits
-from segkit.panels import Panel, example_panels
+from segkit.evaluation.evaluate import Evaluation, evaluate, output_logits
+from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait
 

@@ -9,7 +9,7 @@ import torch
 from segkit.config.schema import Config
 from segkit.data.palette import Color
 from segkit.data.weight_maps.weight_files import HIGHEST, read_weights
-from segkit.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
+from segkit.evaluation.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
 from segkit.system.files import write_json
 from segkit.weight_maker import WeightFacts, join_facts
 

@@ -15,10 +15,10 @@ from segkit.build import build
 from segkit.checkpoint import load_checkpoint, save_checkpoint
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
-from segkit.evaluate import evaluate
+from segkit.evaluation.evaluate import evaluate
+from segkit.evaluation.metrics import confusion_matrix
 from segkit.evaluation_run import evaluate_weights
 from segkit.inference import load_predictor
-from segkit.metrics import confusion_matrix
 from segkit.predict import find_images, predict_images, save_prediction
 from segkit.preflight import SilentRecorder
 from segkit.registry import MODELS

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segkit.evaluate import Evaluation
+from segkit.evaluation.evaluate import Evaluation
 from segkit.model_card import CardFacts, model_card, rows_as_table
 from segkit.run_arrays import DEFINITION
 

@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 from segkit import recorder as recorder_module
 from segkit.checkpoint import check_plain
 from segkit.errors import NotFiniteError
-from segkit.evaluate import Evaluation
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.scores import class_line, class_table, scores_as_json
 from segkit.recorder import Labels, Recorder
-from segkit.scores import class_line, class_table, scores_as_json
 from segkit.system.console import Console
 from segkit.tensorboard_log import TensorBoardLog
 
@@ -392,7 +392,8 @@ def test_events_of_all_kinds_read_back(open_recorder, tmp_path):
 def test_loss_pixels_show_the_first_middle_and_last_moment(open_recorder, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        "segkit.pictures.moments", lambda pairs: shown.append([name for name, _ in pairs]) or pairs[0][1]
+        "segkit.evaluation.pictures.moments",
+        lambda pairs: shown.append([name for name, _ in pairs]) or pairs[0][1],
     )
     recorder = open_recorder()
     for n in (2, 4, 6, 8, 10):

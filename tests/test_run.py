@@ -21,8 +21,8 @@ import train
 from segkit.checkpoint import load_checkpoint, save_checkpoint
 from segkit.cli import run_command
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
+from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.evaluation_run import evaluate_per_image, evaluate_weights
-from segkit.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
 from segkit.run_folder import RunFolder, read_status
 from segkit.trainer import Trainer

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit import pictures
 from segkit.data.palette import Labels
 from segkit.errors import CannotWrite
-from segkit.image_ranking import RankedImage
+from segkit.evaluation import pictures
+from segkit.evaluation.scores import RankedImage
 from segkit.run_pictures import RunPictures, true_class_probability
 
 IGNORE = 255

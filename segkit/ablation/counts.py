@@ -1,4 +1,4 @@
-"""Scores from confusion matrices, in numpy: the definitions of `segkit.metrics`, equal to the last bit.
+"""Scores from confusion matrices, in numpy: the definitions of `segkit.evaluation.metrics`, equal to the last bit.
 
 Of a matrix (C, C), rows label and columns prediction, IoU needs three numbers per class only, its *counts*: true
 positives, pixels with the label, pixels given the prediction. Counts of several images add.

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional as F
 
 from segkit.data.palette import Labels
 from segkit.data.sample import resize_nearest
-from segkit.pictures import as_rgb, color_ids, heat, overlay
+from segkit.evaluation.pictures import as_rgb, color_ids, heat, overlay
 from segkit.visualise.samples import Shown, View
 
 

@@ -10,8 +10,8 @@ from segkit.config.schema import Component, Config
 from segkit.data.loading.sampler import spread
 from segkit.data.palette import Labels
 from segkit.errors import ConfigError
+from segkit.evaluation.pictures import save_jpeg
 from segkit.experiment import Data
-from segkit.pictures import save_jpeg
 from segkit.system.files import cannot_write, write_text
 from segkit.visualise.drawing import find_classes
 from segkit.visualise.page import Facts, render_page

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from segkit.data.palette import Labels
-from segkit.pictures import GAP
+from segkit.evaluation.pictures import GAP
 from segkit.visualise.drawing import (
     draw_image,
     draw_label,

@@ -228,7 +228,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     """The writer's arrays, not this file's idea of them."""
     import torch
 
-    from segkit.evaluate import Evaluation
+    from segkit.evaluation.evaluate import Evaluation
     from segkit.run_arrays import DEFINITION as WRITTEN
     from segkit.run_arrays import save_examples as write_examples
     from segkit.run_arrays import save_per_image

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from segkit import metrics
 from segkit.ablation.counts import class_counts
 from segkit.ablation.statistics import (
     accuracy,
@@ -19,6 +18,7 @@ from segkit.ablation.statistics import (
     score,
 )
 from segkit.errors import ConfigError
+from segkit.evaluation import metrics
 
 
 def draw_labels(images, classes, seed):

@@ -19,8 +19,8 @@ from segkit.bench.loss_entries import OURS, PEERS, build_loss, call_peer
 from segkit.bench.memory import peak_bytes
 from segkit.bench.process import MeasurementFailed, measure_afresh
 from segkit.bench.rows import Row, rows_of
+from segkit.evaluation.metrics import confusion_matrix
 from segkit.losses import bootstrapped_cross_entropy, ohem_cross_entropy, weighted_mask_cross_entropy
-from segkit.metrics import confusion_matrix
 from tests.paths import ROOT
 
 CPU = torch.device("cpu")

@@ -193,7 +193,7 @@ class Pictures:
         self.step = -(-max(example.target.shape) // MOST_SIDE)  # every pixel is shown, or each n-th
 
     def image(self) -> np.ndarray:
-        from segkit.pictures import as_rgb
+        from segkit.evaluation.pictures import as_rgb
 
         return self._array(as_rgb(self._image()))
 
@@ -204,18 +204,18 @@ class Pictures:
         return self._ids(answer.prediction)
 
     def errors(self, answer: Answer) -> np.ndarray:
-        from segkit.pictures import errors_over
+        from segkit.evaluation.pictures import errors_over
 
         ids = self._reduce(self.example.target), self._reduce(answer.prediction)
         return self._array(errors_over(self._image(), *ids, self.examples.ignore_index))
 
     def kept(self, answer: Answer) -> np.ndarray:
-        from segkit.pictures import kept_over
+        from segkit.evaluation.pictures import kept_over
 
         return self._array(kept_over(self._image(), self._reduce(answer.kept)))
 
     def _ids(self, ids: np.ndarray) -> np.ndarray:
-        from segkit.pictures import color_ids
+        from segkit.evaluation.pictures import color_ids
 
         return self._array(color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index))
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.evaluate import output_logits
-from segkit.upsampled_scores import score_pixels
+from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.upsampled_scores import score_pixels
 
 Panel = dict[str, Any]
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segkit import metrics
+from segkit.evaluation import metrics
 
 IGNORED = 255
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit import pictures
 from segkit.errors import CannotWrite
+from segkit.evaluation import pictures
 
 IGNORE = 255
 PALETTE = [(0, 0, 0), (230, 159, 0), (86, 180, 233)]

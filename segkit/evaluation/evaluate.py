@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit import metrics
-from segkit.upsampled_scores import score_pixels
+from segkit.evaluation import metrics
+from segkit.evaluation.upsampled_scores import score_pixels
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from segkit.evaluate import Evaluation
-from segkit.image_ranking import rank_images
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.scores import rank_images
 
 
 def evaluation(**matrices) -> Evaluation:

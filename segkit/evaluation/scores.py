@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from segkit import metrics
-from segkit.boundary_quality import BoundaryScores
-from segkit.evaluate import Evaluation
+from segkit.evaluation import metrics
+from segkit.evaluation.boundary_quality import BoundaryScores
+from segkit.evaluation.evaluate import Evaluation
 from segkit.system.console import percent, table
 
 #: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
@@ -83,3 +83,28 @@ def finite_or_none(value: float) -> float | None:
 
 def _join(pairs: Sequence[tuple[str, float]]) -> str:
     return "  ".join(f"{name} {percent(value)}" for name, value in pairs)
+
+
+class RankedImage(NamedTuple):
+    """An image by its place in the validation set and its name; `score` is the mIoU of its own confusion matrix."""
+
+    place: int
+    name: str
+    score: float
+
+
+def rank_images(result: Evaluation, count: int) -> tuple[list[RankedImage], list[RankedImage]]:
+    """The `count` images with the highest score, best first, and those with the lowest, worst first.
+
+    A score is the mean IoU over the classes that the image's labels or predictions contain. Equal scores are
+    ordered by name. An image without a valid pixel has no score and is left out.
+    """
+    places = result.places or range(len(result.names))
+    scored = [
+        RankedImage(place, name, metrics.mean_iou(matrix))
+        for place, name, matrix in zip(places, result.names, result.matrices, strict=True)
+    ]
+    scored = [image for image in scored if not math.isnan(image.score)]
+    best = sorted(scored, key=lambda image: (-image.score, image.name))
+    worst = sorted(scored, key=lambda image: (image.score, image.name))
+    return best[:count], worst[:count]

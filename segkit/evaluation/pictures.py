@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from segkit.data.palette import Color, colorize
-from segkit.panels import Panel
+from segkit.evaluation.panels import Panel
 from segkit.system.files import cannot_write
 
 GAP = 3  # pixels between pictures

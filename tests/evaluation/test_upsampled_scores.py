@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segkit import upsampled_scores
-from segkit.upsampled_scores import _Bands, predict_pixels, score_pixels
+from segkit.evaluation import upsampled_scores
+from segkit.evaluation.upsampled_scores import _Bands, predict_pixels, score_pixels
 
 IGNORE = 255
 #: (C, h, w) of the logits and (H, W) of the label: strides, none, odd ones, other aspects, smaller labels, one cell.

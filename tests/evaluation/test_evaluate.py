@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.evaluate import Evaluation, evaluate
+from segkit.evaluation.evaluate import Evaluation, evaluate
 
 CPU = torch.device("cpu")
 CLASSES, IGNORE = 3, 255

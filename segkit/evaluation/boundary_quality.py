@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from segkit.data.weight_maps.boundary import squared_distance
-from segkit.metrics import mean_defined
+from segkit.evaluation.metrics import mean_defined
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from segkit.build import build_dataset, build_weight_map
 from segkit.class_frequencies import plot_shares
 from segkit.config.load import load_config
 from segkit.config.schema import Config
@@ -25,6 +24,7 @@ from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation import pictures
 from segkit.system.files import cannot_write, write_json
+from segkit.training.build import build_dataset, build_weight_map
 
 #: The exit status if there is a problem, as for a DataError.
 PROBLEMS = DataError.exit_code

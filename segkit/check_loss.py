@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import yaml
 
-from segkit.build_component import build_component
 from segkit.config.load import config_from_mapping, load_config
 from segkit.config.schema import Config
 from segkit.config.signature import accepts
@@ -24,6 +23,7 @@ from segkit.losses.checks.speed import speed
 from segkit.losses.checks.trial import IGNORE_INDEX, NotApplicable, Subject, Violation
 from segkit.registry import LOSSES
 from segkit.system.device import choose_device
+from segkit.training.build_component import build_component
 
 #: Iterations of the run in which a loss without a configuration is looked at; long enough for every default.
 RUN = 100_000

@@ -8,7 +8,6 @@ from typing import Any
 from tqdm import tqdm
 
 from segkit.bad_sample_log import BadSampleLog
-from segkit.build import build_dataset
 from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
@@ -25,6 +24,7 @@ from segkit.run_folder import RunFolder
 from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
+from segkit.training.build import build_dataset
 
 
 def evaluate_weights(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segkit.data.loading.bad_samples import usable_samples
 from segkit.data.loading.sampler import EpochBatches, spread
-from segkit.experiment import Experiment
+from segkit.training.experiment import Experiment
 
 #: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.
 SAMPLES = 16

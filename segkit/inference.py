@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize_image
 
-from segkit.build import build_component, build_normalize
 from segkit.checkpoint import load_checkpoint, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
@@ -20,6 +19,7 @@ from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.system.device import choose_amp
+from segkit.training.build import build_component, build_normalize
 
 
 @dataclass(frozen=True)

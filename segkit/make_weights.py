@@ -10,7 +10,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segkit.build import build_data
 from segkit.config.schema import Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
@@ -19,10 +18,11 @@ from segkit.data.loading.parallel import in_workers, worker_deaths_explained
 from segkit.data.weight_maps.weight_files import SUFFIXES, weight_stem
 from segkit.data.weight_maps.weight_records import WeightRecord
 from segkit.errors import CannotWrite, ConfigError, DataError
-from segkit.experiment import Data
 from segkit.registry import WEIGHT_MAPS
 from segkit.system.files import cannot_write, write_bytes
 from segkit.system.interrupt import Interrupt
+from segkit.training.build import build_data
+from segkit.training.experiment import Data
 from segkit.weight_maker import MadeMap, WeightFacts, WeightMaker
 from segkit.weight_report import describe_maps, draw_maps, write_summary
 

@@ -7,15 +7,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.bad_sample_log import BadSampleLog
-from segkit.build import build
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.errors import ConfigError, NotFiniteError
 from segkit.evaluation.evaluate import output_logits
-from segkit.experiment import Experiment
 from segkit.losses.calls import call_accepted
 from segkit.system.console import duration
 from segkit.system.device import memory_in_use
+from segkit.training.build import build
+from segkit.training.experiment import Experiment
 
 
 def check(config: Config, *, source: str, overfit: int | None = None) -> int:

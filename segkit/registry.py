@@ -131,5 +131,5 @@ WEIGHT_MAPS = Registry(
 )
 AUGMENTS = Registry("augment", package="segkit.data.augments", given=("ignore_index",))
 TRANSFORMS = Registry("transform", package="segkit.data.transforms", given=("ignore_index",))
-OPTIMIZERS = Registry("optimizer", package="segkit.optimizers", given=("params",))
-SCHEDULES = Registry("schedule", package="segkit.learning_rates", given=("progress",))
+OPTIMIZERS = Registry("optimizer", package="segkit.training.optimizers", given=("params",))
+SCHEDULES = Registry("schedule", package="segkit.training.learning_rates", given=("progress",))

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from segkit.bad_sample_log import BadSampleLog
-from segkit.build import build
 from segkit.checkpoint import Found
 from segkit.class_frequencies import plot_class_frequencies
 from segkit.config.load import load_config
@@ -18,7 +17,6 @@ from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Labels
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
-from segkit.experiment import Experiment
 from segkit.fingerprints import fingerprints
 from segkit.preflight import count_flops, header
 from segkit.recorder import Recorder
@@ -31,7 +29,9 @@ from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.tensorboard_log import hyperparameters
-from segkit.trainer import Trainer
+from segkit.training.build import build
+from segkit.training.experiment import Experiment
+from segkit.training.trainer import Trainer
 
 TENSORBOARD = "tensorboard --logdir {} --samples_per_plugin images=100"
 

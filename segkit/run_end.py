@@ -5,13 +5,13 @@ from typing import Any
 
 from segkit.bad_sample_log import BadSampleLog
 from segkit.evaluation.scores import rank_images
-from segkit.experiment import Experiment
 from segkit.model_card import CardFacts, model_card
 from segkit.preflight import describe_device, describe_loss
 from segkit.recorder import Recorder
 from segkit.run_folder import RunFolder
 from segkit.system.files import write_text
-from segkit.trainer import Trainer
+from segkit.training.experiment import Experiment
+from segkit.training.trainer import Trainer
 
 #: Images in best8.jpg and in worst8.jpg.
 RANKED = 8

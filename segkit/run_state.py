@@ -5,11 +5,11 @@ from typing import Any
 
 from segkit.bad_sample_log import BadSampleLog
 from segkit.checkpoint import Found, save_checkpoint, save_numbered
-from segkit.experiment import Experiment
 from segkit.recorder import Recorder
 from segkit.run_folder import RunFolder
 from segkit.system.files import write_text
-from segkit.trainer import Trainer
+from segkit.training.experiment import Experiment
+from segkit.training.trainer import Trainer
 
 
 def saver(

@@ -21,7 +21,7 @@ from segkit.data.datasets.folder import Folder
 from segkit.data.loading.bad_samples import BadSample
 from segkit.evaluation_run import evaluate_weights
 from segkit.run_folder import read_status
-from segkit.trainer import Trainer
+from segkit.training.trainer import Trainer
 
 TINY = """
 name: tiny

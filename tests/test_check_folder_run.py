@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.build import build_data
 from segkit.check_folder_run import check_folder, data_block, parse_values
 from segkit.config.load import load_config
 from segkit.data.check.find_layout import find_layout
@@ -18,6 +17,7 @@ from segkit.data.check.propose import Answers, propose
 from segkit.data.check.raw_values import read_raw_values
 from segkit.data.palette import voc_color
 from segkit.errors import ConfigError, DataError
+from segkit.training.build import build_data
 from tests.data import published_layouts as layouts
 from tests.paths import ROOT
 

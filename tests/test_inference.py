@@ -11,7 +11,6 @@ from PIL import Image
 from torch import nn
 
 from segkit.bad_sample_log import BadSampleLog
-from segkit.build import build
 from segkit.checkpoint import load_checkpoint, save_checkpoint
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
@@ -24,6 +23,7 @@ from segkit.preflight import SilentRecorder
 from segkit.registry import MODELS
 from segkit.run_folder import RunFolder
 from segkit.run_state import saver
+from segkit.training.build import build
 
 CPU = torch.device("cpu")
 MAPPING = {

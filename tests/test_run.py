@@ -25,7 +25,7 @@ from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.evaluation_run import evaluate_per_image, evaluate_weights
 from segkit.models.unet import UNet
 from segkit.run_folder import RunFolder, read_status
-from segkit.trainer import Trainer
+from segkit.training.trainer import Trainer
 from tests.paths import ROOT
 
 TINY = """

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.build import build_data
 from segkit.config.load import load_config
 from segkit.data.loading.loader import train_batches
 from segkit.data.palette import Labels, palette
 from segkit.errors import ConfigError
+from segkit.training.build import build_data
 from segkit.visualise.drawing import draw_overlay, draw_weight, find_classes, fit
 from segkit.visualise.page import Facts, render_page
 from segkit.visualise.run import visualise

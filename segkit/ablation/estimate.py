@@ -14,12 +14,12 @@ import torch
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.slots import Slot
 from segkit.ablation.state import FINISHED, IN_USE, RunState
-from segkit.build import build
 from segkit.config.schema import Config
 from segkit.errors import SegkitError
-from segkit.experiment import Experiment
 from segkit.preflight import SilentRecorder
-from segkit.trainer import Trainer
+from segkit.training.build import build
+from segkit.training.experiment import Experiment
+from segkit.training.trainer import Trainer
 
 TIMED_UPDATES = 2
 

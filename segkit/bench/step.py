@@ -12,10 +12,10 @@ from segkit.bench import peers
 from segkit.bench.clock import time_in_turns
 from segkit.bench.rows import Row, rows_of
 from segkit.bench.settings import Settings
-from segkit.build import build
 from segkit.config.load import config_from_mapping
-from segkit.experiment import Experiment
 from segkit.preflight import SilentRecorder
+from segkit.training.build import build
+from segkit.training.experiment import Experiment
 
 TASK = "segkit.bench.step:measure"
 PLAIN_CE, PLAIN_OHEM = "plain loop, cross-entropy", "plain loop, OHEM by full sort"

@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.build import build_data
 from segkit.config.load import load_config
 from segkit.config.schema import Component, Config
 from segkit.data.loading.sampler import spread
 from segkit.data.palette import Labels
 from segkit.errors import ConfigError
 from segkit.evaluation.pictures import save_jpeg
-from segkit.experiment import Data
 from segkit.system.files import cannot_write, write_text
+from segkit.training.build import build_data
+from segkit.training.experiment import Data
 from segkit.visualise.drawing import find_classes
 from segkit.visualise.page import Facts, render_page
 from segkit.visualise.samples import look

@@ -11,7 +11,7 @@ from segkit.data.augments.compose import ComposeAugment
 from segkit.data.loading.sampler import derive_seed
 from segkit.data.loading.view import TrainView, as_tensors, read_sample, seeded
 from segkit.data.sample import Sample
-from segkit.experiment import Data
+from segkit.training.experiment import Data
 
 #: Draws of a transform that are tried to find some in which it does something.
 TRIES = 30

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from segkit.build import build
 from segkit.config.load import config_from_mapping
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
 from segkit.errors import ConfigError, DataError
+from segkit.training.build import build
 
 
 class Labels:

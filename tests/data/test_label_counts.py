@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from segkit import preflight
-from segkit.build import build, build_data
 from segkit.config.load import config_from_mapping
 from segkit.data import class_weights, label_counts
 from segkit.data.class_weights import count_classes
@@ -16,6 +15,7 @@ from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.label_counts import LabelCounts
 from segkit.errors import DataError
+from segkit.training.build import build, build_data
 
 CLASSES = ["a", "b", "c"]
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from segkit.build import build
 from segkit.config.load import config_from_mapping
 from segkit.evaluation.boundary_quality import BoundaryMeter
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.scores import boundary_as_json, boundary_table
+from segkit.training.build import build
 
 IGNORE = 255
 

@@ -12,7 +12,7 @@ from segkit.cli import run_command
 from segkit.data.datasets.shapes import Shapes
 from segkit.system import device as device_module
 from segkit.system.device import Wait
-from segkit.trainer import Trainer
+from segkit.training.trainer import Trainer
 
 TINY = """
 name: tiny

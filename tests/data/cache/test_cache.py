@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from segkit import preflight
-from segkit.build import build_data
 from segkit.config.load import config_from_mapping
 from segkit.data.cache.cached_data import Cached
 from segkit.data.cache.cached_data import cached_data as cache
@@ -20,6 +19,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import TrainView
 from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS
+from segkit.training.build import build_data
 
 CLASSES = ["a", "b", "c"]
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import train as train_script
-from segkit.build import build_data
 from segkit.cli import run_command
 from segkit.config.load import config_from_mapping
 from segkit.data.augments.none import NoAugment
@@ -29,6 +28,7 @@ from segkit.data.weight_maps.boundary import Boundary
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.unet_border import UNetBorder
 from segkit.errors import CannotCache
+from segkit.training.build import build_data
 from tests.paths import ROOT
 
 CLASSES = ["a", "b", "c"]

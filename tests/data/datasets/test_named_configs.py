@@ -2,10 +2,10 @@
 
 import pytest
 
-from segkit.build import build_data
 from segkit.config.load import load_config
 from segkit.config.sources import shipped_names
 from segkit.data.loading.loader import train_batches
+from segkit.training.build import build_data
 from tests.data import published_layouts as layouts
 
 MAKERS = {

@@ -53,7 +53,7 @@ def build_augment(*blocks, ignore_index=IGNORE):
 
 
 def build_of(mapping, *, ignore_index=IGNORE):
-    from segkit.build_component import build_component
+    from segkit.training.build_component import build_component
 
     config = config_from_mapping(
         {"loss": {"name": "ce"}, "train": {"iterations": 9}, **mapping}, origin="test"

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit.build import build_data
 from segkit.config.load import config_from_mapping
 from segkit.data.sample import Sample
 from segkit.data.weight_maps.class_balanced import ClassBalanced
 from segkit.data.weight_maps.unet_border import UNetBorder
 from segkit.errors import ConfigError
+from segkit.training.build import build_data
 
 IGNORE = 255
 SHORT = {"train": {"iterations": 1}}

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit.build import build_data, build_weight_map
 from segkit.cli import import_user_code
 from segkit.config.load import config_from_mapping
 from segkit.data.augments.standard import Standard
@@ -24,6 +23,7 @@ from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File
 from segkit.errors import ConfigError, DataError
 from segkit.registry import WEIGHT_MAPS
+from segkit.training.build import build_data, build_weight_map
 
 IGNORE = 255
 SHORT = {"train": {"iterations": 1}}

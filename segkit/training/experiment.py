@@ -14,7 +14,7 @@ from segkit.data.loading.loader import Note, ignore, train_batches, val_batches
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
 from segkit.system.device import Normalize
-from segkit.trainer import Plan, RecorderLike, Trainer
+from segkit.training.trainer import Plan, RecorderLike, Trainer
 
 
 @dataclass(frozen=True)

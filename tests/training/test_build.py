@@ -7,9 +7,15 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from segkit import build as build_module
 from segkit import preflight
-from segkit.build import (
+from segkit.config.load import config_from_mapping
+from segkit.config.schema import Component
+from segkit.data.check import CheckReport
+from segkit.data.palette import palette
+from segkit.errors import ConfigError
+from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from segkit.training import build as build_module
+from segkit.training.build import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     build,
@@ -21,12 +27,6 @@ from segkit.build import (
     build_plan,
     total_iterations,
 )
-from segkit.config.load import config_from_mapping
-from segkit.config.schema import Component
-from segkit.data.check import CheckReport
-from segkit.data.palette import palette
-from segkit.errors import ConfigError
-from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from segkit.types import Duration
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit.errors import NotFiniteError
-from segkit.trainer import Plan, Trainer
+from segkit.training.trainer import Plan, Trainer
 from tests.paths import ROOT
 
 PLAN = Plan(
@@ -160,7 +160,7 @@ def test_the_clock_moves_on_one_line_after_the_update():
         if re.search(r"\biteration\s*\+=", line)
     ]
     assert [name for name, _, _ in lines] == ["trainer.py"]
-    previous = (ROOT / "segkit/trainer.py").read_text().splitlines()[lines[0][1] - 1]
+    previous = (ROOT / "segkit/training/trainer.py").read_text().splitlines()[lines[0][1] - 1]
     assert "self.update(" in previous
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torchvision import tv_tensors
 
-from segkit.build import build, build_component
-from segkit.build_component import number_names
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.errors import ConfigError
 from segkit.losses.common.scheduled import Scheduled
 from segkit.losses.sum import SumLoss
 from segkit.registry import CRITERIA, DATASETS, LOSSES, SCHEDULES, SELECTIONS
+from segkit.training.build import build, build_component
+from segkit.training.build_component import number_names
 from segkit.types import ComponentOf, ComponentsOf, Duration, PositiveInt, Probability
 from tests.losses.cases import make_batch
 

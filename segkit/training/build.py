@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from segkit import schedule
-from segkit.build_component import build_component
 from segkit.config.keys import flatten, is_backend
 from segkit.config.schema import Component, Config
 from segkit.data.cache.cached_data import Cached, keep_in_memory
@@ -21,7 +20,6 @@ from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import Subset
 from segkit.errors import ConfigError, DataError
-from segkit.experiment import Data, Experiment
 from segkit.losses.calls import call_accepted
 from segkit.losses.kernels import check_device
 from segkit.registry import (
@@ -34,7 +32,9 @@ from segkit.registry import (
     WEIGHT_MAPS,
 )
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
-from segkit.trainer import Plan
+from segkit.training.build_component import build_component
+from segkit.training.experiment import Data, Experiment
+from segkit.training.trainer import Plan
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.
 FUSED_EVERYWHERE = ("sgd", "adam", "adamw")

@@ -1,0 +1,1 @@
+"""A Config to live objects, and the loop that trains them."""

@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
         return 0
 
-    from segkit.preflight import check  # these need torch, which a usage error need not wait for
-    from segkit.run import resumed_config, train
+    from segkit.runs.preflight import check  # these need torch, which a usage error need not wait for
+    from segkit.runs.run import resumed_config, train
 
     config = (
         load_config(args.config, args.overrides)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from segkit.class_frequencies import plot_shares
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check.describe import (
@@ -23,6 +22,7 @@ from segkit.data.loading.sampler import spread
 from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation import pictures
+from segkit.runs.recording.class_frequencies import plot_shares
 from segkit.system.files import cannot_write, write_json
 from segkit.training.build import build_dataset, build_weight_map
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segkit.bad_sample_log import BadSampleLog
-from segkit.checkpoint import iteration_of, list_checkpoints, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import val_batches
@@ -17,10 +15,12 @@ from segkit.evaluation.boundary_quality import BoundaryMeter
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
-from segkit.inference import Predictor, load_predictor
-from segkit.resume import run_folder_of
-from segkit.run_arrays import save_per_image
-from segkit.run_folder import RunFolder
+from segkit.runs.checkpoint import iteration_of, list_checkpoints, newest_intact
+from segkit.runs.folder import RunFolder
+from segkit.runs.predictor import Predictor, load_predictor
+from segkit.runs.recording.arrays import save_per_image
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.resume import run_folder_of
 from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json

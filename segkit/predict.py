@@ -14,7 +14,7 @@ from segkit.data.files.image_io import SUFFIXES, read_image
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.pictures import as_rgb
-from segkit.inference import load_predictor
+from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
 

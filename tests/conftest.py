@@ -43,7 +43,7 @@ def _caches_of_the_tests(tmp_path_factory):
 @pytest.fixture
 def quick_plots(monkeypatch):
     """Empty pictures in place of matplotlib's plots, which take most of the time of a run of seconds. What they show is
-    tested where they are drawn, and that a run draws them in tests/test_run.py."""
+    tested where they are drawn, and that a run draws them in tests/runs/test_run.py."""
 
     def save_empty(path: Path) -> None:
         Image.new("L", (1, 1)).save(path)
@@ -54,7 +54,8 @@ def quick_plots(monkeypatch):
     for name in ("recorder.plot_confusion", "class_frequencies.plot_shares", "check_data_run.plot_shares"):
         monkeypatch.setattr(f"segkit.{name}", plot_first)
     monkeypatch.setattr(
-        "segkit.recorder.plot_results", lambda table, class_names, colors, path: save_empty(path)
+        "segkit.runs.recording.recorder.plot_results",
+        lambda table, class_names, colors, path: save_empty(path),
     )
 
 

@@ -16,7 +16,7 @@ from segkit.ablation.slots import Slot
 from segkit.ablation.state import FINISHED, IN_USE, RunState
 from segkit.config.schema import Config
 from segkit.errors import SegkitError
-from segkit.preflight import SilentRecorder
+from segkit.runs.preflight import SilentRecorder
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer

@@ -13,7 +13,7 @@ from segkit.ablation.read import read_config, read_run
 from segkit.ablation.study import Run
 from segkit.ablation.variant_names import name_variants
 from segkit.errors import CheckpointError, ConfigError
-from segkit.run_folder import read_status
+from segkit.runs.folder import read_status
 
 
 @dataclass

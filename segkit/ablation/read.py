@@ -14,7 +14,7 @@ from segkit.ablation.study import Run
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
-from segkit.run_folder import read_status
+from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
 
 

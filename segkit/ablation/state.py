@@ -8,10 +8,10 @@ from typing import Any
 
 from segkit.ablation.config_diff import differing_settings, relevant_settings, show_value
 from segkit.ablation.plan import AblationPlan, PlannedRun
-from segkit.checkpoint import find_damage, iteration_of, list_checkpoints
 from segkit.config.load import load_config
 from segkit.errors import ConfigError
-from segkit.run_folder import read_status
+from segkit.runs.checkpoint import find_damage, iteration_of, list_checkpoints
+from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"

@@ -13,7 +13,7 @@ from segkit.bench.clock import time_in_turns
 from segkit.bench.rows import Row, rows_of
 from segkit.bench.settings import Settings
 from segkit.config.load import config_from_mapping
-from segkit.preflight import SilentRecorder
+from segkit.runs.preflight import SilentRecorder
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 

@@ -229,9 +229,9 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     import torch
 
     from segkit.evaluation.evaluate import Evaluation
-    from segkit.run_arrays import DEFINITION as WRITTEN
-    from segkit.run_arrays import save_examples as write_examples
-    from segkit.run_arrays import save_per_image
+    from segkit.runs.recording.arrays import DEFINITION as WRITTEN
+    from segkit.runs.recording.arrays import save_examples as write_examples
+    from segkit.runs.recording.arrays import save_per_image
 
     folder = make_run(tmp_path / "run")
     per_image = torch.from_numpy(matrices())

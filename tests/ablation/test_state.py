@@ -9,7 +9,7 @@ import pytest
 from segkit.ablation.overview import changed_lines, headline, variant_lines
 from segkit.ablation.state import inspect_plan, inspect_run, lock_path
 from segkit.errors import RunFolderInUse
-from segkit.run_folder import RunFolder
+from segkit.runs.folder import RunFolder
 from segkit.system.locks import find_holder, take_lock
 
 

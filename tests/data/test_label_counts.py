@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit import preflight
 from segkit.config.load import config_from_mapping
 from segkit.data import class_weights, label_counts
 from segkit.data.class_weights import count_classes
@@ -15,6 +14,7 @@ from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.label_counts import LabelCounts
 from segkit.errors import DataError
+from segkit.runs import preflight
 from segkit.training.build import build, build_data
 
 CLASSES = ["a", "b", "c"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import train
-from segkit import recorder as recorder_module
 from segkit.cli import run_command
 from segkit.data.datasets.shapes import Shapes
+from segkit.runs.recording import recorder as recorder_module
 from segkit.system import device as device_module
 from segkit.system.device import Wait
 from segkit.training.trainer import Trainer

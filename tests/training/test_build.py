@@ -7,13 +7,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from segkit import preflight
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.data.check import CheckReport
 from segkit.data.palette import palette
 from segkit.errors import ConfigError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from segkit.runs import preflight
+from segkit.runs.header import count_flops, header
 from segkit.training import build as build_module
 from segkit.training.build import (
     IMAGENET_MEAN,
@@ -509,7 +510,7 @@ def test_header_says_what_is_trained_on_what_and_how():
             train={"iterations": 2000, "accumulate": 2, "amp": "bf16"},
         )
     )
-    lines = preflight.header(experiment, REPORT, "configs/ohem.yaml + loss.thresh=0.6")
+    lines = header(experiment, REPORT, "configs/ohem.yaml + loss.thresh=0.6")
     parameters = sum(p.numel() for p in experiment.model.parameters()) / 1e6
     assert lines[:3] == [
         "config    configs/ohem.yaml + loss.thresh=0.6",
@@ -527,7 +528,7 @@ def test_header_says_what_is_trained_on_what_and_how():
 
 def test_header_of_a_loss_that_cannot_describe_itself(register):
     register(LOSSES, "drawing", DrawingLoss)
-    lines = preflight.header(build(config(loss={"name": "drawing"})), REPORT, "x")
+    lines = header(build(config(loss={"name": "drawing"})), REPORT, "x")
     assert lines[4:] == [
         "loss      drawing",
         "schedule  20 iterations = 8.0 epochs · batch 4 · sgd lr 0.05 poly",
@@ -546,7 +547,7 @@ def test_flops_are_counted_without_touching_the_model(register):
     state = {name: tensor.clone() for name, tensor in experiment.model.state_dict().items()}
     random = torch.get_rng_state()
     multiply_adds = 32 * 24 * (8 * 3 * 9 + 5 * 8)
-    assert preflight.count_flops(experiment, 32, 24) == 2 * multiply_adds
+    assert count_flops(experiment, 32, 24) == 2 * multiply_adds
     assert all(torch.equal(tensor, state[name]) for name, tensor in experiment.model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
 

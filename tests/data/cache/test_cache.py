@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from segkit import preflight
 from segkit.config.load import config_from_mapping
 from segkit.data.cache.cached_data import Cached
 from segkit.data.cache.cached_data import cached_data as cache
@@ -19,6 +18,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import TrainView
 from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS
+from segkit.runs import preflight
 from segkit.training.build import build_data
 
 CLASSES = ["a", "b", "c"]

@@ -13,8 +13,8 @@ from PIL import Image
 from segkit.data.check import check_data
 from segkit.data.datasets.camvid import GROUPS, segnet_split
 from segkit.data.palette import voc_color
-from segkit.fingerprints import data_fingerprint
 from segkit.registry import DATASETS
+from segkit.runs.fingerprints import data_fingerprint
 from tests.data import published_layouts as layouts
 
 HAS_SCIPY = importlib.util.find_spec("scipy") is not None

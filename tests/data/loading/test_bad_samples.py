@@ -18,7 +18,7 @@ from segkit.data.loading.bad_samples import REPLACEMENTS, BadSample, replacement
 from segkit.data.loading.loader import WorkerDied, train_batches, val_batches
 from segkit.data.loading.view import Subset
 from segkit.errors import CannotCache, DataError
-from segkit.fingerprints import data_fingerprint
+from segkit.runs.fingerprints import data_fingerprint
 
 CLASSES = ["a", "b", "c"]
 NO_IMAGE = "not a PNG, JPEG, BMP, TIFF or WEBP image"

@@ -11,7 +11,7 @@ from segkit.data.palette import Labels
 from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
 from segkit.evaluation.scores import RankedImage
-from segkit.run_pictures import RunPictures, true_class_probability
+from segkit.runs.recording.pictures import RunPictures, true_class_probability
 
 IGNORE = 255
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], IGNORE)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize_image
 
-from segkit.checkpoint import load_checkpoint, newest_intact
+from segkit.runs.checkpoint import load_checkpoint, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters

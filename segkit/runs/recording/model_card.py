@@ -7,7 +7,7 @@ from typing import Any
 
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
-from segkit.run_arrays import DEFINITION
+from segkit.runs.recording.arrays import DEFINITION
 from segkit.system.console import duration, percent
 
 #: Pictures of a run folder in the order in which they are worth a look.

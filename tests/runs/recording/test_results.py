@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segkit.errors import CannotWrite
-from segkit.results import ResultsTable, plot_results
+from segkit.runs.recording.results import ResultsTable, plot_results
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def fill(table: ResultsTable) -> ResultsTable:
 
 
 def test_plot_draws_every_curve_that_has_values(path, monkeypatch):
-    from segkit import results
+    from segkit.runs.recording import results
 
     drawn = {}
     draw = results._plot_curves
@@ -146,7 +146,7 @@ def test_plot_draws_every_curve_that_has_values(path, monkeypatch):
 def test_curve_of_a_class_has_its_colour_even_after_one_that_does_not_occur():
     from matplotlib.figure import Figure
 
-    from segkit.results import _plot_curves
+    from segkit.runs.recording.results import _plot_curves
 
     axis = Figure().subplots()
     table = ResultsTable.__new__(ResultsTable)

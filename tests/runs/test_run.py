@@ -18,13 +18,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from segkit.checkpoint import load_checkpoint, save_checkpoint
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.cli import run_command
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.evaluation_run import evaluate_per_image, evaluate_weights
 from segkit.models.unet import UNet
-from segkit.run_folder import RunFolder, read_status
+from segkit.runs.folder import RunFolder, read_status
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
 
@@ -531,10 +531,10 @@ def test_file_that_could_not_be_written_at_the_end_comes_with_a_resume(tiny, mon
 
     with monkeypatch.context() as patch:
         if name == "README.md":
-            patch.setattr("segkit.run_end.write_text", lambda path, text: full(path))
+            patch.setattr("segkit.runs.end.write_text", lambda path, text: full(path))
         else:
             patch.setattr(
-                "segkit.recorder.Recorder.ranked", lambda recorder, name, *rest: full(recorder.folder / name)
+                "segkit.runs.recording.recorder.Recorder.ranked", lambda recorder, name, *rest: full(recorder.folder / name)
             )
         assert run("--config", "tiny.yaml") == 7
     assert f"{name}: the disk is full" in capsys.readouterr().err
@@ -549,7 +549,7 @@ def test_file_that_could_not_be_written_at_the_end_comes_with_a_resume(tiny, mon
 def test_best_and_worst_images_are_those_of_the_last_evaluation(tiny, monkeypatch):
     ranked = {}
     monkeypatch.setattr(
-        "segkit.recorder.Recorder.ranked",
+        "segkit.runs.recording.recorder.Recorder.ranked",
         lambda recorder, name, images, panels: ranked.update({name: list(zip(images, panels, strict=True))}),
     )
     assert run("--config", "tiny.yaml") == 0

@@ -11,8 +11,8 @@ from PIL import Image
 from segkit.config.load import load_config
 from segkit.data.datasets.folder import Folder
 from segkit.errors import CheckpointError
-from segkit.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint
-from segkit.run import train
+from segkit.runs.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint
+from segkit.runs.run import train
 from segkit.training.build import build
 
 TINY = ["data.size=32", "augment.crop_size=32", "model.width=4", "model.depth=1", "train.iterations=3"]

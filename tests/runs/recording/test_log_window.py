@@ -1,7 +1,7 @@
 """The values between two logged lines, and how they outlive a stop."""
 
-from segkit.checkpoint import check_plain
-from segkit.log_window import Window
+from segkit.runs.checkpoint import check_plain
+from segkit.runs.recording.log_window import Window
 
 
 def test_means_are_over_the_updates_that_reported_a_value():

@@ -1,6 +1,6 @@
 """Checkpoints: tensors and plain values in one verified file, safe from crashes, full disks, flipped bits.
 
-Loading never runs code from the file. `segkit.resume` decides which checkpoint a run continues from.
+Loading never runs code from the file. `segkit.runs.resume` decides which checkpoint a run continues from.
 """
 
 import pickle

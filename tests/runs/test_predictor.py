@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 from torch import nn
 
-from segkit.bad_sample_log import BadSampleLog
-from segkit.checkpoint import load_checkpoint, save_checkpoint
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.metrics import confusion_matrix
 from segkit.evaluation_run import evaluate_weights
-from segkit.inference import load_predictor
+from segkit.runs.predictor import load_predictor
 from segkit.predict import find_images, predict_images, save_prediction
-from segkit.preflight import SilentRecorder
+from segkit.runs.preflight import SilentRecorder
 from segkit.registry import MODELS
-from segkit.run_folder import RunFolder
-from segkit.run_state import saver
+from segkit.runs.folder import RunFolder
+from segkit.runs.state import saver
 from segkit.training.build import build
 
 CPU = torch.device("cpu")

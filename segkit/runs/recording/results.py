@@ -7,6 +7,12 @@ from pathlib import Path
 
 from segkit.system.files import cannot_write, write_text
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.scores import scores_as_json
+
 
 class ResultsTable:
     """Rows by iteration, columns in order of first appearance; the file on disk always holds all of them.
@@ -115,3 +121,40 @@ def _plot_curves(axis, table: ResultsTable, curves: dict[str, str], colors: list
         axis.text(0.5, 0.5, "no data", ha="center", va="center", transform=axis.transAxes, color="grey")
     elif drawn > 1:
         axis.legend(fontsize=8, ncols=2 if drawn > 6 else 1)
+
+
+def summarise(
+    facts: Mapping[str, Any],
+    *,
+    finished: bool,
+    iterations: int,
+    best: Mapping[str, Any],
+    last: tuple[int, Evaluation] | None,
+    class_names: Sequence[str],
+    images_per_second: float | None,
+    memory_gb: float,
+    training_seconds: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """What summary.json holds: the arguments, in plain types.
+
+    `facts` are known before training: parameters, operations per image, device. `best` has `mean_iou` and
+    `iteration` (0: nothing was scored), `last` is the last evaluation with its iteration. Speed and seconds are those
+    of this process, not of an earlier one whose run it resumed; `training_seconds` leave out validation, pictures
+    and saving, which `seconds` has.
+    """
+    summary = {
+        "finished": finished,
+        "iterations": iterations,
+        "best": {"mIoU": best["mean_iou"] if best["iteration"] else None, "iteration": best["iteration"]},
+        "classes": list(class_names),
+        **facts,
+        "images_per_second": images_per_second,
+        "memory_gb": memory_gb,
+        "training_seconds": training_seconds,
+        "seconds": seconds,
+    }
+    if last is not None:
+        iteration, result = last
+        summary["last"] = {"iteration": iteration, **scores_as_json(result, class_names)}
+    return summary

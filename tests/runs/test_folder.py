@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from segkit import run_folder
+from segkit.runs import folder as run_folder
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
-from segkit.run_folder import RunFolder, read_status
+from segkit.runs.folder import RunFolder, read_status
 from segkit.system import locks
 from tests.paths import ROOT
 
@@ -23,7 +23,7 @@ def hold_in_another_process(path, *, with_child=False):
     """A process that holds the run folder, and perhaps a forked worker of it; returns it and the worker's pid."""
     code = f"""
         import os, time
-        from segkit.run_folder import RunFolder
+        from segkit.runs.folder import RunFolder
         run = RunFolder.reopen({str(path)!r})
         child = os.fork() if {with_child} else None
         if not child:  # the worker itself, if there is one: then the fork is complete on both sides

@@ -20,8 +20,8 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit import checkpoint
-from segkit.checkpoint import (
+from segkit.runs import checkpoint
+from segkit.runs.checkpoint import (
     checkpoint_path,
     find_damage,
     list_checkpoints,
@@ -313,7 +313,7 @@ KILLER = """
     import json, os, signal, sys, time
     from pathlib import Path
     import torch
-    from segkit.checkpoint import save_numbered
+    from segkit.runs.checkpoint import save_numbered
 
     folder, naive = Path(sys.argv[1]), sys.argv[2] == "naive"
     torch.set_num_threads(1)

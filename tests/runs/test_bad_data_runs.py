@@ -14,13 +14,13 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 import train
-from segkit.bad_sample_log import BadSampleLog
-from segkit.checkpoint import load_checkpoint
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.checkpoint import load_checkpoint
 from segkit.cli import run_command
 from segkit.data.datasets.folder import Folder
 from segkit.data.loading.bad_samples import BadSample
 from segkit.evaluation_run import evaluate_weights
-from segkit.run_folder import read_status
+from segkit.runs.folder import read_status
 from segkit.training.trainer import Trainer
 
 TINY = """
@@ -244,7 +244,7 @@ def test_best_and_worst_images_are_found_beside_bad_ones(tiny, monkeypatch):
     damage(tiny, "val", 0)
     seen = []
     monkeypatch.setattr(
-        "segkit.recorder.Recorder.ranked",
+        "segkit.runs.recording.recorder.Recorder.ranked",
         lambda self, name, images, panels: seen.append(
             ([i.name for i in images], [p["name"] for p in panels])
         ),

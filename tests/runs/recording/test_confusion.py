@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segkit.confusion import plot_confusion, row_percentages, save_confusion_table
+from segkit.runs.recording.confusion import plot_confusion, row_percentages, save_confusion_table
 
 MATRIX = torch.tensor([[6, 2, 0], [0, 5, 0], [0, 0, 0]])
 NAMES = ["road", "car, parked", "bird"]

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segkit.class_frequencies import image_shares, pixel_shares, plot_class_frequencies
+from segkit.runs.recording.class_frequencies import image_shares, pixel_shares, plot_class_frequencies
 from segkit.data.check import CheckReport, Tally
 
 TRAIN = Tally(total=1200, pixels=[75, 25, 0], images=[4, 1, 0], samples=4, valid=100)

@@ -11,9 +11,9 @@ from segkit.data.palette import Labels
 from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
-from segkit.run_arrays import save_examples
+from segkit.runs.recording.arrays import save_examples
 from segkit.system.files import cannot_write
-from segkit.tensorboard_log import TensorBoardLog
+from segkit.runs.recording.tensorboard_log import TensorBoardLog
 
 #: Examples in loss_pixels.jpg, which shows them at three moments.
 IMAGES_PER_MOMENT = 3

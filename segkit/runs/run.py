@@ -8,27 +8,28 @@ from pathlib import Path
 
 import torch
 
-from segkit.bad_sample_log import BadSampleLog
-from segkit.checkpoint import Found
-from segkit.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.checkpoint import Found
+from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Labels
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
-from segkit.fingerprints import fingerprints
-from segkit.preflight import count_flops, header
-from segkit.recorder import Recorder
-from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
-from segkit.run_end import finish_run
-from segkit.run_folder import RunFolder
-from segkit.run_state import go_on_from, saver
+from segkit.runs.fingerprints import fingerprints
+from segkit.runs.header import count_flops
+from segkit.runs.header import header
+from segkit.runs.recording.recorder import Recorder
+from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
+from segkit.runs.end import finish_run
+from segkit.runs.folder import RunFolder
+from segkit.runs.state import go_on_from, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
-from segkit.tensorboard_log import hyperparameters
+from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer

@@ -7,9 +7,9 @@ import re
 import pytest
 import torch
 
-from segkit.checkpoint import save_numbered
+from segkit.runs.checkpoint import save_numbered
 from segkit.errors import CheckpointError, ConfigError
-from segkit.resume import compare_configs, describe_skipped, find_resume, run_folder_of
+from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of
 
 
 def make_run(runs, name, *iterations, written=0):

@@ -1,0 +1,93 @@
+"""`--check`: everything built, a few batches tried, and what a run would cost; nothing is written."""
+
+import math
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.config.schema import Config
+from segkit.data.check import CheckReport, check_data
+from segkit.errors import ConfigError, NotFiniteError
+from segkit.evaluation.evaluate import output_logits
+from segkit.losses.calls import call_accepted
+from segkit.runs.header import header
+from segkit.system.console import duration
+from segkit.system.device import memory_in_use
+from segkit.training.build import build
+from segkit.training.experiment import Experiment
+
+
+def check(config: Config, *, source: str, overfit: int | None = None) -> int:
+    """Build everything, read and train on two batches, and say what a run would cost. Writes nothing."""
+    experiment = build(config, overfit=overfit)
+    report = check_data(
+        experiment.data.train,
+        experiment.data.val,
+        weight_map=experiment.data.weight_map,
+        batch_size=experiment.batch_size,
+        skip_bad=config.data.skip_bad,
+    )
+    for text in [*header(experiment, report, source), *report.table]:
+        print(text)
+    bad = BadSampleLog(None, tell=print)
+    trainer = experiment.trainer(
+        recorder=SilentRecorder(), save=lambda state, iteration, best: None, note=bad.note
+    )
+    batches = iter(trainer.train_batches(0))
+    seconds = []
+    for _ in range(min(3, experiment.plan.iterations)):
+        started = time.perf_counter()
+        micro_batches, _ = trainer.fetch(batches)
+        values = trainer.update(micro_batches)
+        loss = float(values["loss"])
+        if not math.isfinite(loss):
+            names = ", ".join(name for batch in micro_batches for name in batch["name"][:8])
+            raise NotFiniteError(
+                f"the loss is {loss} after {len(seconds)} updates (images: {names})\n   -> a lower optimizer.lr, "
+                "a longer schedule.warmup, train.clip_norm=1, or train.amp=off"
+            )
+        seconds.append(time.perf_counter() - started)
+    batch = micro_batches[0]
+    with torch.no_grad():
+        logits = output_logits(trainer.forward(experiment.model, batch["image"]))
+    print(f"batch     image {tuple(batch['image'].shape)} -> logits {tuple(logits.shape)}, loss {loss:.4f}")
+    evaluation = trainer.evaluate_model(limit=2)
+    print(f"val       {evaluation.images} images evaluated, ce {evaluation.ce:.3f}")
+    estimate = min(seconds) * experiment.plan.iterations
+    print(
+        f"estimate  {min(seconds):.2f} s per iteration, {duration(estimate)} for {experiment.plan.iterations:,} "
+        f"without validation; memory {memory_in_use(experiment.device):.1f} GB"
+    )
+    print(f"check     everything fits; {describe_written(experiment)}")
+    return 0
+
+
+def describe_written(experiment: Experiment) -> str:
+    """What building the experiment left on disk: caches."""
+    caches = ["data.cache"] if experiment.config.data.cache == "disk" else []
+    caches += ["the class counts"] if experiment.data.label_counts.kept else []
+    verb = "were" if experiment.data.label_counts.kept else "was"
+    return f"only {' and '.join(caches)} {verb} written" if caches else "nothing was written"
+
+
+class SilentRecorder:
+    """Takes what the loop reports and forgets it."""
+
+    def update(self, iteration, values, batches, *, waited) -> None: ...
+    def flush(self) -> None: ...
+    def untrained(self, result) -> None: ...
+    def restart_clock(self) -> None: ...
+    def evaluation(self, iteration, result, *, best) -> None: ...
+    def pictures(self, iteration, panels) -> None: ...
+
+
+
+
+
+
+
+
+
+

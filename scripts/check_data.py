@@ -55,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     import_user_code(args.imports)
     where = {"workers": args.workers, "output": args.output}
     if args.config is not None:
-        from segkit.check_data_run import check_config  # needs torch
+        from segkit.commands.check_data import check_config  # needs torch
 
         return check_config(args.config, args.root, **where)
 
-    from segkit.check_folder_run import check_folder  # needs torch
+    from segkit.commands.check_folder import check_folder  # needs torch
 
     return check_folder(Path(args.root[0]), classes=args.classes, ignored=args.ignore, **where)
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.check_loss import check_loss  # needs torch
+    from segkit.commands.check_loss import check_loss  # needs torch
 
     return check_loss(args.words, config=args.config, device=args.device)
 

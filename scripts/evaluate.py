@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.evaluation_run import evaluate_per_image, evaluate_weights  # need torch
+    from segkit.commands.evaluate import evaluate_per_image, evaluate_weights  # need torch
 
     options = {"split": args.split, "device": args.device, "output": args.output}
     if args.per_image:

@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
+    from segkit.commands.weights.make import make_weights  # needs torch
     from segkit.config.load import load_config
-    from segkit.make_weights import make_weights  # needs torch
 
     return make_weights(
         # What is written are the files; copies of them in a cache would serve nobody.

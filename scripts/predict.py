@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.predict import predict_images  # needs torch
+    from segkit.commands.predict import predict_images  # needs torch
 
     return predict_images(
         args.weights,

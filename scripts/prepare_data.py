@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.prepare_data import prepare_data  # needs torch
+    from segkit.commands.prepare_data import prepare_data  # needs torch
 
     return prepare_data(args.name, args.root, yes=args.yes, dry_run=args.dry_run)
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.visualise.run import visualise  # needs torch
+    from segkit.commands.visualise.run import visualise  # needs torch
 
     return visualise(
         args.config,

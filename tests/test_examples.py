@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 import train
-from segkit.check_loss import find_loss, make_subject, run_checks
 from segkit.cli import run_command
+from segkit.commands.check_loss import find_loss, make_subject, run_checks
 from segkit.registry import LOSSES
 from tests.paths import ROOT
 

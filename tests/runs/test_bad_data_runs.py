@@ -19,7 +19,7 @@ from segkit.runs.checkpoint import load_checkpoint
 from segkit.cli import run_command
 from segkit.data.datasets.folder import Folder
 from segkit.data.loading.bad_samples import BadSample
-from segkit.evaluation_run import evaluate_weights
+from segkit.commands.evaluate import evaluate_weights
 from segkit.runs.folder import read_status
 from segkit.training.trainer import Trainer
 

@@ -16,9 +16,9 @@ from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.metrics import confusion_matrix
-from segkit.evaluation_run import evaluate_weights
+from segkit.commands.evaluate import evaluate_weights
 from segkit.runs.predictor import load_predictor
-from segkit.predict import find_images, predict_images, save_prediction
+from segkit.commands.predict import find_images, predict_images, save_prediction
 from segkit.runs.preflight import SilentRecorder
 from segkit.registry import MODELS
 from segkit.runs.folder import RunFolder

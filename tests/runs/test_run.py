@@ -22,7 +22,7 @@ from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.cli import run_command
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
-from segkit.evaluation_run import evaluate_per_image, evaluate_weights
+from segkit.commands.evaluate import evaluate_per_image, evaluate_weights
 from segkit.models.unet import UNet
 from segkit.runs.folder import RunFolder, read_status
 from segkit.training.trainer import Trainer

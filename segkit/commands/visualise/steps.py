@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from segkit.commands.visualise.samples import Step, try_alone
 from segkit.config.schema import Component
 from segkit.config.yaml_source import dump_inline
 from segkit.data.sample import Sample
 from segkit.registry import TRANSFORMS
-from segkit.visualise.samples import Step, try_alone
 
 
 def try_steps(augment: Any, component: Component, sample: Sample, *, seed: int, most: int = 3) -> list[Step]:

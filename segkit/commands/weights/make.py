@@ -4,102 +4,30 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from segkit.commands.weights.maker import WeightMaker
+from segkit.commands.weights.part import Part, Task
+from segkit.commands.weights.report import describe_maps, draw_maps, write_summary
 from segkit.config.schema import Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.loading.faults import WorkerDied
 from segkit.data.loading.parallel import in_workers, worker_deaths_explained
-from segkit.data.weight_maps.weight_files import SUFFIXES, weight_stem
+from segkit.data.weight_maps.weight_files import weight_stem
 from segkit.data.weight_maps.weight_records import WeightRecord
-from segkit.errors import CannotWrite, ConfigError, DataError
+from segkit.errors import ConfigError
 from segkit.registry import WEIGHT_MAPS
-from segkit.system.files import cannot_write, write_bytes
 from segkit.system.interrupt import Interrupt
 from segkit.training.build import build_data
 from segkit.training.experiment import Data
-from segkit.weight_maker import MadeMap, WeightFacts, WeightMaker
-from segkit.weight_report import describe_maps, draw_maps, write_summary
 
 #: Maps are made anew when this number has changed.
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Task:
-    """One map: of which sample, where it belongs (without suffix), and a digest of all that it is made from."""
-
-    index: int
-    name: str
-    stem: Path
-    made_by: str
-
-
-class Part:
-    """The maps of one part of the data: those to be made, and those that are there."""
-
-    def __init__(self, name: str, dataset: Any, tasks: Sequence[Task], record: WeightRecord, *, suffix: str):
-        self.name, self.dataset, self.tasks, self.suffix = name, dataset, list(tasks), suffix
-        self.record, self.folder = record, record.path.parent
-        self.facts: dict[int, WeightFacts] = {}
-        self.left_out: list[str] = []
-        self.made = 0
-
-    def find_foreign(self) -> list[Path]:
-        """Files with weights of these samples that were not made here."""
-        pairs = ((task, file) for task in self.tasks for file in self._files(task))
-        return [file for task, file in pairs if file.is_file() and not self.record.has(task.name, file)]
-
-    def find_missing(self) -> list[Task]:
-        """The tasks whose map is not there, or was made from something else. What is known of the others is kept."""
-        missing = []
-        for task in self.tasks:
-            entry = self.record.find(task.name, self._file(task), made_by=task.made_by)
-            if entry is None or any(file.exists() for file in self._others(task)):
-                missing.append(task)
-            else:
-                self.facts[task.index] = WeightFacts(**entry["facts"])
-        return missing
-
-    def keep(self, task: Task, made: MadeMap | DataError) -> None:
-        """Write a map that was made, or note why a sample has none. Raises CannotWrite."""
-        if isinstance(made, DataError):
-            self.left_out.append(str(made).splitlines()[0])
-            return
-        file = self._file(task)
-        digest = hashlib.sha256(made.content).hexdigest()
-        entry = {"name": task.name, "made_by": task.made_by, "sha256": digest, "facts": asdict(made.facts)}
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self.record.add(entry)
-            write_bytes(file, made.content)
-            for other in self._others(task):
-                other.unlink(missing_ok=True)
-        except OSError as error:
-            raise _cannot_write_maps(cannot_write(file.parent, error)) from error
-        except CannotWrite as error:
-            raise _cannot_write_maps(error) from error
-        self.facts[task.index] = made.facts
-        self.made += 1
-
-    def file_of(self, index: int) -> Path:
-        """The file with the map of a sample."""
-        return self._file(self.tasks[index])
-
-    def _file(self, task: Task) -> Path:
-        return task.stem.with_name(task.stem.name + self.suffix)
-
-    def _files(self, task: Task) -> list[Path]:
-        return [task.stem.with_name(task.stem.name + suffix) for suffix in SUFFIXES]
-
-    def _others(self, task: Task) -> list[Path]:
-        """Files that `file` would read instead of the one that is made, or beside it."""
-        return [file for file in self._files(task) if file != self._file(task)]
 
 
 def make_weights(
@@ -244,8 +172,3 @@ def make_missing(
                 return
             raise
     part.record.tidy()
-
-
-def _cannot_write_maps(error: CannotWrite) -> CannotWrite:
-    problem, disk, *_ = str(error).splitlines()
-    return CannotWrite(f"{problem}\n{disk}\n   -> --output FOLDER writes elsewhere")

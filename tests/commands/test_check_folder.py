@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.check_folder_run import check_folder, data_block, parse_values
+from segkit.commands.check_folder import check_folder, data_block, parse_values
 from segkit.config.load import load_config
 from segkit.data.check.find_layout import find_layout
 from segkit.data.check.propose import Answers, propose

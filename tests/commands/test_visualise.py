@@ -8,17 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
+from segkit.commands.visualise.drawing import draw_overlay, draw_weight, find_classes, fit
+from segkit.commands.visualise.page import Facts, render_page
+from segkit.commands.visualise.run import visualise
+from segkit.commands.visualise.samples import Shown, View, look
+from segkit.commands.visualise.sheet import draw_sheet
+from segkit.commands.visualise.steps import name_steps, try_steps
 from segkit.config.load import load_config
 from segkit.data.loading.loader import train_batches
 from segkit.data.palette import Labels, palette
 from segkit.errors import ConfigError
 from segkit.training.build import build_data
-from segkit.visualise.drawing import draw_overlay, draw_weight, find_classes, fit
-from segkit.visualise.page import Facts, render_page
-from segkit.visualise.run import visualise
-from segkit.visualise.samples import Shown, View, look
-from segkit.visualise.sheet import draw_sheet
-from segkit.visualise.steps import name_steps, try_steps
 from tests.paths import ROOT
 
 TINY = ["data.size=48", "data.train_size=6", "data.val_size=2"]

@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from segkit.commands.weights.make import make_weights
+from segkit.commands.weights.maker import WeightMaker
 from segkit.config.load import config_from_mapping
 from segkit.data.loading.view import read_sample
 from segkit.errors import CannotWrite, ConfigError, DataError
-from segkit.make_weights import make_weights
 from segkit.registry import WEIGHT_MAPS
 from segkit.training.build import build_data
-from segkit.weight_maker import WeightMaker
 from tests.paths import ROOT
 
 CLASSES = ["a", "b", "c"]

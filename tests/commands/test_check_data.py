@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.check_data_run import check_config
+from segkit.commands.check_data import check_config
 from segkit.errors import ConfigError
 from tests.paths import ROOT
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.check_data_run import (
+from segkit.commands.check_data import (
     PROBLEMS,
     Checked,
     check_all,

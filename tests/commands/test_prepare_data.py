@@ -17,8 +17,8 @@ from torchvision.datasets import OxfordIIITPet, SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from scripts.prepare_data import main
-from segkit import prepare_data as preparation
 from segkit.cli import run_command
+from segkit.commands import prepare_data as preparation
 from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS
 from tests.data import published_layouts as layouts

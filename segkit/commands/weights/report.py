@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from segkit.commands.weights.maker import WeightFacts, join_facts
+from segkit.commands.weights.part import Part
 from segkit.config.schema import Config
 from segkit.data.palette import Color
 from segkit.data.weight_maps.weight_files import HIGHEST, read_weights
 from segkit.evaluation.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
 from segkit.system.files import write_json
-from segkit.weight_maker import WeightFacts, join_facts
-
-if TYPE_CHECKING:
-    from segkit.make_weights import Part
 
 SUMMARY = "make_weights.json"
 PREVIEW = "make_weights.jpg"
@@ -22,7 +19,7 @@ PREVIEW = "make_weights.jpg"
 SHOWN, LARGEST, MOST_CLASSES = 4, 512, 20
 
 
-def describe_maps(part: "Part") -> list[str]:
+def describe_maps(part: Part) -> list[str]:
     """Lines on the maps of a part: how many, which weights, and how much of the weight each class has."""
     facts = join_facts(list(part.facts.values()))
     lines = [
@@ -45,7 +42,7 @@ def describe_maps(part: "Part") -> list[str]:
     return lines
 
 
-def write_summary(part: "Part", config: Config) -> None:
+def write_summary(part: Part, config: Config) -> None:
     """Write the settings and numbers of a part's maps into its folder. Raises CannotWrite."""
     facts = join_facts(list(part.facts.values()))
     mapping = config.to_mapping()["data"]
@@ -69,7 +66,7 @@ def write_summary(part: "Part", config: Config) -> None:
     )
 
 
-def draw_maps(part: "Part", palette: Sequence[Color]) -> Path:
+def draw_maps(part: Part, palette: Sequence[Color]) -> Path:
     """Write a picture of some images, their labels and the maps as they are in the files; returns its path."""
     rows = []
     for index in sorted(part.facts)[:SHOWN]:

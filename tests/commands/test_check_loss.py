@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from segkit import check_loss as checking
-from segkit.check_loss import check_loss, find_loss, make_subject, run_checks
+from segkit.commands import check_loss as checking
+from segkit.commands.check_loss import check_loss, find_loss, make_subject, run_checks
 from segkit.errors import ConfigError
 from segkit.losses.checks.groups import GROUPS
 from segkit.losses.checks.trial import Subject, make_trial

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from segkit.commands.visualise.samples import Shown, View
 from segkit.data.palette import Labels
 from segkit.data.sample import resize_nearest
 from segkit.evaluation.pictures import as_rgb, color_ids, heat, overlay
-from segkit.visualise.samples import Shown, View
 
 
 def fit(height: int, width: int, box: int) -> tuple[int, int]:

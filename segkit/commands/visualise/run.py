@@ -4,6 +4,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from segkit.commands.visualise.drawing import find_classes
+from segkit.commands.visualise.page import Facts, render_page
+from segkit.commands.visualise.samples import look
+from segkit.commands.visualise.sheet import draw_sheet
+from segkit.commands.visualise.steps import describe_options, try_steps
 from segkit.config.load import load_config
 from segkit.config.schema import Component, Config
 from segkit.data.loading.sampler import spread
@@ -13,11 +18,6 @@ from segkit.evaluation.pictures import save_jpeg
 from segkit.system.files import cannot_write, write_text
 from segkit.training.build import build_data
 from segkit.training.experiment import Data
-from segkit.visualise.drawing import find_classes
-from segkit.visualise.page import Facts, render_page
-from segkit.visualise.samples import look
-from segkit.visualise.sheet import draw_sheet
-from segkit.visualise.steps import describe_options, try_steps
 
 
 def visualise(

@@ -9,8 +9,7 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
-from segkit.data.palette import Labels
-from segkit.visualise.drawing import (
+from segkit.commands.visualise.drawing import (
     draw_image,
     draw_label,
     draw_overlay,
@@ -18,8 +17,9 @@ from segkit.visualise.drawing import (
     find_classes,
     highest_weight,
 )
-from segkit.visualise.samples import Shown, Step, View
-from segkit.visualise.style import STYLE
+from segkit.commands.visualise.samples import Shown, Step, View
+from segkit.commands.visualise.style import STYLE
+from segkit.data.palette import Labels
 
 #: Pixels of the longer side of a picture of a sample, and of a single transform.
 BOX, SMALL_BOX = 480, 320

@@ -7,9 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from segkit.data.palette import Labels
-from segkit.evaluation.pictures import GAP
-from segkit.visualise.drawing import (
+from segkit.commands.visualise.drawing import (
     draw_image,
     draw_label,
     draw_overlay,
@@ -17,7 +15,9 @@ from segkit.visualise.drawing import (
     find_classes,
     highest_weight,
 )
-from segkit.visualise.samples import Shown, View
+from segkit.commands.visualise.samples import Shown, View
+from segkit.data.palette import Labels
+from segkit.evaluation.pictures import GAP
 
 #: Pixels of the longer side of a picture; of small pictures, which grow by whole factors, it may be less.
 BOX = 256

@@ -1,0 +1,1 @@
+"""What is done outside training, one command per file or package."""

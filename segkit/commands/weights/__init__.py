@@ -1,0 +1,1 @@
+"""Weight maps as files: who makes them, and what is said of them."""

@@ -1,76 +1,9 @@
 """Train a segmentation model: python train.py --config ohem.yaml [key=value ...]"""
 
-import argparse
-import json
 import sys
-from collections.abc import Sequence
 
-from segkit.arguments import CommandParser
-from segkit.cli import import_user_code, run_command
-from segkit.config.json_schema import json_schema
-from segkit.config.listing import list_components
-from segkit.config.load import load_config
-from segkit.system.environment import require_torch_pair
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="train.py",
-        description="Train a segmentation model as a configuration says.",
-        epilog="exit codes: 0 done, 2 configuration or usage, 3 data, 4 no usable checkpoint, 5 not finite, "
-        "6 run folder in use, 7 cannot write, 130/143/129 stopped by Ctrl-C/SIGTERM/closed terminal after saving",
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="e.g. loss.thresh=0.6 train.batch_size=8"
-    )
-    parser.add_argument("--config", metavar="FILE", help="a file, a name in configs/ or a run folder")
-    parser.add_argument("--check", action="store_true", help="build everything, try one batch, write nothing")
-    parser.add_argument(
-        "--overfit", type=int, metavar="N", help="train and validate on N images, unaugmented"
-    )
-    parser.add_argument("--resume", metavar="auto|PATH", help="continue from the newest intact checkpoint")
-    parser.add_argument(
-        "--allow-change", action="append", default=[], metavar="KEY", help="resume although KEY has changed"
-    )
-    parser.add_argument(
-        "--print-config", action="store_true", help="show every value and where it comes from"
-    )
-    parser.add_argument("--list", metavar="KIND", help="show what can be named in a configuration")
-    parser.add_argument(
-        "--json-schema", action="store_true", help="a JSON schema of the configuration, for editors"
-    )
-    args = parser.parse_intermixed_args(arguments)
-    if not (args.config or args.resume or args.list or args.json_schema):
-        parser.error("--config is needed, for example: python train.py --config ohem.yaml")
-    return args
-
-
-def main(arguments: Sequence[str]) -> int:
-    args = parse(arguments)
-    require_torch_pair()
-    import_user_code(args.imports)
-    if args.list or args.json_schema:
-        print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
-        return 0
-
-    from segkit.runs.preflight import check  # these need torch, which a usage error need not wait for
-    from segkit.runs.run import resumed_config, train
-
-    config = (
-        load_config(args.config, args.overrides)
-        if args.config
-        else resumed_config(args.resume, args.overrides)
-    )
-    if args.print_config:
-        print(config.describe_origins())
-        return 0
-    source = " + ".join([args.config or args.resume, *args.overrides])
-    if args.check:
-        return check(config, source=source, overfit=args.overfit)
-    return train(
-        config, source=source, overfit=args.overfit, resume=args.resume, allow_change=args.allow_change
-    )
-
+from segkit.cli.run_command import run_command
+from segkit.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(run_command(main))

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
 from segkit.bench.command import bench
-from segkit.cli import run_command
+from segkit.cli.run_command import run_command
 
 BENCHES = ("losses", "cuda")
 

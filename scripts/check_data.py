@@ -1,68 +1,12 @@
 """Look for mistakes in a whole data set: python scripts/check_data.py ROOT | --config X [key=value ...]"""
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from segkit.arguments import CommandParser
-from segkit.cli import import_user_code, run_command
-from segkit.system.environment import require_torch_pair
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="check_data.py",
-        usage="check_data.py ROOT [--classes ...] [--ignore ...]\n       check_data.py --config X [key=value ...]",
-        description="Read every image and mask and list what is wrong. For a folder, propose the data: block that "
-        "reads it. Exit status 0; 3 if there are problems, or a question that one of the flags answers.",
-    )
-    parser.add_argument(
-        "root", nargs="*", metavar="ROOT", help="a folder with images and masks; or key=value ..."
-    )
-    parser.add_argument("--config", metavar="X", help="check the data of this configuration")
-    parser.add_argument(
-        "--classes",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="with ROOT: the names of the classes in the order of their values, or a file with them",
-    )
-    parser.add_argument(
-        "--ignore",
-        nargs="+",
-        default=[],
-        metavar="VALUE",
-        help="with ROOT: the values of the masks (or colours, '#rrggbb') that mean unknown; none: no value does",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read (one per core)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (runs/check/NAME)")
-    args = parser.parse_intermixed_args(arguments)
-    if args.config is None and len(args.root) != 1:
-        parser.error("give a folder, or --config X")
-    if args.config is not None and (args.classes or args.ignore):
-        parser.error(
-            "--classes and --ignore are for a folder; a configuration has data.classes and data.label_map"
-        )
-    return args
-
-
-def main(arguments: Sequence[str]) -> int:
-    args = parse(arguments)
-    require_torch_pair()
-    import_user_code(args.imports)
-    where = {"workers": args.workers, "output": args.output}
-    if args.config is not None:
-        from segkit.commands.check_data import check_config  # needs torch
-
-        return check_config(args.config, args.root, **where)
-
-    from segkit.commands.check_folder import check_folder  # needs torch
-
-    return check_folder(Path(args.root[0]), classes=args.classes, ignored=args.ignore, **where)
-
+from segkit.cli.check_data import main
+from segkit.cli.run_command import run_command
 
 if __name__ == "__main__":
     sys.exit(run_command(main))

@@ -1,55 +1,12 @@
 """See what training sees: python scripts/visualise.py --config camvid/ohem.yaml [key=value ...]"""
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from segkit.arguments import CommandParser
-from segkit.cli import import_user_code, run_command
-from segkit.system.environment import require_torch_pair
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="visualise.py",
-        description="Write a contact sheet and a page of images, labels, weights and what augmentation makes of them.",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data.root=elsewhere")
-    parser.add_argument(
-        "--config", required=True, metavar="FILE", help="a file, a name in configs/ or a run folder"
-    )
-    parser.add_argument(
-        "--split", choices=("train", "val"), default="train", help="which part of the data (train)"
-    )
-    parser.add_argument("--count", type=int, default=4, metavar="N", help="images, spread over the set (4)")
-    parser.add_argument("--seed", type=int, metavar="N", help="the seed of the run (the configuration's)")
-    parser.add_argument("--epoch", type=int, default=0, metavar="N", help="the first epoch shown (0)")
-    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="how many epochs are shown (3)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (runs/visualise/NAME)")
-    return parser.parse_intermixed_args(arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    args = parse(arguments)
-    require_torch_pair()
-    import_user_code(args.imports)
-
-    from segkit.commands.visualise.run import visualise  # needs torch
-
-    return visualise(
-        args.config,
-        args.overrides,
-        split=args.split,
-        count=args.count,
-        seed=args.seed,
-        epoch=args.epoch,
-        epochs=args.epochs,
-        output=args.output,
-    )
-
+from segkit.cli.run_command import run_command
+from segkit.cli.visualise import main
 
 if __name__ == "__main__":
     sys.exit(run_command(main))

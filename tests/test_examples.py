@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import train
-from segkit.cli import run_command
+from segkit.cli import train
+from segkit.cli.run_command import run_command
 from segkit.commands.check_loss import find_loss, make_subject, run_checks
 from segkit.registry import LOSSES
 from tests.paths import ROOT

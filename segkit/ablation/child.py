@@ -1,9 +1,8 @@
-"""One run of an ablation in a process of its own: `train.py` with a configuration file; its output goes to a log."""
+"""One run of an ablation in a process of its own: training with a configuration file; its output goes to a log."""
 
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,7 @@ from segkit.ablation.slots import Slot
 from segkit.ablation.state import RESUMES, RunState, list_run_folders
 from segkit.system.files import cannot_write, write_text
 from segkit.system.interrupt import Interrupt
-
-TRAIN = Path(__file__).resolve().parent.parent.parent / "train.py"
+from segkit.system.typed import started
 
 #: Exit statuses of a run that was asked to stop.
 STOPPED = tuple(128 + number for number in Interrupt.signals)
@@ -69,7 +67,7 @@ def spawn(
     slot: Slot,
     *,
     imports: Sequence[str] = (),
-    train: Path = TRAIN,
+    train: Sequence[str] = (),
     inherit: Sequence[int] = (),
 ) -> Child:
     """Start a run of the ablation in `folder`; it keeps the files `inherit` open until it ends. Raises CannotWrite."""
@@ -98,10 +96,10 @@ def spawn(
 
 
 def train_command(
-    config: Path, state: RunState, slot: Slot, *, imports: Sequence[str] = (), train: Path = TRAIN
+    config: Path, state: RunState, slot: Slot, *, imports: Sequence[str] = (), train: Sequence[str] = ()
 ) -> list[str]:
-    """The command line that trains a run, or goes on with it."""
-    command = [sys.executable, str(train), "--config", str(config)]
+    """The command line that trains a run, or goes on with it; `train` starts the program (segkit's own)."""
+    command = [*(train or started("train")), "--config", str(config)]
     if state.kind == RESUMES:
         command += ["--resume", str(state.folder)]
     for name in imports:

@@ -15,6 +15,7 @@ from segkit.ablation.phrases import group_runs, name_runs, name_seeds
 from segkit.ablation.same_training import check_training
 from segkit.ablation.study import Run, Study
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 LEVELS = ("error", "warning", "ok")
 
@@ -133,7 +134,7 @@ def _check_definition(study: Study) -> Iterator[Finding]:
             f"mIoU: defined otherwise in {name_runs(groups[text])} than in {name_runs(groups[reference])}\n"
             f"   {text}\n"
             f"   {reference}\n"
-            "   -> score them again with one segkit: python scripts/evaluate.py --weights RUN --per-image",
+            f"   -> score them again with one segkit: {typed('evaluate')} --weights RUN --per-image",
             refuses=True,
         )
     if not others:

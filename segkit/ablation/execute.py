@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from segkit.ablation.child import STOPPED, TRAIN, Child, spawn
+from segkit.ablation.child import STOPPED, Child, spawn
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.progress import LINE_EVERY, Progress, read_iteration
 from segkit.ablation.slots import Slot
@@ -50,7 +50,10 @@ class Outcome:
 
 
 class Launcher:
-    """Trains runs of one plan. `iterations` maps a run's name to its length. `train` is the program that trains."""
+    """Trains runs of one plan.
+
+    `iterations` maps a run's name to its length. `train` starts the program that trains, by default segkit's.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Launcher:
         *,
         iterations: Mapping[str, int],
         imports: Sequence[str] = (),
-        train: Path = TRAIN,
+        train: Sequence[str] = (),
         poll: float = POLL,
         stream: TextIO | None = None,
         line_every: float = LINE_EVERY,

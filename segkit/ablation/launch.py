@@ -1,4 +1,4 @@
-"""What `scripts/ablate.py` does with a plan."""
+"""What `segkit ablate` does with a plan."""
 
 import os
 import sys

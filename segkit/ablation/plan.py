@@ -33,6 +33,7 @@ from segkit.config.sources import (
 )
 from segkit.config.yaml_source import Node, walk_leaves
 from segkit.errors import ConfigError
+from segkit.system.typed import typed
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class AblationPlan:
     @property
     def command(self) -> str:
         """The command that repeats the whole."""
-        return shlex.join(["python", "scripts/ablate.py", "--config", self.source, *self.overrides])
+        return f"{typed('ablate')} {shlex.join(['--config', self.source, *self.overrides])}"
 
     def run_of(self, variant: str) -> PlannedRun:
         """The first run of that variant; its configuration stands for all its seeds."""
@@ -88,7 +89,7 @@ class AblationPlan:
 def load_plan(
     source: str | Path, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None
 ) -> AblationPlan:
-    """The plan in an ablation file, found as train.py finds a configuration, with `overrides` for every run.
+    """The plan in an ablation file, found as training finds a configuration, with `overrides` for every run.
 
     `seeds` replaces those of the file. Raises ConfigError listing every mistake.
     """
@@ -135,7 +136,7 @@ def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:
     if ABLATION_KEY not in root.value and {"loss", "extends"} & set(root.value):
         raise ConfigError(
             f"{display(path)} is the configuration of one run, not an ablation\n"
-            f"   -> python train.py --config {source}"
+            f"   -> {typed('train')} --config {source}"
         )
 
 

@@ -16,6 +16,7 @@ from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
+from segkit.system.typed import typed
 
 
 def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Run:
@@ -89,7 +90,7 @@ def require_finished(folder: Path) -> None:
     reason = f"\n   {status['error']}" if status.get("error") else ""
     raise CheckpointError(
         f"{folder} has not finished: {how}, at iteration {iteration:,}{reason}\n"
-        f"   -> python train.py --resume {folder}"
+        f"   -> {typed('train')} --resume {folder}"
     )
 
 
@@ -155,7 +156,7 @@ def _read_per_image(folder: Path) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise CheckpointError(
             f"{folder} has no per_image.npz: an older segkit did not write one\n"
-            f"   -> python scripts/evaluate.py --weights {folder} --per-image, or train again"
+            f"   -> {typed('evaluate')} --weights {folder} --per-image, or train again"
         )
     arrays = _read_arrays(path)
     problem = _find_fault(arrays)
@@ -216,7 +217,7 @@ def _missing(path: Path) -> str:
 
 def _damaged(path: Path, reason: object) -> str:
     advice = {
-        "per_image.npz": f"python scripts/evaluate.py --weights {path.parent} --per-image, or train again",
+        "per_image.npz": f"{typed('evaluate')} --weights {path.parent} --per-image, or train again",
         "examples.npz": "delete it; the report then has no pictures of this run",
     }.get(path.name, "restore the file, or train again")
     return f"{path} is damaged: {reason}\n   -> {advice}"

@@ -10,6 +10,7 @@ from segkit.ablation.finding import Finding
 from segkit.ablation.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study import Run, Study
 from segkit.config.keys import covers
+from segkit.system.typed import typed
 
 #: Settings below `data` that leave images and labels as they are.
 NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")
@@ -158,7 +159,7 @@ def _check_last_evaluation(study: Study) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
-            f"{run.summary['iterations']:,} -> python scripts/evaluate.py --weights {run.folder} --per-image",
+            f"{run.summary['iterations']:,} -> {typed('evaluate')} --weights {run.folder} --per-image",
         )
     if not early:
         yield Finding("ok", "last evaluation: at the end of training in all runs")

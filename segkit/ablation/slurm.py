@@ -3,16 +3,13 @@
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from segkit.ablation.plan import AblationPlan
 from segkit.ablation.state import FINISHED, IN_USE, inspect_plan
 from segkit.errors import ConfigError, SegkitError
 from segkit.system.files import cannot_write, write_text
-
-ABLATE = Path(__file__).resolve().parent.parent.parent / "scripts" / "ablate.py"
+from segkit.system.typed import started
 
 
 def launch(plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str], submit: bool) -> int:
@@ -101,7 +98,7 @@ def run_sbatch(command: Sequence[str]) -> str:
 
 
 def _ablate_command(plan: AblationPlan, imports: Sequence[str]) -> list[str]:
-    command = [sys.executable, str(ABLATE), "--config", plan.source]
+    command = [*started("ablate"), "--config", plan.source]
     for name in imports:
         command += ["--import", name]
     return [*command, *plan.overrides, *(["--seeds", *map(str, plan.seeds)])]

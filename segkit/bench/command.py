@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from segkit.arguments import CommandParser
 from segkit.bench.settings import add_options
+from segkit.cli.parser import CommandParser
 from segkit.system.environment import require_torch_pair
 
 

@@ -1,4 +1,4 @@
-"""Checking data outside of training: what `scripts/check_data.py` does."""
+"""Checking data outside of training: what `segkit check-data --config` does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Exploring a folder that no configuration describes yet: what `scripts/check_data.py ROOT` does."""
+"""Exploring a folder that no configuration describes yet: what `segkit check-data ROOT` does."""
 
 import json
 import re
@@ -29,6 +29,7 @@ from segkit.data.loading.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text
+from segkit.system.typed import typed
 
 #: Files with the classes, looked for in the folder and in the folders of its parts.
 CLASS_LISTS = (
@@ -57,7 +58,7 @@ def check_folder(
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
         code = check_config(config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output)
-        print(f"next      python train.py --config {config} {shlex.quote(f'data.root={root}')}")
+        print(f"next      {typed('train')} --config {config} {shlex.quote(f'data.root={root}')}")
         return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)
@@ -79,7 +80,7 @@ def check_folder(
     data = {**block, **proposal.options}
     make_folder(folder)
     config = folder / "data.yaml"
-    text = f"# Made by scripts/check_data.py {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
+    text = f"# Made by {typed('check_data')} {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
     write_text(config, text)
     print(data_block(data))
     checked = check_all(load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers)
@@ -87,7 +88,7 @@ def check_folder(
     known = {finding.kind for finding in findings} & {"soft-masks", "jpeg-masks"} | {"files"}
     findings += [finding for finding in checked.findings if finding.kind not in known]
     code = report(Checked(checked.parts, findings), folder, source=str(root), data=data)
-    print(f"next      python train.py --config {config}")
+    print(f"next      {typed('train')} --config {config}")
     return code
 
 

@@ -23,6 +23,7 @@ from segkit.losses.checks.speed import speed
 from segkit.losses.checks.trial import IGNORE_INDEX, NotApplicable, Subject, Violation
 from segkit.registry import LOSSES
 from segkit.system.device import choose_device
+from segkit.system.typed import typed
 from segkit.training.build_component import build_component
 
 #: Iterations of the run in which a loss without a configuration is looked at; long enough for every default.
@@ -68,9 +69,7 @@ def find_loss(words: Sequence[str], config: str | None = None) -> Config:
     if config is not None:
         return load_config(config, words)
     if not words or "=" in words[0]:
-        raise ConfigError(
-            "which loss? -> python scripts/check_loss.py ohem_ce thresh=0.6, or --config ohem.yaml"
-        )
+        raise ConfigError(f"which loss? -> {typed('check_loss')} ohem_ce thresh=0.6, or --config ohem.yaml")
     name, *parameters = words
     mapping = {"loss": {"name": name}, "train": {"iterations": RUN}}
     return config_from_mapping(

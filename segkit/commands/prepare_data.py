@@ -21,6 +21,7 @@ from segkit.data.sources import Source, describe_size, describe_source, describe
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.registry import DATASETS
 from segkit.system.files import cannot_write, describe_disk
+from segkit.system.typed import typed
 
 #: A host that says nothing for so many seconds has failed.
 PATIENCE = 60
@@ -83,7 +84,7 @@ def report_ready(source: Source, root: Path) -> None:
         print(f"   but      {published} are published: a download or a copy may have been cut short")
     elsewhere = str(root) != load_config(name).data.params["root"]
     print(
-        f"\npython train.py --config {name}" + (f" {shlex.quote(f'data.root={root}')}" if elsewhere else "")
+        f"\n{typed('train')} --config {name}" + (f" {shlex.quote(f'data.root={root}')}" if elsewhere else "")
     )
 
 

@@ -10,6 +10,7 @@ from segkit.config.describe_types import describe_part
 from segkit.config.problem import Problem, shorten
 from segkit.config.signature import Parameter
 from segkit.config.yaml_source import Node, dump_inline, parse_scalar, to_plain
+from segkit.system.typed import typed
 
 
 def list_problems(problems: list[Problem]) -> list[str]:
@@ -87,7 +88,7 @@ def colon_hint(text: str) -> tuple[str, ...]:
 
 
 def list_hint(listing: str) -> str:
-    return f"(python train.py --list {listing})"
+    return f"({typed('train')} --list {listing})"
 
 
 def dotted_key(path: tuple) -> str:

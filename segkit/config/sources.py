@@ -11,6 +11,7 @@ from segkit.config.problem import Mark, Problem
 from segkit.config.schema import COMPONENTS
 from segkit.config.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 from segkit.errors import ConfigError
+from segkit.system.typed import typed
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 
@@ -33,7 +34,7 @@ def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
     problems: list[Problem] = []
     root = read_file(path, problems)
     if root is not None and ABLATION_KEY in root.value:
-        command = f"python scripts/ablate.py --config {source}"
+        command = f"{typed('ablate')} --config {source}"
         raise ConfigError(
             f"{display(path)} is an ablation, not the configuration of one run\n   -> {command}"
         )
@@ -75,8 +76,8 @@ def find_config(source: str | Path, *, ablation: bool = False) -> Path:
 
 
 def shipped_names(*, ablations: bool = False) -> list[str]:
-    """Names that `--config` of train.py (with `ablations`, of ablate.py) finds in configs/, those of the folder
-    itself first."""
+    """Names that `--config` of `segkit train` (with `ablations`, of `segkit ablate`) finds in configs/, those of
+    the folder itself first."""
     names = {
         path.relative_to(folder).as_posix()
         for folder in _config_folders()

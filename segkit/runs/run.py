@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from segkit.system.typed import typed
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.checkpoint import Found
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
@@ -165,7 +166,7 @@ def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: b
     if not finished:
         return (
             f"\nstopped   after {trainer.iteration:,} of {total:,} iterations, saved; "
-            f"continue with: python train.py --resume {folder}"
+            f"continue with: {typed('train')} --resume {folder}"
         )
     best = trainer.best
     score = f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""

@@ -18,7 +18,7 @@ from segkit.ablation.estimate import Cost, assign, count_iterations, read_second
 from segkit.ablation.execute import Launcher
 from segkit.ablation.plan import load_plan
 from segkit.ablation.state import RunState, inspect_plan
-from segkit.cli import run_command
+from segkit.cli.run_command import run_command
 from segkit.config.load import load_config
 from tests.paths import ROOT
 
@@ -146,7 +146,9 @@ def fake(small, monkeypatch):
     Path("base.yaml").write_text(
         text + "data: {size: 32, train_size: 4, val_size: 2}\nmodel: {width: 2, depth: 1}\n"
     )
-    monkeypatch.setattr(launch, "Launcher", partial(Launcher, train=FAKE_TRAIN, poll=0.02))
+    monkeypatch.setattr(
+        launch, "Launcher", partial(Launcher, train=[sys.executable, str(FAKE_TRAIN)], poll=0.02)
+    )
     monkeypatch.setattr(launch, "make_report", lambda plan: ["report    here"])
     return small
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.compare import main, parse
 from segkit.ablation.compare import compare_runs, default_output, make_study
 from segkit.ablation.config_diff import diff_configs
 from segkit.ablation.console_lines import diff_lines
 from segkit.ablation.gather import Gathered, gather_runs
 from segkit.ablation.variant_names import name_variants
-from segkit.cli import run_command
+from segkit.cli.compare import main, parse
+from segkit.cli.run_command import run_command
 from segkit.errors import CheckpointError, ConfigError, DataError
 from tests.ablation.run_folders import fake_run, make_run, matrices, study_of
 

@@ -36,7 +36,7 @@ class Session:
             slots or [Slot()],
             iterations={run.name: 20 for run in plan.runs},
             imports=imports,
-            train=FAKE_TRAIN,
+            train=[sys.executable, str(FAKE_TRAIN)],
             poll=0.02,
             stream=self.stream,
             line_every=line_every,
@@ -225,7 +225,9 @@ def test_error_after_a_signal_lets_the_runs_save(small, monkeypatch):
     monkeypatch.setenv("FAKE_CE", "wait")
     sent = []
     monkeypatch.setattr("segkit.ablation.child.Child.send", lambda child, number: sent.append(number))
-    launcher = Launcher(small(), [Slot()], iterations={}, train=FAKE_TRAIN, stream=io.StringIO())
+    launcher = Launcher(
+        small(), [Slot()], iterations={}, train=[sys.executable, str(FAKE_TRAIN)], stream=io.StringIO()
+    )
     process = subprocess.Popen(["true"])
     launcher.children = [Child(None, Slot(), process, Path(), 0, frozenset())]
     launcher.signals = [signal.SIGTERM]
@@ -271,7 +273,7 @@ def test_run_of_another_process_is_left_alone(small):
         plan,
         [Slot()],
         iterations=dict.fromkeys(["ce-seed0", "ohem-seed0"], 20),
-        train=FAKE_TRAIN,
+        train=[sys.executable, str(FAKE_TRAIN)],
         stream=stream,
     )
     outcomes = launcher.launch(states)  # its plan was made before the other process began
@@ -292,7 +294,7 @@ def test_run_that_another_process_finished_meanwhile(small):
         plan,
         [Slot()],
         iterations=dict.fromkeys(["ce-seed0", "ohem-seed0"], 20),
-        train=FAKE_TRAIN,
+        train=[sys.executable, str(FAKE_TRAIN)],
         stream=io.StringIO(),
     )
     outcomes = launcher.launch(states)
@@ -312,7 +314,7 @@ def test_run_keeps_its_lock_when_the_launcher_is_killed(small, monkeypatch):
         "from segkit.ablation.state import inspect_plan\n"
         "plan = load_plan('ab.yaml', seeds=[0])\n"
         "lengths = {run.name: 20 for run in plan.runs}\n"
-        "Launcher(plan, [Slot()], iterations=lengths, train=Path(sys.argv[2])).launch(inspect_plan(plan))\n"
+        "Launcher(plan, [Slot()], iterations=lengths, train=[sys.executable, sys.argv[2]]).launch(inspect_plan(plan))\n"
     )
     root = ROOT
     process = subprocess.Popen(

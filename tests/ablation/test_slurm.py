@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from segkit.ablation import slurm
-from segkit.ablation.arguments import parse
+from segkit.cli.ablate import parse
 from segkit.errors import ConfigError, SegkitError
 
 FAKE_ABLATE = """\
@@ -35,7 +35,8 @@ echo "4711;cluster"
 def plan(small, monkeypatch):
     """The plan with an override, and an `ablate.py` that notes how it was called."""
     Path("fake ablate.py").write_text(FAKE_ABLATE)
-    monkeypatch.setattr(slurm, "ABLATE", Path("fake ablate.py").absolute())
+    fake = [sys.executable, str(Path("fake ablate.py").absolute())]
+    monkeypatch.setattr(slurm, "started", lambda command: fake)
     return small("train.iterations=9")
 
 

@@ -16,8 +16,8 @@ import pytest
 from torchvision.datasets import OxfordIIITPet, SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from scripts.prepare_data import main
-from segkit.cli import run_command
+from segkit.cli.prepare_data import main
+from segkit.cli.run_command import run_command
 from segkit.commands import prepare_data as preparation
 from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS

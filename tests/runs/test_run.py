@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train
+from segkit.cli import train
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
-from segkit.cli import run_command
+from segkit.cli.run_command import run_command
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.commands.evaluate import evaluate_per_image, evaluate_weights

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import train
-from segkit.cli import run_command
+from segkit.cli import train
+from segkit.cli.run_command import run_command
 from segkit.data.datasets.shapes import Shapes
 from segkit.runs.recording import recorder as recorder_module
 from segkit.system import device as device_module

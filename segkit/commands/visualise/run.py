@@ -1,4 +1,4 @@
-"""What `scripts/visualise.py` does."""
+"""What `segkit visualise` does."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from segkit.data.palette import Labels
 from segkit.errors import ConfigError
 from segkit.evaluation.pictures import save_jpeg
 from segkit.system.files import cannot_write, write_text
+from segkit.system.typed import typed
 from segkit.training.build import build_data
 from segkit.training.experiment import Data
 
@@ -96,7 +97,7 @@ def describe_augment(component: Component) -> str:
 def describe_command(source: str, overrides: Sequence[str], **options: object) -> str:
     """The command that makes the same page."""
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return shlex.join(["python", "scripts/visualise.py", "--config", source, *overrides, *flags])
+    return f"{typed('visualise')} {shlex.join(['--config', source, *overrides, *flags])}"
 
 
 def make_folder(path: Path) -> Path:

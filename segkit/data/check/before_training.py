@@ -20,6 +20,7 @@ from segkit.data.loading.bad_samples import with_advice
 from segkit.data.loading.sampler import spread
 from segkit.data.loading.view import WeightMaker
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 VAL_SHARE = 4  # one in so many of the samples checked is a validation sample
 LABEL_ERRORS = ("label out of range", "label not in data.label_map", "colours without a meaning")
@@ -126,9 +127,7 @@ def _judge_failures(train: Any, tallies: Sequence[Tally], *, skip_bad: bool) -> 
         raise DataError(with_advice(first))
     lines = [first, f"   {len(failures)} of the {looked_at} samples checked fail"]
     if first.startswith(LABEL_ERRORS) and hasattr(train, "root"):
-        lines.append(
-            f"   -> python scripts/check_data.py {train.root} lists all values and proposes a label_map"
-        )
+        lines.append(f"   -> {typed('check_data')} {train.root} lists all values and proposes a label_map")
     raise DataError(with_advice("\n".join(lines)))
 
 

@@ -16,6 +16,7 @@ from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
 from segkit.data.sample import Sample, resize_nearest
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 
 class PairedFiles:
@@ -138,7 +139,7 @@ def existing_root(root: str) -> Path:
     path = Path(os.path.expanduser(root))
     if not path.is_dir():
         raise DataError(
-            f"dataset folder not found: {path}\n   without data:  python train.py --config ohem.yaml"
+            f"dataset folder not found: {path}\n   without data:  {typed('train')} --config ohem.yaml"
         )
     return path
 

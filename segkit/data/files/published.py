@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 #: Entries of a folder that a message lists.
 SHOWN = 8
@@ -111,7 +112,7 @@ def read_lines(dataset: str, path: Path) -> list[str]:
 
 def prepare_command(dataset: str, root: Path) -> str:
     """The command that says how to get a data set, and fetches it where that is allowed."""
-    return f"python scripts/prepare_data.py {dataset} --root {shlex.quote(str(root))}"
+    return f"{typed('prepare_data')} {dataset} --root {shlex.quote(str(root))}"
 
 
 def _by_name(folder: Path, end: str) -> dict[str, Path]:

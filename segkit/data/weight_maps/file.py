@@ -17,6 +17,7 @@ from segkit.data.weight_maps.weight_files import (
 )
 from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
+from segkit.system.typed import typed
 from segkit.types import PositiveFloat
 
 
@@ -24,7 +25,7 @@ from segkit.types import PositiveFloat
 class File:
     """weights/{split}/{name}.png (8 or 16 bits, multiplied by `scale`) or .npy (floats, used as they are).
 
-    scale       for PNG files that do not carry their scale, as those of scripts/make_weights.py do; 1 for 8-bit
+    scale       for PNG files that do not carry their scale, as those of `segkit make-weights` do; 1 for 8-bit
                 values unless given
     root        the folder that holds `weights`, if it is not the one that holds the images
     any_labels  whether a PNG file that says that it was made from other labels than the image now has is used
@@ -59,7 +60,8 @@ class File:
         if path is None:
             raise DataError(
                 f"the weight map 'file' needs a map for every image: expected {stem}.(png|npy)\n"
-                "   -> scripts/make_weights.py writes them; data.weight_map={name: boundary} computes them on the fly"
+                f"   -> {typed('make_weights')} writes them; data.weight_map={{name: boundary}} computes them on the "
+                "fly"
             )
         return path
 
@@ -70,6 +72,6 @@ def _check_labels(path: Path, sample: Sample) -> None:
     if made_from is not None and made_from != digest_labels(sample.target.as_subclass(Tensor).numpy()):
         raise DataError(
             f"{path} was made from other labels than {sample.mask_path or sample.name} has now\n"
-            "   -> scripts/make_weights.py, with the configuration of these maps, makes those anew that need it;\n"
+            f"   -> {typed('make_weights')}, with the configuration of these maps, makes those anew that need it;\n"
             "      data.weight_map.any_labels=true uses them as they are"
         )

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from segkit.data.files.image_io import FORMATS, read_numbers
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 #: In the order in which they are looked for.
 SUFFIXES = (".png", ".npy")
@@ -83,7 +84,7 @@ def read_weights(path: Path, *, scale: float | None) -> np.ndarray:
     if own is not None and scale is not None and own != scale:
         raise DataError(
             f"{path} says that its scale is {own:g}, and data.weight_map.scale is {scale:g}\n"
-            "   -> leave data.weight_map.scale out: files made by scripts/make_weights.py carry their scale"
+            f"   -> leave data.weight_map.scale out: files made by {typed('make_weights')} carry their scale"
         )
     if own is None and scale is None and wide:
         raise DataError(

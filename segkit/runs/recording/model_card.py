@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.system.typed import typed
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
@@ -97,7 +98,7 @@ def _state(facts: CardFacts) -> str:
         return f"A finished training run of segkit: {facts.total:,} iterations in {took}{since}."
     return (
         f"**Unfinished**: stopped after {facts.iteration:,} of {facts.total:,} iterations, so no score below is of a "
-        f"fully trained model. To continue: `python train.py --resume {facts.folder}`"
+        f"fully trained model. To continue: `{typed('train')} --resume {facts.folder}`"
     )
 
 
@@ -132,9 +133,9 @@ def _usage(facts: CardFacts) -> str:
     weights = "`best.pt`" if facts.best["iteration"] else "the newest checkpoint"
     return (
         "```\n"
-        f"python scripts/evaluate.py --weights {facts.folder}\n"
-        f"python scripts/predict.py --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
-        f"python train.py --config {facts.folder}        # the same training once more\n"
+        f"{typed('evaluate')} --weights {facts.folder}\n"
+        f"{typed('predict')} --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
+        f"{typed('train')} --config {facts.folder}        # the same training once more\n"
         "```\n\n"
         f"The first two take {weights}. `per_image.npz` has the confusion matrix of each validation image as of "
         "the last evaluation."

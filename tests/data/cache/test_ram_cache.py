@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import train as train_script
-from segkit.cli import run_command
+from segkit.cli import train as train_script
+from segkit.cli.run_command import run_command
 from segkit.config.load import config_from_mapping
 from segkit.data.augments.none import NoAugment
 from segkit.data.cache.cached_data import Cached, cached_weights, estimate_size, ram_folder

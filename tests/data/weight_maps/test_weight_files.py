@@ -81,7 +81,7 @@ def test_two_scales(tmp_path):
     assert read_weights(path, scale=0.25).max() == 65535 / 4
     assert message(lambda: read_weights(path, scale=0.5)) == (
         f"{path} says that its scale is 0.25, and data.weight_map.scale is 0.5\n"
-        "   -> leave data.weight_map.scale out: files made by scripts/make_weights.py carry their scale"
+        "   -> leave data.weight_map.scale out: files made by python scripts/make_weights.py carry their scale"
     )
 
 

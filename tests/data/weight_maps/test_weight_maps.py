@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segkit.cli import import_user_code
+from segkit.cli.run_command import import_user_code
 from segkit.config.load import config_from_mapping
 from segkit.data.augments.standard import Standard
 from segkit.data.datasets.folder import Folder
@@ -240,7 +240,7 @@ def test_missing_file(make_folder):
     root = make_folder()
     assert message(lambda: with_file(root)) == (
         f"the weight map 'file' needs a map for every image: expected {root}/weights/train/000.(png|npy)\n"
-        "   -> scripts/make_weights.py writes them; data.weight_map={name: boundary} computes them on the fly"
+        "   -> python scripts/make_weights.py writes them; data.weight_map={name: boundary} computes them on the fly"
     )
 
 

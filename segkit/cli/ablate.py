@@ -1,9 +1,12 @@
-"""The command line of scripts/ablate.py."""
+"""`segkit ablate`: train variants with several seeds and compare them."""
 
 import argparse
 from collections.abc import Sequence
 
-from segkit.arguments import CommandParser
+from segkit.cli.parser import CommandParser
+from segkit.cli.run_command import import_user_code
+from segkit.system.environment import require_torch_pair
+from segkit.system.typed import program
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -27,7 +30,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _make_parser() -> CommandParser:
     parser = CommandParser(
-        prog="ablate.py",
+        prog=program("ablate"),
         description="Train every variant of an ablation with every seed, and write a report that compares them. "
         "What is finished is kept: the same command continues after an interruption.",
         epilog="exit codes: 0 done, 2 configuration or usage, 6 in use by another process, 7 cannot write, "
@@ -59,3 +62,25 @@ def _make_parser() -> CommandParser:
         "--slurm", action="append", default=[], metavar="OPTIONS", help='"--partition=gpu --time=8:00:00"'
     )
     return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse(arguments)
+    require_torch_pair()
+    import_user_code(args.imports)
+
+    from segkit.ablation import launch, slurm  # these need torch, which a usage error need not wait for
+    from segkit.ablation.plan import load_plan
+
+    plan = load_plan(args.config, args.overrides, seeds=args.seeds)
+    if args.report:
+        return launch.write_report_only(plan)
+    if args.run:
+        return launch.run_one(plan, args.run, devices=args.devices, imports=args.imports)
+    if args.launcher == "slurm":
+        return slurm.launch(
+            plan, options=args.slurm, imports=args.imports, submit=args.submit and not args.dry_run
+        )
+    if args.dry_run:
+        return launch.show_plan(plan, devices=args.devices)
+    return launch.run_all(plan, devices=args.devices, imports=args.imports)

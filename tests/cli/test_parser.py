@@ -2,8 +2,8 @@
 
 import pytest
 
-import train
-from segkit.arguments import CommandParser
+from segkit.cli import train
+from segkit.cli.parser import CommandParser
 
 
 def parser():

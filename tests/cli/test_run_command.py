@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segkit import errors
-from segkit.cli import import_user_code, run_command
+from segkit.cli.run_command import import_user_code, run_command
 from tests.paths import ROOT
 
 
@@ -199,7 +199,7 @@ def test_exit_status_and_arguments_are_passed_on(monkeypatch):
 def test_closed_pipe_ends_quietly():
     """As in `python train.py --list losses | head -1`."""
     program = (
-        "import sys; from segkit.cli import run_command\n"
+        "import sys; from segkit.cli.run_command import run_command\n"
         "def main(arguments):\n"
         "    while True: print('x' * 1000)\n"
         "sys.exit(run_command(main, []))"

@@ -1,0 +1,1 @@
+"""What is typed: a parser per command; nothing here imports torch before it is needed."""

@@ -1,0 +1,59 @@
+"""`segkit compare`: compare finished runs."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkit.cli.parser import CommandParser
+from segkit.cli.run_command import import_user_code
+from segkit.system.environment import require_torch_pair
+from segkit.system.typed import program, typed
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(
+        prog=program("compare"),
+        description="The report of an ablation for any finished runs, sorted into variants.",
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run folder, or a folder above: all finished runs below it"
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="the variant to compare with (that of the first RUN)"
+    )
+    parser.add_argument(
+        "--group-by",
+        type=count_or_pattern,
+        metavar="REGEX|COUNT",
+        help="images that are not independent: those whose name has the same text in the expression's group, "
+        "or so many in a row",
+    )
+    parser.add_argument(
+        "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to write (compare/TIME beside the runs)"
+    )
+    return parser.parse_args(arguments)
+
+
+def count_or_pattern(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse(arguments)
+    require_torch_pair()
+    import_user_code(args.imports)
+
+    from segkit.ablation.compare import compare_runs  # needs torch
+
+    return compare_runs(
+        args.runs,
+        baseline=args.baseline,
+        group_by=args.group_by,
+        names=args.names,
+        output=args.output,
+        command=f"{typed('compare')} {shlex.join(arguments)}",
+    )

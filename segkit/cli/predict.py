@@ -1,0 +1,48 @@
+"""`segkit predict`: segment images."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkit.cli.parser import CommandParser
+from segkit.cli.run_command import import_user_code
+from segkit.system.environment import require_torch_pair
+from segkit.system.typed import program
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(prog=program("predict"), description="Segment images with trained weights.")
+    parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument(
+        "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to write (predictions/ in the run folder)"
+    )
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=("overlay", "palette", "ids"),
+        default=["overlay", "palette"],
+        help="overlay: the image under the classes' colours; palette: PNG of ids with colours; ids: grey PNG",
+    )
+    parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in an overlay (0.5)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse(arguments)
+    require_torch_pair()
+    import_user_code(args.imports)
+
+    from segkit.commands.predict import predict_images  # needs torch
+
+    return predict_images(
+        args.weights,
+        args.source,
+        output=args.output,
+        forms=args.save,
+        opacity=args.opacity,
+        device=args.device,
+    )

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from segkit.ablation.plan import AblationPlan
-from segkit.ablation.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
-from segkit.ablation.study import Run, Study
+from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.running.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
+from segkit.ablation.study.study import Run, Study
 from segkit.errors import SegkitError
 
 
 def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) -> Study:
     """The finished runs of the plan; what is not there, or cannot be read, is in `missing` with the reason."""
-    from segkit.ablation.read import read_run
+    from segkit.ablation.study.read import read_run
 
     runs: list[Run] = []
     missing: list[str] = []
@@ -45,9 +45,9 @@ def make_report(plan: AblationPlan) -> list[str]:
         lacking = f"the baseline {plan.baseline}" if not study.of(plan.baseline) else "another variant"
         return [*lines, f"report    none yet: there is no finished run of {lacking}"]
     # Late, because the figures' library takes a second to load and a plan alone needs none.
-    from segkit.ablation.console_lines import problem_lines, result_lines
-    from segkit.ablation.findings import find_all
-    from segkit.ablation.report import write_findings
+    from segkit.ablation.report.console_lines import problem_lines, result_lines
+    from segkit.ablation.report.findings import find_all
+    from segkit.ablation.report.report import write_findings
 
     findings = find_all(study)
     path = write_findings(findings, plan.folder)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.ablation.console_lines import problem_lines, result_lines
-from segkit.ablation.findings import find_all
-from segkit.ablation.gather import Gathered, gather_runs
-from segkit.ablation.phrases import name_seeds, plural
-from segkit.ablation.report import write_findings
-from segkit.ablation.study import Run, Study
+from segkit.ablation.report.console_lines import problem_lines, result_lines
+from segkit.ablation.report.findings import find_all
+from segkit.ablation.report.report import write_findings
+from segkit.ablation.study.gather import Gathered, gather_runs
+from segkit.ablation.study.phrases import name_seeds, plural
+from segkit.ablation.study.study import Run, Study
 from segkit.errors import ConfigError
 
 

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 
 from segkit.ablation.collect import make_report
-from segkit.ablation.estimate import count_iterations, estimate_costs
-from segkit.ablation.execute import Launcher, Outcome, exit_code
-from segkit.ablation.overview import changed_lines, headline, run_table, variant_lines
-from segkit.ablation.plan import AblationPlan
-from segkit.ablation.slots import make_slots
-from segkit.ablation.state import FINISHED, IN_USE, inspect_plan, inspect_run
+from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.running.estimate import count_iterations, estimate_costs
+from segkit.ablation.running.execute import Launcher, Outcome, exit_code
+from segkit.ablation.running.overview import changed_lines, headline, run_table, variant_lines
+from segkit.ablation.running.slots import make_slots
+from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
 from segkit.system.locks import take_lock
 

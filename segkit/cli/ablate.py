@@ -69,8 +69,9 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.ablation import launch, slurm  # these need torch, which a usage error need not wait for
-    from segkit.ablation.plan import load_plan
+    from segkit.ablation import launch  # these need torch, which a usage error need not wait for
+    from segkit.ablation.plan.plan import load_plan
+    from segkit.ablation.running import slurm  # these need torch, which a usage error need not wait for
 
     plan = load_plan(args.config, args.overrides, seeds=args.seeds)
     if args.report:

@@ -15,7 +15,7 @@ from segkit.system.typed import typed
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 
-#: The key that tells an ablation (segkit/ablation/plan.py) from the configuration of one run.
+#: The key that tells an ablation (segkit/ablation/plan/plan.py) from the configuration of one run.
 ABLATION_KEY = "variants"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segkit.ablation.plan import AblationPlan, load_plan
+from segkit.ablation.plan.plan import AblationPlan, load_plan
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
 BASE = "loss: {name: ce}\ntrain: {iterations: 20}\n"

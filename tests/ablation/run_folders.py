@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.ablation.study import Run, Study
+from segkit.ablation.study.study import Run, Study
 from segkit.config.load import load_config
 
 DEFINITION = "the mIoU of these tests."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.ablation.study import Run, Study
+from segkit.ablation.study.study import Run, Study
 
 DEFINITION = "mean over classes of TP / (TP + FP + FN) from one confusion matrix over all valid pixels."
 VARIANTS = ("ce", "ohem_ce", "bootstrapped_ce", "weighted_mask_ce")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from segkit.ablation.compare import compare_runs, default_output, make_study
-from segkit.ablation.config_diff import diff_configs
-from segkit.ablation.console_lines import diff_lines
-from segkit.ablation.gather import Gathered, gather_runs
-from segkit.ablation.variant_names import name_variants
+from segkit.ablation.report.console_lines import diff_lines
+from segkit.ablation.study.config_diff import diff_configs
+from segkit.ablation.study.gather import Gathered, gather_runs
+from segkit.ablation.study.variant_names import name_variants
 from segkit.cli.compare import main, parse
 from segkit.cli.run_command import run_command
 from segkit.errors import CheckpointError, ConfigError, DataError

@@ -1,0 +1,1 @@
+"""An ablation file to the runs that it asks for."""

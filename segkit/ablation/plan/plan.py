@@ -1,0 +1,218 @@
+"""An ablation file to runs: every variant with every seed, each one checked configuration; every mistake at once.
+
+A variant's configuration is the base, `settings`, its own block and the command line, each merged over the one before
+as `extends` merges.
+"""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.ablation.plan.schema import (
+    AblationFile,
+    check_folder_name,
+    check_seeds,
+    read_ablation,
+    refuse_set_keys,
+)
+from segkit.ablation.study.config_diff import differing_settings, relevant_settings
+from segkit.config.checks import check_config
+from segkit.config.messages import list_problems
+from segkit.config.problem import Mark, Problem
+from segkit.config.schema import Config
+from segkit.config.sources import (
+    ABLATION_KEY,
+    apply_overrides,
+    display,
+    find_config,
+    merge,
+    read_base,
+    read_file,
+)
+from segkit.config.yaml_source import Node, walk_leaves
+from segkit.errors import ConfigError
+from segkit.system.typed import typed
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One variant to be trained with one seed, as `config` says."""
+
+    variant: str
+    seed: int
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """What is to be trained, in order: all variants of the first seed, then of the next.
+
+    `folder` is `<log.dir>/<name>`, where the runs and the report go; `source` and `overrides` are what the command
+    line said, `base` what the file said.
+    """
+
+    name: str
+    source: str
+    base: str
+    folder: Path
+    baseline: str
+    seeds: tuple[int, ...]
+    variants: tuple[str, ...]
+    runs: tuple[PlannedRun, ...]
+    group_by: str | int | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the whole."""
+        return f"{typed('ablate')} {shlex.join(['--config', self.source, *self.overrides])}"
+
+    def run_of(self, variant: str) -> PlannedRun:
+        """The first run of that variant; its configuration stands for all its seeds."""
+        return next(run for run in self.runs if run.variant == variant)
+
+    def find(self, name: str) -> PlannedRun:
+        """The run of that name. Raises ConfigError."""
+        for run in self.runs:
+            if run.name == name:
+                return run
+        known = ", ".join(run.name for run in self.runs)
+        raise ConfigError(f"--run {name}: there is no such run\n   there are: {known}")
+
+
+def load_plan(
+    source: str | Path, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None
+) -> AblationPlan:
+    """The plan in an ablation file, found as training finds a configuration, with `overrides` for every run.
+
+    `seeds` replaces those of the file. Raises ConfigError listing every mistake.
+    """
+    path = find_config(source, ablation=True)
+    problems: list[Problem] = []
+    root = read_file(path, problems)
+    if root is None:
+        raise ConfigError(list_problems(problems))
+    _refuse_configuration(root, path, source)
+    parts = read_ablation(root, problems)
+    chosen = _choose_seeds(parts.seeds, seeds, problems)
+    base = read_base(parts.base, "base", [path], problems) if parts.base is not None else None
+    configs = _resolve_variants(parts, base, overrides, problems) if base is not None else {}
+    name = parts.name or _name_after(path, problems)
+    problems += _find_twins(configs, parts) if not problems else []
+    if problems:
+        raise ConfigError(list_problems(list(dict.fromkeys(problems))))
+    folder = Path(os.path.expanduser(next(iter(configs.values())).log.dir)) / name
+    return AblationPlan(
+        name=name,
+        source=str(source),
+        base=str(parts.base.value),
+        folder=folder,
+        baseline=parts.baseline,
+        seeds=chosen,
+        variants=tuple(configs),
+        runs=tuple(
+            plan_run(variant, seed, configs[variant], folder) for seed in chosen for variant in configs
+        ),
+        group_by=parts.group_by,
+        overrides=tuple(overrides),
+    )
+
+
+def plan_run(variant: str, seed: int, config: Config, folder: Path) -> PlannedRun:
+    """The run of a variant with one seed, in the ablation's folder."""
+    log = config.log.model_copy(update={"dir": str(folder)})
+    changes = {"name": f"{variant}-seed{seed}", "seed": seed, "log": log}
+    return PlannedRun(variant, seed, config.model_copy(update=changes))
+
+
+def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:
+    """Raises ConfigError for a file that is the configuration of one run."""
+    if ABLATION_KEY not in root.value and {"loss", "extends"} & set(root.value):
+        raise ConfigError(
+            f"{display(path)} is the configuration of one run, not an ablation\n"
+            f"   -> {typed('train')} --config {source}"
+        )
+
+
+def _choose_seeds(
+    written: tuple[int, ...], asked: Sequence[int] | None, problems: list[Problem]
+) -> tuple[int, ...]:
+    if asked is None:
+        return written
+    reason = check_seeds(asked)
+    if reason is not None:
+        problems.append(Problem(Mark("command line: --seeds", argument=1), reason))
+    return tuple(asked)
+
+
+def _name_after(path: Path, problems: list[Problem]) -> str:
+    """The name of an ablation whose file gives none."""
+    reason = check_folder_name(path.stem)
+    if reason is not None:
+        problems.append(Problem(Mark(display(path)), f"the file's name {reason}; add `name: ...` to it"))
+    return path.stem
+
+
+def _resolve_variants(
+    parts: AblationFile, base: Node, overrides: Sequence[str], problems: list[Problem]
+) -> dict[str, Config]:
+    """The configuration of every variant that has no mistake; mistakes are added to `problems`, each once."""
+    given = apply_overrides(Node({}, Mark("command line")), overrides, problems)
+    refuse_set_keys(given, "every run", problems, allowed=(("log", "dir"),))
+    shared = base if parts.settings is None else merge(base, parts.settings)
+    configs: dict[str, Config] = {}
+    found: dict[Problem, list[str]] = {}
+    for variant, block in parts.variants.items():
+        mistakes: list[Problem] = []
+        tree = apply_overrides(merge(shared, block), overrides, [])  # its own mistakes are known by now
+        try:
+            configs[variant] = check_config(tree, variant, mistakes)
+        except ConfigError:
+            if not mistakes:
+                raise
+        for mistake in mistakes:
+            found.setdefault(mistake, []).append(variant)
+    problems += [_name_variants(problem, names, parts.variants) for problem, names in found.items()]
+    return configs
+
+
+def _name_variants(problem: Problem, names: list[str], variants: Mapping[str, Node]) -> Problem:
+    """The problem, with the variants that have it where neither its place tells nor all of them do."""
+    own = {mark for name in names for mark in _marks_of(variants[name])}
+    if problem.mark in own or len(names) == len(variants):
+        return problem
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return Problem(
+        problem.mark, problem.message, (*problem.hints, f"in the variant{'s' * (len(names) > 1)} {shown}")
+    )
+
+
+def _marks_of(node: Node) -> set[Mark]:
+    marks = {node.mark, node.key_mark}
+    children = node.value.values() if isinstance(node.value, dict) else []
+    for child in children:
+        marks |= _marks_of(child)
+    return marks | {leaf.mark for _, leaf in walk_leaves(node)}
+
+
+def _find_twins(configs: Mapping[str, Config], parts: AblationFile) -> list[Problem]:
+    """Variants that would be trained alike."""
+    problems = []
+    settings = {name: relevant_settings(config.to_mapping()) for name, config in configs.items()}
+    names = list(settings)
+    for place, name in enumerate(names):
+        for other in names[:place]:
+            if not differing_settings({name: settings[name], other: settings[other]}):
+                mark = parts.variants[name].key_mark or parts.variants[name].mark
+                message = (
+                    f"the variants '{other}' and '{name}' are the same configuration; remove or change one"
+                )
+                problems.append(Problem(mark, message))
+                break
+    return problems

@@ -1,0 +1,47 @@
+"""A comparison for the terminal: what to beware of, the scores, each difference in words, the settings that differ."""
+
+from collections.abc import Sequence
+
+from segkit.ablation.report.findings import Findings
+from segkit.ablation.report.tables import main_table
+from segkit.ablation.study.config_diff import ConfigDiff, show_value
+from segkit.ablation.study.study import Finding
+from segkit.system.console import table
+
+#: Columns of the report's main table that a terminal has room for.
+COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "seeds")
+
+#: Differing settings that the console shows; the report has all.
+SETTINGS_SHOWN = 8
+
+
+def problem_lines(checks: Sequence[Finding]) -> list[str]:
+    """A console line for each error and each warning; errors stand out."""
+    marks = {"error": "ERROR     ", "warning": "warning   "}
+    return [marks[check.level] + check.text for check in checks if check.level in marks]
+
+
+def result_lines(findings: Findings) -> list[str]:
+    """The scores in columns, each difference in words, and the settings that differ."""
+    rows = main_table(findings).select(COLUMNS)
+    comparison = findings.comparison
+    return [
+        table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),
+        "",
+        *(f"{difference.variant}: {difference.words}" for difference in comparison.differences),
+        *(f"caution: {warning}" for warning in comparison.warnings),
+        "",
+        *diff_lines(findings.diff),
+    ]
+
+
+def diff_lines(diff: ConfigDiff) -> list[str]:
+    """The settings that differ, a line each, values in the order of the variants."""
+    lines = [
+        f"          {key}: {' | '.join(show_value(value) for value in values.values())}"
+        for key, values in diff.differing.items()
+    ]
+    more = len(lines) - SETTINGS_SHOWN
+    if more > 0:
+        lines = [*lines[:SETTINGS_SHOWN], f"          and {more} more, see the report"]
+    return [f"settings  {diff.sentence}", *lines]

@@ -1,0 +1,270 @@
+"""The same validation images under all variants: predictions, their errors, and the pixels that the loss keeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.ablation.report.figures.style import SOFT, WIDTH, draw, shorten, shorten_to_fit
+from segkit.ablation.study.read import read_examples
+from segkit.ablation.study.study import Run
+
+MOST_IMAGES = 4
+MOST_SIDE = 1000  # pixels, far more than is printed: matplotlib reduces the rest, and smoothly
+PER_BAND = 5  # variants side by side, after image and label
+MOST_LEGEND = 24
+TITLE, GAP = 0.21, 0.05  # inches
+TITLE_SIZE = 8  # points
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one variant makes of an image: `prediction` (H, W) ids, and `kept` (H, W) in [0, 1] or None."""
+
+    variant: str
+    prediction: np.ndarray
+    kept: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One validation image (H, W, 3) uint8 with its label (H, W) and the answers of the variants."""
+
+    name: str
+    image: np.ndarray
+    target: np.ndarray
+    answers: tuple[Answer, ...]
+
+    def disagreement(self, ignore_index: int) -> float:
+        """Share of the labelled pixels in which not all variants predict the same class."""
+        first = self.answers[0].prediction
+        differs = np.zeros(first.shape, dtype=bool)
+        for answer in self.answers[1:]:
+            differs |= answer.prediction != first
+        valid = self.target != ignore_index
+        return float(differs[valid].mean()) if valid.any() else 0.0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The chosen images, how to colour classes, and the variants that left no pictures."""
+
+    examples: tuple[Example, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+    iterations: tuple[int, ...]
+    without: tuple[str, ...]
+
+
+def choose_examples(runs: Sequence[Run], *, most: int = MOST_IMAGES) -> Examples:
+    """Of the images that all of `runs` (one per variant) show, the `most` on which their predictions disagree most.
+
+    Runs without pictures are listed in `without`; an image that has another size elsewhere is left out.
+    """
+    shown = {run.variant: {found["name"]: found for found in read_examples(run)} for run in runs}
+    without = tuple(variant for variant, found in shown.items() if not found)
+    shown = {variant: found for variant, found in shown.items() if found}
+    if not shown:
+        return Examples((), (), -1, (), without)
+    reference = next(iter(shown.values()))
+    names = [name for name in reference if all(name in found for found in shown.values())]
+    gathered = [_gather(name, shown) for name in names]
+    examples = [example for example in gathered if example is not None]
+    first = next(iter(reference.values()))
+    ignore_index = first["ignore_index"]
+    order = sorted(
+        range(len(examples)), key=lambda place: (-examples[place].disagreement(ignore_index), place)
+    )
+    return Examples(
+        tuple(examples[place] for place in order[:most]),
+        tuple(tuple(int(part) for part in color) for color in first["palette"]),
+        ignore_index,
+        tuple(sorted({found[name]["iteration"] for found in shown.values() for name in found})),
+        without,
+    )
+
+
+def _gather(name: str, shown: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Example | None:
+    """One image of all variants; None if a prediction does not fit the label."""
+    found = {variant: examples[name] for variant, examples in shown.items()}
+    first = next(iter(found.values()))
+    if any(one["prediction"].shape != first["target"].shape for one in found.values()):
+        return None
+    answers = []
+    for variant, one in found.items():
+        kept = None if one["kept"] is None else one["kept"].astype(np.float32) / 255
+        answers.append(Answer(variant, one["prediction"], kept))
+    return Example(name, first["image"], first["target"], tuple(answers))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pictures of a figure are, in inches from its top left corner."""
+
+    columns: int
+    rows: int  # of pictures per band: predictions, errors and, if a loss tells, kept pixels
+    bands: int
+    panel: tuple[float, float]
+    legend: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the figure."""
+        width, height = self.panel
+        band = TITLE + self.rows * (height + GAP)
+        return self.columns * (width + GAP) - GAP, self.bands * (band + 2 * GAP) - 2 * GAP + self.legend
+
+    def box(self, band: int, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width, height of a picture as shares of the figure."""
+        (width, height), (total_width, total_height) = self.panel, self.size
+        top = band * (TITLE + self.rows * (height + GAP) + 2 * GAP) + TITLE + row * (height + GAP)
+        left = column * (width + GAP)
+        return (
+            left / total_width,
+            1 - (top + height) / total_height,
+            width / total_width,
+            height / total_height,
+        )
+
+
+def plan_grid(example: Example, legend: float) -> Grid:
+    """A grid as wide as a page: image and label, then a column per variant, in bands of `PER_BAND` variants."""
+    bands = _bands(example.answers)
+    columns = 2 + len(bands[0])
+    height, width = example.target.shape
+    side = min(1.7, (WIDTH + GAP) / columns - GAP)
+    rows = 3 if any(answer.kept is not None for answer in example.answers) else 2
+    return Grid(columns, rows, len(bands), (side, side * min(height / width, 2.0)), legend)
+
+
+def draw_example(example: Example, examples: Examples, class_names: Sequence[str], stem: Path) -> None:
+    """Write the image, its label and, below the name of each variant, what it predicts. Raises CannotWrite."""
+    classes = _classes_shown(example, examples)
+    names = [shorten(class_names[index], 18) for index in classes]
+    ignored = bool((example.target == examples.ignore_index).any())
+    grid = plan_grid(example, 0.0)
+    per_row = max(1, int(grid.size[0] / (0.42 + 0.07 * max(map(len, [*names, "ignored"])))))
+    grid = replace(grid, legend=0.06 + 0.18 * -(-(len(names) + ignored) // per_row))
+
+    def paint(figure: Any) -> None:
+        _paint(figure, example, examples, grid)
+        _add_legend(figure, [examples.palette[index] for index in classes], names, ignored, per_row)
+
+    draw(stem, grid.size, paint, layout=None)
+
+
+def _bands(answers: Sequence[Answer]) -> list[Sequence[Answer]]:
+    """The answers in rows of about equal length."""
+    count = -(-len(answers) // PER_BAND)
+    length = -(-len(answers) // count)
+    return [answers[start : start + length] for start in range(0, len(answers), length)]
+
+
+def _paint(figure: Any, example: Example, examples: Examples, grid: Grid) -> None:
+    pictures = Pictures(example, examples)
+    names = [answer.variant for answer in example.answers]
+    titles = shorten_to_fit(figure, names, grid.panel[0], size=TITLE_SIZE)
+    _show(figure, grid.box(0, 0, 0), pictures.image(), "image")
+    _show(figure, grid.box(0, 0, 1), pictures.label(), "label")
+    for number, answer in enumerate(example.answers):
+        band, column = divmod(number, grid.columns - 2)
+        _show(figure, grid.box(band, 0, 2 + column), pictures.prediction(answer), titles[number])
+        _show(figure, grid.box(band, 1, 2 + column), pictures.errors(answer))
+        if answer.kept is not None:
+            _show(figure, grid.box(band, 2, 2 + column), pictures.kept(answer))
+        elif grid.rows == 3:
+            _write(figure, grid.box(band, 2, 2 + column), "not told by\nits loss", "center")
+    for band in range(grid.bands):
+        for row, words in enumerate(("prediction", "errors", "kept by the loss")[: grid.rows]):
+            if row or band:
+                _write(figure, grid.box(band, row, 1), words, "right")
+
+
+class Pictures:
+    """The parts of the grid as (H, W, 3) arrays, reduced to what is printed."""
+
+    def __init__(self, example: Example, examples: Examples):
+        import torch
+
+        self.tensor = torch.from_numpy
+        self.example, self.examples = example, examples
+        self.step = -(-max(example.target.shape) // MOST_SIDE)  # every pixel is shown, or each n-th
+
+    def image(self) -> np.ndarray:
+        from segkit.evaluation.pictures import as_rgb
+
+        return self._array(as_rgb(self._image()))
+
+    def label(self) -> np.ndarray:
+        return self._ids(self.example.target)
+
+    def prediction(self, answer: Answer) -> np.ndarray:
+        return self._ids(answer.prediction)
+
+    def errors(self, answer: Answer) -> np.ndarray:
+        from segkit.evaluation.pictures import errors_over
+
+        ids = self._reduce(self.example.target), self._reduce(answer.prediction)
+        return self._array(errors_over(self._image(), *ids, self.examples.ignore_index))
+
+    def kept(self, answer: Answer) -> np.ndarray:
+        from segkit.evaluation.pictures import kept_over
+
+        return self._array(kept_over(self._image(), self._reduce(answer.kept)))
+
+    def _ids(self, ids: np.ndarray) -> np.ndarray:
+        from segkit.evaluation.pictures import color_ids
+
+        return self._array(color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index))
+
+    def _image(self) -> Any:
+        return self._reduce(self.example.image).permute(2, 0, 1)
+
+    def _reduce(self, values: np.ndarray) -> Any:
+        return self.tensor(np.ascontiguousarray(values[:: self.step, :: self.step]))
+
+    def _array(self, picture: Any) -> np.ndarray:
+        return picture.permute(1, 2, 0).numpy()
+
+
+def _show(figure: Any, box: tuple[float, float, float, float], picture: np.ndarray, title: str = "") -> None:
+    axis = figure.add_axes(box)
+    axis.set_axis_off()
+    axis.imshow(
+        picture, interpolation="nearest" if max(picture.shape) <= 200 else "antialiased", aspect="auto"
+    )
+    if title:
+        axis.set_title(title, fontsize=TITLE_SIZE, loc="center", pad=3, fontweight="normal")
+
+
+def _write(figure: Any, box: tuple[float, float, float, float], words: str, side: str) -> None:
+    left, bottom, width, height = box
+    x = left + width * (0.5 if side == "center" else 0.96)
+    figure.text(x, bottom + height / 2, words, ha=side, va="center", size=8.5, color=SOFT)
+
+
+def _classes_shown(example: Example, examples: Examples) -> list[int]:
+    """The classes that occur in the label or in a prediction, by frequency in the label, at most MOST_LEGEND."""
+    parts = [example.target, *(answer.prediction for answer in example.answers)]
+    known = range(len(examples.palette))
+    present = [c for c in known if c != examples.ignore_index and any((part == c).any() for part in parts)]
+    counts = {c: int((example.target == c).sum()) for c in present}
+    return sorted(sorted(present, key=lambda c: -counts[c])[:MOST_LEGEND])
+
+
+def _add_legend(
+    figure: Any, colors: Sequence[tuple[int, int, int]], names: Sequence[str], ignored: bool, per_row: int
+) -> None:
+    from matplotlib.patches import Patch
+
+    edge = {"edgecolor": "#9a9aa0", "linewidth": 0.5}
+    handles = [Patch(facecolor=[part / 255 for part in color], **edge) for color in colors]
+    if ignored:
+        handles.append(Patch(facecolor="#dcdcdc", hatch="////", **edge))
+    figure.legend(
+        handles, [*names, "ignored"][: len(handles)], loc="lower left", bbox_to_anchor=(0, 0), ncols=per_row,
+        handlelength=1.0, handleheight=0.9, handletextpad=0.5, columnspacing=1.2, borderpad=0, borderaxespad=0.2,
+        labelspacing=0.3,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Forest plot: the difference of each variant to the baseline with its interval, and a dot per seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.ablation.report.figures.style import INK, SOFT, WIDTH, Look, draw, shorten_all
+from segkit.ablation.report.number_text import difference_text, is_missing
+from segkit.ablation.statistics.difference import Difference
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One line of the plot, in percentage points."""
+
+    variant: str
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    text: str
+    verdict: str
+
+
+def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
+    """The rows from top to bottom, in the order of the variants; differences that are not defined are left out."""
+    rows = []
+    for found in differences:
+        if is_missing(found.value):
+            continue
+        low, high = (100 * end for end in found.interval)
+        seeds = tuple(100 * value for value in found.per_seed)
+        text = difference_text(found)
+        shown = f"{text.value}  {text.interval}"
+        rows.append(ForestRow(found.variant, 100 * found.value, low, high, seeds, shown, found.verdict))
+    return rows
+
+
+def draw_forest(
+    rows: Sequence[ForestRow], baseline: str, level: float, looks: Mapping[str, Look], stem: Path
+) -> None:
+    """Write the plot. Raises CannotWrite."""
+    draw(stem, (WIDTH, 1.05 + 0.46 * len(rows)), lambda figure: _paint(figure, rows, baseline, level, looks))
+
+
+def _paint(
+    figure: Any, rows: Sequence[ForestRow], baseline: str, level: float, looks: Mapping[str, Look]
+) -> None:
+    axis = figure.subplots()
+    axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    names = shorten_all([row.variant for row in rows], 30)
+    for place, row in enumerate(rows):
+        look = looks[row.variant]
+        ends = [row.low, row.high]
+        axis.plot(ends, [place, place], color=look.color, linewidth=2, solid_capstyle="butt", zorder=2)
+        axis.plot(ends, [place, place], "|", color=look.color, markersize=12, markeredgewidth=1.6, zorder=2)
+        axis.plot(row.value, place, look.marker, color=look.color, markersize=5, zorder=4)
+        below = [place + 0.3] * len(row.seeds)
+        axis.plot(
+            row.seeds, below, "o", color=look.color, markersize=3.5, markeredgewidth=0, alpha=0.7, zorder=3
+        )
+        for height, text, color in ((-0.15, row.text, INK), (0.2, row.verdict, SOFT)):
+            axis.text(
+                1.02,
+                place + height,
+                text,
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                color=color,
+                size=8.5,
+            )
+    axis.set_yticks(range(len(rows)), names)
+    axis.set_ylim(len(rows) - 0.45, -0.55)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="x")
+    axis.set_xlabel(f"difference in mIoU to {shorten_all([baseline], 30)[0]}, percentage points")
+    axis.text(
+        1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
+        color=SOFT,
+    )  # fmt: skip

@@ -1,0 +1,150 @@
+"""Everything that a report says about a study, computed once: every table, figure and sentence reads it here."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from segkit.ablation.statistics.groups import group_images
+from segkit.ablation.statistics.statistics import (
+    ClassDifferences,
+    Comparison,
+    Difference,
+    Score,
+    accuracy,
+    class_differences,
+    class_iou,
+    compare_to_baseline,
+    data_set_miou,
+    score,
+)
+from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
+from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
+from segkit.ablation.study.study import Finding, Run, Study
+
+REPLICATES = 10_000
+CLASS_REPLICATES = 2_000
+
+
+@dataclass(frozen=True)
+class VariantScores:
+    """The scores of one variant over its seeds. Shares in [0, 1]; None where no run has a value.
+
+    `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `best` is the
+    best mIoU of any evaluation during training, `minutes` the training time of a run without validation.
+    """
+
+    variant: str
+    seeds: tuple[int, ...]
+    miou: Score | None
+    accuracy: Score | None
+    class_iou: np.ndarray
+    best: Score | None
+    speed: Score | None
+    memory: Score | None
+    minutes: Score | None
+
+    @property
+    def worst_class(self) -> int | None:
+        """The index of the class with the lowest IoU; None if no class is defined."""
+        return None if np.isnan(self.class_iou).all() else int(np.nanargmin(self.class_iou))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study with its statistics. `scores` are of the variants that have a run, in the order of the study."""
+
+    study: Study
+    scores: tuple[VariantScores, ...]
+    comparison: Comparison
+    classes: Mapping[str, ClassDifferences]
+    diff: ConfigDiff
+    checks: tuple[Finding, ...]
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants that have a run."""
+        return tuple(one.variant for one in self.scores)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, the same in all runs."""
+        return self.study.runs[0].class_names
+
+    @cached_property
+    def differences(self) -> dict[str, Difference]:
+        """The difference to the baseline, by variant."""
+        return {found.variant: found for found in self.comparison.differences}
+
+    @property
+    def best_variants(self) -> set[str]:
+        """The variants with the largest mean mIoU."""
+        means = {one.variant: one.miou.mean for one in self.scores if one.miou is not None}
+        return {variant for variant, mean in means.items() if mean == max(means.values())}
+
+    @property
+    def seeds_per_variant(self) -> tuple[int, ...]:
+        """The numbers of seeds that occur, ascending."""
+        return tuple(sorted({len(one.seeds) for one in self.scores}))
+
+
+def find_all(study: Study) -> Findings:
+    """Score and compare the runs of a study.
+
+    Raises DataError where no number computed from them would mean anything, and ConfigError for a `group_by` that does
+    not fit the images.
+    """
+    checks = check_comparable(study)
+    refuse_incomparable(checks)
+    matrices = {
+        variant: {run.seed: run.matrices for run in study.of(variant)}
+        for variant in study.variants
+        if study.of(variant)
+    }
+    groups = None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by)
+    comparison = compare_to_baseline(matrices, study.baseline, groups=groups, replicates=REPLICATES)
+    classes = class_differences(matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES)
+    scores = tuple(score_variant(variant, study.of(variant)) for variant in matrices)
+    return Findings(study, scores, comparison, classes, diff_configs(study), tuple(checks))
+
+
+def score_variant(variant: str, runs: Sequence[Run]) -> VariantScores:
+    """The scores of the runs of one variant."""
+    return VariantScores(
+        variant,
+        tuple(run.seed for run in runs),
+        miou=_average(runs, lambda run: data_set_miou(run.matrices)),
+        accuracy=_average(runs, lambda run: accuracy(run.matrices)),
+        class_iou=mean_of_defined(np.stack([class_iou(run.matrices) for run in runs])),
+        best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")),
+        speed=_average(runs, lambda run: run.summary.get("images_per_second")),
+        memory=_average(runs, lambda run: run.summary.get("memory_gb")),
+        minutes=_average(runs, training_minutes),
+    )
+
+
+def training_minutes(run: Run) -> float | None:
+    """Minutes that the updates of a run took: images seen over images per second."""
+    speed, iterations = run.summary.get("images_per_second"), run.summary.get("iterations")
+    if not speed or not iterations:
+        return None
+    train: Mapping[str, Any] = run.config["train"]
+    return iterations * train["batch_size"] * train.get("accumulate", 1) / speed / 60
+
+
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of the values that are not NaN, (S, C) -> (C,); NaN where there is none."""
+    defined = ~np.isnan(values)
+    counts = defined.sum(axis=0)
+    sums = np.where(defined, values, 0.0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=counts > 0)
+
+
+def _average(runs: Sequence[Run], value_of: Callable[[Run], float | None]) -> Score | None:
+    """Over the runs that have a number; None if none has."""
+    values = [value_of(run) for run in runs]
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return score(known) if known else None

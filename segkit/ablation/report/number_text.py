@@ -1,0 +1,103 @@
+"""How a number of the report is written, in one place: tables, figures and sentences use the same text."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segkit.ablation.statistics.difference import Difference, Score
+
+NOTHING = "-"
+MINUS = "−"  # as wide as the plus; the renderers know it
+
+
+def is_missing(value: float | None) -> bool:
+    """Whether there is no number to show."""
+    return value is None or not math.isfinite(value)
+
+
+def percent_text(share: float | None) -> str:
+    """`60.4` for 0.604, `-` where there is nothing to measure."""
+    return NOTHING if is_missing(share) else signless(100 * share, 1)
+
+
+def points_text(share: float | None, digits: int = 1) -> str:
+    """`+1.2` for a difference of 0.012: percentage points, always with a sign unless it rounds to zero."""
+    if is_missing(share):
+        return NOTHING
+    text = signless(100 * share, digits)
+    return text if text.startswith(MINUS) or not float(text) else f"+{text}"
+
+
+def interval_text(interval: Sequence[float], digits: int = 1) -> str:
+    """`[+0.3, +2.1]` in percentage points."""
+    return f"[{points_text(interval[0], digits)}, {points_text(interval[1], digits)}]"
+
+
+@dataclass(frozen=True)
+class DifferenceText:
+    """A difference as every table, figure and sentence writes it."""
+
+    value: str
+    interval: str
+    p_holm: str
+    seed_noise: str
+
+
+def difference_text(found: Difference) -> DifferenceText:
+    """With one decimal, or the few more that it takes to write nothing but 0 as 0, and to tell a difference that was
+    judged against the seed noise from that noise."""
+    shares = [found.value, *found.interval]
+    judged = found.seed_noise is not None and found.verdict not in ("not shown", "identical")
+    digits = _digits_for([*shares, found.seed_noise] if judged else shares, compared=judged)
+    return DifferenceText(
+        points_text(found.value, digits),
+        interval_text(found.interval, digits),
+        p_text(found.p_holm),
+        noise_text(found.seed_noise, digits),
+    )
+
+
+def _digits_for(shares: Sequence[float], *, compared: bool) -> int:
+    for digits in range(1, 5):
+        rounded = [round(abs(100 * share), digits) for share in shares]
+        vanished = any(share and not shown for share, shown in zip(shares, rounded, strict=True))
+        alike = compared and rounded[0] == rounded[-1] and abs(shares[0]) != shares[-1]
+        if not (vanished or alike):
+            return digits
+    return 5
+
+
+def score_text(score: Score | None) -> str:
+    """`60.4 ± 0.5` in percent; without the deviation for one seed."""
+    if score is None or is_missing(score.mean):
+        return NOTHING
+    deviation = "" if is_missing(score.std) else f" ± {signless(100 * score.std, 1)}"
+    return percent_text(score.mean) + deviation
+
+
+def noise_text(share: float | None, digits: int = 1) -> str:
+    """`±0.5` for seed noise of 0.005."""
+    return NOTHING if is_missing(share) else f"±{signless(100 * share, digits)}"
+
+
+def p_text(p: float | None) -> str:
+    """`0.012`, and one digit below 0.001, such as `0.0003`."""
+    if is_missing(p):
+        return NOTHING
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
+
+
+def amount_text(value: float | None) -> str:
+    """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`."""
+    if is_missing(value):
+        return NOTHING
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return signless(value, digits)
+
+
+def signless(value: float, digits: int) -> str:
+    """The rounded value with a proper minus, never `-0.0`."""
+    text = f"{value:,.{digits}f}"
+    if text.startswith("-"):
+        text = text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]
+    return text

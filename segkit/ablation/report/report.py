@@ -1,0 +1,142 @@
+"""The report of a study: a page, its Markdown, tables for a paper and a spreadsheet, figures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from segkit.ablation.report.conclusions import describe_variants, read_findings
+from segkit.ablation.report.document import (
+    Block,
+    Bullets,
+    Checks,
+    Code,
+    Details,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
+from segkit.ablation.report.drawings import draw_all
+from segkit.ablation.report.findings import CLASS_REPLICATES, Findings, find_all
+from segkit.ablation.report.html_page import render_html
+from segkit.ablation.report.latex import render_latex
+from segkit.ablation.report.markdown import render_markdown
+from segkit.ablation.report.run_csv import render_csv
+from segkit.ablation.report.tables import (
+    class_table,
+    config_table,
+    environment_table,
+    main_table,
+    paper_table,
+    run_table,
+)
+from segkit.ablation.study.study import Study
+from segkit.system.files import write_text
+
+LONG_TABLE = 30  # rows beyond which a table is behind a line to click on
+
+
+def write_report(study: Study, output: Path) -> Path:
+    """Score and compare the runs of `study` and write the report of it, see `write_findings`.
+
+    Raises DataError if the runs cannot be compared, ConfigError for a `group_by` that does not fit the images,
+    CheckpointError for a damaged examples.npz, CannotWrite.
+    """
+    return write_findings(find_all(study), output)
+
+
+def write_findings(findings: Findings, output: Path) -> Path:
+    """Write report.html (returned), .md, .csv, .tex and figures/*.png and *.pdf into the folder `output`.
+
+    Raises CheckpointError for a damaged examples.npz, CannotWrite.
+    """
+    output = Path(output)
+    figures = draw_all(findings, output / "figures")
+    document = number_captions(compose(findings, figures))
+    write_text(output / "report.md", render_markdown(document))
+    write_text(output / "report.csv", render_csv(findings.study))
+    write_text(output / "report.tex", render_latex(paper_tables(findings)))
+    page = output / "report.html"
+    write_text(page, render_html(document, output / "figures"))
+    return page
+
+
+def paper_tables(findings: Findings) -> list[tuple[str, Table]]:
+    """The tables for a paper by label; without that of the classes if it is longer than a page."""
+    tables = [("tab:ablation", paper_table(findings))]
+    classes = class_table(findings)
+    return tables + [("tab:ablation-classes", classes)] * (len(classes.rows) <= LONG_TABLE)
+
+
+def compose(findings: Findings, figures: list[Block]) -> Document:
+    """The report from top to bottom."""
+    blocks = [*_reading(findings), *_scores(findings), Heading("Figures"), *figures]
+    blocks += [*_differences(findings), *_setup(findings)]
+    return Document(f"Ablation: {findings.study.name}", tuple(blocks))
+
+
+def _reading(findings: Findings) -> list[Block]:
+    sentences = describe_variants(findings)
+    details = [Bullets(sentences)] if sentences else []
+    return [Paragraph(read_findings(findings)), *details]
+
+
+def _scores(findings: Findings) -> list[Block]:
+    classes: Block = class_table(findings)
+    if len(classes.rows) > LONG_TABLE:
+        classes = Details(f"IoU of all {len(findings.class_names)} classes", (classes,))
+    return [Heading("Scores"), main_table(findings), classes]
+
+
+def _differences(findings: Findings) -> list[Block]:
+    table = config_table(findings)
+    checks = Checks(tuple((check.level, check.text) for check in findings.checks))
+    tables = [] if table is None else [table]
+    return [Heading("What differs"), Paragraph(findings.diff.sentence), *tables, Heading("Checks", 3), checks]
+
+
+def _setup(findings: Findings) -> list[Block]:
+    study = findings.study
+    blocks: list[Block] = [
+        Heading("Set-up"),
+        environment_table(study.runs),
+        Heading("How the numbers were made", 3),
+        Paragraph(f"mIoU: {study.runs[0].definition}"),
+        Paragraph(explain_statistics(findings)),
+        Paragraph(f"Classes: {', '.join(findings.class_names)}."),
+    ]
+    if study.command:
+        blocks += [Heading("To repeat it", 3), Code(study.command)]
+    return [*blocks, Details(f"Folders of the {len(study.runs)} runs", (run_table(study.runs),))]
+
+
+def explain_statistics(findings: Findings) -> str:
+    """How intervals, p and verdicts came about, in one paragraph."""
+    comparison, study = findings.comparison, findings.study
+    units = "images" if study.group_by is None else f"groups of images (group_by {study.group_by})"
+    return (
+        f"The scores are those of the last evaluation, not of the best. Intervals and p: paired bootstrap of the "
+        f"difference in data-set mIoU, {comparison.replicates:,} replicates over {comparison.groups:,} {units}, "
+        "the same draws for both variants, seeds averaged; intervals are percentile intervals widened for the number "
+        "of units; p is corrected for the number of comparisons (Holm), the intervals are not. They tell what other "
+        "images of the same kind would show of these trained models, not what training again would; for that stands "
+        "the seed noise, half the width of Student's interval for the mean of the paired differences over seeds. A "
+        "difference not larger than it is called within seed noise. "
+        f"Intervals of classes: {CLASS_REPLICATES:,} replicates, uncorrected."
+    )
+
+
+def number_captions(document: Document) -> Document:
+    """The document with the labels `Table 1`, `Figure 1` ... on all that has a caption, in order of appearance."""
+    counts = {"Table": 0, "Figure": 0}
+
+    def number(block: Block) -> Block:
+        if isinstance(block, Details):
+            return replace(block, blocks=tuple(number(part) for part in block.blocks))
+        if not isinstance(block, Table | Picture) or not block.caption:
+            return block
+        kind = "Table" if isinstance(block, Table) else "Figure"
+        counts[kind] += 1
+        return replace(block, label=f"{kind} {counts[kind]}")
+
+    return replace(document, blocks=tuple(number(block) for block in document.blocks))

@@ -1,0 +1,181 @@
+"""The tables of a report, as text: the one place where a number of a table is written."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segkit.ablation.report.document import Cell, Table, plain_row
+from segkit.ablation.report.findings import Findings, VariantScores
+from segkit.ablation.report.number_text import (
+    NOTHING,
+    amount_text,
+    difference_text,
+    percent_text,
+    score_text,
+)
+from segkit.ablation.study.config_diff import show_value
+from segkit.ablation.study.study import Run
+
+#: Entries of env.json that a reader asks for, in order, with what to call them.
+ENVIRONMENT = {
+    "torch": "torch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN", "gpus": "GPU", "cpu": "CPU",
+    "cpu_count": "usable CPUs", "threads": "threads", "python": "Python", "platform": "platform", "segkit": "segkit",
+    "git_commit": "git commit", "git_dirty": "uncommitted changes",
+}  # fmt: skip
+
+#: Columns of the main table that a paper has room for.
+PAPER = (
+    "variant",
+    "mIoU, %",
+    "Δ, points",
+    "interval",
+    "p (Holm)",
+    "worst class",
+    "accuracy, %",
+    "img/s",
+    "GB",
+)
+
+
+def main_table(findings: Findings) -> Table:
+    """A row per variant with its scores, and its difference to the baseline."""
+    columns = (
+        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "worst class", "accuracy, %",
+        "img/s", "GB", "best mIoU", "seeds",
+    )  # fmt: skip
+    rows = tuple(_main_row(findings, scores) for scores in findings.scores)
+    level = f"{100 * findings.comparison.level:.0f} %"
+    spread = "" if findings.seeds_per_variant == (1,) else ", mean ± sample standard deviation over seeds"
+    caption = (
+        f"Scores on {findings.study.runs[0].matrices.shape[0]:,} validation images{spread}; "
+        f"Δ is the difference in mIoU to {findings.study.baseline} in percentage points over the seeds both have, "
+        f"with its {level} interval from a paired bootstrap over images; seed noise is half the width of "
+        f"its {level} Student interval over seeds. {describe_seeds(findings)}"
+    )
+    note = (
+        "Bold marks the largest mean mIoU and nothing more: whether it is larger than the others is what Δ, its "
+        "interval, p and the seed noise tell. Worst class is the class with the lowest mean IoU. Best mIoU is the "
+        "best evaluation during training; all other scores are of the last one. "
+        "img/s and GB are those of training."
+    )
+    return Table(columns, rows, caption=caption, note=note)
+
+
+def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
+    difference = findings.differences.get(scores.variant)
+    if difference is None:
+        compared = (Cell("baseline", faint=True), *plain_row("", "", ""))
+    else:
+        text = difference_text(difference)
+        compared = plain_row(text.value, text.interval, text.p_holm, text.seed_noise)
+    return (
+        Cell(scores.variant),
+        Cell(score_text(scores.miou), strong=scores.variant in findings.best_variants),
+        *compared,
+        Cell(_worst_class(findings, scores)),
+        Cell(score_text(scores.accuracy)),
+        *plain_row(*(amount_text(one and one.mean) for one in (scores.speed, scores.memory))),
+        Cell(score_text(scores.best)),
+        Cell(str(len(scores.seeds))),
+    )
+
+
+def _worst_class(findings: Findings, scores: VariantScores) -> str:
+    index = scores.worst_class
+    if index is None:
+        return NOTHING
+    return f"{percent_text(scores.class_iou[index])} ({findings.class_names[index]})"
+
+
+def describe_seeds(findings: Findings) -> str:
+    """How many seeds, in a sentence for captions."""
+    counts = findings.seeds_per_variant
+    if counts == (1,):
+        return "One seed, so nothing is known about the spread between seeds."
+    numbers = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{numbers} seeds per variant."
+
+
+def paper_table(findings: Findings) -> Table:
+    """The main table with the columns that a paper has room for."""
+    return main_table(findings).select(PAPER)
+
+
+def class_table(findings: Findings) -> Table:
+    """A row per class, a column per variant: mean IoU over the seeds, and the mean over classes below."""
+    values = np.stack([scores.class_iou for scores in findings.scores])  # (V, C)
+    rows = [_class_row(name, values[:, index]) for index, name in enumerate(findings.class_names)]
+    means = [percent_text(scores.miou and scores.miou.mean) for scores in findings.scores]
+    best = findings.best_variants
+    cells = [Cell(text, strong=v in best) for text, v in zip(means, findings.variants, strict=True)]
+    rows.append((Cell("mIoU"), *cells))
+    caption = "IoU of each class in percent, mean over seeds; bold marks the largest of a row."
+    return Table(("class", *findings.variants), tuple(rows), caption=caption)
+
+
+def _class_row(name: str, values: np.ndarray) -> tuple[Cell, ...]:
+    defined = values[np.isfinite(values)]
+    largest = (
+        defined.max() if len(set(defined.tolist())) > 1 else None
+    )  # if all are equal, none is the largest
+    return (Cell(name), *(Cell(percent_text(value), strong=value == largest) for value in values.tolist()))
+
+
+def config_table(findings: Findings) -> Table | None:
+    """A row per setting that differs, a column per variant; None if nothing differs."""
+    if not findings.diff.differing:
+        return None
+    variants = findings.diff.variants
+    rows = tuple(
+        plain_row(key, *(show_value(values[variant]) for variant in variants))
+        for key, values in findings.diff.differing.items()
+    )
+    caption = "All settings that differ between the variants."
+    return Table(("setting", *variants), rows, left=1 + len(variants), caption=caption)
+
+
+def environment_table(runs: Sequence[Run]) -> Table:
+    """A row per entry; values that differ stand side by side with the runs that have them."""
+    rows = []
+    for key, name in ENVIRONMENT.items():
+        if any(run.env.get(key) not in (None, [], "") for run in runs):
+            rows.append(plain_row(name, _side_by_side(runs, lambda run, key=key: _env_text(run.env, key))))
+    rows.append(
+        plain_row("data fingerprint", _side_by_side(runs, lambda run: _short(run.fingerprints.get("data"))))
+    )
+    return Table(("", "value"), tuple(rows), left=2, caption="What the runs ran on.")
+
+
+def _side_by_side(runs: Sequence[Run], text_of) -> str:
+    by_text: dict[str, list[str]] = {}
+    for run in runs:
+        by_text.setdefault(text_of(run), []).append(run.label)
+    if len(by_text) == 1:
+        return next(iter(by_text))
+    return "; ".join(f"{text} ({_name_some(labels)})" for text, labels in by_text.items())
+
+
+def _name_some(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{len(labels)} runs, first {labels[0]}"
+
+
+def _env_text(env: Mapping[str, Any], key: str) -> str:
+    value = env.get(key)
+    if value is None or value == []:
+        return NOTHING
+    if isinstance(value, list):
+        return ", ".join(str(entry) for entry in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _short(digest: str | None) -> str:
+    return digest[:16] if digest else NOTHING
+
+
+def run_table(runs: Sequence[Run]) -> Table:
+    """A row per run: where it is."""
+    rows = tuple(plain_row(run.variant, str(run.seed), str(run.folder)) for run in runs)
+    return Table(("variant", "seed", "folder"), rows, left=3)

@@ -1,0 +1,115 @@
+"""An ablation as a Slurm job array: one task per run that is not finished, and the report behind them."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan
+from segkit.errors import ConfigError, SegkitError
+from segkit.system.files import cannot_write, write_text
+from segkit.system.typed import started
+
+
+def launch(plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str], submit: bool) -> int:
+    """Print the job script; with `submit`, hand it and the report's to sbatch instead."""
+    names = [state.run.name for state in inspect_plan(plan) if state.kind not in (FINISHED, IN_USE)]
+    if not names:
+        print(
+            f"nothing to train: all {len(plan.runs)} runs are finished or in use\n   -> {plan.command} --report"
+        )
+        return 0
+    script = job_script(plan, names, options=options, imports=imports)
+    if not submit:
+        print(script, end="")
+        return 0
+    path = plan.folder / "slurm.sh"
+    try:
+        (plan.folder / "logs").mkdir(parents=True, exist_ok=True)  # sbatch does not make it
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    write_text(path, script)
+    job = run_sbatch(["sbatch", "--parsable", str(path)])
+    print(
+        f"submitted {path} as job {job}, {len(names)} tasks; what they print: {plan.folder}/logs/", flush=True
+    )
+    report = run_sbatch(report_command(plan, job, options=options, imports=imports))
+    print(f"submitted the report as job {report}, after them: {plan.folder / 'report.html'}", flush=True)
+    return 0
+
+
+def job_script(
+    plan: AblationPlan, names: Sequence[str], *, options: Sequence[str], imports: Sequence[str]
+) -> str:
+    """The batch script that trains the runs `names`, one per task of the array."""
+    logs = shlex.quote(f"{plan.folder.absolute()}/logs")
+    lines = [
+        "#!/bin/bash",
+        f"#SBATCH --job-name={plan.name}",
+        f"#SBATCH --array=0-{len(names) - 1}",
+        f"#SBATCH --output={plan.folder.absolute()}/logs/slurm-%A_%a.out",
+        "#SBATCH --requeue",
+        "#SBATCH --signal=B:TERM@120",
+        *(f"#SBATCH {word}" for word in _option_words(options)),
+        "",
+        f"# Before it is submitted by hand: mkdir -p {logs}   (Slurm does not make it)",
+        f"# {len(names)} runs of the ablation {plan.name}, a task each. Two minutes before its time is over a task",
+        "# gets SIGTERM: the run saves and ends, and the next submission of this ablation continues it.",
+        f"cd {shlex.quote(os.getcwd())} || exit 1",
+        f"runs=({' '.join(shlex.quote(name) for name in names)})",
+        "# exec: the signal reaches the program itself, not a shell that would not pass it on",
+        f'exec {shlex.join(_ablate_command(plan, imports))} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
+        "",
+        "# The report, behind all tasks however they end (JOB is what sbatch printed for this script):",
+        f"#   {shlex.join(report_command(plan, 'JOB', options=options, imports=imports))}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def report_command(
+    plan: AblationPlan, job: str, *, options: Sequence[str], imports: Sequence[str]
+) -> list[str]:
+    """The sbatch command line of the job that writes the report when job `job` has ended."""
+    command = shlex.join([*_ablate_command(plan, imports), "--report"])
+    return [
+        "sbatch",
+        "--parsable",
+        f"--dependency=afterany:{job}",
+        f"--job-name={plan.name}-report",
+        f"--output={plan.folder.absolute()}/logs/slurm-report.out",
+        *_option_words(options),
+        f"--wrap=cd {shlex.quote(os.getcwd())} && {command}",
+    ]
+
+
+def run_sbatch(command: Sequence[str]) -> str:
+    """The id of the job that sbatch made. Raises ConfigError without sbatch, SegkitError if it refuses."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError(
+            "--submit: there is no sbatch on this machine\n"
+            "   -> submit on a machine of the cluster, or without --submit print the script into a file"
+        ) from None
+    if done.returncode:
+        raise SegkitError(f"sbatch refused the job (exit status {done.returncode}):\n{done.stderr.strip()}")
+    return done.stdout.strip().partition(";")[0]  # `id;cluster` where there are several
+
+
+def _ablate_command(plan: AblationPlan, imports: Sequence[str]) -> list[str]:
+    command = [*started("ablate"), "--config", plan.source]
+    for name in imports:
+        command += ["--import", name]
+    return [*command, *plan.overrides, *(["--seeds", *map(str, plan.seeds)])]
+
+
+def _option_words(options: Sequence[str]) -> list[str]:
+    """`--partition=gpu --time=8:00:00` in words. Raises ConfigError for what is no option."""
+    words = [word for text in options for word in shlex.split(text)]
+    wrong = next((word for word in words if not word.startswith("-")), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"--slurm: {wrong!r} is no option of sbatch -> write --key=value with an equals sign"
+        )
+    return words

@@ -1,0 +1,152 @@
+"""What there is already of each planned run, from its run folders: nothing is trained twice, nothing is lost."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.ablation.plan.plan import AblationPlan, PlannedRun
+from segkit.ablation.study.config_diff import differing_settings, relevant_settings, show_value
+from segkit.config.load import load_config
+from segkit.errors import ConfigError
+from segkit.runs.checkpoint import find_damage, iteration_of, list_checkpoints
+from segkit.runs.folder import read_status
+from segkit.system.locks import find_holder
+
+FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a planned run stands. `folder` is the run folder that counts, if there is one; `iteration` the updates
+    in it. `note` says what a person should know: who uses it, why an earlier run does not count; `error` how an
+    unfinished run failed."""
+
+    run: PlannedRun
+    kind: str
+    folder: Path | None = None
+    iteration: int = 0
+    note: str = ""
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """`resumes at 300`, `in use by process 12 on host`, `new (train.iterations: 400 -> 600)`."""
+        if self.kind == FINISHED:
+            return f"finished {self.folder.name}"
+        if self.kind == RESUMES:
+            total = self.run.config.train.iterations
+            return f"resumes at {self.iteration:,}" + (f" of {total:,}" if total else "")
+        if self.kind == IN_USE:
+            return f"in use by {self.note}"
+        return f"new ({self.note})" if self.note else "new"
+
+
+def inspect_plan(plan: AblationPlan) -> list[RunState]:
+    """The state of every run of the plan, in its order."""
+    return [inspect_run(plan.folder, run) for run in plan.runs]
+
+
+def inspect_run(folder: Path, run: PlannedRun, *, locked: bool = False) -> RunState:
+    """The state of a run in the ablation's `folder`: the best use that one of its run folders can be put to.
+    `locked` says that this process holds the run's lock itself."""
+    holder = None if locked else find_holder(lock_path(folder, run.name))
+    if holder is not None:
+        return RunState(run, IN_USE, note=holder)
+    found = [_inspect_folder(path, run) for path in list_run_folders(folder, run.name)]
+    order = (IN_USE, FINISHED, RESUMES)
+    usable = [
+        state for kind in order for state in found if state.kind == kind
+    ]  # of each kind, the newest first
+    if usable:
+        return usable[0]
+    note = next((state.note for state in found if state.note), "")
+    return RunState(run, NEW, note=note, error=found[0].error if found else "")
+
+
+def lock_path(folder: Path, name: str) -> Path:
+    """The lock that whoever trains this run holds."""
+    return folder / "locks" / f"{name}.lock"
+
+
+def list_run_folders(folder: Path, name: str) -> list[Path]:
+    """The run folders of that name, the newest first: their names are times."""
+    return sorted((path.parent for path in (folder / name).glob("*/config.yaml")), reverse=True)
+
+
+def describe_changes(old: dict[str, Any], new: dict[str, Any], *, limit: int = 3) -> str:
+    """`train.iterations: 400 -> 600`, for what the result depends on; empty if that is all the same."""
+    return join_changes(list_changes(old, new), limit=limit)
+
+
+def list_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """One text for each changed key of two `Config.to_mapping()`; a block with another name is one change."""
+    settings = {"old": relevant_settings(old), "new": relevant_settings(new)}
+    changed = differing_settings(settings)
+    renamed = tuple(key.removesuffix("name") for key in changed if key.endswith(".name"))
+    shown = {
+        key: values
+        for key, values in changed.items()
+        if not any(
+            (key.startswith(block) and key != f"{block}name") or key == block[:-1] for block in renamed
+        )
+    }
+    return [
+        f"{key}: {show_value(values['old'])} -> {show_value(values['new'])}" for key, values in shown.items()
+    ]
+
+
+def join_changes(changes: Iterable[str], *, limit: int) -> str:
+    """The first changes, and how many more there are."""
+    changes = list(changes)
+    more = f" and {len(changes) - limit} more" if len(changes) > limit else ""
+    return ", ".join(changes[:limit]) + more
+
+
+def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
+    """What this run folder is for the planned run: NEW, with the reason, if it cannot be used."""
+    status = _read_status(path)
+    if status is None or status["state"] == "running":
+        holder = find_holder(path / ".lock")
+        if holder is not None:
+            return RunState(run, IN_USE, path, note=holder)
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        return RunState(run, NEW, note=f"configuration of {path.name} cannot be read: {error.problems[0]}")
+    old, new = config.to_mapping(), run.config.to_mapping()
+    if config.seed != run.seed:
+        return RunState(run, NEW, note=f"seed of {path.name} changed: {config.seed} -> {run.seed}")
+    changes = describe_changes(old, new)
+    if changes:
+        return RunState(run, NEW, note=f"configuration changed ({changes})")
+    if status is not None and status["state"] == "done":
+        if (path / "per_image.npz").is_file():
+            return RunState(run, FINISHED, path, status["iteration"])
+        return RunState(run, NEW, note=f"{path.name} has no per_image.npz")
+    intact = next((file for file in list_checkpoints(path / "checkpoints") if _is_intact(file)), None)
+    if intact is not None:
+        return RunState(run, RESUMES, path, iteration_of(intact), error=_read_error(status))
+    return RunState(run, NEW, error=_read_error(status))
+
+
+def _read_status(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_status(path)
+    except json.JSONDecodeError:  # damaged: what the folder holds decides
+        return None
+
+
+def _read_error(status: dict[str, Any] | None) -> str:
+    """The first line of what made a run fail, empty if nothing did."""
+    if status is None or status["state"] != "failed":
+        return ""
+    return (status["error"] or "").partition("\n")[0]
+
+
+def _is_intact(checkpoint: Path) -> bool:
+    try:
+        return find_damage(checkpoint) is None
+    except OSError:
+        return False

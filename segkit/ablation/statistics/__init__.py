@@ -1,0 +1,1 @@
+"""What the differences between variants amount to, over images and over seeds."""

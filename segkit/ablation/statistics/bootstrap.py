@@ -1,0 +1,137 @@
+"""Paired bootstrap over images: how much a difference would vary had other images of the same kind been the test.
+
+A *unit* is what is drawn: an image, or a group of images that are not independent. A replicate draws as many units
+as there are, with replacement, the same ones for both sides and all seeds.
+
+Interval: the percentile interval with its tails widened for few units (Hesterberg 2015, "What teachers should know
+about the bootstrap", The American Statistician 69, section 5.3): the tail Phi(-z) is taken instead of alpha / 2, with
+z = t_{1 - alpha/2, units - 1} * sqrt(units / (units - 1)), because resampling understates the variance by
+(units - 1) / units and estimates it from few units. p is the inversion of that same interval: the interval excludes
+0 exactly if p < 1 - level.
+
+Measured: how often the 95 % interval held the true difference in mIoU, in 4,000 simulated data sets from each of 4
+populations (with and without a difference; images differing moderately or strongly in difficulty; 6 classes, one of
+them in a fifth of the images), lowest and highest of the four:
+
+| images | this interval | plain percentile | BCa (1,000 data sets) |
+| -----: | ------------: | ---------------: | --------------------: |
+|      5 |    90 to 93 % |       78 to 82 % |                       |
+|     10 |    92 to 94 % |       86 to 88 % |                       |
+|     20 |    92 to 94 % |       89 to 91 % |            84 to 88 % |
+|     50 |    93 to 94 % |       92 to 93 % |            90 to 91 % |
+|    100 |    93 to 95 % |       93 to 94 % |            90 to 92 % |
+
+BCa, the textbook's refinement, covers less than the plain percentile here: mIoU is a mean of ratios of which some
+rest on few images, and the bias and acceleration estimated from those are noise.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from statistics import NormalDist
+
+import numpy as np
+
+from segkit.ablation.statistics.counts import iou_of_counts, unions
+
+CHUNK_CELLS = 4_000_000  # numbers held for one chunk of replicates, 32 MB each time they are held
+
+
+def sum_units(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Counts of each unit, (G, 3, C), from those of its images (N, 3, C), by group number (N,)."""
+    sums = np.zeros((groups.max() + 1, *counts.shape[1:]), dtype=np.int64)
+    np.add.at(sums, groups, counts)
+    return sums
+
+
+def draw_units(generator: np.random.Generator, units: int, replicates: int) -> np.ndarray:
+    """How often each unit is drawn: float64 (replicates, units), each row summing to `units`."""
+    drawn = generator.integers(0, units, size=(replicates, units))
+    drawn += np.arange(replicates)[:, None] * units
+    times = np.bincount(drawn.ravel(), minlength=replicates * units)
+    return times.reshape(replicates, units).astype(np.float64)
+
+
+def resample_iou(counts: np.ndarray, *, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """IoU (B, runs, C) of chunks of B replicates, from the counts (runs, G, 3, C) of runs on the same units.
+
+    A class that has labels in the set but none in a replicate is NaN there for every run: it would be undefined for a
+    run that never predicts it and 0 for one that does, so a few pixels would move one side by 1 / C. A class never
+    labelled follows the definition: 0 where it is predicted, else NaN. The draws depend on G, `replicates` and `seed`
+    only, not on the runs or the chunks.
+    """
+    runs, units, _, classes = counts.shape
+    labelled = counts[0, :, 1].sum(axis=0) > 0  # (C,)
+    # Sums of integers are exact in float64 up to 2^53 pixels, and its matrix product is far faster than int64's.
+    table = counts.swapaxes(0, 1).reshape(units, -1).astype(np.float64)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    chunk = max(1, CHUNK_CELLS // (units + table.shape[1]))
+    for start in range(0, replicates, chunk):
+        times = draw_units(generator, units, min(chunk, replicates - start))
+        sums = (times @ table).reshape(-1, runs, 3, classes)
+        counted = np.where(labelled, sums[:, :, 1] > 0, unions(sums) > 0)
+        yield np.where(counted, iou_of_counts(sums), np.nan)
+
+
+def mean_counted(iou: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of the values that are not NaN; at least one must be there."""
+    counted = ~np.isnan(iou)
+    return np.where(counted, iou, 0.0).sum(axis=-1) / counted.sum(axis=-1)
+
+
+def p_value(beyond: int, replicates: int, units: int) -> float:
+    """Two-sided p of a difference of which `beyond` of the replicates lie at 0 or on the other side of it.
+
+    Never 0: the observed set counts as one more replicate (Davison and Hinkley 1997, section 4.2.3).
+    """
+    tail = (beyond + 1) / (replicates + 1)
+    if units < 2 or tail >= 0.5:
+        return 1.0
+    z = -NormalDist().inv_cdf(tail)
+    return 1.0 - student_inside(z * math.sqrt((units - 1) / units), units - 1)
+
+
+def find_interval(samples: np.ndarray, value: float, *, units: int, level: float) -> tuple[float, float]:
+    """The interval of a difference in [-1, 1] that has p >= 1 - level, from its replicates (R,).
+
+    It always contains `value`. (-1, 1) where so few units, or replicates, allow no statement.
+    """
+    ordered = np.sort(samples)
+    count = len(ordered)
+    # The smallest number of replicates beyond an end at which p says that the end is still possible.
+    k = bisect_left(range(count // 2 + 1), 1.0 - level, key=lambda beyond: p_value(beyond, count, units))
+    if k == 0:
+        return -1.0, 1.0
+    return min(float(ordered[k - 1]), value), max(float(ordered[count - k]), value)
+
+
+def find_p(samples: np.ndarray, value: float, *, units: int) -> float:
+    """Two-sided p of `value` against 0, from its replicates (R,): that of `find_interval`."""
+    if value == 0.0:
+        return 1.0
+    beyond = samples <= 0.0 if value > 0.0 else samples >= 0.0
+    return p_value(int(beyond.sum()), len(samples), units)
+
+
+def student_inside(t: float, freedom: int) -> float:
+    """P(|T| < t) of Student's t for integer degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    # Factors from one term of the sum over powers of the cosine to the next: cos^2 (k - 1) / k.
+    k = np.arange(2 + odd, freedom, 2)
+    terms = np.cumprod(math.cos(angle) ** 2 * (k - 1) / k)
+    if not odd:
+        return math.sin(angle) * (1.0 + float(terms.sum()))
+    series = math.sin(angle) * math.cos(angle) * (1.0 + float(terms.sum())) if freedom > 1 else 0.0
+    return 2.0 / math.pi * (angle + series)
+
+
+def student_quantile(level: float, freedom: int) -> float:
+    """The t with P(|T| < t) = `level`, for integer degrees of freedom."""
+    low, high = 0.0, 1.0
+    while student_inside(high, freedom) < level:
+        high *= 2.0
+    for _ in range(60):  # halves the bracket to below the last digit
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_inside(middle, freedom) < level else (low, middle)
+    return high

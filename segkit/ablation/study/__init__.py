@@ -1,0 +1,1 @@
+"""Finished runs to a study: reading them, and what may be compared."""

@@ -1,0 +1,227 @@
+"""Finished runs from their run folders, for statistics and reports."""
+
+import csv
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.ablation.study.study import Run
+from segkit.config.load import load_config
+from segkit.config.schema import Config
+from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.folder import read_status
+from segkit.system.locks import find_holder
+from segkit.system.typed import typed
+
+
+def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Run:
+    """The finished run in `folder`, as a run of `variant`.
+
+    `seed` is what its configuration must say, if given. Raises CheckpointError, with what to do, for a folder that is
+    no run folder, a run that has not finished, and files that are missing, damaged or of an older segkit;
+    ConfigError for a configuration that does not load.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    require_finished(folder)
+    if seed is not None and config.seed != seed:
+        raise CheckpointError(
+            f"{folder}: expected a run with seed {seed}, but its config.yaml has {config.seed}"
+        )
+    arrays = _read_per_image(folder)
+    env = _read_json(folder / "env.json")
+    return Run(
+        folder=folder,
+        variant=variant,
+        seed=config.seed,
+        config=config.to_mapping(),
+        class_names=tuple(arrays["class_names"].tolist()),
+        image_names=tuple(arrays["names"].tolist()),
+        matrices=arrays["matrices"],
+        iteration=int(arrays["iteration"]),
+        definition=str(arrays["definition"]),
+        history=read_history(folder / "results.csv"),
+        summary=_read_json(folder / "summary.json"),
+        env=env,
+        fingerprints=dict(env.get("fingerprints", {})),
+    )
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of a run. Raises CheckpointError if `folder` is no run folder, ConfigError."""
+    if not folder.is_dir():
+        raise CheckpointError(f"no run folder at {folder}: no such folder")
+    if not (folder / "config.yaml").is_file():
+        raise CheckpointError(
+            f"{folder} is not a run folder: it has no config.yaml -> give a folder such as runs/ohem/TIME"
+        )
+    try:
+        return load_config(folder)
+    except ConfigError as error:
+        hint = "   -> if a name in it is registered in a file of yours, give that with --import FILE"
+        raise ConfigError([*error.problems, hint]) from error
+
+
+def require_finished(folder: Path) -> None:
+    """Raises CheckpointError, saying how the run stands, unless it trained to its end."""
+    try:
+        status = read_status(folder)
+    except ValueError as error:
+        raise CheckpointError(_damaged(folder / "status.json", error)) from error
+    if status is None:
+        raise CheckpointError(
+            f"{folder} is not a finished run: it has no status.json, so its training never began"
+            " -> start the run again"
+        )
+    state, iteration = status["state"], status["iteration"]
+    if state == "done":
+        return
+    holder = find_holder(folder / ".lock")
+    if holder is not None:
+        raise CheckpointError(
+            f"{folder} has not finished: it is at iteration {iteration:,} and in use by {holder} -> wait for it"
+        )
+    how = "it was killed" if state == "running" else state
+    reason = f"\n   {status['error']}" if status.get("error") else ""
+    raise CheckpointError(
+        f"{folder} has not finished: {how}, at iteration {iteration:,}{reason}\n"
+        f"   -> {typed('train')} --resume {folder}"
+    )
+
+
+def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The columns of a results.csv as (iterations int64 (K,), values float64 (K,)), without their blanks.
+
+    Raises CheckpointError if there is no such file or it is damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(_missing(path))
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        try:
+            rows = [{name: float(text) for name, text in row.items() if text} for row in reader]
+            columns = {
+                name: [(int(row["iteration"]), row[name]) for row in rows if name in row]
+                for name in reader.fieldnames or ()
+                if name != "iteration"
+            }
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            raise CheckpointError(_damaged(path, error)) from error
+    return {
+        name: (
+            np.array([iteration for iteration, _ in points], dtype=np.int64),
+            np.array([value for _, value in points], dtype=np.float64),
+        )
+        for name, points in columns.items()
+    }
+
+
+def read_examples(run: Run) -> list[dict[str, Any]]:
+    """The example images of a run as of its last pictures; empty if it made none.
+
+    Each has `name`, `image` uint8 (H, W, 3), `target` and `prediction` (H, W) class ids, `kept` uint8 (H, W), 255 for
+    a pixel that the loss keeps entirely, or None for a loss that cannot tell, `palette` uint8 (C, 3),
+    `ignore_index` and `iteration`. Raises CheckpointError if the file is damaged.
+    """
+    path = run.folder / "examples.npz"
+    if not path.is_file():
+        return []
+    arrays = _read_arrays(path)
+    try:
+        shared = {
+            "palette": arrays["palette"],
+            "ignore_index": int(arrays["ignore_index"]),
+            "iteration": int(arrays["iteration"]),
+        }
+        return [
+            {
+                "name": name,
+                **{part: arrays[f"{part}_{k}"] for part in ("image", "target", "prediction")},
+                "kept": arrays.get(f"kept_{k}"),
+                **shared,
+            }
+            for k, name in enumerate(arrays["names"].tolist())
+        ]
+    except KeyError as error:
+        raise CheckpointError(_damaged(path, f"it has no {error}")) from error
+
+
+def _read_per_image(folder: Path) -> Mapping[str, np.ndarray]:
+    path = folder / "per_image.npz"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has no per_image.npz: an older segkit did not write one\n"
+            f"   -> {typed('evaluate')} --weights {folder} --per-image, or train again"
+        )
+    arrays = _read_arrays(path)
+    problem = _find_fault(arrays)
+    if problem:
+        raise CheckpointError(_damaged(path, problem))
+    return arrays
+
+
+def _find_fault(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What is wrong with the arrays of a per_image.npz, or None."""
+    missing = [
+        name for name in ("names", "matrices", "class_names", "iteration", "definition") if name not in arrays
+    ]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    names, matrices, classes = arrays["names"], arrays["matrices"], arrays["class_names"]
+    for name, array in (("names", names), ("class_names", classes)):
+        if array.ndim != 1 or array.dtype.kind != "U" or not len(array):
+            return f"{name} should be a list of texts, is {_describe(array)}"
+        if len(set(array.tolist())) != len(array):
+            return f"{name} has the same entry twice"
+    expected = (len(names), len(classes), len(classes))
+    if matrices.dtype != np.int64 or matrices.shape != expected:
+        return f"matrices should be int64 {expected}, is {_describe(matrices)}"
+    if (matrices < 0).any():
+        return "matrices has negative counts"
+    if arrays["iteration"].shape or arrays["iteration"].dtype.kind not in "iu":
+        return f"iteration should be one whole number, is {_describe(arrays['iteration'])}"
+    if arrays["definition"].shape or arrays["definition"].dtype.kind != "U":
+        return f"definition should be one text, is {_describe(arrays['definition'])}"
+    return None
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive, without executing anything in it."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(_damaged(path, error)) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(_missing(path))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(_damaged(path, error)) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(_damaged(path, f"expected an object, got {type(value).__name__}"))
+    return value
+
+
+def _missing(path: Path) -> str:
+    return f"{path} is missing, although the run is done -> restore the file, or train again"
+
+
+def _damaged(path: Path, reason: object) -> str:
+    advice = {
+        "per_image.npz": f"{typed('evaluate')} --weights {path.parent} --per-image, or train again",
+        "examples.npz": "delete it; the report then has no pictures of this run",
+    }.get(path.name, "restore the file, or train again")
+    return f"{path} is damaged: {reason}\n   -> {advice}"
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype} {array.shape}"

@@ -1,0 +1,217 @@
+"""Whether runs were trained alike: data, start, order, length, code and machine."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from segkit.ablation.study.config_diff import ConfigDiff
+from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
+from segkit.ablation.study.study import Finding, Run, Study
+from segkit.config.keys import covers
+from segkit.system.typed import typed
+
+#: Settings below `data` that leave images and labels as they are.
+NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Something that the seed and `settings` decide; `advice` is for a difference that neither explains."""
+
+    fingerprint: str
+    words: str
+    settings: tuple[str, ...]
+    advice: str = "train them again with one version of segkit and torch"
+
+
+BEGINNINGS = (
+    Beginning(
+        "initial_weights",
+        "initial weights",
+        ("model", "data.channels", "data.classes"),
+        "expected only of a loss for one channel (bce); otherwise train them again with one version of torch",
+    ),
+    Beginning(
+        "training_order",
+        "order of training images",
+        ("data", "train.iterations", "train.epochs", "train.batch_size", "train.accumulate"),
+    ),
+    Beginning("first_batch", "first batch after augmentation", ("data", "augment", "train.batch_size")),
+)
+
+#: Entries of env.json that can change a result, by what they are called.
+CODE = {"segkit version": "segkit", "git commit": "git_commit"}
+MACHINE = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "CUDA": "cuda",
+    "cuDNN": "cudnn",
+    "GPU": "gpus",
+    "CPU": "cpu",
+    "number of threads": "threads",
+}
+
+
+def check_training(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
+    """What was the same and what was not while the runs of a study were trained."""
+    yield from _check_data(study, diff)
+    for beginning in BEGINNINGS:
+        yield from _check_beginning(study, diff, beginning)
+    yield from _check_length(study)
+    yield from _check_last_evaluation(study)
+    yield from _check_code(study)
+    yield from _check_machine(study)
+
+
+def _check_data(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
+    groups = group_runs(study.runs, lambda run: run.fingerprints.get("data"))
+    if None in groups:
+        yield _unknown("data", groups[None])
+        return
+    reference, *others = groups
+    keys = _explaining(diff, ("data",))
+    for value in others:
+        text = f"data: not the same in {name_runs(groups[value])} as in {name_runs(groups[reference])}"
+        if keys:
+            yield Finding("warning", f"{text}, as {keys} -> see that this is meant")
+        else:
+            yield Finding(
+                "error",
+                f"{text} (fingerprint {value}, not {reference}) although the configuration is the same: files were "
+                "added, removed or changed -> train all on the same files",
+            )
+    if not others:
+        yield Finding("ok", f"data: the same fingerprint, {reference}, in all runs")
+
+
+def _check_beginning(study: Study, diff: ConfigDiff, beginning: Beginning) -> Iterator[Finding]:
+    """Whether the runs of each seed began alike, in the variants that have it."""
+    groups = group_runs(study.runs, lambda run: run.fingerprints.get(beginning.fingerprint))
+    if None in groups:
+        yield _unknown(beginning.words, groups[None])
+        return
+    by_seed = {seed: runs for seed, runs in _by_seed(study).items() if len(runs) > 1}
+    odd = {seed: _unlike_first(runs, beginning.fingerprint) for seed, runs in by_seed.items()}
+    alike = [seed for seed, runs in odd.items() if not runs]
+    unlike = [seed for seed, runs in odd.items() if runs]
+    if alike:
+        yield Finding("ok", f"{name_seeds(alike)}: identical {beginning.words} in all variants")
+    if not unlike:
+        return
+    runs, first = chain.from_iterable(odd.values()), [by_seed[seed][0] for seed in unlike]
+    text = f"{beginning.words}: not the same in {name_runs(list(runs))} as in {name_runs(first)}"
+    keys = _explaining(diff, beginning.settings)
+    if keys:
+        yield Finding("ok", f"{text}, as {keys}")
+    else:
+        yield Finding("warning", f"{text}, and no setting explains it -> {beginning.advice}")
+
+
+def _by_seed(study: Study) -> dict[int, list[Run]]:
+    """The runs of each seed, the baseline's first."""
+    runs = sorted(study.runs, key=lambda run: (run.seed, run.variant != study.baseline))
+    return group_runs(runs, lambda run: run.seed)
+
+
+def _unlike_first(runs: list[Run], fingerprint: str) -> list[Run]:
+    return [run for run in runs if run.fingerprints[fingerprint] != runs[0].fingerprints[fingerprint]]
+
+
+def _explaining(diff: ConfigDiff, settings: Iterable[str]) -> str:
+    """`model.width and model.depth differ`: the differing settings among those given; empty if there is none."""
+    keys = [
+        key
+        for key in diff.differing
+        if any(covers(rule, key) for rule in settings) and not any(covers(rule, key) for rule in NOT_IMAGES)
+    ]
+    shown = [*keys[:3], f"{len(keys) - 3} more"] if len(keys) > 3 else keys
+    return f"{join(shown)} {'differ' if len(keys) > 1 else 'differs'}" if keys else ""
+
+
+def _check_length(study: Study) -> Iterator[Finding]:
+    groups = group_runs(study.runs, _length)
+    reference, *others = groups
+    for length in others:
+        yield Finding(
+            "warning",
+            f"length: {_show_length(length)} in {name_runs(groups[length])}; {_show_length(reference)} in "
+            f"{name_runs(groups[reference])} -> train all equally long",
+        )
+    if not others:
+        yield Finding("ok", f"length: {_show_length(reference)} in all runs")
+
+
+def _length(run: Run) -> tuple[int, int]:
+    """(updates, images seen) of a run."""
+    train, iterations = run.config["train"], run.summary.get("iterations", run.iteration)
+    return iterations, iterations * train["batch_size"] * train["accumulate"]
+
+
+def _show_length(length: tuple[int, int]) -> str:
+    return f"{plural(length[0], 'iteration')} = {plural(length[1], 'image')}"
+
+
+def _check_last_evaluation(study: Study) -> Iterator[Finding]:
+    early = [run for run in study.runs if run.iteration != run.summary.get("iterations", run.iteration)]
+    for run in early:
+        yield Finding(
+            "warning",
+            f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
+            f"{run.summary['iterations']:,} -> {typed('evaluate')} --weights {run.folder} --per-image",
+        )
+    if not early:
+        yield Finding("ok", "last evaluation: at the end of training in all runs")
+
+
+def _check_code(study: Study) -> Iterator[Finding]:
+    advice = "train all with one version, or be sure that what changed in between does not matter"
+    differing = list(_differences(study, CODE, advice))
+    yield from differing
+    changed = [run for run in study.runs if run.env.get("git_dirty")]
+    if changed:
+        yield Finding(
+            "warning",
+            f"code: changes that were not committed in {name_runs(changed)}, so the commit does not say what ran"
+            " -> commit before training",
+        )
+    elif not differing:
+        env = study.runs[0].env
+        commit = f", commit {env['git_commit'][:12]}" if "git_commit" in env else ""
+        yield Finding("ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs")
+
+
+def _check_machine(study: Study) -> Iterator[Finding]:
+    advice = "compare no speed between them; scores can differ in the last digits"
+    differing = list(_differences(study, MACHINE, advice))
+    yield from differing
+    if not differing:
+        env = study.runs[0].env
+        processor = join(_unique(env.get("gpus"))) or env.get("cpu") or "processor unknown"
+        yield Finding("ok", f"machine: torch {env.get('torch', 'unknown')} on {processor} in all runs")
+
+
+def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Finding]:
+    """A warning for each of the entries of env.json that is not the same in all runs."""
+    for words, entry in entries.items():
+        groups = group_runs(study.runs, lambda run, entry=entry: _show_entry(run.env.get(entry)))
+        if len(groups) > 1:
+            shown = "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
+            yield Finding("warning", f"{words}: {shown} -> {advice}")
+
+
+def _show_entry(value: Any) -> str:
+    if isinstance(value, list):
+        return join(_unique(value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _unique(value: list[str] | None) -> list[str]:
+    return list(dict.fromkeys(value or []))
+
+
+def _unknown(words: str, runs: list[Run]) -> Finding:
+    return Finding(
+        "warning",
+        f"{words}: not known of {name_runs(runs)}: an older segkit noted none -> train again to be sure",
+    )

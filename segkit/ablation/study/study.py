@@ -1,0 +1,73 @@
+"""What an ablation found: finished runs by variant and seed, as every report and statistic reads them.
+
+A *variant* is one thing that is tried (a loss, a model, an option); a *run* is a variant trained with one seed. Runs
+of the same seed start from the same weights and see the same data in the same order, so they are paired.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run, as read from its run folder.
+
+    `matrices` are the int64 confusion matrices (N, C, C) of the validation images `image_names`, rows label,
+    columns prediction, as of `iteration` (the last evaluation, not the best: choosing the best of many by the same
+    images would flatter). `history` holds the columns of results.csv as (iterations, values). `fingerprints` has
+    `data`, `initial_weights`, `training_order`, `first_batch`, each a hexadecimal digest.
+    """
+
+    folder: Path
+    variant: str
+    seed: int
+    config: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    image_names: tuple[str, ...]
+    matrices: np.ndarray
+    iteration: int
+    definition: str
+    history: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    summary: Mapping[str, Any]
+    env: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """The run in messages."""
+        return f"{self.variant}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs to compare. `variants` are in the order to show them, the baseline among them.
+
+    `missing` has a line for each run that was planned and is not there. `group_by` makes units of images that are
+    not independent, see `groups.py`. `command` repeats the whole.
+    """
+
+    name: str
+    baseline: str
+    variants: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
+    missing: tuple[str, ...] = ()
+    group_by: str | int | None = None
+    command: str = ""
+
+    def of(self, variant: str) -> list[Run]:
+        """The runs of that variant, by seed."""
+        return sorted((run for run in self.runs if run.variant == variant), key=lambda run: run.seed)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`level` is ok, warning or error; with `refuses`, a number computed from the runs would mean nothing."""
+
+    level: str
+    text: str
+    refuses: bool = False

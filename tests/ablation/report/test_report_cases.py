@@ -1,0 +1,156 @@
+"""What a report says of studies with one seed, missing runs, absent classes and other odd things."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segkit.ablation.report.document import Picture, Table
+from segkit.ablation.report.drawings import class_map, shared_seed_runs
+from segkit.ablation.report.findings import find_all, training_minutes
+from segkit.ablation.report.markdown import render_markdown
+from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
+from segkit.ablation.report.run_csv import render_csv
+from segkit.ablation.report.tables import class_table, environment_table
+from segkit.errors import CannotWrite, DataError
+from tests.ablation.report_tables import markdown_tables
+from tests.ablation.studies import make_study
+
+
+def text_of(study, **changes) -> str:
+    """The Markdown of a report without figures."""
+    findings = find_all(replace(study, **changes))
+    return render_markdown(number_captions(compose(findings, [])))
+
+
+def test_one_seed_has_no_deviation_and_says_so(tmp_path):
+    text = text_of(make_study(tmp_path, seeds=(4,), examples=False))
+    tables = markdown_tables(text)
+    assert all("±" not in cell for row in tables[0] for cell in row)
+    assert [row[5] for row in tables[0][2:]] == ["-"] * 3
+    assert "With one seed the seed noise is not known" in text
+    assert "One seed, so nothing is known about the spread between seeds." in text
+
+
+def test_a_class_that_occurs_nowhere_is_a_dash(tmp_path):
+    study = make_study(tmp_path, absent="line", examples=False)
+    findings = find_all(study)
+    assert markdown_tables(text_of(study))[1][4] == ["line", "-", "-", "-", "-"]
+    assert all(scores.worst_class != 3 for scores in findings.scores)
+    assert np.isnan(class_map(findings).iou[:, 3]).all()
+    assert [row["iou/line"] for row in csv.DictReader(io.StringIO(render_csv(study)))] == [""] * 12
+    assert findings.scores[0].miou.mean == pytest.approx(np.nanmean(findings.scores[0].class_iou))
+
+
+def test_where_all_variants_are_equal_none_is_bold(tmp_path):
+    findings = find_all(make_study(tmp_path, seeds=(0,), variants=("ce", "ohem_ce"), examples=False))
+    shares = np.array([0, 0.1, 0.2, 0.3, 0.4])
+    scores = tuple(replace(one, class_iou=shares * (1 + n)) for n, one in enumerate(findings.scores))
+    rows = class_table(replace(findings, scores=scores)).rows
+    assert [[cell.strong for cell in row[1:]] for row in rows[:2]] == [[False, False], [False, True]]
+
+
+def test_missing_runs_are_left_out_and_said(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    runs = tuple(
+        run for run in study.runs if run.variant != "ohem_ce" and (run.variant, run.seed) != ("ce", 0)
+    )
+    text = text_of(study, runs=runs, missing=("ohem_ce, seed 0: never started", "ce, seed 0: failed"))
+    rows = markdown_tables(text)[0]
+    assert [(row[0], row[-1]) for row in rows[1:]] == [
+        ("ce", "2"),
+        ("bootstrapped_ce", "3"),
+        ("weighted_mask_ce", "3"),
+    ]
+    assert "Caution: 2 planned runs are missing: ohem_ce, seed 0: never started; ce, seed 0: failed." in text
+    assert "2 to 3 seeds per variant." in text
+    findings = find_all(replace(study, runs=runs))
+    assert [run.label for run in shared_seed_runs(findings)] == [
+        "ce, seed 1", "bootstrapped_ce, seed 1", "weighted_mask_ce, seed 1",
+    ]  # fmt: skip
+
+
+def test_the_baseline_alone_is_reported(tmp_path):
+    study = make_study(tmp_path, variants=("ce",))
+    text = write_report(study, tmp_path / "out").read_text()
+    assert "Only ce has finished runs, so there is nothing to compare it with." in text
+    assert "No forest plot: there is no variant to compare with the baseline." in text
+    assert "No curves of the kept fraction: no run logged loss/kept_fraction." in text
+    assert not (tmp_path / "out" / "figures" / "forest.png").exists()
+
+
+def test_what_was_not_recorded_is_a_dash_and_a_sentence(tmp_path):
+    study = make_study(tmp_path, seeds=(0,), variants=("ce", "ohem_ce"), examples=False)
+    bare = {"iterations": 600, "images_per_second": None, "best": {"mIoU": None, "iteration": 0}}
+    runs = tuple(replace(run, summary=bare, history={}, env={}) for run in study.runs)
+    study = replace(study, runs=runs)
+    text = write_report(study, tmp_path / "out").read_text()
+    (rows,) = [
+        table for table in markdown_tables(text_of(study)) if table[0][0] == "variant" and "GB" in table[0]
+    ]
+    assert rows[1][8:11] == ["-", "-", "-"]
+    for sentence in (
+        "No learning curves: no run logged val/mIoU or val/ce.",
+        "No plot of cost against mIoU: no run has a summary with images per second.",
+        "No example images: no image is in the examples.npz of all variants.",
+    ):
+        assert sentence in text
+    assert [path.stem for path in sorted((tmp_path / "out" / "figures").glob("*.png"))] == [
+        "classes",
+        "forest",
+    ]
+    assert training_minutes(runs[0]) is None
+
+
+def test_values_of_the_environment_that_differ_stand_side_by_side(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    others = [replace(run, env=run.env | {"torch": "2.10.0", "gpus": ["A", "B"]}) for run in study.runs[:2]]
+    rows = {row[0].text: row[1].text for row in environment_table([*others, *study.runs[2:]]).rows}
+    assert rows["torch"] == "2.10.0 (2 runs, first ce, seed 0); 2.11.0+cpu (10 runs, first ce, seed 2)"
+    assert rows["GPU"] == "A, B (2 runs, first ce, seed 0); - (10 runs, first ce, seed 2)"
+    assert rows["uncommitted changes"] == "no"
+    assert "CUDA" not in rows
+
+
+def test_a_long_class_table_is_folded_away_and_not_in_latex(tmp_path):
+    names = [f"class {n}" for n in range(40)]
+    study = make_study(
+        tmp_path, classes=names, seeds=(0,), variants=("ce", "ohem_ce"), images=5, examples=False
+    )
+    findings = find_all(study)
+    document = compose(findings, [])
+    assert not any(isinstance(block, Table) and "class" in block.columns for block in document.blocks)
+    assert "<summary>IoU of all 40 classes</summary>" in render_markdown(document)
+    assert [label for label, _ in paper_tables(findings)] == ["tab:ablation"]
+
+
+def test_groups_are_the_units_of_the_statistics(tmp_path):
+    text = text_of(make_study(tmp_path, examples=False), group_by=4)
+    assert "10,000 replicates over 10 groups of images (group_by 4)" in text
+    assert "Caution: only 10 independent images or groups" in text
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    others = tuple(
+        replace(run, definition="another") if run.variant == "ohem_ce" else run for run in study.runs
+    )
+    with pytest.raises(DataError, match=r"^these runs cannot be compared:\n   mIoU: "):
+        write_report(replace(study, runs=others), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    study = make_study(tmp_path / "runs", seeds=(0,), variants=("ce",), examples=False)
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(CannotWrite, match=r"cannot write .*out/figures: a file is where a folder should be"):
+        write_report(study, tmp_path / "out")
+
+
+def test_pictures_and_tables_without_caption_get_no_number(tmp_path):
+    findings = find_all(make_study(tmp_path, seeds=(0,), variants=("ce",), examples=False))
+    document = compose(findings, [Picture("a", "", "alt"), Picture("b", "B.", "alt")])
+    labels = [block.label for block in number_captions(document).blocks if isinstance(block, Picture)]
+    assert labels == ["", "Figure 1"]

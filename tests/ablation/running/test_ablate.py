@@ -1,0 +1,241 @@
+"""scripts/ablate.py from end to end: once with real training, and its parts with a fake train.py."""
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from segkit.ablation import collect, launch
+from segkit.ablation.plan.plan import load_plan
+from segkit.ablation.running.estimate import Cost, assign, count_iterations, read_seconds, remaining
+from segkit.ablation.running.execute import Launcher
+from segkit.ablation.running.state import RunState, inspect_plan
+from segkit.cli.run_command import run_command
+from segkit.config.load import load_config
+from tests.paths import ROOT
+
+FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
+TINY = """\
+name: ab
+base: base.yaml
+seeds: [0]
+baseline: ce
+settings:
+  data: {size: 32, train_size: 16, val_size: 4}
+  model: {width: 4, depth: 2}
+  augment: {crop_size: 32}
+  train: {iterations: 100, batch_size: 2, workers: 0, checkpoint_every: 40}
+  eval: {every: 50}
+  log: {every: 5, images_every: 100, tensorboard: false}
+variants:
+  ce: {loss: {name: ce}}
+  ohem: {loss: {name: ohem_ce}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    """`ablate(*arguments)`: the exit status of scripts/ablate.py, in this process."""
+    spec = importlib.util.spec_from_file_location("scripts_ablate", ROOT / "scripts" / "ablate.py")
+    path = list(sys.path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return lambda *arguments: run_command(module.main, list(arguments))
+
+
+def read_iterations(folder: Path) -> list[int]:
+    return [
+        int(row["iteration"]) for row in csv.DictReader((folder / "results.csv").read_text().splitlines())
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, ablate):
+    """A real ablation that was interrupted during its second run and then continued: (folder, exit statuses, run
+    folders and checkpoints at the interruption)."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("ablation"))
+    Path("base.yaml").write_text("loss: {name: ce}\ndevice: cpu\n")
+    Path("ab.yaml").write_text(TINY)
+
+    def interrupt():
+        deadline = time.monotonic() + 60
+        log = Path("runs/ab/logs/ohem-seed0.log")
+        while time.monotonic() < deadline and not (log.exists() and "iter  10/100" in log.read_text()):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    first = ablate("--config", "ab.yaml")
+    thread.join()
+    states = inspect_plan(load_plan("ab.yaml"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "make_report", lambda plan: [])  # a test of its own makes it
+        second = ablate("--config", "ab.yaml")
+    yield Path.cwd() / "runs/ab", (first, second), states
+    os.chdir(here)
+
+
+def test_interrupted_ablation_continues_and_ends(trained):
+    folder, codes, states = trained
+    assert codes == (143, 0)
+    assert [state.kind for state in states] == ["finished", "resumes"]
+    assert 10 <= states[1].iteration < 100
+    (run,) = (folder / "ohem-seed0").iterdir()
+    assert (run / "config.yaml").is_file() and "resumed from" in (run / "train.log").read_text()
+    assert read_iterations(run) == list(range(5, 101, 5))
+    assert len(list((folder / "ce-seed0").iterdir())) == 1
+
+
+def test_run_of_an_ablation_is_the_run_of_its_configuration(trained):
+    folder = trained[0]
+    for run in load_plan(folder.parents[1] / "ab.yaml").runs:
+        (path,) = (folder / run.name).iterdir()
+        assert load_config(path) == run.config
+
+
+def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, monkeypatch, capsys):
+    folder = trained[0]
+    monkeypatch.chdir(folder.parents[1])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*seed0/*/*")}
+    assert ablate("--config", "ab.yaml", "--report") == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*seed0/*/*")} == before
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "report    runs/ab/report.html" and (folder / "report.html").is_file()
+    rows = [line.split() for line in lines]
+    header = rows.index(next(row for row in rows if row[:3] == ["variant", "mIoU,", "%"]))
+    assert rows[header + 1][0] == "ce" and rows[header + 1][2] == "baseline"
+    assert rows[header + 2][0] == "ohem"
+    assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])
+
+
+def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, monkeypatch, capsys):
+    folder = trained[0]
+    monkeypatch.chdir(folder.parents[1])
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert ablate("--config", "ab.yaml", "--seeds", "0", "1", "--dry-run", "--devices", "cpu", "cpu") == 0
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+    out = capsys.readouterr().out
+    assert "ablation  ab  2 variants x 2 seeds = 4 runs: 2 finished, 2 new   runs/ab\n" in out
+    assert "timing    ohem: 3 updates and a batch of validation\n" in out, (
+        "it was resumed: its record is partial"
+    )
+    assert "timing    ce:" not in out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if "-seed" in line}
+    assert rows["ce-seed0"][1:3] == ["100", "finished"] and rows["ce-seed0"][-2:] == ["-", "-"]
+    assert rows["ce-seed1"][1:4] == ["100", "new", "cpu"] and "~" not in rows["ce-seed1"]
+    assert rows["ohem-seed1"][1:5] == ["100", "new", "cpu", "~"]
+    assert out.splitlines()[-1] == "dry run   nothing was written"
+
+
+@pytest.fixture
+def fake(small, monkeypatch):
+    """The small ablation with data that is built in an instant, trained by fake_train.py, without a report."""
+    small()
+    text = "loss: {name: ce}\ntrain: {iterations: 20, batch_size: 2}\naugment: {crop_size: 32}\n"
+    Path("base.yaml").write_text(
+        text + "data: {size: 32, train_size: 4, val_size: 2}\nmodel: {width: 2, depth: 1}\n"
+    )
+    monkeypatch.setattr(
+        launch, "Launcher", partial(Launcher, train=[sys.executable, str(FAKE_TRAIN)], poll=0.02)
+    )
+    monkeypatch.setattr(launch, "make_report", lambda plan: ["report    here"])
+    return small
+
+
+def test_failures_are_listed_last_and_are_the_exit_status(fake, ablate, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_CE", "fail")
+    assert ablate("--config", "ab.yaml", "--seeds", "0") == 5
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == "report    here"
+    assert captured.err == (
+        "\n1 of 2 runs failed:\n  ce-seed0  exit status 5\n     training ce-seed0 with None threads, new\n"
+        "     first words\n     the loss is nan\n        -> a lower optimizer.lr\n"
+    )
+    missing = collect.collect_study(fake(seeds=[0, 1]), inspect_plan(fake(seeds=[0, 1]))).missing
+    assert (
+        missing[0]
+        == "ce-seed0: failed: the loss is nan in the update after iteration 3; nothing of it was saved"
+    )
+    assert missing[1].startswith("ohem-seed0: ")  # the fake's per_image.npz is empty
+    assert missing[2:] == ("ce-seed1: not trained yet", "ohem-seed1: not trained yet")
+
+
+def test_too_little_for_a_report(fake):
+    assert collect.make_report(fake(seeds=[0])) == [
+        "missing   ce-seed0: not trained yet",
+        "missing   ohem-seed0: not trained yet",
+        "report    none yet: there is no finished run of the baseline ce",
+    ]
+
+
+def test_one_run(fake, ablate, capsys):
+    assert ablate("--config", "ab.yaml", "--run", "ohem-seed1", "--devices", "cpu") == 0
+    assert [path.name for path in sorted(Path("runs/ab").glob("*-seed*"))] == ["ohem-seed1"]
+    assert ablate("--config", "ab.yaml", "--run", "ohem-seed1") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("ohem-seed1 is finished t")
+    assert ablate("--config", "ab.yaml", "--run", "ohem-seed3") == 2
+
+
+def test_second_ablation_of_the_same_folder_is_refused(fake, ablate, capsys):
+    from segkit.system.locks import take_lock
+
+    lock = take_lock(Path("runs/ab/.lock"), "", "")
+    assert ablate("--config", "ab.yaml") == 6
+    message = capsys.readouterr().err
+    assert message.startswith(f"the ablation runs/ab is in use by process {os.getpid()} on ")
+    assert message.endswith("\n   -> wait for it or stop it; the same command then continues\n")
+    os.close(lock)
+    assert ablate("--config", "ab.yaml") == 0
+    assert ablate("--config", "ab.yaml") == 0, "the lock is let go of"
+
+
+def test_variant_that_cannot_be_built_is_found_before_anything_is_trained(fake, ablate, capsys):
+    path = Path("ab.yaml")
+    path.write_text(
+        path.read_text() + "  boot: {loss: {name: bootstrapped_ce, start_warm: 30, end_warm: 40}}\n"
+    )
+    assert ablate("--config", "ab.yaml") == 2
+    assert capsys.readouterr().err.startswith("variant boot: ")
+    assert not Path("runs").exists()
+
+
+def test_mistake_of_all_variants_is_said_once(fake, ablate, capsys):
+    assert ablate("--config", "ab.yaml", "data={name: folder, root: nowhere, classes: [a, b]}") == 3
+    assert capsys.readouterr().err.startswith("variant ce, ohem: ")
+
+
+def test_lengths_in_epochs(fake):
+    plan = fake("train.iterations=null", "train.epochs=3")
+    assert set(count_iterations(plan, inspect_plan(plan)).values()) == {6}
+
+
+def test_assignment_is_that_of_the_launcher():
+    places, total = assign({"a": 10.0, "b": 2.0, "c": 3.0, "d": 4.0}, 2)
+    assert (places, total) == ({"a": 0, "b": 1, "c": 1, "d": 1}, 10.0)
+
+
+def test_what_is_left_of_a_run():
+    run = None
+    assert remaining(RunState(run, "resumes", iteration=300), 100.0, 400) == 25.0
+    assert remaining(RunState(run, "finished", iteration=400), 100.0, 400) == 0.0
+    assert Cost(3.0, True).measured
+
+
+def test_record_of_a_resumed_run_is_not_its_time(tmp_path):
+    assert read_seconds(tmp_path) == []
+    (tmp_path / "summary.json").write_text(json.dumps({"seconds": 12.5}))
+    (tmp_path / "train.log").write_text("run       runs/a/b\n")
+    assert read_seconds(tmp_path) == [12.5]
+    (tmp_path / "train.log").write_text("run       runs/a/b   resumed from 000100.pt\n")
+    assert read_seconds(tmp_path) == []

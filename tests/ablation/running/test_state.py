@@ -1,0 +1,205 @@
+"""What counts as finished, what is continued, what is trained anew, and why."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from segkit.ablation.running.overview import changed_lines, headline, variant_lines
+from segkit.ablation.running.state import inspect_plan, inspect_run, lock_path
+from segkit.errors import RunFolderInUse
+from segkit.runs.folder import RunFolder
+from segkit.system.locks import find_holder, take_lock
+
+
+def make_run(run, state, *, time="20260101-000000", iteration=20, checkpoints=(), per_image=True, error=None):
+    """A run folder as train.py leaves it, as far as a plan looks at it."""
+    folder = Path("runs/ab") / run.name / time
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(run.config.to_yaml())
+    if state is not None:
+        (folder / "status.json").write_text(
+            json.dumps({"state": state, "iteration": iteration, "error": error})
+        )
+    for number in checkpoints:
+        with zipfile.ZipFile(folder / "checkpoints" / f"{number:06d}.pt", "w") as archive:
+            archive.writestr("data", "weights")
+            archive.getinfo("data").external_attr = 0  # as torch writes it
+    if per_image:
+        (folder / "per_image.npz").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def look(small):
+    """`look(**options)`: the state of the first run of the plan after `make_run` with these options."""
+    plan = small()
+
+    def inspect(state, **options):
+        make_run(plan.runs[0], state, **options)
+        return inspect_run(plan.folder, plan.runs[0])
+
+    return inspect
+
+
+def test_nothing_there(small):
+    plan = small()
+    assert [state.words for state in inspect_plan(plan)] == ["new"] * 4
+    assert headline(plan, inspect_plan(plan)) == (
+        "ablation  ab  2 variants x 2 seeds = 4 runs: 4 new   runs/ab"
+    )
+    assert not Path("runs").exists()
+
+
+def test_finished(look):
+    state = look("done")
+    assert (state.kind, state.iteration, state.words) == ("finished", 20, "finished 20260101-000000")
+
+
+def test_finished_without_per_image_scores_is_trained_anew(look):
+    state = look("done", per_image=False, checkpoints=[20])
+    assert (state.kind, state.words) == ("new", "new (20260101-000000 has no per_image.npz)")
+
+
+@pytest.mark.parametrize("state", ["stopped", "running", "failed", None])
+def test_interrupted_is_resumed_from_its_newest_checkpoint(look, state):
+    found = look(state, checkpoints=[5, 10], per_image=False)
+    assert (found.kind, found.iteration, found.words) == ("resumes", 10, "resumes at 10 of 20")
+    assert found.folder == Path("runs/ab/ce-seed0/20260101-000000")
+
+
+def test_damaged_checkpoint_is_passed_over(look):
+    found = look("stopped", checkpoints=[5, 10])
+    file = found.folder / "checkpoints/000010.pt"
+    file.write_bytes(file.read_bytes()[:-9])
+    again = inspect_run(Path("runs/ab"), found.run)
+    assert (again.kind, again.iteration) == ("resumes", 5)
+    (found.folder / "checkpoints/000005.pt").write_bytes(b"")
+    assert inspect_run(Path("runs/ab"), found.run).kind == "new"
+
+
+def test_failure_is_remembered(look):
+    state = look("failed", error="the loss is nan\n   -> a lower optimizer.lr")
+    assert (state.kind, state.error) == ("new", "the loss is nan")
+
+
+def test_damaged_status_is_not_trusted(look):
+    found = look("done", checkpoints=[5])
+    (found.folder / "status.json").write_text("{")
+    assert inspect_run(Path("runs/ab"), found.run).words == "resumes at 5 of 20"
+
+
+def test_changed_configuration_is_trained_anew_and_said(small):
+    before = small()
+    for run in before.runs:
+        make_run(run, "done")
+    plan = small("train.iterations=600", "train.workers=1", "device=cpu", "train.keep_checkpoints=3")
+    assert changed_lines(inspect_plan(plan))[0] == (
+        "note      ce-seed0: configuration changed (train.iterations: 20 -> 600), running anew"
+    )
+    assert {state.kind for state in inspect_plan(plan)} == {"new"}
+    assert {state.kind for state in inspect_plan(small("train.workers=1", "device=cpu"))} == {"finished"}
+    path = Path("ab.yaml")
+    path.write_text(path.read_text().replace("ohem: {loss: {name: ohem_ce}}", "ohem: {loss: {name: dice}}"))
+    notes = [state.note for state in inspect_plan(small())]
+    change = "configuration changed (loss.name: ohem_ce -> dice)"
+    assert notes == ["", change, "", change]
+
+
+def test_many_changes_are_shortened(small):
+    make_run(small().runs[0], "done")
+    plan = small("train.iterations=9", "optimizer.lr=1", "data.size=32", "eval.every=3", "model.width=7")
+    assert inspect_run(plan.folder, plan.runs[0]).note == (
+        "configuration changed (model.width: 32 -> 7, data.size: 128 -> 32, optimizer.lr: 0.05 -> 1.0 and 2 more)"
+    )
+
+
+def test_another_seed_in_the_folder_is_not_this_run(small):
+    plan = small()
+    folder = make_run(plan.runs[0], "done")
+    (folder / "config.yaml").write_text(plan.runs[2].config.to_yaml())
+    assert inspect_run(plan.folder, plan.runs[0]).note == "seed of 20260101-000000 changed: 1 -> 0"
+
+
+def test_configuration_that_cannot_be_read(small):
+    plan = small()
+    folder = make_run(plan.runs[0], "done")
+    (folder / "config.yaml").write_text("loss: {name: no_such_loss}\ntrain: {epochs: 1}\n")
+    state = inspect_run(plan.folder, plan.runs[0])
+    assert state.kind == "new"
+    assert state.note.startswith("configuration of 20260101-000000 cannot be read: ")
+
+
+def test_the_best_of_several_folders_counts(small):
+    plan = small()
+    run, other = plan.runs[0], small("train.iterations=3").runs[0]
+    make_run(run, "stopped", time="20260101-000000", checkpoints=[5])
+    assert inspect_run(plan.folder, run).kind == "resumes"
+    make_run(other, "done", time="20260101-000003")
+    assert inspect_run(plan.folder, run).folder.name == "20260101-000000", (
+        "a later one of another configuration"
+    )
+    make_run(run, "done", time="20260101-000001")
+    make_run(run, "done", time="20260101-000002")
+    make_run(run, "stopped", time="20260101-000004", checkpoints=[5])
+    assert inspect_run(plan.folder, run).words == "finished 20260101-000002"
+
+
+def test_added_seed_and_variant_leave_the_rest(small):
+    for run in small().runs:
+        make_run(run, "done")
+    path = Path("ab.yaml")
+    path.write_text(path.read_text().replace("[0, 1]", "[0, 1, 2]") + "  dice: {loss: {name: dice}}\n")
+    kinds = {state.run.name: state.kind for state in inspect_plan(small())}
+    assert [name for name, kind in kinds.items() if kind == "new"] == [
+        "dice-seed0",
+        "dice-seed1",
+        "ce-seed2",
+        "ohem-seed2",
+        "dice-seed2",
+    ]
+
+
+def test_run_that_is_being_written(small):
+    plan = small()
+    run = plan.runs[0]
+    folder = make_run(run, "running", checkpoints=[5])
+    with RunFolder.reopen(folder):
+        state = inspect_run(plan.folder, run)
+        assert state.kind == "in use"
+        assert state.words == f"in use by {find_holder(folder / '.lock')}"
+        assert changed_lines([state]) == [f"note      ce-seed0: left alone, {state.words}"]
+    assert inspect_run(plan.folder, run).kind == "resumes"
+
+
+def test_run_that_is_about_to_start(small):
+    """Before it has a folder, the lock of its name keeps others away."""
+    import os
+    import socket
+
+    plan = small()
+    lock = take_lock(lock_path(plan.folder, "ce-seed0"), "the run ce-seed0", "wait")
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    assert inspect_run(plan.folder, plan.runs[0]).words == f"in use by {who}"
+    assert inspect_run(plan.folder, plan.runs[0], locked=True).kind == "new"
+    with pytest.raises(RunFolderInUse) as caught:
+        take_lock(lock_path(plan.folder, "ce-seed0"), "the run ce-seed0", "wait")
+    assert str(caught.value) == f"the run ce-seed0 is in use by {who}\n   -> wait"
+    os.close(lock)
+    assert inspect_run(plan.folder, plan.runs[0]).kind == "new"
+
+
+def test_what_the_variants_change(small):
+    path = Path("ab.yaml")
+    path.write_text(
+        path.read_text()
+        + "  mask: {loss: {name: weighted_mask_ce}, data: {weight_map: {name: boundary}}}\n"
+        + "  wide: {model: {width: 16}, loss: {label_smoothing: 0.1}}\n"
+    )
+    assert variant_lines(small()) == [
+        "variants  ce    the baseline",
+        "          ohem  loss.name: ce -> ohem_ce",
+        "          mask  data.weight_map.name: - -> boundary, loss.name: ce -> weighted_mask_ce",
+        "          wide  model.width: 32 -> 16, loss.label_smoothing: 0.0 -> 0.1",
+    ]

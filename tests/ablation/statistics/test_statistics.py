@@ -1,0 +1,480 @@
+"""Differences to the baseline: values against explicit loops, and constructed cases with known answers."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+import torch
+
+from segkit.ablation.statistics.counts import class_counts
+from segkit.ablation.statistics.statistics import (
+    accuracy,
+    class_differences,
+    class_iou,
+    compare_to_baseline,
+    data_set_miou,
+    holm,
+    score,
+)
+from segkit.errors import ConfigError
+from segkit.evaluation import metrics
+
+
+def draw_labels(images, classes, seed):
+    """Pixels of each class in each image (N, C); every class is missing from some images."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(20, 200, (images, classes)) * (generator.random((images, classes)) < 0.8)
+
+
+def predict(labels, recall, seed):
+    """Matrices (N, C, C) of a model that finds that share of each class's pixels, give or take, in each image."""
+    generator = np.random.default_rng(seed)
+    images, classes = labels.shape
+    matrices = np.zeros((images, classes, classes), dtype=np.int64)
+    for image in range(images):
+        for c in range(classes):
+            found = np.clip(recall + generator.normal(0, 0.05), 0, 1)
+            shares = np.full(classes, (1 - found) / (classes - 1))
+            shares[c] = found
+            matrices[image, c] = generator.multinomial(labels[image, c], shares / shares.sum())
+    return matrices
+
+
+def train(recalls, images=30, classes=4, seeds=(0, 1, 2), labels_seed=0, spread=0.005):
+    """matrices[variant][seed] of variants with these recalls, which vary a little from seed to seed."""
+    labels = draw_labels(images, classes, labels_seed)
+    return {
+        variant: {seed: predict(labels, recall + spread * (seed - 1), [seed, index]) for seed in seeds}
+        for index, (variant, recall) in enumerate(recalls.items())
+    }
+
+
+def miou_by_loop(images, ever_labelled=()):
+    """mIoU of a list of matrices, one addition at a time, without the classes of the set that have no label here."""
+    classes = len(images[0])
+    total = [[sum(int(image[i][j]) for image in images) for j in range(classes)] for i in range(classes)]
+    ious = []
+    for c in range(classes):
+        hits, labelled = total[c][c], sum(total[c])
+        union = labelled + sum(total[i][c] for i in range(classes)) - hits
+        if union and (labelled or c not in ever_labelled):
+            ious.append(hits / union)
+    return sum(ious) / len(ious)
+
+
+def iou_by_loop(images, c):
+    """IoU of one class in a list of matrices, None without labels."""
+    hits = sum(int(image[c][c]) for image in images)
+    labelled, predicted = (
+        sum(int(image[c].sum()) for image in images),
+        sum(int(i[:, c].sum()) for i in images),
+    )
+    return hits / (labelled + predicted - hits) if labelled else None
+
+
+def compare_by_loop(variant, baseline, groups, replicates, seed, measure):
+    """Value, and the replicates, of the difference averaged over seeds, of lists of images drawn group by group."""
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+    draws = np.random.Generator(np.random.PCG64(seed)).integers(
+        0, len(members), size=(replicates, len(members))
+    )
+
+    def mean_difference(chosen):
+        pairs = [(measure(variant[s][chosen]), measure(baseline[s][chosen])) for s in variant]
+        return None if None in pairs[0] else sum(a - b for a, b in pairs) / len(pairs)
+
+    everything = np.arange(len(groups))
+    lists = [np.concatenate([members[group] for group in drawn]) for drawn in draws]
+    return mean_difference(everything), [mean_difference(chosen) for chosen in lists]
+
+
+# The definitions.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_equal_the_metrics_exactly(seed):
+    generator = np.random.default_rng(seed)
+    matrices = generator.integers(0, 10**6, (7, 6, 6)) * (generator.random((7, 6, 6)) < 0.4)
+    matrices[:, 2] = 0
+    matrices[:, 3], matrices[:, :, 3] = 0, 0  # class 3 appears nowhere, class 2 only as a prediction
+    matrices[0, 0, 2] = 5
+    total = torch.from_numpy(matrices.sum(axis=0))
+    assert data_set_miou(matrices) == metrics.mean_iou(total)
+    assert accuracy(matrices) == metrics.accuracy(total)
+    np.testing.assert_array_equal(class_iou(matrices), metrics.iou(total))
+    assert data_set_miou(matrices) == pytest.approx(miou_by_loop(matrices), abs=1e-15)
+
+
+def test_scores_by_hand():
+    matrices = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[1, 0, 0], [2, 1, 0], [0, 0, 0]]])
+    assert class_iou(matrices)[:2].tolist() == [4 / 7, 3 / 6]
+    assert math.isnan(class_iou(matrices)[2])
+    assert data_set_miou(matrices) == (4 / 7 + 3 / 6) / 2
+    assert accuracy(matrices) == 7 / 10
+    assert class_counts(matrices)[0].tolist() == [[3, 2, 0], [4, 2, 0], [3, 3, 0]]
+
+
+def test_scores_of_no_valid_pixel_are_nan():
+    matrices = np.zeros((2, 3, 3), dtype=np.int64)
+    assert math.isnan(data_set_miou(matrices))
+    assert math.isnan(accuracy(matrices))
+    assert np.isnan(class_iou(matrices)).all()
+
+
+def test_matrices_must_be_counts():
+    with pytest.raises(ValueError, match="confusion matrices hold integer counts, got float64"):
+        data_set_miou(np.zeros((2, 3, 3)))
+
+
+def test_score_over_seeds():
+    found = score([0.5, 0.6, 0.8])
+    assert found.mean == pytest.approx(1.9 / 3)
+    assert found.std == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
+    assert found.values == (0.5, 0.6, 0.8)
+    assert score([0.25]).std is None
+    with pytest.raises(ValueError, match="a score needs at least one value"):
+        score([])
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06])  # never below the smaller p's
+    assert holm([0.6, 0.9, 0.7]) == [1.0, 1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+# The comparison.
+
+
+@pytest.mark.parametrize("sizes", [[1] * 12, [1, 3, 2, 4, 2]])
+def test_difference_equals_the_loop(sizes):
+    matrices = train({"ce": 0.7, "ohem": 0.75}, images=12, seeds=(0, 1))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for runs in matrices.values():
+        for run in runs.values():
+            run[groups != 1, 3] = 0  # class 3 has labels in one group only
+    value, samples = compare_by_loop(
+        matrices["ohem"], matrices["ce"], groups, 200, 5, lambda images: miou_by_loop(images, range(4))
+    )
+    comparison = compare_to_baseline(matrices, "ce", groups=groups, replicates=200, seed=5, level=0.8)
+    [found] = comparison.differences
+    assert found.value == pytest.approx(value, abs=1e-12)
+    ordered = sorted(samples)
+    # As many replicates lie below the interval as above it, at most 10 % each.
+    assert any(found.interval == pytest.approx((ordered[k], ordered[-1 - k]), abs=1e-12) for k in range(21))
+    assert comparison.groups == len(sizes)
+    assert (comparison.baseline, comparison.replicates, comparison.level) == ("ce", 200, 0.8)
+
+
+def test_class_differences_equal_the_loop():
+    matrices = train({"ce": 0.7, "ohem": 0.75}, images=12, seeds=(0, 1))
+    groups = np.arange(12) // 2
+    found = class_differences(matrices, "ce", groups=groups, replicates=200, seed=5, level=0.6)["ohem"]
+    for c in range(4):
+        value, samples = compare_by_loop(
+            matrices["ohem"], matrices["ce"], groups, 200, 5, lambda images, c=c: iou_by_loop(images, c)
+        )
+        assert found.value[c] == pytest.approx(value, abs=1e-12)
+        samples = np.array([sample for sample in samples if sample is not None])
+        assert abs(samples - found.lower[c]).min() < 1e-12
+        assert abs(samples - found.upper[c]).min() < 1e-12
+        assert 0.6 < np.mean((samples >= found.lower[c]) & (samples <= found.upper[c])) < 0.9
+
+
+def test_identical_runs():
+    matrices = train({"ce": 0.7, "better": 0.8})
+    matrices["copy"] = {seed: run.copy() for seed, run in matrices["ce"].items()}
+    _, found = compare_to_baseline(matrices, "ce", replicates=500).differences
+    assert (found.value, found.interval, found.p, found.p_holm) == (0.0, (0.0, 0.0), 1.0, 1.0)
+    assert (found.per_seed, found.seed_noise, found.verdict) == ((0.0, 0.0, 0.0), 0.0, "identical")
+    classes = class_differences(matrices, "ce", replicates=500)["copy"]
+    assert not classes.value.any() and not classes.lower.any() and not classes.upper.any()
+    assert not classes.excludes_zero.any()
+
+
+def test_identical_runs_of_two_images_are_certain_too():
+    matrices = train({"ce": 0.7}, images=2)
+    matrices["copy"] = matrices["ce"]
+    [found] = compare_to_baseline(matrices, "ce").differences
+    assert (found.interval, found.p, found.verdict) == ((0.0, 0.0), 1.0, "identical")
+    classes = class_differences(matrices, "ce")["copy"]
+    labelled = classes.units > 0
+    assert labelled.any()
+    assert not classes.lower[labelled].any() and not classes.upper[labelled].any()
+
+
+def test_one_seed_alike_is_not_identical():
+    matrices = train({"ce": 0.7, "ohem": 0.8})
+    matrices["ohem"][0] = matrices["ce"][0]
+    [found] = compare_to_baseline(matrices, "ce", replicates=500).differences
+    assert found.per_seed[0] == 0.0 < found.interval[0]
+    assert found.verdict == "within seed noise"  # one seed of three shows nothing
+
+
+def test_three_images_prove_nothing():
+    [found] = compare_to_baseline(train({"ce": 0.6, "ohem": 0.9}, images=3), "ce").differences
+    assert found.value > 0.1
+    assert (found.interval, found.verdict) == ((-1.0, 1.0), "not shown")
+    assert 0.05 < found.p < 0.2
+    assert found.words.endswith("points, the 95 % interval -100.0 to 100.0 contains 0")
+
+
+def test_the_verdict_is_by_the_corrected_p():
+    """A level between what p alone and what p for three comparisons would pass."""
+    matrices = train({"ce": 0.7, "good": 0.72, "same": 0.7, "bad": 0.69}, images=40)
+    good, *_ = compare_to_baseline(matrices, "ce", replicates=500).differences
+    good, *_ = compare_to_baseline(matrices, "ce", replicates=500, level=1 - 2 * good.p).differences
+    assert good.p < 1 - good.level < good.p_holm
+    assert good.interval[0] > 0
+    assert good.verdict == "not shown"
+    assert (
+        "excludes 0 (p = " in good.words and "does not survive the correction for 3 comparisons" in good.words
+    )
+
+
+def test_equal_scores_by_other_errors_are_no_difference():
+    """The confusions differ, but TP, labels and predictions of every class are the same."""
+    one = np.array([[5, 1, 0], [0, 5, 1], [1, 0, 5]])
+    matrices = {"a": {0: np.stack([one] * 30)}, "b": {0: np.stack([one.T] * 30)}}
+    [found] = compare_to_baseline(matrices, "a", replicates=500).differences
+    assert (found.value, found.interval, found.p, found.verdict) == (0.0, (0.0, 0.0), 1.0, "not shown")
+
+
+def test_a_planted_effect_is_found():
+    matrices = train({"ce": 0.7, "good": 0.76, "same": 0.7, "bad": 0.64}, images=40)
+    good, same, bad = compare_to_baseline(matrices, "ce", replicates=2000).differences
+    assert [good.verdict, same.verdict, bad.verdict] == ["better", "not shown", "worse"]
+    assert good.interval[0] > 0 > bad.interval[1]
+    assert same.interval[0] < 0 < same.interval[1]
+    assert good.p < 0.005 and bad.p < 0.005 and same.p > 0.05
+    assert [good.p_holm, same.p_holm, bad.p_holm] == holm([good.p, same.p, bad.p])
+    assert good.p_holm == pytest.approx(3 * good.p)
+    assert good.comparisons == 3
+    assert class_differences(matrices, "ce", replicates=1000)["good"].excludes_zero.all()
+    assert class_differences(matrices, "ce", replicates=1000)["bad"].excludes_zero.all()
+
+
+def test_seeds_are_paired_and_averaged():
+    matrices = train({"ce": 0.7, "ohem": 0.75}, seeds=(3, 1, 2))
+    [found] = compare_to_baseline(matrices, "ce", replicates=200).differences
+    by_hand = [data_set_miou(matrices["ohem"][s]) - data_set_miou(matrices["ce"][s]) for s in (1, 2, 3)]
+    assert found.seeds == (1, 2, 3)
+    assert found.per_seed == tuple(by_hand)
+    assert found.value == pytest.approx(sum(by_hand) / 3, abs=1e-15)
+    assert found.seed_noise == pytest.approx(4.302653 * statistics.stdev(by_hand) / 3**0.5, rel=1e-6)
+
+
+def test_only_shared_seeds_are_compared():
+    matrices = train({"ce": 0.7, "ohem": 0.75, "full": 0.7})
+    del matrices["ohem"][1]
+    del matrices["ce"][2]
+    comparison = compare_to_baseline(matrices, "ce", replicates=200)
+    ohem, full = comparison.differences
+    assert (ohem.seeds, ohem.seed_noise, ohem.verdict) == ((0,), None, "one seed: better")
+    assert (full.seeds, len(full.per_seed)) == ((0, 1), 2)
+    assert comparison.warnings == (
+        "ohem is compared with ce over the seeds both have, 0; only one of them has 1, 2",
+        "full is compared with ce over the seeds both have, 0, 1; only one of them has 2",
+    )
+    alone = {name: {0: matrices[name][0]} for name in ("ce", "ohem")}
+    [found] = compare_to_baseline(alone, "ce", replicates=200).differences
+    assert (found.value, found.interval) == (ohem.value, ohem.interval)
+
+
+def test_the_same_seed_repeats_and_another_does_not():
+    matrices = train({"ce": 0.7, "ohem": 0.72})
+    first, again, other = (
+        compare_to_baseline(matrices, "ce", replicates=500, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first.differences[0].interval != other.differences[0].interval
+    assert first.differences[0].value == other.differences[0].value
+
+
+def test_sides_exchanged_exchange_the_sign():
+    matrices = train({"ce": 0.7, "ohem": 0.71})
+    [found] = compare_to_baseline(matrices, "ce", replicates=500).differences
+    [mirror] = compare_to_baseline(matrices, "ohem", replicates=500).differences
+    assert mirror.value == pytest.approx(-found.value, abs=1e-15)
+    assert mirror.interval == pytest.approx((-found.interval[1], -found.interval[0]), abs=1e-15)
+    assert mirror.p == found.p
+
+
+def test_other_variants_change_only_the_correction():
+    matrices = train({"ce": 0.7, "ohem": 0.71, "focal": 0.69})
+    found, _ = compare_to_baseline(matrices, "ce", replicates=500).differences
+    [alone] = compare_to_baseline({n: matrices[n] for n in ("ce", "ohem")}, "ce", replicates=500).differences
+    assert (found.value, found.interval, found.p) == (alone.value, alone.interval, alone.p)
+
+
+def test_the_order_of_images_changes_only_the_draws():
+    matrices = train({"ce": 0.7, "ohem": 0.71})
+    order = np.random.default_rng(0).permutation(30)
+    shuffled = {name: {s: run[order] for s, run in runs.items()} for name, runs in matrices.items()}
+    [found] = compare_to_baseline(matrices, "ce", replicates=4000).differences
+    [other] = compare_to_baseline(shuffled, "ce", replicates=4000).differences
+    assert other.value == found.value
+    assert other.interval == pytest.approx(found.interval, abs=0.1 * (found.interval[1] - found.interval[0]))
+    [grouped] = compare_to_baseline(shuffled, "ce", groups=order, replicates=4000).differences
+    assert grouped == found  # the numbers of the groups are their order
+
+
+def test_groups_are_resampled_whole():
+    """Each image twice, the copies in one group, is no more evidence than each image once."""
+    matrices = train({"ce": 0.7, "ohem": 0.72})
+    doubled = {name: {s: run.repeat(2, axis=0) for s, run in runs.items()} for name, runs in matrices.items()}
+    [once] = compare_to_baseline(matrices, "ce", replicates=500).differences
+    [grouped] = compare_to_baseline(doubled, "ce", groups=np.arange(60) // 2, replicates=500).differences
+    [fooled] = compare_to_baseline(doubled, "ce", replicates=500).differences
+    assert grouped == once
+    assert np.ptp(fooled.interval) < 0.85 * np.ptp(once.interval)
+
+
+def test_units_without_a_valid_pixel_are_no_evidence():
+    matrices = train({"ce": 0.7, "ohem": 0.72})
+    padded = {
+        name: {s: np.concatenate([run[:10], 0 * run[:5], run[10:]]) for s, run in runs.items()}
+        for name, runs in matrices.items()
+    }
+    assert compare_to_baseline(padded, "ce", replicates=200) == compare_to_baseline(
+        matrices, "ce", replicates=200
+    )
+
+
+def test_groups_may_have_any_numbers():
+    matrices = train({"ce": 0.7, "ohem": 0.72})
+    groups = np.arange(30) // 2
+    comparison = compare_to_baseline(matrices, "ce", groups=groups, replicates=200)
+    assert compare_to_baseline(matrices, "ce", groups=10 * groups - 7, replicates=200) == comparison
+
+
+# Classes.
+
+
+def test_a_class_without_labels_has_no_difference():
+    matrices = train({"ce": 0.7, "ohem": 0.75})
+    for runs in matrices.values():
+        for run in runs.values():
+            run[:, 3] = 0  # still predicted
+    found = class_differences(matrices, "ce", replicates=200)["ohem"]
+    assert np.isnan([found.value[3], found.lower[3], found.upper[3]]).all()
+    assert not np.isnan([found.value[:3], found.lower[:3], found.upper[:3]]).any()
+    assert found.units[3] == 0 and not found.excludes_zero[3]
+    assert list(class_differences({"ce": matrices["ce"]}, "ce")) == []
+
+
+@pytest.mark.parametrize(("units", "told"), [(1, False), (3, False), (4, True), (8, True)])
+def test_a_class_in_few_images_has_no_interval(units, told):
+    matrices = train({"ce": 0.7, "ohem": 0.9})
+    for runs in matrices.values():
+        for run in runs.values():
+            run[units:, 3] = 0
+            run[:units, 3] += [0, 0, 0, 1]
+    found = class_differences(matrices, "ce")["ohem"]
+    assert found.units[3] == units
+    assert found.value[3] > 0.05
+    assert found.excludes_zero[3] == told
+    assert ((found.lower[3], found.upper[3]) == (-1.0, 1.0)) != told
+
+
+# What cannot be compared.
+
+
+def test_few_units_are_warned_of():
+    few = compare_to_baseline(train({"ce": 0.7, "ohem": 0.8}, images=19), "ce", replicates=200)
+    assert few.warnings == (
+        "only 19 independent images or groups: with fewer than 20 the intervals are too narrow and the p values too "
+        "small",
+    )
+    assert compare_to_baseline(train({"ce": 0.7, "b": 0.8}, images=20), "ce", replicates=200).warnings == ()
+
+
+def test_the_baseline_alone():
+    comparison = compare_to_baseline(train({"ce": 0.7}), "ce")
+    assert (comparison.differences, comparison.warnings) == ((), ())
+
+
+def lose_a_class(matrices):
+    matrices["ohem"][1] = matrices["ohem"][1][:, :3, :3]
+
+
+def lose_an_image(matrices):
+    matrices["ohem"][1] = matrices["ohem"][1][:-1]
+
+
+def swap_two_images(matrices):
+    matrices["ohem"][1] = matrices["ohem"][1][[0, 1, 3, 2, *range(4, 30)]]
+
+
+def drop_the_baseline(matrices):
+    del matrices["ce"]
+
+
+def empty_the_baseline(matrices):
+    matrices["ce"], matrices["ohem"] = {}, {}
+
+
+def share_no_seed(matrices):
+    matrices["ohem"] = {7: matrices["ohem"][1], 5: matrices["ohem"][0]}
+
+
+def keep_one_image(matrices):
+    for runs in matrices.values():
+        for run in runs.values():
+            run[1:] = 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lose_a_class,
+            "ohem (seed 1) and ce (seed 0) differ: 30 images of 3 classes and 30 images of 4 classes"
+            " -> compare runs that were evaluated on the same images",
+        ),
+        (
+            lose_an_image,
+            "ohem (seed 1) and ce (seed 0) differ: 29 images of 4 classes and 30 images of 4 classes"
+            " -> compare runs that were evaluated on the same images",
+        ),
+        (
+            swap_two_images,
+            "ohem (seed 1) and ce (seed 0) have different labels, first in image 2 of 30"
+            " -> compare runs that were evaluated on the same images",
+        ),
+        (drop_the_baseline, "baseline: 'ce' is none of the variants ohem -> name one of them"),
+        (empty_the_baseline, "baseline: 'ce' has no run -> train it first"),
+        (
+            share_no_seed,
+            "ohem (seeds: 5, 7) shares no seed with the baseline ce (seeds: 0, 1, 2)"
+            " -> train both with the same seeds",
+        ),
+        (
+            keep_one_image,
+            "1 independent image(s) or group(s) with valid pixels: an interval over images needs at least 2"
+            " -> evaluate on more images, or check group_by",
+        ),
+    ],
+)
+@pytest.mark.parametrize("compare", [compare_to_baseline, class_differences])
+def test_what_cannot_be_compared_says_why(compare, spoil, message):
+    matrices = train({"ce": 0.7, "ohem": 0.8})
+    spoil(matrices)
+    with pytest.raises(ConfigError) as caught:
+        compare(matrices, "ce")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("compare", [compare_to_baseline, class_differences])
+def test_options_out_of_range(compare):
+    matrices = train({"ce": 0.7, "ohem": 0.8})
+    with pytest.raises(ConfigError, match=r"^replicates: expected at least 100, got 99 -> 10000 is usual$"):
+        compare(matrices, "ce", replicates=99)
+    with pytest.raises(ConfigError, match=r"^level: expected 0.5 <= level < 1, got 95 -> 0.95 is usual$"):
+        compare(matrices, "ce", level=95)
+    with pytest.raises(
+        ValueError, match=r"groups: expected one number for each of 30 images, got the shape \(29,\)"
+    ):
+        compare(matrices, "ce", groups=np.arange(29))

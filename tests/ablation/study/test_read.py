@@ -1,0 +1,251 @@
+"""Reading run folders: every file arrives, and whatever is wrong with one is said with what to do."""
+
+import fcntl
+import re
+
+import numpy as np
+import pytest
+
+from segkit.ablation.study.read import read_examples, read_run
+from segkit.errors import CheckpointError, ConfigError
+from tests.ablation.run_folders import CLASSES, DEFINITION, IMAGES, arrays, make_run, matrices, write
+
+
+def refusal(folder, **options):
+    with pytest.raises(CheckpointError) as caught:
+        read_run(folder, variant="ohem", **options)
+    return str(caught.value)
+
+
+def test_every_file_arrives(tmp_path):
+    folder = make_run(tmp_path / "run", "seed=3", errors=2)
+    run = read_run(folder, variant="ohem")
+    assert (run.folder, run.variant, run.seed, run.label) == (folder, "ohem", 3, "ohem, seed 3")
+    assert run.config["loss"]["name"] == "ohem_ce"
+    assert (run.class_names, run.image_names) == (CLASSES, IMAGES)
+    assert np.array_equal(run.matrices, matrices(2)) and run.matrices.dtype == np.int64
+    assert (run.iteration, run.definition) == (20, DEFINITION)
+    assert run.summary["iterations"] == 20
+    assert run.env["torch"] == "2.9.0"
+    assert run.fingerprints["data"] == "da7a"
+
+
+def test_the_history_has_no_blanks(tmp_path):
+    history = read_run(make_run(tmp_path / "run"), variant="ohem").history
+    assert list(history) == ["train/loss", "val/mIoU"]
+    assert [column.tolist() for column in history["val/mIoU"]] == [[10, 20], [0.25, 0.5]]
+    assert [column.dtype for column in history["train/loss"]] == [np.int64, np.float64]
+
+
+def test_a_run_without_fingerprints_has_none(tmp_path):
+    folder = make_run(tmp_path / "run")
+    write(folder / "env.json", {"torch": "2.9.0"})
+    assert read_run(folder, variant="ohem").fingerprints == {}
+
+
+def test_the_seed_can_be_demanded(tmp_path):
+    folder = make_run(tmp_path / "run", "seed=3")
+    assert read_run(folder, variant="ohem", seed=3).seed == 3
+    assert refusal(folder, seed=1) == f"{folder}: expected a run with seed 1, but its config.yaml has 3"
+
+
+def test_no_such_folder(tmp_path):
+    assert refusal(tmp_path / "none") == f"no run folder at {tmp_path}/none: no such folder"
+
+
+def test_not_a_run_folder(tmp_path):
+    assert refusal(tmp_path) == (
+        f"{tmp_path} is not a run folder: it has no config.yaml -> give a folder such as runs/ohem/TIME"
+    )
+
+
+def test_a_component_of_the_users_own(tmp_path):
+    folder = make_run(tmp_path / "run")
+    text = (folder / "config.yaml").read_text().replace("name: ohem_ce", "name: my_own_loss")
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="no loss named 'my_own_loss'") as caught:
+        read_run(folder, variant="ohem")
+    assert str(caught.value).endswith(
+        "   -> if a name in it is registered in a file of yours, give that with --import FILE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [
+        ({"state": "running"}, "it was killed, at iteration 1,200"),
+        ({"state": "stopped"}, "stopped, at iteration 1,200"),
+        ({"state": "failed", "error": "the loss is nan"}, "failed, at iteration 1,200\n   the loss is nan"),
+    ],
+)
+def test_a_run_that_did_not_finish(tmp_path, status, how):
+    folder = make_run(tmp_path / "run", status={"iteration": 1200, **status})
+    assert refusal(folder) == f"{folder} has not finished: {how}\n   -> python train.py --resume {folder}"
+
+
+def test_a_run_that_is_still_running(tmp_path):
+    folder = make_run(tmp_path / "run", status={"iteration": 12, "state": "running"})
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("12 host\n")
+        lock.flush()
+        message = refusal(folder)
+    assert message == (
+        f"{folder} has not finished: it is at iteration 12 and in use by process 12 on host -> wait for it"
+    )
+
+
+def test_a_run_that_never_began(tmp_path):
+    folder = make_run(tmp_path / "run")
+    (folder / "status.json").unlink()
+    assert refusal(folder) == (
+        f"{folder} is not a finished run: it has no status.json, so its training never began -> start the run again"
+    )
+
+
+def test_a_run_of_an_older_segkit(tmp_path):
+    folder = make_run(tmp_path / "run")
+    (folder / "per_image.npz").unlink()
+    assert refusal(folder) == (
+        f"{folder} has no per_image.npz: an older segkit did not write one\n"
+        f"   -> python scripts/evaluate.py --weights {folder} --per-image, or train again"
+    )
+
+
+@pytest.mark.parametrize("name", ["results.csv", "summary.json", "env.json"])
+def test_a_missing_file(tmp_path, name):
+    folder = make_run(tmp_path / "run")
+    (folder / name).unlink()
+    expected = f"{folder / name} is missing, although the run is done -> restore the file, or train again"
+    assert refusal(folder) == expected
+
+
+@pytest.mark.parametrize("name", ["status.json", "results.csv", "summary.json", "env.json"])
+def test_a_damaged_text_file(tmp_path, name):
+    folder = make_run(tmp_path / "run")
+    text = (folder / name).read_text()
+    (folder / name).write_text(text[:-5] + "}x,,,,")
+    assert re.fullmatch(
+        rf"{re.escape(str(folder / name))} is damaged: .+\n   -> restore the file, or train again",
+        refusal(folder),
+    )
+
+
+def test_a_json_file_of_another_kind(tmp_path):
+    folder = make_run(tmp_path / "run")
+    write(folder / "summary.json", [1])
+    assert "summary.json is damaged: expected an object, got list" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"no archive at all", "truncated", "flipped", "single array", "pickle"]
+)
+def test_a_damaged_archive(tmp_path, content):
+    folder = make_run(tmp_path / "run")
+    path = folder / "per_image.npz"
+    whole = path.read_bytes()
+    if content == "single array":
+        with path.open("wb") as file:
+            np.save(file, matrices())
+    elif content == "pickle":
+        np.savez(path, **arrays(names=np.array([{"a": 1}], dtype=object)))
+    else:
+        flipped = whole[:80] + bytes(255 - byte for byte in whole[80:120]) + whole[120:]
+        path.write_bytes({"truncated": whole[:-40], "flipped": flipped}.get(content, content))
+    message = refusal(folder)
+    assert message.startswith(f"{path} is damaged: ")
+    assert message.endswith(
+        f"\n   -> python scripts/evaluate.py --weights {folder} --per-image, or train again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iteration": None, "definition": None}, "it has no iteration, definition"),
+        ({"names": np.array([1, 2, 3, 4])}, "names should be a list of texts, is int64 (4,)"),
+        ({"class_names": np.array("abc")}, "class_names should be a list of texts, is <U3 ()"),
+        ({"names": np.array([], dtype=str)}, "names should be a list of texts, is <U1 (0,)"),
+        ({"names": np.array(["a", "b", "c", "a"])}, "names has the same entry twice"),
+        ({"names": np.array(["a", "b"])}, "matrices should be int64 (2, 3, 3), is int64 (4, 3, 3)"),
+        (
+            {"matrices": matrices().astype(float)},
+            "matrices should be int64 (4, 3, 3), is float64 (4, 3, 3)",
+        ),
+        ({"matrices": matrices() - 1}, "matrices has negative counts"),
+        ({"iteration": np.array([1, 2])}, "iteration should be one whole number, is int64 (2,)"),
+        ({"definition": np.array(3)}, "definition should be one text, is int64 ()"),
+    ],
+)
+def test_arrays_that_do_not_fit_together(tmp_path, changes, reason):
+    folder = make_run(tmp_path / "run")
+    np.savez(folder / "per_image.npz", **arrays(**changes))
+    assert refusal(folder).startswith(f"{folder}/per_image.npz is damaged: {reason}\n")
+
+
+def save_examples(folder, **changes):
+    whole = {
+        "names": np.array(["a", "b"]),
+        "palette": np.zeros((3, 3), dtype=np.uint8),
+        "ignore_index": np.array(255),
+        "iteration": np.array(10),
+    }
+    for k in (0, 1):
+        whole[f"image_{k}"] = np.full((2, 4, 3), k, dtype=np.uint8)
+        whole[f"target_{k}"] = np.full((2, 4), k, dtype=np.uint8)
+        whole[f"prediction_{k}"] = np.full((2, 4), k + 2, dtype=np.uint8)
+    kept = {"kept_1": np.full((2, 4), 128, dtype=np.uint8)}
+    merged = {**whole, **kept, **changes}
+    np.savez(folder / "examples.npz", **{name: a for name, a in merged.items() if a is not None})
+
+
+def test_the_examples(tmp_path):
+    folder = make_run(tmp_path / "run")
+    save_examples(folder)
+    first, second = read_examples(read_run(folder, variant="ohem"))
+    assert (first["name"], first["ignore_index"], first["iteration"]) == ("a", 255, 10)
+    assert first["kept"] is None
+    assert second["image"].shape == (2, 4, 3) and second["palette"].shape == (3, 3)
+    assert [int(second[part][0, 0]) for part in ("target", "prediction", "kept")] == [1, 3, 128]
+
+
+def test_a_run_without_pictures_has_no_examples(tmp_path):
+    assert read_examples(read_run(make_run(tmp_path / "run"), variant="ohem")) == []
+
+
+def test_damaged_examples(tmp_path):
+    folder = make_run(tmp_path / "run")
+    save_examples(folder, target_1=None)
+    with pytest.raises(CheckpointError) as caught:
+        read_examples(read_run(folder, variant="ohem"))
+    assert str(caught.value) == (
+        f"{folder}/examples.npz is damaged: it has no 'target_1'\n"
+        "   -> delete it; the report then has no pictures of this run"
+    )
+
+
+def test_what_a_training_writes_can_be_read(tmp_path):
+    """The writer's arrays, not this file's idea of them."""
+    import torch
+
+    from segkit.evaluation.evaluate import Evaluation
+    from segkit.runs.recording.arrays import DEFINITION as WRITTEN
+    from segkit.runs.recording.arrays import save_examples as write_examples
+    from segkit.runs.recording.arrays import save_per_image
+
+    folder = make_run(tmp_path / "run")
+    per_image = torch.from_numpy(matrices())
+    result = Evaluation(per_image.sum(dim=0), 0.5, 4, per_image, IMAGES)
+    save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
+    panel = {
+        "name": "a",
+        "image": torch.zeros(3, 4, 6, dtype=torch.uint8),
+        "target": torch.zeros(4, 6, dtype=torch.uint8),
+        "prediction": torch.zeros(4, 6, dtype=torch.int64),
+        "kept": None,
+    }
+    write_examples(folder / "examples.npz", [panel], [(0, 0, 0)] * 3, 255, iteration=20)
+    run = read_run(folder, variant="ohem")
+    assert (run.image_names, run.iteration, run.definition) == (IMAGES, 20, WRITTEN)
+    (example,) = read_examples(run)
+    assert example["image"].shape == (4, 6, 3) and example["kept"] is None

@@ -23,7 +23,7 @@ lint: $(READY)
 
 # Speed and memory beside plain PyTorch; half an hour on two idle CPU cores. See docs/performance.md.
 bench: $(READY)
-	$(RUN) scripts/bench.py --output runs/bench
+	$(RUN) scripts/bench/run_all.py --output runs/bench
 
 # Installed once; again only when requirements.txt changes.
 $(READY): requirements.txt

@@ -3,34 +3,31 @@
 No test here looks at how long something took.
 """
 
-import importlib.util
+import importlib
 import json
 
 import pytest
 import torch
 
-from segkit.bench import peers
-from segkit.bench.bars import BARS, PASS, SHORT, UNMEASURED, judge
-from segkit.bench.data_path import PlainPipeline
-from segkit.bench.document import show_bars, show_rows
-from segkit.bench.image_files import write_images
-from segkit.bench.loss_cases import FULL, IGNORE_INDEX, LOW, Case, few_hard, make_inputs, shrink
-from segkit.bench.loss_entries import OURS, PEERS, build_loss, call_peer
-from segkit.bench.memory import peak_bytes
-from segkit.bench.process import MeasurementFailed, measure_afresh
-from segkit.bench.rows import Row, rows_of
+from scripts.bench import peers, run_all
+from scripts.bench.bars import BARS, PASS, SHORT, UNMEASURED, judge
+from scripts.bench.data_path import PlainPipeline
+from scripts.bench.document import show_bars, show_rows
+from scripts.bench.image_files import write_images
+from scripts.bench.loss_cases import FULL, IGNORE_INDEX, LOW, Case, few_hard, make_inputs, shrink
+from scripts.bench.loss_entries import OURS, PEERS, build_loss, call_peer
+from scripts.bench.memory import peak_bytes
+from scripts.bench.process import MeasurementFailed, measure_afresh
+from scripts.bench.rows import Row, rows_of
 from segkit.evaluation.metrics import confusion_matrix
 from segkit.losses import bootstrapped_cross_entropy, ohem_cross_entropy, weighted_mask_cross_entropy
-from tests.paths import ROOT
 
 CPU = torch.device("cpu")
 QUICK = ["--small", "--processes", "0", "--rounds", "1", "--threads", "1"]
 
 
 def run_script(name: str, *arguments: str) -> int:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = importlib.import_module(f"scripts.bench.{name.replace('bench_', 'run_')}")
     return script.main([*QUICK, *arguments])
 
 
@@ -55,10 +52,7 @@ def test_scripts_run_and_write_what_they_print(name, words, tmp_path, capsys):
 
 
 def test_the_suite_covers_every_bar():
-    spec = importlib.util.spec_from_file_location("bench", ROOT / "scripts" / "bench.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert {bar.bench for bar in BARS} <= set(script.BENCHES)
+    assert {bar.bench for bar in BARS} <= set(run_all.BENCHES)
     assert sorted({bar.number for bar in BARS}) == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -139,7 +133,7 @@ def test_memory_counts_what_is_held_at_a_time():
 
 def test_a_fresh_process_has_its_threads_and_says_why_it_failed(tmp_path):
     arguments = {"spread": "random", "count": 64, "rounds": 1, "device": "cpu"}
-    found = measure_afresh("segkit.bench.selection:measure", arguments, threads=1, allocator="retained")
+    found = measure_afresh("scripts.bench.selection:measure", arguments, threads=1, allocator="retained")
     assert set(found["seconds"]) == {"sort", "topk", "select_hardest"}
     with pytest.raises(MeasurementFailed, match=r"json:nothing ended with status 1:\n"):
         measure_afresh("json:nothing", {}, threads=1)

@@ -1,6 +1,6 @@
 """A measurement in a fresh process: its threads, its allocator, nothing left over from another measurement.
 
-python -m segkit.bench.process segkit.bench.losses:measure '{"case": ...}'
+python -m scripts.bench.process scripts.bench.losses:measure '{"case": ...}'
 """
 
 import importlib
@@ -38,7 +38,7 @@ def measure_afresh(
     count = str(threads)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     variables = {**kept, **ALLOCATORS[allocator], "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    command = [sys.executable, "-m", "segkit.bench.process", task, json.dumps(arguments)]
+    command = [sys.executable, "-m", "scripts.bench.process", task, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

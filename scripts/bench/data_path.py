@@ -15,10 +15,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segkit.bench.clock import time_in_turns
-from segkit.bench.image_files import SIZE, write_images
-from segkit.bench.rows import Row, rows_of
-from segkit.bench.settings import Settings
+from scripts.bench.clock import time_in_turns
+from scripts.bench.image_files import SIZE, write_images
+from scripts.bench.rows import Row, rows_of
+from scripts.bench.settings import Settings
 from segkit.data.augments.standard import Standard
 from segkit.data.cache.cached_data import Cached
 from segkit.data.cache.place import on_disk
@@ -27,7 +27,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import TrainView
 from segkit.system.device import Normalize
 
-TASK, LOADER_TASK = "segkit.bench.data_path:measure", "segkit.bench.data_path:measure_loader"
+TASK, LOADER_TASK = "scripts.bench.data_path:measure", "scripts.bench.data_path:measure_loader"
 PLAIN = "Pillow + torchvision v2 in float"
 OURS, NORMALISED, CACHED = "segkit", "segkit, normalised on the CPU", "segkit, data.cache=disk"
 LOADER, PLAIN_LOADER = "segkit's loader", "DataLoader of the same"

@@ -1,12 +1,12 @@
-"""Time of finding the hardest pixels, beside a sort and topk: python scripts/bench_selection.py --output runs/bench"""
+"""Time of finding the hardest pixels, beside a sort and topk: python scripts/bench/run_selection.py --output DIR"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout without installing
 
-from segkit.bench.command import bench
+from scripts.bench.command import bench
 from segkit.cli.run_command import run_command
 
 BENCHES = ("selection",)

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.bench.clock import time_in_turns
-from segkit.bench.rows import Row, rows_of
-from segkit.bench.settings import Settings
+from scripts.bench.clock import time_in_turns
+from scripts.bench.rows import Row, rows_of
+from scripts.bench.settings import Settings
 from segkit.losses.selections import select_hardest
 
-TASK = "segkit.bench.selection:measure"
+TASK = "scripts.bench.selection:measure"
 SORT, TOP_K, OURS = "sort", "topk", "select_hardest"
 #: How losses may be spread; equal ones and zeros are what late training and saturated probabilities give.
 SPREADS = ("random", "all equal", "99 % zeros")

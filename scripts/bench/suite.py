@@ -5,16 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.bench.bars import judge
-from segkit.bench.cuda_checks import bench_cuda
-from segkit.bench.data_path import bench_data
-from segkit.bench.document import save_document, show_document
-from segkit.bench.losses import bench_losses
-from segkit.bench.rows import Row
-from segkit.bench.scoring import bench_scoring
-from segkit.bench.selection import bench_selection
-from segkit.bench.settings import Settings, read_settings
-from segkit.bench.step import bench_step
+from scripts.bench.bars import judge
+from scripts.bench.cuda_checks import bench_cuda
+from scripts.bench.data_path import bench_data
+from scripts.bench.document import save_document, show_document
+from scripts.bench.losses import bench_losses
+from scripts.bench.rows import Row
+from scripts.bench.scoring import bench_scoring
+from scripts.bench.selection import bench_selection
+from scripts.bench.settings import Settings, read_settings
+from scripts.bench.step import bench_step
 from segkit.system.environment import environment
 
 BENCHES = {

@@ -3,16 +3,14 @@
 import argparse
 from collections.abc import Sequence
 
-from segkit.bench.settings import add_options
+from scripts.bench.settings import add_options
 from segkit.cli.parser import CommandParser
 from segkit.system.environment import require_torch_pair
 
 
 def parse(name: str, description: str, arguments: Sequence[str]) -> argparse.Namespace:
     """The options of Settings and where to write."""
-    parser = CommandParser(
-        prog=f"{name}.py", description=description, epilog="exit codes: 0 measured, 1 a measurement failed"
-    )
+    parser = CommandParser(description=description, epilog="exit codes: 0 measured, 1 a measurement failed")
     add_options(parser)
     parser.add_argument("--output", metavar="FOLDER", help=f"also write {name}.json and {name}.md there")
     return parser.parse_args(arguments)
@@ -23,6 +21,6 @@ def bench(name: str, benches: Sequence[str], description: str, arguments: Sequen
     args = parse(name, description, arguments)
     require_torch_pair()
 
-    from segkit.bench.suite import run_benches  # needs torch
+    from scripts.bench.suite import run_benches  # needs torch
 
     return run_benches(name, benches, args)

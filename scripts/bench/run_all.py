@@ -1,12 +1,12 @@
-"""Every benchmark, and the bars of docs/performance.md: python scripts/bench.py --output runs/bench"""
+"""Every benchmark, and the bars of docs/performance.md: python scripts/bench/run_all.py --output runs/bench"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout without installing
 
-from segkit.bench.command import bench
+from scripts.bench.command import bench
 from segkit.cli.run_command import run_command
 
 BENCHES = ("losses", "cuda", "selection", "step", "data", "scoring")

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.bars import Verdict
-from segkit.bench.rows import Row
-from segkit.bench.settings import Settings
+from scripts.bench.bars import Verdict
+from scripts.bench.rows import Row
+from scripts.bench.settings import Settings
 from segkit.system.files import write_json, write_text
 
 

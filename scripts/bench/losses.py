@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.bench.clock import time_in_turns
-from segkit.bench.loss_cases import FULL, GPU, LOW, Case, Inputs, few_hard, in_bf16, make_inputs, shrink
-from segkit.bench.loss_entries import BACKENDS, SORTED, baseline_of, build_loss, make_calls
-from segkit.bench.memory import peak_bytes
-from segkit.bench.rows import Row, rows_of
-from segkit.bench.settings import Settings
+from scripts.bench.clock import time_in_turns
+from scripts.bench.loss_cases import FULL, GPU, LOW, Case, Inputs, few_hard, in_bf16, make_inputs, shrink
+from scripts.bench.loss_entries import BACKENDS, SORTED, baseline_of, build_loss, make_calls
+from scripts.bench.memory import peak_bytes
+from scripts.bench.rows import Row, rows_of
+from scripts.bench.settings import Settings
 
-TASK = "segkit.bench.losses:measure"
+TASK = "scripts.bench.losses:measure"
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segkit.bench import data_path, scoring, selection
-from segkit.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
-from segkit.bench.rows import Row
+from scripts.bench import data_path, scoring, selection
+from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
+from scripts.bench.rows import Row
 
 PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
 MINED = tuple(f"{name}, direct" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.bench.process import call_task, measure_afresh
+from scripts.bench.process import call_task, measure_afresh
 
 
 @dataclass(frozen=True)

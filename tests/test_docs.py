@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segkit.config import load_config
+from segkit.config.load import load_config
 from segkit.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent

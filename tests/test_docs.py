@@ -16,8 +16,8 @@ import yaml
 
 from segkit.config.load import load_config
 from segkit.errors import ConfigError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 HISTORY = ROOT / "CHANGELOG.md"
 DOCUMENTS = [ROOT / "README.md", HISTORY, *PAGES]

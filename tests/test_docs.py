@@ -67,10 +67,10 @@ def find_broken_links(text: str, folder: Path) -> list[str]:
         if re.match(r"\w+:", target):  # elsewhere; nobody asks the network
             continue
         name, _, anchor = target.partition("#")
-        path = folder / name
-        if name and not path.exists():
-            broken.append(target)
-        elif anchor and anchor not in anchors(read(path) if name else text):
+        there = not name or (folder / name).exists()
+        if there and anchor:
+            there = anchor in anchors(read(folder / name) if name else text)
+        if not there:
             broken.append(target)
     return broken
 
@@ -130,8 +130,9 @@ def problem_of(words: Sequence[str]) -> str | None:
 
 
 def find_missing_files(text: str) -> list[str]:
-    """Files of the project that stand between backticks and are not there."""
+    """Files of the project that stand between backticks, or that pip is to read, and are not there."""
     named = [word for word in _INLINE.findall(prose(text)) if _FILE.fullmatch(word)]
+    named += re.findall(r"pip install -r (\S+)", text)
     return [word for word in named if not (ROOT / word).exists()]
 
 
@@ -227,6 +228,5 @@ def test_commands_that_could_not_be_typed_are_found(command, problem, monkeypatc
 
 
 def test_missing_files_are_found():
-    assert find_missing_files("`train.py`, `segkit/errors.py`, `segkit/none.py`, `configs/none.yaml x`") == [
-        "segkit/none.py"
-    ]
+    text = "`train.py`, `segkit/errors.py`, `segkit/none.py`, `configs/none.yaml x`, pip install -r none.txt"
+    assert find_missing_files(text) == ["segkit/none.py", "none.txt"]

@@ -51,7 +51,7 @@ def test_every_package_says_what_it_is():
 #: A small package without a fault, in which the tests below plant one.
 SOUND = {
     "__init__.py": "import importlib\n\ndef __getattr__(name):\n    return importlib.import_module(name)\n",
-    "__main__.py": "from segkit.cli.train import main\n",
+    "__main__.py": "def f():\n    from segkit.cli.train import main\n",
     "registry.py": "import importlib\n\ndef load(name):\n    importlib.import_module(name)\n",
     "schedule.py": "import math\n",
     "types.py": "from segkit.schedule import parse\n",
@@ -222,7 +222,7 @@ BREACHES = [
     ),
     (
         "config/load.py",
-        "from segkit.losses import ce\n",
+        "def f():\n    from segkit.losses import ce\n",
         "imports segkit.losses.ce: losses is not below config",
     ),
     ("data/files/masks.py", "import segkit.evaluation.metrics\n", "evaluation is not below data"),

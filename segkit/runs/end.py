@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.evaluation.scores import rank_images
-from segkit.runs.recording.model_card import CardFacts, model_card
-from segkit.runs.header import describe_device
-from segkit.runs.header import describe_loss
-from segkit.runs.recording.recorder import Recorder
 from segkit.runs.folder import RunFolder
+from segkit.runs.header import describe_device, describe_loss
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.model_card import CardFacts, model_card
+from segkit.runs.recording.recorder import Recorder
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer

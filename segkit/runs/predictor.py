@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize_image
 
-from segkit.runs.checkpoint import load_checkpoint, newest_intact
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
@@ -18,6 +17,7 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
+from segkit.runs.checkpoint import load_checkpoint, newest_intact
 from segkit.system.device import choose_amp
 from segkit.training.build import build_component, build_normalize
 

@@ -4,15 +4,13 @@ import math
 import time
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.config.schema import Config
-from segkit.data.check import CheckReport, check_data
-from segkit.errors import ConfigError, NotFiniteError
+from segkit.data.check import check_data
+from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import output_logits
-from segkit.losses.calls import call_accepted
 from segkit.runs.header import header
+from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import duration
 from segkit.system.device import memory_in_use
 from segkit.training.build import build

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from segkit.runs.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
 from segkit.config.keys import covers, flatten, is_backend
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 

@@ -8,29 +8,28 @@ from pathlib import Path
 
 import torch
 
-from segkit.system.typed import typed
-from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.checkpoint import Found
-from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Labels
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
-from segkit.runs.fingerprints import fingerprints
-from segkit.runs.header import count_flops
-from segkit.runs.header import header
-from segkit.runs.recording.recorder import Recorder
-from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
+from segkit.runs.checkpoint import Found
 from segkit.runs.end import finish_run
+from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder
+from segkit.runs.header import count_flops, header
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.recorder import Recorder
+from segkit.runs.recording.tensorboard_log import hyperparameters
+from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
 from segkit.runs.state import go_on_from, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
-from segkit.runs.recording.tensorboard_log import hyperparameters
+from segkit.system.typed import typed
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
-from segkit.runs.recording.recorder import Recorder
 from segkit.runs.folder import RunFolder
+from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.recorder import Recorder
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer

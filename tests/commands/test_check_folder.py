@@ -18,7 +18,7 @@ from segkit.data.check.raw_values import read_raw_values
 from segkit.data.palette import voc_color
 from segkit.errors import ConfigError, DataError
 from segkit.training.build import build_data
-from tests.data import published_layouts as layouts
+from tests.data.datasets import published_layouts as layouts
 from tests.paths import ROOT
 
 MINE = Path("data/mine")

@@ -21,7 +21,7 @@ from segkit.cli.run_command import run_command
 from segkit.commands import prepare_data as preparation
 from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS
-from tests.data import published_layouts as layouts
+from tests.data.datasets import published_layouts as layouts
 from tests.paths import ROOT
 
 NOWHERE = "http://127.0.0.1:9"  # the port of a service that throws all away, and that nobody runs

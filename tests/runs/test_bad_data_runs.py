@@ -14,13 +14,13 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 from segkit.cli import train
-from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.checkpoint import load_checkpoint
 from segkit.cli.run_command import run_command
+from segkit.commands.evaluate import evaluate_weights
 from segkit.data.datasets.folder import Folder
 from segkit.data.loading.bad_samples import BadSample
-from segkit.commands.evaluate import evaluate_weights
+from segkit.runs.checkpoint import load_checkpoint
 from segkit.runs.folder import read_status
+from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.training.trainer import Trainer
 
 TINY = """

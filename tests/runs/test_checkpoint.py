@@ -20,6 +20,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+from segkit.errors import CannotWrite, CheckpointError
 from segkit.runs import checkpoint
 from segkit.runs.checkpoint import (
     checkpoint_path,
@@ -30,7 +31,6 @@ from segkit.runs.checkpoint import (
     save_checkpoint,
     save_numbered,
 )
-from segkit.errors import CannotWrite, CheckpointError
 from tests.paths import ROOT
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from segkit.runs import folder as run_folder
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
+from segkit.runs import folder as run_folder
 from segkit.runs.folder import RunFolder, read_status
 from segkit.system import locks
 from tests.paths import ROOT

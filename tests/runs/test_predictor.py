@@ -10,18 +10,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
+from segkit.commands.evaluate import evaluate_weights
+from segkit.commands.predict import find_images, predict_images, save_prediction
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.metrics import confusion_matrix
-from segkit.commands.evaluate import evaluate_weights
-from segkit.runs.predictor import load_predictor
-from segkit.commands.predict import find_images, predict_images, save_prediction
-from segkit.runs.preflight import SilentRecorder
 from segkit.registry import MODELS
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder
+from segkit.runs.predictor import load_predictor
+from segkit.runs.preflight import SilentRecorder
+from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.state import saver
 from segkit.training.build import build
 

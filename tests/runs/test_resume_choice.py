@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from segkit.runs.checkpoint import save_numbered
 from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.checkpoint import save_numbered
 from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of
 
 

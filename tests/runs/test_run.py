@@ -18,12 +18,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segkit.cli import train
-from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.cli.run_command import run_command
+from segkit.commands.evaluate import evaluate_per_image, evaluate_weights
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
-from segkit.commands.evaluate import evaluate_per_image, evaluate_weights
 from segkit.models.unet import UNet
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.system.typed import typed
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.system.console import duration, percent
+from segkit.system.typed import typed
 
 #: Pictures of a run folder in the order in which they are worth a look.
 PICTURES = (

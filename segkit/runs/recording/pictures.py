@@ -12,8 +12,8 @@ from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.arrays import save_examples
-from segkit.system.files import cannot_write
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
+from segkit.system.files import cannot_write
 
 #: Examples in loss_pixels.jpg, which shows them at three moments.
 IMAGES_PER_MOMENT = 3

@@ -13,23 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
 from segkit.data.palette import Labels
 from segkit.errors import NotFiniteError
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage, class_line, class_table
-from segkit.runs.recording.log_window import Window
-from segkit.runs.recording.results import ResultsTable, plot_results
 from segkit.runs.recording.arrays import save_per_image
+from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
+from segkit.runs.recording.log_window import Window
 from segkit.runs.recording.pictures import RunPictures
-from segkit.runs.recording.results import summarise
+from segkit.runs.recording.results import ResultsTable, plot_results, summarise
+from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json
-from segkit.runs.recording.tensorboard_log import TensorBoardLog
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
 TRAIN_VALUES = ("loss", "ce", "aux_loss", "lr", "grad_norm", "grad_scale")

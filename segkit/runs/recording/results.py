@@ -3,15 +3,13 @@
 import csv
 import io
 import math
-from pathlib import Path
-
-from segkit.system.files import cannot_write, write_text
-
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import scores_as_json
+from segkit.system.files import cannot_write, write_text
 
 
 class ResultsTable:

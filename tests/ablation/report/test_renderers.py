@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from segkit.ablation.report import latex
 from segkit.ablation.report.document import (
     Bullets,
     Cell,
@@ -20,7 +21,6 @@ from segkit.ablation.report.document import (
 )
 from segkit.ablation.report.html_page import render_html
 from segkit.ablation.report.markdown import escape, render_markdown
-from segkit.ablation.report.report import latex
 
 NASTY = r"<b>a_b</b> & $x$ | 50% _x_ `*` [a](b) #~^\{} 'q' " + '"w"'
 TABLE = Table(

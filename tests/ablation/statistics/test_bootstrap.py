@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from segkit.ablation.statistics import bootstrap
 from segkit.ablation.statistics.bootstrap import (
     find_interval,
     find_p,
@@ -13,7 +14,6 @@ from segkit.ablation.statistics.bootstrap import (
     student_inside,
     student_quantile,
 )
-from segkit.ablation.statistics.statistics import bootstrap
 
 # Upper 2.5 % points of Student's t, from the tables.
 T_TABLE = {

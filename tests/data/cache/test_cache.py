@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from segkit.config.load import config_from_mapping
+from segkit.data.cache import cached_data as cache
 from segkit.data.cache.cached_data import Cached
-from segkit.data.cache.cached_data import cached_data as cache
 from segkit.data.cache.place import default_folder, on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes

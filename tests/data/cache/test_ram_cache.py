@@ -17,7 +17,8 @@ from segkit.cli import train as train_script
 from segkit.cli.run_command import run_command
 from segkit.config.load import config_from_mapping
 from segkit.data.augments.none import NoAugment
-from segkit.data.cache.cached_data import Cached, cached_weights, estimate_size, ram_folder
+from segkit.data.cache import cached_weights, ram_folder
+from segkit.data.cache.cached_data import Cached, estimate_size
 from segkit.data.cache.cached_weights import CachedWeights, keep_weights
 from segkit.data.cache.place import in_memory, on_disk
 from segkit.data.cache.ram_folder import RamFolder, require_room, sweep

@@ -6,7 +6,7 @@ from segkit.config.load import load_config
 from segkit.config.sources import shipped_names
 from segkit.data.loading.loader import train_batches
 from segkit.training.build import build_data
-from tests.data import published_layouts as layouts
+from tests.data.datasets import published_layouts as layouts
 
 MAKERS = {
     "ade20k/ohem.yaml": layouts.make_ade20k,

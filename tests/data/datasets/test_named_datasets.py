@@ -15,7 +15,7 @@ from segkit.data.datasets.camvid import GROUPS, segnet_split
 from segkit.data.palette import voc_color
 from segkit.registry import DATASETS
 from segkit.runs.fingerprints import data_fingerprint
-from tests.data import published_layouts as layouts
+from tests.data.datasets import published_layouts as layouts
 
 HAS_SCIPY = importlib.util.find_spec("scipy") is not None
 SEGNET_VALUES = {**{value: value for value in range(11)}, 11: 255}

@@ -7,7 +7,7 @@ import pytest
 
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
-from tests.data import published_layouts as layouts
+from tests.data.datasets import published_layouts as layouts
 
 HAS_SCIPY = importlib.util.find_spec("scipy") is not None
 MAKERS = {

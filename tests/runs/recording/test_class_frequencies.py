@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segkit.runs.recording.class_frequencies import image_shares, pixel_shares, plot_class_frequencies
 from segkit.data.check import CheckReport, Tally
+from segkit.runs.recording.class_frequencies import image_shares, pixel_shares, plot_class_frequencies
 
 TRAIN = Tally(total=1200, pixels=[75, 25, 0], images=[4, 1, 0], samples=4, valid=100)
 VAL = Tally(total=20, pixels=[10, 0, 0], images=[2, 0, 0], samples=2, valid=10)

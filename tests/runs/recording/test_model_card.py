@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from segkit.evaluation.evaluate import Evaluation
-from segkit.runs.recording.model_card import CardFacts, model_card, rows_as_table
 from segkit.runs.recording.arrays import DEFINITION
+from segkit.runs.recording.model_card import CardFacts, model_card, rows_as_table
 
 RESULT = Evaluation(torch.tensor([[6000, 2000, 0], [0, 4000, 0], [0, 0, 0]]), 0.5, 1234)
 FACTS = CardFacts(

@@ -15,14 +15,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.overrides import TorchFunctionMode
 
-from segkit.runs.recording import recorder as recorder_module
-from segkit.runs.checkpoint import check_plain
 from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import class_line, class_table, scores_as_json
+from segkit.runs.checkpoint import check_plain
+from segkit.runs.recording import recorder as recorder_module
 from segkit.runs.recording.recorder import Labels, Recorder
-from segkit.system.console import Console
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
+from segkit.system.console import Console
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
 MATRICES = torch.tensor(

@@ -1,0 +1,1 @@
+"""One run around the loop: checks before it, its folder, checkpoints, resuming, and how it ended."""

@@ -1,0 +1,91 @@
+"""The header of a run: the lines that say what is about to be trained, on what and how."""
+
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segkit.data.check import CheckReport
+from segkit.errors import ConfigError
+from segkit.evaluation.evaluate import output_logits
+from segkit.losses.calls import call_accepted
+from segkit.training.experiment import Experiment
+
+
+def header(
+    experiment: Experiment, report: CheckReport, source: str, *, flops: int | None = None
+) -> list[str]:
+    """The lines that say what is about to be trained, on what and how; `source` is where the configuration is from.
+
+    `flops` is what `count_flops` gives for the images of training, if that is known already.
+    """
+    config, plan, data = experiment.config, experiment.plan, experiment.data
+    epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(data.train)
+    accumulate = f" x {plan.accumulate}" if plan.accumulate > 1 else ""
+    warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
+    amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
+    height, width = experiment.image_size
+    flops = count_flops(experiment, height, width) if flops is None else flops
+    return [
+        f"config    {source}",
+        f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
+        f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
+        *(f"          warning: {text}" for text in report.warnings),
+        *describe_cache(experiment),
+        *(f"          {line}" for text in data.label_counts.describe() for line in text.splitlines()),
+        f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
+        f"{flops / 1e9:.2f} GFLOPs at {width}x{height}",
+        f"loss      {describe_loss(experiment)}",
+        f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
+        f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
+        f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
+    ]
+
+
+def describe_cache(experiment: Experiment) -> list[str]:
+    """A line on each cached data set."""
+    if experiment.config.data.cache == "off":
+        return []
+    data = experiment.data
+    return [
+        f"cache     {part}: {each.describe()}" for part, each in (("train", data.train), ("val", data.val))
+    ]
+
+
+def describe_loss(experiment: Experiment) -> str:
+    """The loss with its options as they work out in this run, and the weight map."""
+    config, text = experiment.config, experiment.config.loss.name
+    if hasattr(experiment.loss, "describe"):
+        text = call_accepted(
+            experiment.loss.describe,
+            iterations=experiment.plan.iterations,
+            pixels_per_batch=experiment.pixels_per_batch,
+            images_per_batch=experiment.batch_size,
+        )
+    return text + (f"  x weight map {config.data.weight_map.name}" if config.data.weight_map else "")
+
+
+def describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+@torch.no_grad()
+def count_flops(experiment: Experiment, height: int, width: int) -> int:
+    """Floating-point operations of one image's forward pass (a multiply-add counts as two).
+
+    Raises ConfigError if what comes out are no logits for the data's classes.
+    """
+    model, channels = experiment.model, experiment.data.train.channels
+    image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        logits = output_logits(model(experiment.preprocess(image)))  # (1, num_classes, h, w)
+    model.train()
+    expected = experiment.logits_channels
+    if logits.ndim != 4 or logits.shape[:2] != (1, expected):
+        raise ConfigError(
+            f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
+            f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
+        )
+    return counter.get_total_flops()

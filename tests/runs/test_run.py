@@ -534,7 +534,8 @@ def test_file_that_could_not_be_written_at_the_end_comes_with_a_resume(tiny, mon
             patch.setattr("segkit.runs.end.write_text", lambda path, text: full(path))
         else:
             patch.setattr(
-                "segkit.runs.recording.recorder.Recorder.ranked", lambda recorder, name, *rest: full(recorder.folder / name)
+                "segkit.runs.recording.recorder.Recorder.ranked",
+                lambda recorder, name, *rest: full(recorder.folder / name),
             )
         assert run("--config", "tiny.yaml") == 7
     assert f"{name}: the disk is full" in capsys.readouterr().err

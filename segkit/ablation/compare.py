@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.ablation.report.console_lines import problem_lines, result_lines
-from segkit.ablation.report.findings import find_all
+from segkit.ablation.report.findings import Findings, find_all
 from segkit.ablation.report.report import write_findings
 from segkit.ablation.study.gather import Gathered, gather_runs
 from segkit.ablation.study.phrases import name_seeds, plural
@@ -16,6 +16,31 @@ from segkit.errors import ConfigError
 
 
 def compare_runs(
+    runs: Sequence[str | os.PathLike[str]],
+    *,
+    baseline: str | None = None,
+    group_by: str | int | None = None,
+    names: Sequence[str] = (),
+    report: str | os.PathLike[str] | None = None,
+) -> Findings:
+    """Compare finished runs: their scores by variant, and the differences to the baseline with what they are worth.
+
+    `runs` are run folders or folders above them; runs whose configurations differ in the seed alone are one variant.
+    `baseline` is a variant, by default that of the first run; `names` are for the variants, in the order given;
+    `group_by` makes units of images that are not independent (a regular expression, or so many in a row). With
+    `report`, a folder, the report is written there too.
+
+    `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
+    classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
+    """
+    study = make_study(gather_runs(runs, names=names), baseline=baseline, group_by=group_by)
+    findings = find_all(study)
+    if report is not None:
+        write_findings(findings, Path(report))
+    return findings
+
+
+def show_comparison(
     paths: Sequence[str | Path],
     *,
     baseline: str | None = None,
@@ -24,11 +49,9 @@ def compare_runs(
     output: Path | None = None,
     command: str = "",
 ) -> int:
-    """Compare finished runs, print what was found and write the report; returns the exit status.
+    """Compare finished runs as `compare_runs` does, print what was found and write the report; returns the exit status.
 
-    `paths` are run folders or folders above them. `baseline` is a variant, by default that of the first run. `output`
-    is the folder of the report, by default `compare/TIME` beside the runs. Raises DataError if the runs have not the
-    same classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
+    `output` is the folder of the report, by default `compare/TIME` beside the runs.
     """
     gathered = gather_runs(paths, names=names)
     study = make_study(gathered, baseline=baseline, group_by=group_by, command=command)

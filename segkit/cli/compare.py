@@ -47,9 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.ablation.compare import compare_runs  # needs torch
+    from segkit.ablation.compare import show_comparison  # needs torch
 
-    return compare_runs(
+    return show_comparison(
         args.runs,
         baseline=args.baseline,
         group_by=args.group_by,

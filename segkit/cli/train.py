@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
     from segkit.runs.preflight import check  # these need torch, which a usage error need not wait for
-    from segkit.runs.run import resumed_config, train
+    from segkit.runs.run import resumed_config, train_run
 
     config = (
         load_config(args.config, args.overrides)
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     source = " + ".join([args.config or args.resume, *args.overrides])
     if args.check:
         return check(config, source=source, overfit=args.overfit)
-    return train(
+    ended = train_run(
         config, source=source, overfit=args.overfit, resume=args.resume, allow_change=args.allow_change
     )
+    return ended.exit_code

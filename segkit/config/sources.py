@@ -11,9 +11,11 @@ from segkit.config.problem import Mark, Problem
 from segkit.config.schema import COMPONENTS
 from segkit.config.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 from segkit.errors import ConfigError
-from segkit.system.typed import typed
+from segkit.system.typed import CHECKOUT, typed
 
-SHIPPED = Path(__file__).resolve().parents[2] / "configs"
+#: The configurations that come with segkit: inside an installed package, at the top of a checkout.
+_PACKAGED = Path(__file__).resolve().parents[1] / "configs"
+SHIPPED = _PACKAGED if _PACKAGED.is_dir() else CHECKOUT / "configs"
 
 #: The key that tells an ablation (segkit/ablation/plan/plan.py) from the configuration of one run.
 ABLATION_KEY = "variants"

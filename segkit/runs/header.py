@@ -1,6 +1,5 @@
 """The header of a run: the lines that say what is about to be trained, on what and how."""
 
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

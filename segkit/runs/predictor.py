@@ -1,25 +1,32 @@
 """A trained model from its checkpoint alone, for evaluating and predicting."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize_image
 
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
+from segkit.data.files.image_io import read_image
 from segkit.data.palette import Labels
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, newest_intact
-from segkit.system.device import choose_amp
+from segkit.system.device import choose_amp, choose_device
 from segkit.training.build import build_component, build_normalize
+
+#: PIL images that turn into grey or RGB without another range.
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
@@ -42,24 +49,46 @@ class Predictor:
             return self.model(self.preprocess(image))
 
     @torch.no_grad()
-    def predict(self, image: Tensor) -> Tensor:
-        """Class ids (H, W), uint8 or int64, of one uint8 image (channels, H, W), at the image's own size.
+    def predict(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
+        """Class ids (H, W), uint8 or int64, of one image at its own size.
 
-        An image is resized to the size the data set was resized to for training, if it was.
+        The image is a uint8 tensor (channels, H, W), a uint8 array (H, W) or (H, W, channels), a PIL image, or a file,
+        which is read as training reads its images. It is resized to the size that the data set was resized to for
+        training, if it was. Raises DataError for a file that cannot be read, ValueError for another shape or type.
         """
-        size = image.shape[-2:]
-        batch = image[None].to(self.device)  # (1, C, H, W)
+        pixels = self._as_tensor(image)
+        size = pixels.shape[-2:]
+        batch = pixels[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
             batch = resize_image(batch, list(self.resize), antialias=True)  # in uint8, as the data set does
         return predict_pixels(output_logits(self.forward(batch)), size)[0].cpu()
 
+    def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
+        if isinstance(image, str | os.PathLike):
+            return read_image(Path(image), channels=self.channels)[0]
+        if isinstance(image, Image.Image):
+            if image.mode not in EIGHT_BIT_MODES:
+                raise ValueError(
+                    f"a PIL image of mode {image.mode} is not of 8 bits; convert it, or give its file"
+                )
+            image = np.asarray(image.convert("RGB" if self.channels == 3 else "L"))
+        if isinstance(image, np.ndarray):
+            image = torch.tensor(image[..., None] if image.ndim == 2 else image).movedim(-1, 0)  # (C, H, W)
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != self.channels:
+            raise ValueError(
+                f"expected one uint8 image with {self.channels} channels, as a tensor (C, H, W) or an array (H, W, C); "
+                f"got {image.dtype} of shape (C, H, W) = {tuple(image.shape)}"
+            )
+        return image
 
-def load_predictor(weights: str | Path, device: torch.device) -> Predictor:
-    """The model of a run folder (its best weights) or of a checkpoint file.
+
+def load_predictor(weights: str | os.PathLike[str], device: str | torch.device = "auto") -> Predictor:
+    """The model of a run folder (its best weights) or of a checkpoint file, on a device ("auto", "cpu", "cuda:1" ...).
 
     Raises CheckpointError if there is none that can be used, ConfigError if its model is registered in a file
     that was not given to `--import`.
     """
+    device = choose_device(device) if isinstance(device, str) else device
     path, state = _load(Path(weights))
     try:
         config = _read_config(state["config"], path)

@@ -79,13 +79,3 @@ class SilentRecorder:
     def restart_clock(self) -> None: ...
     def evaluation(self, iteration, result, *, best) -> None: ...
     def pictures(self, iteration, panels) -> None: ...
-
-
-
-
-
-
-
-
-
-

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -47,18 +48,24 @@ class Start:
     fingerprints: Mapping[str, str]
 
 
-def train(
+class Ended(NamedTuple):
+    """A run that trained to its end (`exit_code` 0), or was stopped by a signal after saving (130, 143, 129)."""
+
+    folder: Path
+    exit_code: int
+
+
+def train_run(
     config: Config,
     *,
     source: str,
     overfit: int | None = None,
     resume: str | None = None,
     allow_change: Sequence[str] = (),
-) -> int:
+) -> Ended:
     """Train as `config`, which was read from `source`, says.
 
-    Returns the exit status: 0 done, 130, 143 or 129 stopped by a signal after saving. Raises a SegkitError for what a
-    user can repair; `status.json` of the run folder then says so too.
+    Raises a SegkitError for what a user can repair; `status.json` of the run folder then says so too.
     """
     if overfit is not None:
         config = config.model_copy(update={"name": f"{config.name}-overfit"})
@@ -85,7 +92,7 @@ def train(
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)
-        return train_in(folder, experiment, start, console, interrupt, found)
+        return Ended(folder.path, train_in(folder, experiment, start, console, interrupt, found))
 
 
 def train_in(
@@ -96,7 +103,7 @@ def train_in(
     interrupt: Interrupt,
     found: Found | None,
 ) -> int:
-    """Train in an open run folder, from `found` if that is a checkpoint."""
+    """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     first = found.state["trainer"]["iteration"] if found else 0
     if not found:
         write_text(folder.config, experiment.config.to_yaml())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segkit.ablation.compare import compare_runs, default_output, make_study
+from segkit.ablation.compare import default_output, make_study, show_comparison
 from segkit.ablation.report.console_lines import diff_lines
 from segkit.ablation.study.config_diff import diff_configs
 from segkit.ablation.study.gather import Gathered, gather_runs
@@ -306,7 +306,7 @@ def test_the_whole(runs, capsys, tmp_path):
 
 def test_warnings_come_before_the_numbers(runs, capsys, tmp_path, unwritten):
     make_run(runs / "ohem" / "2026-2", "seed=2", "name=ohem", errors=2, fingerprints={"data": "0ther"})
-    compare_runs([runs / "ohem", runs / "ce"], baseline="ce", output=tmp_path / "out")
+    show_comparison([runs / "ohem", runs / "ce"], baseline="ce", output=tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == ["          ohem: seed 0, 1, 2", "          ce: seed 0, 1   baseline"]
     assert lines[3].startswith("ERROR     data: not the same in ohem (seed 2) as in ")
@@ -331,7 +331,7 @@ def test_identical_runs_can_be_compared(runs, capsys, tmp_path, unwritten):
     for seed in (0, 1):
         arrays = {"matrices": matrices(6)}
         make_run(runs / "b" / f"{seed}", f"seed={seed}", "name=b", "loss.thresh=0.6", arrays_changed=arrays)
-    compare_runs([runs / "ce", runs / "b"], output=tmp_path / "out", names=["plain", "mined"])
+    show_comparison([runs / "ce", runs / "b"], output=tmp_path / "out", names=["plain", "mined"])
     assert "mined: identical to plain" in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from segkit.config.load import load_config
 from segkit.data.datasets.folder import Folder
 from segkit.errors import CheckpointError
 from segkit.runs.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint
-from segkit.runs.run import train
+from segkit.runs.run import train_run
 from segkit.training.build import build
 
 TINY = ["data.size=32", "augment.crop_size=32", "model.width=4", "model.depth=1", "train.iterations=3"]
@@ -105,14 +105,14 @@ def test_resuming_on_changed_files_is_refused(tmp_path, capsys):
         f"log.dir={tmp_path / 'runs'}",
     ]
     source = "debug.yaml"
-    assert train(load_config(source, config), source=source) == 0
+    assert train_run(load_config(source, config), source=source).exit_code == 0
     folder = next((tmp_path / "runs" / "debug").iterdir())
     before = json.loads((folder / "env.json").read_text())["fingerprints"]["data"]
     Image.new("RGB", (32, 32), (9, 9, 9)).save(data / "images" / "train" / "train1.png")
     longer = load_config(source, [*config, "train.iterations=5"])
     with pytest.raises(CheckpointError) as caught:
-        train(longer, source=source, resume=str(folder))
+        train_run(longer, source=source, resume=str(folder))
     message = str(caught.value)
     assert f"was trained on other data: fingerprint {before}, now " in message
     assert message.endswith("or accept the change: --allow-change data")
-    assert train(longer, source=source, resume=str(folder), allow_change=["data"]) == 0
+    assert train_run(longer, source=source, resume=str(folder), allow_change=["data"]).exit_code == 0

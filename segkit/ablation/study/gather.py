@@ -1,6 +1,7 @@
 """Any finished runs as a study: found, read, and sorted into variants by what they were configured to be."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,7 +31,7 @@ class Gathered:
         return tuple(dict.fromkeys(run.variant for run in self.runs))
 
 
-def gather_runs(paths: Sequence[str | Path], *, names: Sequence[str] = ()) -> Gathered:
+def gather_runs(paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str] = ()) -> Gathered:
     """Read the runs at `paths`: run folders, or folders above run folders, of which the finished ones are taken.
 
     Runs are of one variant if they differ in nothing but the seed and what no result depends on. A variant is called as
@@ -64,7 +65,7 @@ def gather_runs(paths: Sequence[str | Path], *, names: Sequence[str] = ()) -> Ga
     return gathered
 
 
-def _find_folders(paths: Sequence[str | Path]) -> dict[Path, bool]:
+def _find_folders(paths: Sequence[str | os.PathLike[str]]) -> dict[Path, bool]:
     """Run folders, each with whether it was given itself, in the order given."""
     found: dict[Path, bool] = {}
     origins: dict[Path, Path] = {}

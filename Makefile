@@ -32,9 +32,9 @@ $(READY): requirements.txt
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# With the extras, so that no test is skipped for the lack of them.
-$(READY_TO_TEST): $(READY) requirements-extras.txt
-	$(RUN) -m pip install --disable-pip-version-check -r requirements-extras.txt
+# The checkout itself, editable, so that the tests find the command `segkit`; again only when its metadata change.
+$(READY_TO_TEST): $(READY) pyproject.toml setup.py
+	$(RUN) -m pip install --disable-pip-version-check -e ".[test]"
 	@touch $@
 
 clean:

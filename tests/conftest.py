@@ -51,8 +51,9 @@ def quick_plots(monkeypatch):
     def plot_first(path, *arguments, **options):
         save_empty(path)
 
-    for name in ("recorder.plot_confusion", "class_frequencies.plot_shares", "check_data_run.plot_shares"):
-        monkeypatch.setattr(f"segkit.{name}", plot_first)
+    monkeypatch.setattr("segkit.runs.recording.recorder.plot_confusion", plot_first)
+    monkeypatch.setattr("segkit.runs.recording.class_frequencies.plot_shares", plot_first)
+    monkeypatch.setattr("segkit.commands.check_data.plot_shares", plot_first)
     monkeypatch.setattr(
         "segkit.runs.recording.recorder.plot_results",
         lambda table, class_names, colors, path: save_empty(path),

@@ -83,7 +83,9 @@ PLANTED_EVERYWHERE = {
 def planted():
     """The module of the planted losses, registered for these tests only."""
     before = dict(LOSSES._constructors)
-    spec = importlib.util.spec_from_file_location("planted_losses", ROOT / "tests" / "planted_losses.py")
+    spec = importlib.util.spec_from_file_location(
+        "planted_losses", ROOT / "tests" / "losses" / "planted_losses.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module

@@ -7,6 +7,7 @@ from pathlib import Path
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code
 from segkit.system.environment import require_torch_pair
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import program
 
 
@@ -21,7 +22,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--per-image",
         action="store_true",
-        help="score the last weights of a run and write its per_image.npz, for runs of an older segkit",
+        help=f"score the last weights of a run and write its {RunFiles.per_image.name}, for runs of an older segkit",
     )
     parser.add_argument(
         "--boundary",

@@ -7,6 +7,7 @@ from pathlib import Path
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code
 from segkit.system.environment import require_torch_pair
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import program
 
 
@@ -17,7 +18,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="where to write (predictions/ in the run folder)"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"where to write ({RunFiles.predictions.name}/ in the run folder)",
     )
     parser.add_argument(
         "--save",

@@ -15,7 +15,7 @@ from segkit.evaluation.boundary_quality import BoundaryMeter
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
-from segkit.runs.checkpoint import iteration_of, list_checkpoints, newest_intact
+from segkit.runs.checkpoint import newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.arrays import save_per_image
@@ -24,6 +24,7 @@ from segkit.runs.resume import run_folder_of
 from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
+from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, iteration_of, list_checkpoints
 from segkit.training.build import build_dataset
 
 
@@ -129,20 +130,21 @@ def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
     Raises CheckpointError for anything else: best.pt was chosen by the score of the images that are to be scored.
     """
     if weights.is_dir():
-        found = newest_intact(weights / "checkpoints")
+        found = newest_intact(RunFiles(weights).checkpoints)
         if found.path is None or run_folder_of(found.path) is None:
             reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
             raise CheckpointError(
-                f"--per-image scores the newest of checkpoints/*.pt in a run folder, and {weights} has none{reasons}\n"
+                f"--per-image scores the newest of {NUMBERED_CHECKPOINTS} in a run folder, and {weights} has none"
+                f"{reasons}\n"
                 "   -> give a run folder, such as runs/ohem/TIME"
             )
         return found.path, weights
     run = run_folder_of(weights)
-    numbered = [] if run is None else list_checkpoints(run / "checkpoints")
+    numbered = [] if run is None else list_checkpoints(RunFiles(run).checkpoints)
     if run is None or weights.resolve() not in [path.resolve() for path in numbered]:
         raise CheckpointError(
             f"--per-image writes into a run folder what its last weights score, got {weights}\n"
-            "   -> give the run folder, or a numbered checkpoint in its checkpoints/"
+            f"   -> give the run folder, or a numbered checkpoint in its {RunFiles.checkpoints.name}/"
         )
     return weights, run
 

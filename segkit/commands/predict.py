@@ -17,6 +17,7 @@ from segkit.evaluation.pictures import as_rgb
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
+from segkit.system.run_files import RunFiles, folder_around
 
 #: What is added to an image's name, without its suffix, for each form of the result.
 ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
@@ -40,10 +41,7 @@ def predict_images(
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
     images = find_images(source)
     predictor = load_predictor(weights, choose_device(device))
-    run = (
-        predictor.path.parent.parent if predictor.path.parent.name == "checkpoints" else predictor.path.parent
-    )
-    output = output or run / "predictions"
+    output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
     refuse_replacing(images, stems, forms)

@@ -11,6 +11,7 @@ from segkit.config.problem import Mark, Problem
 from segkit.config.schema import COMPONENTS
 from segkit.config.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
 from segkit.errors import ConfigError
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import CHECKOUT, typed
 
 #: The configurations that come with segkit: inside an installed package, at the top of a checkout.
@@ -59,15 +60,16 @@ def find_config(source: str | Path, *, ablation: bool = False) -> Path:
     among configurations of one run or among ablations."""
     text = str(source)
     for candidate in _candidates(Path(text), [Path()]):
-        if candidate.is_dir() and (candidate / "config.yaml").is_file():
-            return candidate / "config.yaml"
+        run = RunFiles(candidate)
+        if run.is_run:
+            return run.config
         if candidate.is_file() or candidate.is_fifo():
             return candidate
     for candidate in _candidates(Path(text), _config_folders()):
         if candidate.is_file():
             return candidate
     if Path(text).is_dir():
-        raise ConfigError(f"{text} is a folder without a config.yaml, so it is not a run folder")
+        raise ConfigError(f"{text} is a folder without a {RunFiles.config.name}, so it is not a run folder")
     known = shipped_names(ablations=ablation)
     close = _nearest_names(text, known)
     kind = "ablation" if ablation else "configuration"

@@ -14,11 +14,11 @@ import torch
 
 from segkit.errors import CannotWrite, CheckpointError
 from segkit.system.files import cannot_write, sweep_temporaries, write_atomically
+from segkit.system.run_files import RunFiles, checkpoint_path, iteration_of, list_checkpoints, path_set_aside
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
 FORMAT_VERSION = 1
 
-_NUMBERED = re.compile(r"(\d+)\.pt")
 _SCALARS = (type(None), bool, int, float, str)
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _MAPPINGS = (dict, OrderedDict)
@@ -122,22 +122,6 @@ def check_plain(value: Any, key: str = "state") -> None:
         )
 
 
-def checkpoint_path(folder: str | Path, iteration: int) -> Path:
-    """The file of the checkpoint that holds `iteration` updates."""
-    return Path(folder) / f"{iteration:06d}.pt"
-
-
-def list_checkpoints(folder: str | Path) -> list[Path]:
-    """The numbered checkpoints in `folder`, newest first, intact or not."""
-    numbered = [path for path in Path(folder).glob("*.pt") if _NUMBERED.fullmatch(path.name)]
-    return sorted(numbered, key=iteration_of, reverse=True)
-
-
-def iteration_of(path: Path) -> int:
-    """The number of updates in a numbered checkpoint, from its name."""
-    return int(path.stem)
-
-
 def save_numbered(folder: str | Path, state: dict[str, Any], *, iteration: int, keep: int = 2) -> Path:
     """Save `state` as the checkpoint of `iteration` and keep the newest `keep` >= 2; returns its path.
 
@@ -156,7 +140,7 @@ def save_numbered(folder: str | Path, state: dict[str, Any], *, iteration: int, 
         save_checkpoint(path, state)
         for other in list_checkpoints(folder):
             if iteration_of(other) > iteration:
-                other.replace(other.with_name(f"{other.name}.aside"))
+                other.replace(path_set_aside(other))
         for old in list_checkpoints(folder)[keep:]:
             old.unlink()
     except OSError as error:
@@ -201,7 +185,7 @@ def _check_format(path: Path, state: Any) -> None:
         raise _unusable(
             path,
             f"written by {age} segkit in format {version}, this one reads {FORMAT_VERSION} "
-            "-> use the version of segkit in the env.json of its run folder",
+            f"-> use the version of segkit in the {RunFiles.env.name} of its run folder",
         )
 
 

@@ -58,9 +58,10 @@ def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Reco
         result = trainer.evaluate_model()
         if result is None:
             return
-    for name, images in zip(("best8.jpg", "worst8.jpg"), rank_images(result, RANKED), strict=True):
+    pictures = (recorder.folder.best_images, recorder.folder.worst_images)
+    for picture, images in zip(pictures, rank_images(result, RANKED), strict=True):
         panels = trainer.panels(experiment.val_images([image.place for image in images]))
-        recorder.ranked(name, images, panels)
+        recorder.ranked(picture, images, panels)
 
 
 def card_facts(

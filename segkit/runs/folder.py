@@ -1,4 +1,4 @@
-"""The folder of one run, `<runs>/<name>/<time>/`: where its files are, who may write it, how it stands."""
+"""The folder of one run, `<runs>/<name>/<time>/`: who may write it, how it stands."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Any
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.files import cannot_write, sweep_temporaries, sync_folder, write_json
 from segkit.system.locks import take_lock
+from segkit.system.run_files import RunFiles
 
 STATES = ("running", "done", "stopped", "failed")
 
@@ -25,44 +26,14 @@ def _close_locks_in_child() -> None:
 os.register_at_fork(after_in_child=_close_locks_in_child)
 
 
-def _entry(name: str, content: str) -> property:
-    return property(lambda self: self.path / name, doc=content)
-
-
-class RunFolder:
+class RunFolder(RunFiles):
     """A run folder that only this process may write, until `close()`, the end of `with`, or its death.
 
     Made by `RunFolder.create` for a new run and `RunFolder.reopen` to continue one.
     """
 
-    config = _entry("config.yaml", "The resolved configuration; loads back.")
-    env = _entry("env.json", "Versions, hardware and command line.")
-    log = _entry("train.log", "What the console showed.")
-    results = _entry("results.csv", "One row per evaluation.")
-    results_plot = _entry("results.png", "The curves of results.csv.")
-    confusion_matrix = _entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
-    confusion_matrix_plot = _entry("confusion_matrix.png", "The confusion matrix as a picture.")
-    check = _entry("check.json", "What the look at the data before training found.")
-    labels_plot = _entry("labels.png", "How often each class occurs.")
-    train_batch = _entry(
-        "train_batch0.jpg", "What the network saw first: image, label, weight map, ignored pixels hatched."
-    )
-    loss_pixels = _entry("loss_pixels.jpg", "The pixels that the loss kept at three moments of the run.")
-    val_labels = _entry("val_batch0_labels.jpg", "Validation images with their labels.")
-    val_predictions = _entry("val_batch0_pred.jpg", "The same validation images with the predictions.")
-    best_images = _entry("best8.jpg", "The eight validation images predicted best.")
-    worst_images = _entry("worst8.jpg", "The eight validation images predicted worst.")
-    per_image = _entry("per_image.npz", "One confusion matrix per validation image.")
-    examples = _entry("examples.npz", "The example images with their predictions and kept pixels.")
-    checkpoints = _entry("checkpoints", "The folder of the numbered checkpoints.")
-    best = _entry("best.pt", "The checkpoint with the best validation value.")
-    summary = _entry("summary.json", "The final numbers.")
-    status = _entry("status.json", "How the run stands, see `write_status`.")
-    model_card = _entry("README.md", "What was trained, on what, how well.")
-    tensorboard = _entry("tb", "The folder of the TensorBoard events.")
-
     def __init__(self, path: Path, *, lock: int):
-        self.path = path
+        super().__init__(path)
         self._lock: int | None = lock
         self._started = _now()
 
@@ -89,7 +60,7 @@ class RunFolder:
 
     @classmethod
     def _take(cls, path: Path) -> "RunFolder":
-        run = cls(path, lock=_lock(path / ".lock"))
+        run = cls(path, lock=_lock(RunFiles(path).lock))
         try:
             run.checkpoints.mkdir(exist_ok=True)
             sweep_temporaries(path)
@@ -116,12 +87,6 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def __fspath__(self) -> str:
-        return str(self.path)
 
     def write_status(
         self,
@@ -152,10 +117,10 @@ class RunFolder:
         write_json(self.status, status)
 
 
-def read_status(run: str | Path) -> dict[str, Any] | None:
+def read_status(run: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The status.json of the run folder, None if it has none (yet)."""
     try:
-        return json.loads((Path(run) / "status.json").read_text(encoding="utf-8"))
+        return json.loads(RunFiles(run).status.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
 

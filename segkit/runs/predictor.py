@@ -23,6 +23,7 @@ from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, newest_intact
 from segkit.system.device import choose_amp, choose_device
+from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 from segkit.training.build import build_component, build_normalize
 
 #: PIL images that turn into grey or RGB without another range.
@@ -138,13 +139,14 @@ def _load(path: Path) -> tuple[Path, dict[str, Any]]:
         )
     if path.is_file():
         return path, load_checkpoint(path)
-    if (path / "best.pt").is_file():
-        return path / "best.pt", load_checkpoint(path / "best.pt")
-    found = newest_intact(path / "checkpoints")
+    run = RunFiles(path)
+    if run.best.is_file():
+        return run.best, load_checkpoint(run.best)
+    found = newest_intact(run.checkpoints)
     if found.path is None:
         reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
         raise CheckpointError(
-            f"no usable checkpoint in {path}: neither best.pt nor checkpoints/*.pt{reasons}"
+            f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}{reasons}"
         )
     return found.path, found.state
 

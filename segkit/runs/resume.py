@@ -10,7 +10,8 @@ import torch
 from segkit.config.keys import covers, flatten, is_backend
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
-from segkit.runs.checkpoint import Found, Skipped, list_checkpoints, load_checkpoint, newest_intact
+from segkit.runs.checkpoint import Found, Skipped, load_checkpoint, newest_intact
+from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 
@@ -66,10 +67,9 @@ def find_resume(
 
 def run_folder_of(checkpoint: str | Path) -> Path | None:
     """The run folder a checkpoint lies in, or None for a file that was moved elsewhere."""
-    parent = Path(checkpoint).parent
-    parent = parent if parent.name else parent.absolute()
-    run = parent.parent if parent.name == "checkpoints" else parent
-    return run if (run / "config.yaml").is_file() else None
+    checkpoint = Path(checkpoint)
+    run = folder_around(checkpoint if checkpoint.parent.name else checkpoint.absolute())
+    return run if RunFiles(run).is_run else None
 
 
 def describe_skipped(skipped: Iterable[Skipped]) -> list[str]:
@@ -128,7 +128,7 @@ def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
     runs = _runs_newest_first(parent)
     skipped: list[Skipped] = []
     for run in runs:
-        found = newest_intact(run / "checkpoints", map_location=map_location)
+        found = newest_intact(RunFiles(run).checkpoints, map_location=map_location)
         skipped += found.skipped
         if found.path is not None:
             return Found(found.path, found.state, skipped)
@@ -144,7 +144,7 @@ def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
 
 def _find_in_run(folder: Path, map_location: str | torch.device) -> Found:
     """The newest intact checkpoint of one run folder (or of the folder of checkpoints itself)."""
-    inner = folder / "checkpoints"
+    inner = RunFiles(folder).checkpoints
     found = newest_intact(inner if inner.is_dir() else folder, map_location=map_location)
     if found.path is None:
         skipped = found.skipped or [Skipped(folder, "no checkpoint in it")]
@@ -153,14 +153,15 @@ def _find_in_run(folder: Path, map_location: str | torch.device) -> Found:
 
 
 def _runs_newest_first(parent: Path) -> list[Path]:
-    runs = [path for path in parent.glob("*") if (path / "checkpoints").is_dir()]
+    runs = [path for path in parent.glob("*") if RunFiles(path).checkpoints.is_dir()]
     return sorted(runs, key=_last_written, reverse=True)
 
 
 def _last_written(run: Path) -> tuple[int, str]:
     """When its newest checkpoint was written (the folder, if it has none); then its name, a time."""
-    times = [path.stat().st_mtime_ns for path in list_checkpoints(run / "checkpoints")]
-    return max(times, default=(run / "checkpoints").stat().st_mtime_ns), run.name
+    folder = RunFiles(run).checkpoints
+    times = [path.stat().st_mtime_ns for path in list_checkpoints(folder)]
+    return max(times, default=folder.stat().st_mtime_ns), run.name
 
 
 def _no_usable(folder: Path, skipped: list[Skipped]) -> str:

@@ -30,6 +30,7 @@ from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
@@ -110,7 +111,7 @@ def train_in(
     env = {**environment(), "fingerprints": dict(start.fingerprints)}
     write_json(folder.env, env)
     recorder = Recorder(
-        folder.path,
+        folder,
         labels=labels_of(experiment),
         console=console,
         total=experiment.plan.iterations,
@@ -119,7 +120,7 @@ def train_in(
         tensorboard=experiment.config.log.tensorboard,
         device=experiment.device,
     )
-    bad = BadSampleLog(folder.path / "bad_samples.csv", tell=console.line)
+    bad = BadSampleLog(folder.bad_samples, tell=console.line)
     trainer = experiment.trainer(
         recorder=recorder,
         save=saver(experiment, recorder, folder, bad, data=start.fingerprints["data"]),
@@ -192,7 +193,7 @@ def open_folder(config: Config, found: Found | None) -> RunFolder:
     if path is None:
         raise CheckpointError(
             f"checkpoint {found.path} is not in a run folder, so there is nothing to continue\n"
-            "   -> give the run folder, or the checkpoint at its place in checkpoints/"
+            f"   -> give the run folder, or the checkpoint at its place in {RunFiles.checkpoints.name}/"
         )
     return RunFolder.reopen(path)
 
@@ -247,8 +248,10 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     if resume == "auto":
         raise ConfigError("--resume auto needs --config, to know which run is meant")
     folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
-    if folder is None or not (folder / "config.yaml").is_file():
-        raise CheckpointError(f"nothing to resume at {resume}: there is no run folder with a config.yaml")
+    if folder is None or not RunFiles(folder).is_run:
+        raise CheckpointError(
+            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}"
+        )
     return load_config(folder, overrides)
 
 

@@ -15,6 +15,7 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.run import resumed_config, train_run
 from segkit.system.environment import require_torch_pair
+from segkit.system.run_files import RunFiles
 
 
 class Run(os.PathLike[str]):
@@ -25,9 +26,10 @@ class Run(os.PathLike[str]):
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
-        if not (self.folder / "config.yaml").is_file():
-            raise CheckpointError(f"{folder} is not a run folder: it has no config.yaml")
+        self._files = RunFiles(folder)
+        self.folder = self._files.path
+        if not self._files.is_run:
+            raise CheckpointError(f"{folder} is not a run folder: it has no {RunFiles.config.name}")
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -46,12 +48,12 @@ class Run(os.PathLike[str]):
 
         Raises CheckpointError if the run has not come to an end.
         """
-        path = self.folder / "summary.json"
+        path = self._files.summary
         try:
             return json.loads(path.read_text())
         except FileNotFoundError:
             raise CheckpointError(
-                f"{self.folder} has no summary.json: the run has not come to its end"
+                f"{self.folder} has no {path.name}: the run has not come to its end"
             ) from None
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
@@ -70,9 +72,9 @@ class Run(os.PathLike[str]):
     @property
     def best_weights(self) -> Path:
         """The file with the weights of the best validation score. Raises CheckpointError if there is none."""
-        path = self.folder / "best.pt"
+        path = self._files.best
         if not path.is_file():
-            raise CheckpointError(f"{self.folder} has no best.pt: no evaluation has had a score")
+            raise CheckpointError(f"{self.folder} has no {path.name}: no evaluation has had a score")
         return path
 
     def predictor(self, device: str | torch.device = "auto") -> Predictor:

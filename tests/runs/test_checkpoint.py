@@ -23,14 +23,13 @@ from torchvision import tv_tensors
 from segkit.errors import CannotWrite, CheckpointError
 from segkit.runs import checkpoint
 from segkit.runs.checkpoint import (
-    checkpoint_path,
     find_damage,
-    list_checkpoints,
     load_checkpoint,
     newest_intact,
     save_checkpoint,
     save_numbered,
 )
+from segkit.system.run_files import checkpoint_path, list_checkpoints
 from tests.paths import ROOT
 
 

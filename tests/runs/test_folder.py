@@ -66,13 +66,12 @@ def test_a_name_may_have_parts_but_not_leave_the_runs(tmp_path):
 
 def test_the_files_have_the_documented_names(tmp_path):
     with RunFolder.create(tmp_path, "ohem") as run:
-        names = {
-            getattr(run, name).name for name in vars(RunFolder) if isinstance(vars(RunFolder)[name], property)
-        }
+        names = {getattr(run, attribute).name for attribute in RunFolder.entries()}
     documented = """config.yaml env.json train.log results.csv results.png confusion_matrix.png confusion_matrix.csv
-        check.json labels.png train_batch0.jpg loss_pixels.jpg val_batch0_labels.jpg val_batch0_pred.jpg best8.jpg
-        worst8.jpg
-        per_image.npz examples.npz checkpoints best.pt summary.json status.json README.md tb"""
+        check.json labels.png bad_samples.csv train_batch0.jpg loss_pixels.jpg val_batch0_labels.jpg
+        val_batch0_pred.jpg best8.jpg worst8.jpg
+        per_image.npz examples.npz examples checkpoints best.pt summary.json status.json README.md tb predictions
+        .lock"""
     assert names == set(documented.split())
 
 

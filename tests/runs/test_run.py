@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
+from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
 
@@ -72,12 +72,13 @@ def test_run_folder_has_what_it_promises(tiny_with_plots, capsys):
     for name in ("results.png", "confusion_matrix.png", "labels.png"):
         with Image.open(folder / name) as plot:
             assert min(plot.size) > 200
-    entries = {name: kind.fget for name, kind in vars(RunFolder).items() if isinstance(kind, property)}
-    where = SimpleNamespace(path=folder)
-    assert {name for name, entry in entries.items() if not entry(where).exists()} == set()
-    assert {path.name for path in folder.iterdir()} == {entry(where).name for entry in entries.values()} | {
-        "examples", ".lock",
-    }  # fmt: skip
+    not_here = {RunFiles.bad_samples.name, RunFiles.predictions.name}
+    names = {entry.name for entry in RunFiles.entries().values()} - not_here
+    assert {path.name for path in folder.iterdir()} == names
+    files, shown = RunFiles(folder), [2, 4, 6, 8]
+    pictures = [at(n) for n in shown for at in (files.example_picture, files.moment_picture)]
+    assert {path for path in files.example_pictures.rglob("*") if path.is_file()} == set(pictures)
+    assert list(files.list_moment_pictures()) == shown
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["000006.pt", "000008.pt"]
     status = read_status(folder)
     assert (status["state"], status["iteration"], status["exit_code"]) == ("done", 8, 0)
@@ -551,7 +552,9 @@ def test_best_and_worst_images_are_those_of_the_last_evaluation(tiny, monkeypatc
     ranked = {}
     monkeypatch.setattr(
         "segkit.runs.recording.recorder.Recorder.ranked",
-        lambda recorder, name, images, panels: ranked.update({name: list(zip(images, panels, strict=True))}),
+        lambda recorder, path, images, panels: ranked.update(
+            {path.name: list(zip(images, panels, strict=True))}
+        ),
     )
     assert run("--config", "tiny.yaml") == 0
     with np.load(only_run(tiny) / "per_image.npz") as arrays:

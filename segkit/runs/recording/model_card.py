@@ -2,30 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.system.console import duration, percent
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
 #: Pictures of a run folder in the order in which they are worth a look.
 PICTURES = (
-    ("results.png", "Curves"),
-    ("confusion_matrix.png", "Confusion matrix of the last evaluation"),
-    ("best8.jpg", "The validation images with the highest mIoU at the last evaluation"),
-    ("worst8.jpg", "Those with the lowest"),
-    ("val_batch0_labels.jpg", "Validation images with their labels"),
-    ("val_batch0_pred.jpg", "The same images with the predictions"),
-    ("loss_pixels.jpg", "The pixels that the loss kept, at three moments"),
-    ("train_batch0.jpg", "The first training batch as the network saw it"),
-    ("labels.png", "How often each class occurs"),
+    (RunFiles.results_plot.name, "Curves"),
+    (RunFiles.confusion_matrix_plot.name, "Confusion matrix of the last evaluation"),
+    (RunFiles.best_images.name, "The validation images with the highest mIoU at the last evaluation"),
+    (RunFiles.worst_images.name, "Those with the lowest"),
+    (RunFiles.val_labels.name, "Validation images with their labels"),
+    (RunFiles.val_predictions.name, "The same images with the predictions"),
+    (RunFiles.loss_pixels.name, "The pixels that the loss kept, at three moments"),
+    (RunFiles.train_batch.name, "The first training batch as the network saw it"),
+    (RunFiles.labels_plot.name, "How often each class occurs"),
 )
 
 #: Those that only a finished run draws; in the folder of another they are of a shorter run that was continued.
-ENDINGS = ("best8.jpg", "worst8.jpg")
+ENDINGS = (RunFiles.best_images.name, RunFiles.worst_images.name)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CardFacts:
     """
 
     name: str
-    folder: Path
+    folder: RunFiles
     model: Sequence[tuple[str, str]]
     loss: Sequence[tuple[str, str]]
     data: Sequence[tuple[str, str]]
@@ -123,22 +123,22 @@ def _scores(facts: CardFacts) -> list[str]:
     if facts.best["iteration"]:
         found.append(
             f"The best mIoU was {percent(facts.best['mean_iou'])} at iteration {facts.best['iteration']:,}; "
-            "`best.pt` has those weights. That moment was chosen by the score on the same validation images, which "
-            "flatters it; the table is of the last evaluation, which was not chosen."
+            f"`{RunFiles.best.name}` has those weights. That moment was chosen by the score on the same validation "
+            "images, which flatters it; the table is of the last evaluation, which was not chosen."
         )
     return [*found, f"mIoU: {DEFINITION} Scores are in %; `-` stands for a class that does not occur."]
 
 
 def _usage(facts: CardFacts) -> str:
-    weights = "`best.pt`" if facts.best["iteration"] else "the newest checkpoint"
+    weights = f"`{RunFiles.best.name}`" if facts.best["iteration"] else "the newest checkpoint"
     return (
         "```\n"
         f"{typed('evaluate')} --weights {facts.folder}\n"
         f"{typed('predict')} --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
         f"{typed('train')} --config {facts.folder}        # the same training once more\n"
         "```\n\n"
-        f"The first two take {weights}. `per_image.npz` has the confusion matrix of each validation image as of "
-        "the last evaluation."
+        f"The first two take {weights}. `{RunFiles.per_image.name}` has the confusion matrix of each validation image "
+        "as of the last evaluation."
     )
 
 
@@ -148,7 +148,7 @@ def _limitations(facts: CardFacts) -> str:
         "The spread over random seeds: this is one run with one seed, and another seed gives another score.",
         "Images from elsewhere: other cameras, places, light or annotators than in this data set.",
         "How well the probabilities are calibrated, and how exact the borders of objects are.",
-        "Speed of prediction; images per second in `summary.json` are those of training.",
+        f"Speed of prediction; images per second in `{RunFiles.summary.name}` are those of training.",
     ]
     if not facts.finished:
         points.insert(0, "The model after the whole training, which was stopped early.")
@@ -157,5 +157,6 @@ def _limitations(facts: CardFacts) -> str:
 
 def _pictures(facts: CardFacts) -> str:
     stale = () if facts.finished else ENDINGS
-    found = [(name, text) for name, text in PICTURES if name not in stale and (facts.folder / name).is_file()]
+    there = [(name, text) for name, text in PICTURES if (facts.folder.path / name).is_file()]
+    found = [(name, text) for name, text in there if name not in stale]
     return "\n\n".join(f"{text}\n\n![{text}]({name})" for name, text in found) or "None were drawn."

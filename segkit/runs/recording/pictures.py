@@ -14,6 +14,7 @@ from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.arrays import save_examples
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.system.files import cannot_write
+from segkit.system.run_files import RunFiles
 
 #: Examples in loss_pixels.jpg, which shows them at three moments.
 IMAGES_PER_MOMENT = 3
@@ -24,13 +25,13 @@ LARGEST_IN_GRID = 384
 class RunPictures:
     """Draws into `folder`, and into the events where TensorBoard shows pictures. All raise CannotWrite."""
 
-    def __init__(self, folder: Path, labels: Labels, events: TensorBoardLog):
+    def __init__(self, folder: RunFiles, labels: Labels, events: TensorBoardLog):
         self.folder, self.labels, self.events = folder, labels, events
 
     def training_batch(self, batch: Mapping[str, Any]) -> None:
         """train_batch0.jpg: the first batch as the network saw it."""
         picture = pictures.training_batch(batch, self.labels.palette, self.labels.ignore_index)
-        pictures.save_jpeg(picture, self.folder / "train_batch0.jpg")
+        pictures.save_jpeg(picture, self.folder.train_batch)
         self.events.image("train_batch", picture, 0)
 
     def examples(self, iteration: int, panels: Sequence[Panel]) -> None:
@@ -39,25 +40,24 @@ class RunPictures:
         rows = [pictures.panel_row(panel, palette, ignore) for panel in panels]
         for number, row in enumerate(rows):
             self.events.image(f"examples/{number}", row, iteration)
-        moments = _make_folder(self.folder / "examples" / "moments")
-        name = f"{iteration:06d}.jpg"
-        pictures.save_jpeg(pictures.stack(rows), moments.parent / name)
-        pictures.save_jpeg(pictures.stack(rows[:IMAGES_PER_MOMENT]), moments / name)
-        save_examples(self.folder / "examples.npz", panels, palette, ignore, iteration=iteration)
-        self._show_moments(moments, until=iteration)
-        self._show_grid("val_batch0_labels.jpg", panels, "target")
-        self._show_grid("val_batch0_pred.jpg", panels, "prediction")
+        _make_folder(self.folder.moments)
+        pictures.save_jpeg(pictures.stack(rows), self.folder.example_picture(iteration))
+        pictures.save_jpeg(pictures.stack(rows[:IMAGES_PER_MOMENT]), self.folder.moment_picture(iteration))
+        save_examples(self.folder.examples, panels, palette, ignore, iteration=iteration)
+        self._show_moments(until=iteration)
+        self._show_grid(self.folder.val_labels, panels, "target")
+        self._show_grid(self.folder.val_predictions, panels, "prediction")
         probabilities = (true_class_probability(panel, ignore) for panel in panels)
         self.events.probabilities("loss/true_class_probability", probabilities, iteration)
 
-    def ranked(self, name: str, images: Sequence[RankedImage], panels: Sequence[Panel]) -> None:
-        """`name`: each image with its score, label, prediction and errors. Nothing if there are no images."""
+    def ranked(self, path: Path, images: Sequence[RankedImage], panels: Sequence[Panel]) -> None:
+        """`path`: each image with its score, label, prediction and errors. Nothing if there are no images."""
         rows = []
         for rank, (image, panel) in enumerate(zip(images, panels, strict=True), start=1):
             caption = f"{rank}.  mIoU {100 * image.score:.1f}  {image.name}"
             rows.append((caption, self._answer_row(panel)))
         if rows:
-            self._save_with_legend(pictures.moments(rows), name)
+            self._save_with_legend(pictures.moments(rows), path)
 
     def _answer_row(self, panel: Panel) -> Tensor:
         palette, ignore = self.labels.palette, self.labels.ignore_index
@@ -69,26 +69,27 @@ class RunPictures:
         }
         return pictures.titled([_reduce(part) for part in parts.values()], list(parts))
 
-    def _show_grid(self, name: str, panels: Sequence[Panel], ids: str) -> None:
+    def _show_grid(self, path: Path, panels: Sequence[Panel], ids: str) -> None:
         """A grid of the images under their `ids` ("target" or "prediction"), with the colours of the classes."""
         labels = self.labels
         tiles = []
         for panel in panels:
             painted = pictures.overlay(panel["image"], panel[ids], labels.palette, labels.ignore_index)
             tiles.append(pictures.titled([_reduce(painted)], [panel["name"]]))
-        self._save_with_legend(pictures.stack(tiles, columns=4), name)
+        self._save_with_legend(pictures.stack(tiles, columns=4), path)
 
-    def _save_with_legend(self, picture: Tensor, name: str) -> None:
+    def _save_with_legend(self, picture: Tensor, path: Path) -> None:
         legend = pictures.legend(self.labels.class_names, self.labels.palette, width=picture.shape[2])
-        pictures.save_jpeg(torch.cat([picture, legend], dim=1), self.folder / name)
+        pictures.save_jpeg(torch.cat([picture, legend], dim=1), path)
 
-    def _show_moments(self, folder: Path, *, until: int) -> None:
+    def _show_moments(self, *, until: int) -> None:
         """loss_pixels.jpg: the first examples at the first, middle and last moment of the run so far."""
-        found = sorted((path for path in folder.glob("*.jpg") if path.stem.isdigit()), key=_moment)
-        found = [path for path in found if _moment(path) <= until]  # later ones: before a resume
-        chosen = sorted({0, len(found) // 2, len(found) - 1}) if len(found) > 2 else range(len(found))
-        shown = [(f"iteration {_moment(found[n]):,}", pictures.read_jpeg(found[n])) for n in chosen]
-        pictures.save_jpeg(pictures.moments(shown), self.folder / "loss_pixels.jpg")
+        found = self.folder.list_moment_pictures()
+        moments = [moment for moment in found if moment <= until]  # later ones: before a resume
+        if len(moments) > 2:
+            moments = [moments[n] for n in sorted({0, len(moments) // 2, len(moments) - 1})]
+        shown = [(f"iteration {moment:,}", pictures.read_jpeg(found[moment])) for moment in moments]
+        pictures.save_jpeg(pictures.moments(shown), self.folder.loss_pixels)
 
 
 def true_class_probability(panel: Panel, ignore_index: int) -> Tensor:
@@ -102,13 +103,8 @@ def _reduce(picture: Tensor) -> Tensor:
     return picture[:, ::step, ::step]
 
 
-def _moment(path: Path) -> int:
-    return int(path.stem)
-
-
-def _make_folder(path: Path) -> Path:
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return path

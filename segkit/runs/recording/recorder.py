@@ -29,6 +29,7 @@ from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json
+from segkit.system.run_files import RunFiles
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
 TRAIN_VALUES = ("loss", "ce", "aux_loss", "lr", "grad_norm", "grad_scale")
@@ -42,7 +43,7 @@ class Recorder:
 
     def __init__(
         self,
-        folder: Path,
+        folder: RunFiles,
         *,
         labels: Labels,
         console: Console,
@@ -54,9 +55,9 @@ class Recorder:
     ):
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
         self.total, self.log_every, self.iteration = total, log_every, first
-        self.results = ResultsTable(folder / "results.csv", last_iteration=first)
+        self.results = ResultsTable(folder.results, last_iteration=first)
         self.events = TensorBoardLog(
-            folder / "tb" if tensorboard else None,
+            folder.tensorboard if tensorboard else None,
             purge_step=first + 1 if first else None,
             warn=console.line,
         )
@@ -155,8 +156,8 @@ class Recorder:
             f"val   {iteration:<6,} mIoU {percent(result.mean_iou)}{mark}  acc {percent(accuracy)}  "
             f"ce {result.ce:.3f}   {class_line(names, iou)}"
         )
-        save_per_image(self.folder / "per_image.npz", result, names, iteration=iteration)
-        save_confusion_table(self.folder / "confusion_matrix.csv", result.matrix, names)
+        save_per_image(self.folder.per_image, result, names, iteration=iteration)
+        save_confusion_table(self.folder.confusion_matrix, result.matrix, names)
         if time.perf_counter() - self.plotted > PLOT_EVERY:
             self._plot()
         self.restart_clock()
@@ -199,15 +200,15 @@ class Recorder:
             training_seconds=seconds,
             seconds=time.perf_counter() - self.started,
         )
-        write_json(self.folder / "summary.json", summary)
+        write_json(self.folder.summary, summary)
         if finished:
             self.events.finish()
         self.close()
         return summary
 
-    def ranked(self, name: str, images: Sequence[RankedImage], panels: list[Panel]) -> None:
-        """Show `images` with what the trained model makes of them, in the picture `name`."""
-        self.drawn.ranked(name, images, panels)
+    def ranked(self, path: Path, images: Sequence[RankedImage], panels: list[Panel]) -> None:
+        """Show `images` with what the trained model makes of them, in the picture `path`."""
+        self.drawn.ranked(path, images, panels)
 
     def close(self) -> None:
         """Release the terminal and the events file; nothing more is recorded."""
@@ -243,10 +244,10 @@ class Recorder:
         self.plotted = time.perf_counter()
         names = list(self.labels.class_names)
         colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in self.labels.palette]
-        plot_results(self.results, names, colors, self.folder / "results.png")
+        plot_results(self.results, names, colors, self.folder.results_plot)
         if self.last_evaluation is not None:
             iteration, result = self.last_evaluation
-            plot_confusion(self.folder / "confusion_matrix.png", result.matrix, names, iteration=iteration)
+            plot_confusion(self.folder.confusion_matrix_plot, result.matrix, names, iteration=iteration)
 
     def _scalars(self, iteration: int, scalars: dict[str, float]) -> None:
         self.results.add(iteration, scalars)

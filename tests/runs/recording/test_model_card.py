@@ -1,7 +1,6 @@
 """The card of a run folder: what it says, of finished runs and others."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +8,12 @@ import torch
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.runs.recording.model_card import CardFacts, model_card, rows_as_table
+from segkit.system.run_files import RunFiles
 
 RESULT = Evaluation(torch.tensor([[6000, 2000, 0], [0, 4000, 0], [0, 0, 0]]), 0.5, 1234)
 FACTS = CardFacts(
     name="ohem",
-    folder=Path("runs/ohem/1"),
+    folder=RunFiles("runs/ohem/1"),
     model=[("model", "unet (width 8)")],
     loss=[("loss", "ohem_ce  thresh 0.7")],
     data=[("data set", "shapes"), ("fingerprint", "0123456789abcdef")],
@@ -87,7 +87,7 @@ def test_pictures_that_are_there_and_of_this_run_are_linked(tmp_path, iteration,
     """best8 and worst8 in the folder of an unfinished run are of a shorter run that is continued."""
     for name in ("worst8.jpg", "results.png", "other.jpg"):
         (tmp_path / name).touch()
-    card = model_card(replace(FACTS, folder=tmp_path, iteration=iteration))
+    card = model_card(replace(FACTS, folder=RunFiles(tmp_path), iteration=iteration))
     assert [
         line.partition("](")[2].rstrip(")") for line in card.splitlines() if line.startswith("![")
     ] == shown

@@ -12,6 +12,7 @@ from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
 from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.pictures import RunPictures, true_class_probability
+from segkit.system.run_files import RunFiles
 
 IGNORE = 255
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], IGNORE)
@@ -48,7 +49,7 @@ def panel(name: str, *, height: int = 40, width: int = 200, prediction: int = 2)
 
 @pytest.fixture
 def drawn(tmp_path):
-    return RunPictures(tmp_path, LABELS, Events())
+    return RunPictures(RunFiles(tmp_path), LABELS, Events())
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_ranked_images_stand_in_their_order_with_score_and_name(drawn, saved, tm
         pictures, "moments", lambda rows: captions.extend(text for text, _ in rows) or original(rows)
     )
     images = [RankedImage(4, "val/7", 0.931), RankedImage(0, "val/1", 0.5)]
-    drawn.ranked("best8.jpg", images, [panel("val/7", prediction=0), panel("val/1", prediction=1)])
+    drawn.ranked(tmp_path / "best8.jpg", images, [panel("val/7", prediction=0), panel("val/1", prediction=1)])
     assert captions == ["1.  mIoU 93.1  val/7", "2.  mIoU 50.0  val/1"]
     picture = saved[tmp_path / "best8.jpg"]
     row = 2 * pictures.HEADING + pictures.HEADING + 40
@@ -144,23 +145,23 @@ def test_ranked_images_stand_in_their_order_with_score_and_name(drawn, saved, tm
 
 
 def test_no_ranked_image_leaves_no_picture(drawn, tmp_path):
-    drawn.ranked("best8.jpg", [], [])
+    drawn.ranked(tmp_path / "best8.jpg", [], [])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_large_images_are_reduced_in_grids_and_rankings(drawn, saved, tmp_path):
     large = panel("a", height=300, width=1000)
-    drawn.ranked("worst8.jpg", [RankedImage(0, "a", 0.1)], [large])
+    drawn.ranked(tmp_path / "worst8.jpg", [RankedImage(0, "a", 0.1)], [large])
     assert saved[tmp_path / "worst8.jpg"].shape[2] == 4 * 334 + 3 * pictures.GAP
 
 
-def test_picture_that_cannot_be_written_is_not_hidden(drawn, monkeypatch):
+def test_picture_that_cannot_be_written_is_not_hidden(drawn, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(CannotWrite, match=r"worst8.jpg: the disk is full"):
-        drawn.ranked("worst8.jpg", [RankedImage(0, "a", 0.1)], [panel("a")])
+        drawn.ranked(tmp_path / "worst8.jpg", [RankedImage(0, "a", 0.1)], [panel("a")])
     with pytest.raises(CannotWrite, match=r"examples/000001.jpg: the disk is full"):
         drawn.examples(1, [panel("a")])
 

@@ -23,6 +23,7 @@ from segkit.runs.recording import recorder as recorder_module
 from segkit.runs.recording.recorder import Labels, Recorder
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.system.console import Console
+from segkit.system.run_files import RunFiles
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
 MATRICES = torch.tensor(
@@ -59,7 +60,7 @@ def open_recorder(tmp_path):
     def make(**changes) -> Recorder:
         arguments = {"total": 10, "log_every": 2, "tensorboard": False, "device": CPU, "labels": LABELS}
         console = Console(stream=io.StringIO(), log_file=tmp_path / "train.log")
-        opened.append(Recorder(tmp_path, console=console, **{**arguments, **changes}))
+        opened.append(Recorder(RunFiles(tmp_path), console=console, **{**arguments, **changes}))
         opened[-1].start("loss: {name: ce}")
         return opened[-1]
 

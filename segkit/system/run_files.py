@@ -1,0 +1,119 @@
+"""The names of all files in the folder of a run, `<runs>/<name>/<time>/`: written and read under these alone.
+
+It lies this low because `--config RUN` finds the configuration of a run, and configurations know of no runs.
+"""
+
+import re
+from pathlib import Path
+
+from segkit.system.entries import Entry, NamedFolder
+
+_NUMBERED = re.compile(r"(\d+)\.pt")
+
+
+class RunFiles(NamedFolder):
+    """Where the files of a run are, for reading; `segkit.runs.folder.RunFolder` may write them."""
+
+    config = Entry("config.yaml", "The resolved configuration; loads back.")
+    env = Entry("env.json", "Versions, hardware and command line.")
+    log = Entry("train.log", "What the console showed.")
+    results = Entry("results.csv", "One row per evaluation.")
+    results_plot = Entry("results.png", "The curves of results.csv.")
+    confusion_matrix = Entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
+    confusion_matrix_plot = Entry("confusion_matrix.png", "The confusion matrix as a picture.")
+    check = Entry("check.json", "What the look at the data before training found.")
+    labels_plot = Entry("labels.png", "How often each class occurs.")
+    bad_samples = Entry("bad_samples.csv", "The samples that could not be used, if there were any.")
+    train_batch = Entry(
+        "train_batch0.jpg", "What the network saw first: image, label, weight map, ignored pixels hatched."
+    )
+    loss_pixels = Entry("loss_pixels.jpg", "The pixels that the loss kept at three moments of the run.")
+    val_labels = Entry("val_batch0_labels.jpg", "Validation images with their labels.")
+    val_predictions = Entry("val_batch0_pred.jpg", "The same validation images with the predictions.")
+    best_images = Entry("best8.jpg", "The eight validation images predicted best.")
+    worst_images = Entry("worst8.jpg", "The eight validation images predicted worst.")
+    per_image = Entry("per_image.npz", "One confusion matrix per validation image.")
+    examples = Entry("examples.npz", "The example images with their predictions and kept pixels.")
+    example_pictures = Entry("examples", "The folder of the pictures of the examples, one per moment.")
+    checkpoints = Entry("checkpoints", "The folder of the numbered checkpoints.")
+    best = Entry("best.pt", "The checkpoint with the best validation value.")
+    summary = Entry("summary.json", "The final numbers.")
+    status = Entry("status.json", "How the run stands, see `RunFolder.write_status`.")
+    model_card = Entry("README.md", "What was trained, on what, how well.")
+    tensorboard = Entry("tb", "The folder of the TensorBoard events.")
+    predictions = Entry("predictions", "The folder that `segkit predict` writes into by default.")
+    lock = Entry(".lock", "Held by the process that writes the folder.")
+
+    @property
+    def is_run(self) -> bool:
+        """Whether this is the folder of a run: it has a configuration."""
+        return self.config.is_file()
+
+    @property
+    def moments(self) -> Path:
+        """The folder of the pictures that `loss_pixels` is put together from."""
+        return self.example_pictures / "moments"
+
+    def example_picture(self, iteration: int) -> Path:
+        """The picture of all examples at that moment."""
+        return self.example_pictures / _picture_name(iteration)
+
+    def moment_picture(self, iteration: int) -> Path:
+        """The picture of the first examples at that moment."""
+        return self.moments / _picture_name(iteration)
+
+    def list_moment_pictures(self) -> dict[int, Path]:
+        """The pictures in `moments` by iteration, the earliest first."""
+        found = {int(path.stem): path for path in self.moments.glob("*.jpg") if path.stem.isdigit()}
+        return dict(sorted(found.items()))
+
+
+#: How messages call the numbered checkpoints of a run.
+NUMBERED_CHECKPOINTS = f"{RunFiles.checkpoints.name}/*.pt"
+
+
+def checkpoint_path(folder: str | Path, iteration: int) -> Path:
+    """The file of the checkpoint that holds `iteration` updates, in a folder of checkpoints."""
+    return Path(folder) / f"{iteration:06d}.pt"
+
+
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    """The numbered checkpoints in a folder of checkpoints, newest first, intact or not."""
+    numbered = [path for path in Path(folder).glob("*.pt") if _NUMBERED.fullmatch(path.name)]
+    return sorted(numbered, key=iteration_of, reverse=True)
+
+
+def iteration_of(path: Path) -> int:
+    """The number of updates in a numbered checkpoint, from its name."""
+    return int(path.stem)
+
+
+def path_set_aside(checkpoint: Path) -> Path:
+    """What a checkpoint is called that is kept but no longer counts."""
+    return checkpoint.with_name(f"{checkpoint.name}.aside")
+
+
+def folder_around(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint lies in, if it is still where it was written."""
+    parent = checkpoint.parent
+    return parent.parent if parent.name == RunFiles.checkpoints.name else parent
+
+
+def list_runs_in(parent: Path) -> list[Path]:
+    """The folders of runs that lie in `parent`, in no order."""
+    return [path.parent for path in parent.glob(f"*/{RunFiles.config.name}")]
+
+
+def list_runs_below(above: Path) -> list[Path]:
+    """The folders at any depth below `above` that a run has written, by path: for runs of one name, by time.
+
+    A configuration alone is not enough: there are others of that name.
+    """
+    folders = sorted(path.parent for path in above.rglob(RunFiles.config.name))
+    return [
+        path for path in folders if RunFiles(path).checkpoints.is_dir() or RunFiles(path).status.is_file()
+    ]
+
+
+def _picture_name(iteration: int) -> str:
+    return f"{iteration:06d}.jpg"

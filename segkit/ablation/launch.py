@@ -35,7 +35,7 @@ def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str
     slots = make_slots(devices, plan.runs[0].config.device)
     iterations = count_iterations(plan, inspect_plan(plan))
     advice = "wait for it or stop it; the same command then continues"
-    lock = take_lock(plan.folder / ".lock", f"the ablation {plan.folder}", advice)
+    lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
         return _train_and_report(plan, Launcher(plan, slots, iterations=iterations, imports=imports))
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segkit.ablation.folder import AblationFiles
 from segkit.ablation.plan.schema import (
     AblationFile,
     check_folder_name,
@@ -67,6 +68,11 @@ class AblationPlan:
     runs: tuple[PlannedRun, ...]
     group_by: str | int | None = None
     overrides: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> AblationFiles:
+        """What lies in `folder`."""
+        return AblationFiles(self.folder)
 
     @property
     def command(self) -> str:

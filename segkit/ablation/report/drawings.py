@@ -17,6 +17,7 @@ from segkit.ablation.report.findings import Findings
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
 from segkit.system.files import cannot_write
+from segkit.system.run_files import RunFiles
 
 Looks = dict[str, Look]
 
@@ -149,7 +150,7 @@ def _examples(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     runs = shared_seed_runs(findings)
     chosen = choose_examples(runs)
     if not chosen.examples:
-        return [Paragraph("No example images: no image is in the examples.npz of all variants.")]
+        return [Paragraph(f"No example images: no image is in the {RunFiles.examples.name} of all variants.")]
     blocks: list[Block] = [
         Heading("The same images under all variants", 3),
         Paragraph(_say_examples(runs, chosen)),

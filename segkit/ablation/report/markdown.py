@@ -2,6 +2,7 @@
 
 import re
 
+from segkit.ablation.folder import ReportFiles
 from segkit.ablation.report.document import (
     Block,
     Bullets,
@@ -47,8 +48,8 @@ def _render(block: Block) -> str:
         case Code():
             return _fence(block.text)
         case Picture():
-            image = f"![{escape(block.alt)}](figures/{block.stem}.png)"
-            return f"{image}\n\n{_caption(block)} ([PDF](figures/{block.stem}.pdf))"
+            place = f"{ReportFiles.figures.name}/{block.stem}"
+            return f"![{escape(block.alt)}]({place}.png)\n\n{_caption(block)} ([PDF]({place}.pdf))"
         case Table():
             return _table(block)
         case Details():

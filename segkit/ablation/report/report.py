@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from segkit.ablation.folder import ReportFiles
 from segkit.ablation.report.conclusions import describe_variants, read_findings
 from segkit.ablation.report.document import (
     Block,
@@ -50,15 +51,14 @@ def write_findings(findings: Findings, output: Path) -> Path:
 
     Raises CheckpointError for a damaged examples.npz, CannotWrite.
     """
-    output = Path(output)
-    figures = draw_all(findings, output / "figures")
+    files = ReportFiles(output)
+    figures = draw_all(findings, files.figures)
     document = number_captions(compose(findings, figures))
-    write_text(output / "report.md", render_markdown(document))
-    write_text(output / "report.csv", render_csv(findings.study))
-    write_text(output / "report.tex", render_latex(paper_tables(findings)))
-    page = output / "report.html"
-    write_text(page, render_html(document, output / "figures"))
-    return page
+    write_text(files.markdown, render_markdown(document))
+    write_text(files.csv, render_csv(findings.study))
+    write_text(files.latex, render_latex(paper_tables(findings)))
+    write_text(files.page, render_html(document, files.figures))
+    return files.page
 
 
 def paper_tables(findings: Findings) -> list[tuple[str, Table]]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segkit.ablation.folder import AblationFiles
 from segkit.ablation.running.slots import Slot
-from segkit.ablation.running.state import RESUMES, RunState, list_run_folders
+from segkit.ablation.running.state import RESUMES, RunState
 from segkit.system.files import cannot_write, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.system.typed import started
@@ -41,7 +42,8 @@ class Child:
         """Its run folder: the one it resumes, or the one that it has made below `parent` since."""
         if self.state.kind == RESUMES:
             return self.state.folder
-        return next((path for path in list_run_folders(parent, self.name) if path not in self.earlier), None)
+        runs = AblationFiles(parent).list_runs(self.name)
+        return next((path for path in runs if path not in self.earlier), None)
 
     def send(self, number: int) -> None:
         """Pass a signal on, if it still runs."""
@@ -71,10 +73,10 @@ def spawn(
     inherit: Sequence[int] = (),
 ) -> Child:
     """Start a run of the ablation in `folder`; it keeps the files `inherit` open until it ends. Raises CannotWrite."""
-    name = state.run.name
-    log, config = folder / "logs" / f"{name}.log", folder / "configs" / f"{name}.yaml"
+    name, files = state.run.name, AblationFiles(folder)
+    log, config = files.log(name), files.config(name)
     command = train_command(config, state, slot, imports=imports, train=train)
-    earlier = frozenset(list_run_folders(folder, name))
+    earlier = frozenset(files.list_runs(name))
     try:
         for path in (log, config):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from segkit.ablation.running.state import FINISHED, IN_USE, RunState
 from segkit.config.schema import Config
 from segkit.errors import SegkitError
 from segkit.runs.preflight import SilentRecorder
+from segkit.system.run_files import RunFiles
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -80,10 +81,11 @@ def estimate_costs(
 
 def read_seconds(folder: Path) -> list[float]:
     """How long a finished run took, in a list; empty for one that was resumed, whose record is of its last part."""
+    run = RunFiles(folder)
     try:
-        if "   resumed from " in (folder / "train.log").read_text(encoding="utf-8", errors="replace"):
+        if "   resumed from " in run.log.read_text(encoding="utf-8", errors="replace"):
             return []
-        return [json.loads((folder / "summary.json").read_text(encoding="utf-8"))["seconds"]]
+        return [json.loads(run.summary.read_text(encoding="utf-8"))["seconds"]]
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return []  # an estimate can do without
 

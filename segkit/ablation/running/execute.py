@@ -19,11 +19,12 @@ from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.child import STOPPED, Child, spawn
 from segkit.ablation.running.progress import LINE_EVERY, Progress, read_iteration
 from segkit.ablation.running.slots import Slot
-from segkit.ablation.running.state import FINISHED, IN_USE, RESUMES, RunState, inspect_run, lock_path
+from segkit.ablation.running.state import FINISHED, IN_USE, RESUMES, RunState, inspect_run
 from segkit.errors import RunFolderInUse
 from segkit.system.console import duration
 from segkit.system.interrupt import Interrupt
 from segkit.system.locks import take_lock
+from segkit.system.run_files import RunFiles
 
 #: Seconds between two looks at the processes.
 POLL = 0.5
@@ -116,7 +117,7 @@ class Launcher:
         """Start a run, unless another process has it or has finished it since the plan was made."""
         name, folder = state.run.name, self.plan.folder
         try:
-            self.locks[name] = take_lock(lock_path(folder, name), f"the run {name}", "wait for it")
+            self.locks[name] = take_lock(self.plan.files.run_lock(name), f"the run {name}", "wait for it")
         except RunFolderInUse as error:
             self._note(Outcome(name, "skip", None, str(error).partition("\n")[0]))
             return
@@ -208,7 +209,7 @@ def exit_code(outcomes: Sequence[Outcome], stopped_by: int | None) -> int:
 def _describe_score(folder: Path) -> str:
     """`mIoU 60.4` of a finished run, empty if it has no score."""
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads(RunFiles(folder).summary.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return ""
     value = summary.get("last", {}).get("mIoU")

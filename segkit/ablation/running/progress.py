@@ -9,6 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from segkit.system.console import Console, duration
+from segkit.system.run_files import RunFiles
 
 #: Seconds between two lines of overall progress where there is no bar.
 LINE_EVERY = 60.0
@@ -18,7 +19,7 @@ _TAIL_BYTES = 8192
 def read_iteration(folder: Path) -> int:
     """Completed updates of a run that is being trained, as of its last logged line; 0 before that."""
     try:
-        with (folder / "results.csv").open("rb") as file:
+        with RunFiles(folder).results.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read().decode("utf-8", errors="replace").split("\n")

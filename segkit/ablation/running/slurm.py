@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
+from segkit.ablation.folder import AblationFiles
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan
 from segkit.errors import ConfigError, SegkitError
@@ -24,18 +25,18 @@ def launch(plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str]
     if not submit:
         print(script, end="")
         return 0
-    path = plan.folder / "slurm.sh"
+    path = plan.files.job_script
     try:
-        (plan.folder / "logs").mkdir(parents=True, exist_ok=True)  # sbatch does not make it
+        plan.files.logs.mkdir(parents=True, exist_ok=True)  # sbatch does not make it
     except OSError as error:
         raise cannot_write(path, error) from error
     write_text(path, script)
     job = run_sbatch(["sbatch", "--parsable", str(path)])
     print(
-        f"submitted {path} as job {job}, {len(names)} tasks; what they print: {plan.folder}/logs/", flush=True
+        f"submitted {path} as job {job}, {len(names)} tasks; what they print: {plan.files.logs}/", flush=True
     )
     report = run_sbatch(report_command(plan, job, options=options, imports=imports))
-    print(f"submitted the report as job {report}, after them: {plan.folder / 'report.html'}", flush=True)
+    print(f"submitted the report as job {report}, after them: {plan.files.page}", flush=True)
     return 0
 
 
@@ -43,17 +44,17 @@ def job_script(
     plan: AblationPlan, names: Sequence[str], *, options: Sequence[str], imports: Sequence[str]
 ) -> str:
     """The batch script that trains the runs `names`, one per task of the array."""
-    logs = shlex.quote(f"{plan.folder.absolute()}/logs")
+    files = AblationFiles(plan.folder.absolute())
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={plan.name}",
         f"#SBATCH --array=0-{len(names) - 1}",
-        f"#SBATCH --output={plan.folder.absolute()}/logs/slurm-%A_%a.out",
+        f"#SBATCH --output={files.job_log}",
         "#SBATCH --requeue",
         "#SBATCH --signal=B:TERM@120",
         *(f"#SBATCH {word}" for word in _option_words(options)),
         "",
-        f"# Before it is submitted by hand: mkdir -p {logs}   (Slurm does not make it)",
+        f"# Before it is submitted by hand: mkdir -p {shlex.quote(str(files.logs))}   (Slurm does not make it)",
         f"# {len(names)} runs of the ablation {plan.name}, a task each. Two minutes before its time is over a task",
         "# gets SIGTERM: the run saves and ends, and the next submission of this ablation continues it.",
         f"cd {shlex.quote(os.getcwd())} || exit 1",
@@ -77,7 +78,7 @@ def report_command(
         "--parsable",
         f"--dependency=afterany:{job}",
         f"--job-name={plan.name}-report",
-        f"--output={plan.folder.absolute()}/logs/slurm-report.out",
+        f"--output={AblationFiles(plan.folder.absolute()).report_job_log}",
         *_option_words(options),
         f"--wrap=cd {shlex.quote(os.getcwd())} && {command}",
     ]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.ablation.folder import AblationFiles
 from segkit.ablation.plan.plan import AblationPlan, PlannedRun
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings, show_value
 from segkit.config.load import load_config
 from segkit.errors import ConfigError
-from segkit.runs.checkpoint import find_damage, iteration_of, list_checkpoints
+from segkit.runs.checkpoint import find_damage
 from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
+from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
 
@@ -51,10 +53,11 @@ def inspect_plan(plan: AblationPlan) -> list[RunState]:
 def inspect_run(folder: Path, run: PlannedRun, *, locked: bool = False) -> RunState:
     """The state of a run in the ablation's `folder`: the best use that one of its run folders can be put to.
     `locked` says that this process holds the run's lock itself."""
-    holder = None if locked else find_holder(lock_path(folder, run.name))
+    files = AblationFiles(folder)
+    holder = None if locked else find_holder(files.run_lock(run.name))
     if holder is not None:
         return RunState(run, IN_USE, note=holder)
-    found = [_inspect_folder(path, run) for path in list_run_folders(folder, run.name)]
+    found = [_inspect_folder(path, run) for path in files.list_runs(run.name)]
     order = (IN_USE, FINISHED, RESUMES)
     usable = [
         state for kind in order for state in found if state.kind == kind
@@ -63,16 +66,6 @@ def inspect_run(folder: Path, run: PlannedRun, *, locked: bool = False) -> RunSt
         return usable[0]
     note = next((state.note for state in found if state.note), "")
     return RunState(run, NEW, note=note, error=found[0].error if found else "")
-
-
-def lock_path(folder: Path, name: str) -> Path:
-    """The lock that whoever trains this run holds."""
-    return folder / "locks" / f"{name}.lock"
-
-
-def list_run_folders(folder: Path, name: str) -> list[Path]:
-    """The run folders of that name, the newest first: their names are times."""
-    return sorted((path.parent for path in (folder / name).glob("*/config.yaml")), reverse=True)
 
 
 def describe_changes(old: dict[str, Any], new: dict[str, Any], *, limit: int = 3) -> str:
@@ -106,9 +99,9 @@ def join_changes(changes: Iterable[str], *, limit: int) -> str:
 
 def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     """What this run folder is for the planned run: NEW, with the reason, if it cannot be used."""
-    status = _read_status(path)
+    files, status = RunFiles(path), _read_status(path)
     if status is None or status["state"] == "running":
-        holder = find_holder(path / ".lock")
+        holder = find_holder(files.lock)
         if holder is not None:
             return RunState(run, IN_USE, path, note=holder)
     try:
@@ -122,10 +115,10 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     if changes:
         return RunState(run, NEW, note=f"configuration changed ({changes})")
     if status is not None and status["state"] == "done":
-        if (path / "per_image.npz").is_file():
+        if files.per_image.is_file():
             return RunState(run, FINISHED, path, status["iteration"])
-        return RunState(run, NEW, note=f"{path.name} has no per_image.npz")
-    intact = next((file for file in list_checkpoints(path / "checkpoints") if _is_intact(file)), None)
+        return RunState(run, NEW, note=f"{path.name} has no {files.per_image.name}")
+    intact = next((file for file in list_checkpoints(files.checkpoints) if _is_intact(file)), None)
     if intact is not None:
         return RunState(run, RESUMES, path, iteration_of(intact), error=_read_error(status))
     return RunState(run, NEW, error=_read_error(status))

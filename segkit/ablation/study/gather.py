@@ -15,6 +15,7 @@ from segkit.ablation.study.study import Run
 from segkit.ablation.study.variant_names import name_variants
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.folder import read_status
+from segkit.system.run_files import RunFiles, list_runs_below
 
 
 @dataclass
@@ -70,7 +71,7 @@ def _find_folders(paths: Sequence[str | os.PathLike[str]]) -> dict[Path, bool]:
     found: dict[Path, bool] = {}
     origins: dict[Path, Path] = {}
     for path in map(Path, paths):
-        inside = [path] if (path / "config.yaml").exists() or not path.is_dir() else _list_run_folders(path)
+        inside = [path] if RunFiles(path).is_run or not path.is_dir() else _list_run_folders(path)
         for folder in inside:
             other = origins.setdefault(folder.resolve(), path)
             if folder in found or other is not path:
@@ -81,13 +82,8 @@ def _find_folders(paths: Sequence[str | os.PathLike[str]]) -> dict[Path, bool]:
 
 
 def _list_run_folders(above: Path) -> list[Path]:
-    """Folders with a config.yaml that a run has written, by path, which for runs of one name is by time."""
-    folders = sorted(path.parent for path in above.rglob("config.yaml"))
-    found = [
-        folder
-        for folder in folders
-        if (folder / "checkpoints").is_dir() or (folder / "status.json").is_file()
-    ]
+    """Those below that a run has written. Raises CheckpointError if there is none."""
+    found = list_runs_below(above)
     if not found:
         raise CheckpointError(
             f"{above}: there is no run folder in it -> give a folder such as runs/ohem/TIME"

@@ -16,6 +16,7 @@ from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
+from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
 
@@ -26,15 +27,15 @@ def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Ru
     no run folder, a run that has not finished, and files that are missing, damaged or of an older segkit;
     ConfigError for a configuration that does not load.
     """
-    folder = Path(folder)
+    folder, files = Path(folder), RunFiles(folder)
     config = read_config(folder)
     require_finished(folder)
     if seed is not None and config.seed != seed:
         raise CheckpointError(
-            f"{folder}: expected a run with seed {seed}, but its config.yaml has {config.seed}"
+            f"{folder}: expected a run with seed {seed}, but its {files.config.name} has {config.seed}"
         )
-    arrays = _read_per_image(folder)
-    env = _read_json(folder / "env.json")
+    arrays = _read_per_image(files)
+    env = _read_json(files.env)
     return Run(
         folder=folder,
         variant=variant,
@@ -45,8 +46,8 @@ def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Ru
         matrices=arrays["matrices"],
         iteration=int(arrays["iteration"]),
         definition=str(arrays["definition"]),
-        history=read_history(folder / "results.csv"),
-        summary=_read_json(folder / "summary.json"),
+        history=read_history(files.results),
+        summary=_read_json(files.summary),
         env=env,
         fingerprints=dict(env.get("fingerprints", {})),
     )
@@ -56,9 +57,9 @@ def read_config(folder: Path) -> Config:
     """The configuration of a run. Raises CheckpointError if `folder` is no run folder, ConfigError."""
     if not folder.is_dir():
         raise CheckpointError(f"no run folder at {folder}: no such folder")
-    if not (folder / "config.yaml").is_file():
+    if not RunFiles(folder).is_run:
         raise CheckpointError(
-            f"{folder} is not a run folder: it has no config.yaml -> give a folder such as runs/ohem/TIME"
+            f"{folder} is not a run folder: it has no {RunFiles.config.name} -> give a folder such as runs/ohem/TIME"
         )
     try:
         return load_config(folder)
@@ -69,19 +70,20 @@ def read_config(folder: Path) -> Config:
 
 def require_finished(folder: Path) -> None:
     """Raises CheckpointError, saying how the run stands, unless it trained to its end."""
+    files = RunFiles(folder)
     try:
         status = read_status(folder)
     except ValueError as error:
-        raise CheckpointError(_damaged(folder / "status.json", error)) from error
+        raise CheckpointError(_damaged(files.status, error)) from error
     if status is None:
         raise CheckpointError(
-            f"{folder} is not a finished run: it has no status.json, so its training never began"
+            f"{folder} is not a finished run: it has no {files.status.name}, so its training never began"
             " -> start the run again"
         )
     state, iteration = status["state"], status["iteration"]
     if state == "done":
         return
-    holder = find_holder(folder / ".lock")
+    holder = find_holder(files.lock)
     if holder is not None:
         raise CheckpointError(
             f"{folder} has not finished: it is at iteration {iteration:,} and in use by {holder} -> wait for it"
@@ -128,7 +130,7 @@ def read_examples(run: Run) -> list[dict[str, Any]]:
     a pixel that the loss keeps entirely, or None for a loss that cannot tell, `palette` uint8 (C, 3),
     `ignore_index` and `iteration`. Raises CheckpointError if the file is damaged.
     """
-    path = run.folder / "examples.npz"
+    path = RunFiles(run.folder).examples
     if not path.is_file():
         return []
     arrays = _read_arrays(path)
@@ -151,12 +153,12 @@ def read_examples(run: Run) -> list[dict[str, Any]]:
         raise CheckpointError(_damaged(path, f"it has no {error}")) from error
 
 
-def _read_per_image(folder: Path) -> Mapping[str, np.ndarray]:
-    path = folder / "per_image.npz"
+def _read_per_image(files: RunFiles) -> Mapping[str, np.ndarray]:
+    path = files.per_image
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no per_image.npz: an older segkit did not write one\n"
-            f"   -> {typed('evaluate')} --weights {folder} --per-image, or train again"
+            f"{files} has no {path.name}: an older segkit did not write one\n"
+            f"   -> {typed('evaluate')} --weights {files} --per-image, or train again"
         )
     arrays = _read_arrays(path)
     problem = _find_fault(arrays)
@@ -217,8 +219,8 @@ def _missing(path: Path) -> str:
 
 def _damaged(path: Path, reason: object) -> str:
     advice = {
-        "per_image.npz": f"{typed('evaluate')} --weights {path.parent} --per-image, or train again",
-        "examples.npz": "delete it; the report then has no pictures of this run",
+        RunFiles.per_image.name: f"{typed('evaluate')} --weights {path.parent} --per-image, or train again",
+        RunFiles.examples.name: "delete it; the report then has no pictures of this run",
     }.get(path.name, "restore the file, or train again")
     return f"{path} is damaged: {reason}\n   -> {advice}"
 

@@ -17,7 +17,7 @@ from segkit.ablation.running.child import Child
 from segkit.ablation.running.execute import Launcher, Outcome, exit_code
 from segkit.ablation.running.progress import Progress, read_iteration
 from segkit.ablation.running.slots import Slot, make_slots
-from segkit.ablation.running.state import inspect_plan, lock_path
+from segkit.ablation.running.state import inspect_plan
 from segkit.errors import ConfigError
 from segkit.system.environment import usable_cpus
 from segkit.system.locks import take_lock
@@ -268,7 +268,7 @@ def test_run_of_another_process_is_left_alone(small):
     plan = small(seeds=[0])
     states = inspect_plan(plan)
     stream = io.StringIO()
-    lock = take_lock(lock_path(plan.folder, "ce-seed0"), "the run", "wait")
+    lock = take_lock(plan.files.run_lock("ce-seed0"), "the run", "wait")
     launcher = Launcher(
         plan,
         [Slot()],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segkit.ablation.running.overview import changed_lines, headline, variant_lines
-from segkit.ablation.running.state import inspect_plan, inspect_run, lock_path
+from segkit.ablation.running.state import inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
 from segkit.runs.folder import RunFolder
 from segkit.system.locks import find_holder, take_lock
@@ -179,12 +179,12 @@ def test_run_that_is_about_to_start(small):
     import socket
 
     plan = small()
-    lock = take_lock(lock_path(plan.folder, "ce-seed0"), "the run ce-seed0", "wait")
+    lock = take_lock(plan.files.run_lock("ce-seed0"), "the run ce-seed0", "wait")
     who = f"process {os.getpid()} on {socket.gethostname()}"
     assert inspect_run(plan.folder, plan.runs[0]).words == f"in use by {who}"
     assert inspect_run(plan.folder, plan.runs[0], locked=True).kind == "new"
     with pytest.raises(RunFolderInUse) as caught:
-        take_lock(lock_path(plan.folder, "ce-seed0"), "the run ce-seed0", "wait")
+        take_lock(plan.files.run_lock("ce-seed0"), "the run ce-seed0", "wait")
     assert str(caught.value) == f"the run ce-seed0 is in use by {who}\n   -> wait"
     os.close(lock)
     assert inspect_run(plan.folder, plan.runs[0]).kind == "new"

@@ -16,6 +16,7 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
+from segkit.data.check.report_files import CheckFiles
 from segkit.data.check.whole import Part, count_whole, find_all
 from segkit.data.loading.parallel import worth_starting
 from segkit.data.loading.sampler import spread
@@ -103,7 +104,10 @@ def report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, An
         print(f"\n{describe_class_shares(class_names, usable)}")
     lines = describe_findings(checked.findings)
     print("\n".join(["", *lines, ""] if lines else [""]))
-    written = [*(["data.yaml"] if data else []), *write_report(checked, folder, source=source, data=data)]
+    written = [
+        *([CheckFiles.config.name] if data else []),
+        *write_report(checked, folder, source=source, data=data),
+    ]
     print(f"written   {folder}: {', '.join(written)}")
     print(describe_result(checked.findings))
     return PROBLEMS if any(finding.severity == "problem" for finding in checked.findings) else 0
@@ -112,6 +116,7 @@ def report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, An
 def write_report(checked: Checked, folder: Path, *, source: str, data: Mapping[str, Any] | None) -> list[str]:
     """check.json, labels.png and masks.jpg, the pictures only if something could be read; returns the names."""
     make_folder(folder)
+    files = CheckFiles(folder)
     tallies = {name: part.tally for name, part in checked.parts.items()}
     facts: dict[str, Any] = {
         "source": source,
@@ -121,15 +126,15 @@ def write_report(checked: Checked, folder: Path, *, source: str, data: Mapping[s
     for name in ("train", "val"):
         part = checked.parts.get(name)
         facts[name] = None if part is None else part.tally.as_json(part.dataset.class_names)
-    write_json(folder / "check.json", facts)
+    write_json(files.check, facts)
     usable = {name: part for name, part in checked.parts.items() if part.tally.samples}
     if not usable:
-        return ["check.json"]
+        return [files.check.name]
     first = next(iter(usable.values()))
     shown = {name: tallies[name] for name in usable}
-    plot_shares(folder / "labels.png", shown, first.dataset.class_names, title="How often each class occurs")
-    pictures.save_jpeg(draw_masks(first), folder / "masks.jpg")
-    return ["check.json", "labels.png", "masks.jpg"]
+    plot_shares(files.labels_plot, shown, first.dataset.class_names, title="How often each class occurs")
+    pictures.save_jpeg(draw_masks(first), files.masks)
+    return [files.check.name, files.labels_plot.name, files.masks.name]
 
 
 def make_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
 from segkit.data.check.propose import Answers, Proposal, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
+from segkit.data.check.report_files import CheckFiles
 from segkit.data.files.class_lists import ClassList, read_class_list
 from segkit.data.files.label_map import IGNORE
 from segkit.data.loading.parallel import worth_starting
@@ -79,7 +80,7 @@ def check_folder(
         return _report_question(proposal, findings, block, folder)
     data = {**block, **proposal.options}
     make_folder(folder)
-    config = folder / "data.yaml"
+    config = CheckFiles(folder).config
     text = f"# Made by {typed('check_data')} {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
     write_text(config, text)
     print(data_block(data))
@@ -105,8 +106,9 @@ def _report_question(
         print(f"\n{choice.flag}   {choice.meaning}\n\n{data_block(choices[choice.flag])}")
     make_folder(folder)
     facts = {"findings": [finding.as_json() for finding in findings], "question": proposal.question}
-    write_json(folder / "check.json", {**facts, "choices": choices})
-    print(f"written   {folder}: check.json")
+    files = CheckFiles(folder)
+    write_json(files.check, {**facts, "choices": choices})
+    print(f"written   {folder}: {files.check.name}")
     answered = "a question is open -> run again with the flag that answers it"
     print(f"result    {answered if proposal.choices else 'no data: block can be proposed'}")
     return PROBLEMS

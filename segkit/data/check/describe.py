@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from segkit.data.check.finding import Finding
 from segkit.data.check.raw_values import RawValues
+from segkit.data.check.report_files import CheckFiles
 from segkit.data.check.tally import Tally
 from segkit.system.console import table
 
@@ -72,7 +73,9 @@ def describe_class_shares(class_names: Sequence[str], tallies: Mapping[str, Tall
     rows.append(
         ["ignored", *(text for t in tallies.values() for text in (f"{100 * t.ignored_share:.2f} %", ""))]
     )
-    rest = f"\n({left_out} classes of medium frequency are only in check.json)" if left_out else ""
+    rest = (
+        f"\n({left_out} classes of medium frequency are only in {CheckFiles.check.name})" if left_out else ""
+    )
     return table(rows) + rest
 
 

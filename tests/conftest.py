@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -71,3 +72,34 @@ def real_data():
         return path
 
     return folder
+
+
+def write_image(path: Path, pixels, mode: str | None = None, **options) -> Path:
+    """Save an array (H, W) or (H, W, 3) as the image file `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.asarray(pixels))
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def save():
+    return write_image
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Write a folder data set with 3 classes: `make_folder(train=4, val=2, size=(24, 32), ids=(0, 1, 2))`."""
+
+    def make(*, train=4, val=2, size=(24, 32), ids=(0, 1, 2), masks="masks") -> Path:
+        random = np.random.default_rng(0)
+        for split, count in (("train", train), ("val", val)):
+            for n in range(count):
+                image = random.integers(0, 256, size=(*size, 3), dtype=np.uint8)
+                labels = random.choice(np.array(ids, dtype=np.uint8), size=size)
+                labels[: len(ids), 0] = ids  # each id is there
+                write_image(tmp_path / "images" / split / f"{n:03d}.png", image)
+                write_image(tmp_path / masks / split / f"{n:03d}.png", labels)
+        return tmp_path
+
+    return make

@@ -164,7 +164,7 @@ def test_maps_of_other_labels_are_not_used(make_folder, save):
         read_sample(data.train, 2, data.weight_map)
     assert str(caught.value) == (
         f"{root}/weights/train/002.png was made from other labels than {mask} has now\n"
-        "   -> scripts/make_weights.py, with the configuration of these maps, makes those anew that need it;\n"
+        "   -> python scripts/make_weights.py, with the configuration of these maps, makes those anew that need it;\n"
         "      data.weight_map.any_labels=true uses them as they are"
     )
     data = build_data(config_of(root, weight_map={"name": "file", "any_labels": True}))

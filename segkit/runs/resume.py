@@ -67,8 +67,7 @@ def find_resume(
 
 def run_folder_of(checkpoint: str | Path) -> Path | None:
     """The run folder a checkpoint lies in, or None for a file that was moved elsewhere."""
-    checkpoint = Path(checkpoint)
-    run = folder_around(checkpoint if checkpoint.parent.name else checkpoint.absolute())
+    run = folder_around(Path(checkpoint))
     return run if RunFiles(run).is_run else None
 
 

@@ -95,8 +95,10 @@ def path_set_aside(checkpoint: Path) -> Path:
 
 def folder_around(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint lies in, if it is still where it was written."""
-    parent = checkpoint.parent
-    return parent.parent if parent.name == RunFiles.checkpoints.name else parent
+    around = checkpoint.absolute().parent  # a bare name is found in the working directory
+    if around.name != RunFiles.checkpoints.name:
+        return checkpoint.parent
+    return checkpoint.parent.parent if checkpoint.parent.name else around.parent
 
 
 def list_runs_in(parent: Path) -> list[Path]:

@@ -80,3 +80,16 @@ def test_runs_are_found_in_a_folder_and_below_it(tmp_path):
     assert sorted(list_runs_in(tmp_path)) == [failed, started, other]
     assert list_runs_below(tmp_path) == [failed, started, deep]
     assert list_runs_in(tmp_path / "nowhere") == list_runs_below(tmp_path / "nowhere") == []
+
+
+def test_the_folder_around_a_checkpoint_named_from_anywhere(tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "ohem"
+    (run / "checkpoints").mkdir(parents=True)
+    assert folder_around(run / "checkpoints" / "000004.pt") == run
+    assert folder_around(run / "best.pt") == run
+    monkeypatch.chdir(run)
+    assert folder_around(Path("best.pt")) == Path()
+    assert folder_around(Path("checkpoints/000004.pt")) == Path()
+    monkeypatch.chdir(run / "checkpoints")
+    assert folder_around(Path("000004.pt")) == run
+    assert folder_around(Path("../best.pt")).resolve() == run

@@ -15,7 +15,7 @@ from segkit.evaluation.boundary_quality import BoundaryMeter
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
-from segkit.runs.checkpoint import newest_intact
+from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.arrays import save_per_image
@@ -105,6 +105,7 @@ def score(
         device=predictor.device,
         observe=None if borders is None else borders.add,
     )
+    assert result is not None  # there is nothing that would stop it
     print(class_table(result, labels.class_names))
     extra = {}
     if borders is not None:
@@ -131,7 +132,7 @@ def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
     """
     if weights.is_dir():
         found = newest_intact(RunFiles(weights).checkpoints)
-        if found.path is None or run_folder_of(found.path) is None:
+        if isinstance(found, NoneIntact) or run_folder_of(found.path) is None:
             reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
             raise CheckpointError(
                 f"--per-image scores the newest of {NUMBERED_CHECKPOINTS} in a run folder, and {weights} has none"

@@ -53,7 +53,8 @@ def kept_pixels(
     loss: nn.Module | None, logits: Tensor, batch: Mapping[str, Any], *, iteration: int
 ) -> Tensor | None:
     """Share in [0, 1] to which the loss keeps each pixel (N, H, W); None for a loss that cannot tell."""
-    if not hasattr(loss, "pixels"):
+    pixels: Any = getattr(loss, "pixels", None)
+    if pixels is None:
         return None
-    report = loss.pixels(logits, batch["target"], batch.get("weight"), iteration=iteration)
+    report = pixels(logits, batch["target"], batch.get("weight"), iteration=iteration)
     return None if report is None else report.kept

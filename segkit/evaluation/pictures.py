@@ -1,8 +1,9 @@
 """Pictures of what the network saw, answered and learned from. All take and return uint8 (3, H, W) tensors."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,9 @@ def legend(class_names: Sequence[str], palette: Sequence[Color], *, width: int) 
     return torch.from_numpy(np.array(band)).permute(2, 0, 1)
 
 
-def training_batch(batch: dict, palette: Sequence[Color], ignore_index: int, *, most: int = 8) -> Tensor:
+def training_batch(
+    batch: Mapping[str, Any], palette: Sequence[Color], ignore_index: int, *, most: int = 8
+) -> Tensor:
     """What the network sees of a training batch: image | label | weight map (as a share of its maximum)."""
     weights = batch.get("weight")
     rows = []

@@ -99,6 +99,7 @@ def rank_images(result: Evaluation, count: int) -> tuple[list[RankedImage], list
     A score is the mean IoU over the classes that the image's labels or predictions contain. Equal scores are
     ordered by name. An image without a valid pixel has no score and is left out.
     """
+    assert result.matrices is not None  # only one read from a checkpoint has none
     places = result.places or range(len(result.names))
     scored = [
         RankedImage(place, name, metrics.mean_iou(matrix))

@@ -33,10 +33,16 @@ class Skipped(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A loaded checkpoint, and the newer ones passed over. `path` and `state` are None if none is intact."""
+    """A loaded checkpoint, and the newer ones passed over."""
 
-    path: Path | None
-    state: dict[str, Any] | None
+    path: Path
+    state: dict[str, Any]
+    skipped: list[Skipped]
+
+
+class NoneIntact(NamedTuple):
+    """No checkpoint loads: all that there are, with the reasons."""
+
     skipped: list[Skipped]
 
 
@@ -148,15 +154,15 @@ def save_numbered(folder: str | Path, state: dict[str, Any], *, iteration: int, 
     return path
 
 
-def newest_intact(folder: str | Path, *, map_location: str | torch.device = "cpu") -> Found:
+def newest_intact(folder: str | Path, *, map_location: str | torch.device = "cpu") -> Found | NoneIntact:
     """The newest checkpoint in `folder` that loads, and the newer ones that do not, with the reasons."""
-    skipped = []
+    skipped: list[Skipped] = []
     for path in list_checkpoints(folder):
         try:
             return Found(path, load_checkpoint(path, map_location=map_location), skipped)
         except CheckpointError as error:
             skipped.append(Skipped(path, str(error).removeprefix(_unusable_prefix(path))))
-    return Found(None, None, skipped)
+    return NoneIntact(skipped)
 
 
 def _unusable(path: Path, reason: str) -> CheckpointError:

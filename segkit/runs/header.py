@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from segkit.data.check import CheckReport
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import output_logits
-from segkit.losses.calls import call_accepted
+from segkit.losses.calls import call_accepted, find_method
 from segkit.training.experiment import Experiment
 
 
@@ -53,9 +53,10 @@ def describe_cache(experiment: Experiment) -> list[str]:
 def describe_loss(experiment: Experiment) -> str:
     """The loss with its options as they work out in this run, and the weight map."""
     config, text = experiment.config, experiment.config.loss.name
-    if hasattr(experiment.loss, "describe"):
+    describe = find_method(experiment.loss, "describe")
+    if describe is not None:
         text = call_accepted(
-            experiment.loss.describe,
+            describe,
             iterations=experiment.plan.iterations,
             pixels_per_batch=experiment.pixels_per_batch,
             images_per_batch=experiment.batch_size,

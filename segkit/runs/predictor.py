@@ -21,7 +21,7 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
-from segkit.runs.checkpoint import load_checkpoint, newest_intact
+from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.system.device import choose_amp, choose_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 from segkit.training.build import build_component, build_normalize
@@ -143,7 +143,7 @@ def _load(path: Path) -> tuple[Path, dict[str, Any]]:
     if run.best.is_file():
         return run.best, load_checkpoint(run.best)
     found = newest_intact(run.checkpoints)
-    if found.path is None:
+    if isinstance(found, NoneIntact):
         reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
         raise CheckpointError(
             f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}{reasons}"

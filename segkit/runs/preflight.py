@@ -2,19 +2,22 @@
 
 import math
 import time
+from typing import Any
 
 import torch
 
 from segkit.config.schema import Config
 from segkit.data.check import check_data
 from segkit.errors import NotFiniteError
-from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.evaluate import Evaluation, output_logits
+from segkit.evaluation.panels import Panel
 from segkit.runs.header import header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import duration
-from segkit.system.device import memory_in_use
+from segkit.system.device import Wait, memory_in_use
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
+from segkit.training.trainer import Batch
 
 
 def check(config: Config, *, source: str, overfit: int | None = None) -> int:
@@ -34,7 +37,9 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         recorder=SilentRecorder(), save=lambda state, iteration, best: None, note=bad.note
     )
     batches = iter(trainer.train_batches(0))
-    seconds = []
+    seconds: list[float] = []
+    micro_batches: list[Batch] = []
+    loss = math.nan
     for _ in range(min(3, experiment.plan.iterations)):
         started = time.perf_counter()
         micro_batches, _ = trainer.fetch(batches)
@@ -52,6 +57,7 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         logits = output_logits(trainer.forward(experiment.model, batch["image"]))
     print(f"batch     image {tuple(batch['image'].shape)} -> logits {tuple(logits.shape)}, loss {loss:.4f}")
     evaluation = trainer.evaluate_model(limit=2)
+    assert evaluation is not None  # there is nothing that would stop it
     print(f"val       {evaluation.images} images evaluated, ce {evaluation.ce:.3f}")
     estimate = min(seconds) * experiment.plan.iterations
     print(
@@ -73,9 +79,11 @@ def describe_written(experiment: Experiment) -> str:
 class SilentRecorder:
     """Takes what the loop reports and forgets it."""
 
-    def update(self, iteration, values, batches, *, waited) -> None: ...
+    def update(
+        self, iteration: int, values: dict[str, Any], batches: list[Batch], *, waited: Wait
+    ) -> None: ...
     def flush(self) -> None: ...
-    def untrained(self, result) -> None: ...
+    def untrained(self, result: Evaluation) -> None: ...
     def restart_clock(self) -> None: ...
-    def evaluation(self, iteration, result, *, best) -> None: ...
-    def pictures(self, iteration, panels) -> None: ...
+    def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None: ...
+    def pictures(self, iteration: int, panels: list[Panel]) -> None: ...

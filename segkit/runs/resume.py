@@ -10,7 +10,7 @@ import torch
 from segkit.config.keys import covers, flatten, is_backend
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
-from segkit.runs.checkpoint import Found, Skipped, load_checkpoint, newest_intact
+from segkit.runs.checkpoint import Found, NoneIntact, Skipped, load_checkpoint, newest_intact
 from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
@@ -129,7 +129,7 @@ def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
     for run in runs:
         found = newest_intact(RunFiles(run).checkpoints, map_location=map_location)
         skipped += found.skipped
-        if found.path is not None:
+        if isinstance(found, Found):
             return Found(found.path, found.state, skipped)
         if not found.skipped:
             skipped.append(Skipped(run, "no checkpoint in it"))
@@ -145,7 +145,7 @@ def _find_in_run(folder: Path, map_location: str | torch.device) -> Found:
     """The newest intact checkpoint of one run folder (or of the folder of checkpoints itself)."""
     inner = RunFiles(folder).checkpoints
     found = newest_intact(inner if inner.is_dir() else folder, map_location=map_location)
-    if found.path is None:
+    if isinstance(found, NoneIntact):
         skipped = found.skipped or [Skipped(folder, "no checkpoint in it")]
         raise CheckpointError(_no_usable(folder, skipped) + _list_runs(folder))
     return found

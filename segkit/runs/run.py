@@ -146,7 +146,7 @@ def train_in(
             console.log(f"failed: {error}")
             bad.write()
         raise error
-    code = 0 if finished else interrupt.exit_code
+    code = 0 if finished else interrupt.exit_code or 0
     state = "done" if finished else "stopped"
     folder.write_status(
         state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
@@ -157,7 +157,7 @@ def train_in(
     return code
 
 
-def note_failure(folder: RunFolder, error: BaseException, iteration: int, *, checkpoint: str | None) -> None:
+def note_failure(folder: RunFolder, error: BaseException, iteration: int, *, checkpoint: Path | None) -> None:
     """Say in status.json that the run failed, and how. Raises CannotWrite."""
     folder.write_status(
         "failed",
@@ -235,7 +235,8 @@ def exit_code_of(error: BaseException) -> int:
     """The exit status that the process will end with."""
     if isinstance(error, SegkitError):
         return error.exit_code
-    return {BrokenPipeError: 141, KeyboardInterrupt: 130}.get(type(error), 1)
+    codes: dict[type[BaseException], int] = {BrokenPipeError: 141, KeyboardInterrupt: 130}
+    return codes.get(type(error), 1)
 
 
 def runs_dir(config: Config) -> str:

@@ -19,6 +19,9 @@ class Normalize(nn.Module):
     `mean` and `std` are per channel, on the scale of images in [0, 1].
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = False):
         super().__init__()
         self.register_buffer("mean", 255.0 * torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)

@@ -147,7 +147,7 @@ def _git_state(folder: Path) -> dict[str, Any]:
     commit = _run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     changed = _run_git(folder, "status", "--porcelain", "--untracked-files=no")
     new = _run_git(folder, "status", "--porcelain", "--", "segkit")
-    if None in (top, commit, changed, new) or Path(top).resolve() != folder.resolve():
+    if top is None or None in (commit, changed, new) or Path(top).resolve() != folder.resolve():
         return {}
     return {"git_commit": commit, "git_dirty": bool(changed or new)}
 

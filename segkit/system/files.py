@@ -100,7 +100,7 @@ def sync_folder(folder: str | Path) -> None:
 
 def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
     """The CannotWrite to raise for `error`: path, reason, disk with its free space, what to do."""
-    reason = _REASONS.get(error.errno, error.strerror or str(error))
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return CannotWrite(
         f"cannot write {path}: {reason}\n"
         f"   {describe_disk(path)}\n"

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 #: Seconds within which a repeated signal is the same request: `timeout` signals the process and its group.
 _SAME_REQUEST = 0.1
@@ -29,7 +30,7 @@ class Interrupt:
         self.signal: signal.Signals | None = None
         self._noted_at = 0.0
         self._process = 0
-        self._earlier: dict[signal.Signals, object] = {}
+        self._earlier: dict[signal.Signals, Any] = {}  # what signal.signal returned
 
     @property
     def requested(self) -> bool:

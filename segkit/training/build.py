@@ -20,7 +20,7 @@ from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import Subset
 from segkit.errors import ConfigError, DataError
-from segkit.losses.calls import call_accepted
+from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
 from segkit.registry import (
     AUGMENTS,
@@ -201,15 +201,16 @@ def check_loss(
         raise ConfigError(
             f"{config.loss.name} takes {channels} logits per pixel, but the data have {num_classes} classes"
         )
-    if hasattr(loss, "check_run"):
-        facts = {"iterations": total, "pixels_per_batch": pixels, "images_per_batch": batch_size}
-        call_accepted(loss.check_run, **facts)
+    check_run = find_method(loss, "check_run")
+    if check_run is not None:
+        call_accepted(check_run, iterations=total, pixels_per_batch=pixels, images_per_batch=batch_size)
 
 
 def total_iterations(config: Config, *, images: int, batch_size: int) -> int:
     """Optimiser updates of the run."""
     if config.train.iterations is not None:
         return config.train.iterations
+    assert config.train.epochs is not None  # a configuration has one of the two
     return max(1, math.ceil(config.train.epochs * images / (batch_size * config.train.accumulate)))
 
 

@@ -78,7 +78,7 @@ def write_recipe(
     parameters = {parameter.name: parameter for parameter in read_parameters(constructor, registry.given)}
     marks, times = component_parameters(constructor), duration_parameters(constructor)
     words = label_parameters(constructor)
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for name, value in component.params.items():
         key = f"{block}.{name}"
         if isinstance(value, OptionSchedule):
@@ -155,6 +155,8 @@ def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *,
     after = shape.pop("to", before)
     written = {name: shape.pop(name, 0) for name in ("start", "end")}
     start, end = (schedule.iterations(written[name], total) for name in ("start", "end"))
+    number = parameter.number
+    assert number is not None  # or the configuration would have been refused
     if start > end:
         if start < total:
             raise ConfigError(
@@ -169,9 +171,9 @@ def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *,
         after=_to_number(after),
         start=start,
         end=end,
-        whole=parameter.number.is_whole(before, after),
+        whole=number.is_whole(before, after),
         key=key,
-        refuses=partial(_why_refused, parameter.number),
+        refuses=partial(_why_refused, number),
     )
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loading.loader import Note, ignore, train_batches, val_batches
+from segkit.data.loading.loader import Batches, Note, ignore, train_batches, val_batches
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
 from segkit.system.device import Normalize
@@ -53,7 +53,8 @@ class Experiment:
     @property
     def logits_channels(self) -> int:
         """Channels of the model's logits: one per class, unless the loss says otherwise (a binary loss: one)."""
-        return getattr(self.loss, "logits_channels", self.plan.num_classes)
+        channels: Any = getattr(self.loss, "logits_channels", self.plan.num_classes)
+        return channels
 
     @property
     def pixels_per_batch(self) -> int:
@@ -81,7 +82,7 @@ class Experiment:
             note=note,
         )
 
-    def val_batches(self, *, note: Note = ignore) -> Iterable[dict]:
+    def val_batches(self, *, note: Note = ignore) -> Batches:
         """Batches of the validation set, in order, without weight maps."""
         return val_batches(
             self.data.val,

@@ -24,6 +24,13 @@ from segkit.system.device import Wait
 Batch = Mapping[str, Any]
 
 
+class CountedBatches(Protocol):
+    """Batches that can be walked many times, and how many they are."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+    def __len__(self) -> int: ...
+
+
 class RecorderLike(Protocol):
     """What the loop tells the outside world; the recorder decides when values leave the device."""
 
@@ -75,7 +82,7 @@ class Trainer:
         learning_rate: Callable[[int], float],
         preprocess: Callable[[Tensor], Tensor],
         train_batches: Callable[[int], Iterable[Batch]],
-        val_batches: Iterable[Batch],
+        val_batches: CountedBatches,
         examples: Iterable[Batch],
         device: torch.device,
         recorder: RecorderLike,
@@ -173,9 +180,10 @@ class Trainer:
         """What each micro-batch counts, in sum 1: by what its mean is taken over, so that the mean over all of
         them is exact; equal for a loss that does not say (`denominator`)."""
         count = len(micro_batches)
-        if count == 1 or not hasattr(self.loss, "denominator"):
+        denominator: Any = getattr(self.loss, "denominator", None)
+        if count == 1 or denominator is None:
             return [1.0 / count] * count
-        parts = [self.loss.denominator(batch["target"], batch.get("weight")) for batch in micro_batches]
+        parts = [denominator(batch["target"], batch.get("weight")) for batch in micro_batches]
         total = torch.stack(parts).sum()
         return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
 

@@ -23,6 +23,7 @@ from torchvision import tv_tensors
 from segkit.errors import CannotWrite, CheckpointError
 from segkit.runs import checkpoint
 from segkit.runs.checkpoint import (
+    NoneIntact,
     find_damage,
     load_checkpoint,
     newest_intact,
@@ -444,7 +445,7 @@ def test_the_newest_intact_one_is_found_and_the_others_are_explained(tmp_path):
     assert re.search(r"^damaged, it is cut off", skipped[0].reason)
     for file in tmp_path.glob("*.pt"):
         file.write_bytes(b"")
-    path, state, skipped = newest_intact(tmp_path)
-    assert (path, state) == (None, None)
-    assert [item.path.name for item in skipped] == ["000300.pt", "000200.pt", "000100.pt"]
-    assert newest_intact(tmp_path / "nowhere") == (None, None, [])
+    nothing = newest_intact(tmp_path)
+    assert isinstance(nothing, NoneIntact)
+    assert [item.path.name for item in nothing.skipped] == ["000300.pt", "000200.pt", "000100.pt"]
+    assert newest_intact(tmp_path / "nowhere") == NoneIntact([])

@@ -32,6 +32,7 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
     The arrays: `matrices` int64 (N, C, C), rows label, columns prediction; `names` (N,); `class_names` (C,);
     `iteration` at which the model was scored; `definition`, the text of DEFINITION. Raises CannotWrite.
     """
+    assert result.matrices is not None  # only one read from a checkpoint has none
     _save(
         path,
         matrices=result.matrices.numpy(),
@@ -79,5 +80,5 @@ def save_examples(
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
     write_bytes(path, stream.getvalue())

@@ -3,9 +3,13 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segkit.data.check import CheckReport, Tally
 from segkit.system.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Classes up to which a row of labels.png is of a comfortable height.
 FEW = 60
@@ -63,7 +67,7 @@ def _title(title: str, tallies: Mapping[str, Tally]) -> str:
     return f"{title}: {looked}"
 
 
-def _draw_bars(axis, shares: dict[str, list[float]], *, size: int) -> None:
+def _draw_bars(axis: "Axes", shares: dict[str, list[float]], *, size: int) -> None:
     """One bar per class and part on a logarithmic axis, with its share in writing of `size` points; a class that was
     not found says so."""
     height = 0.8 / len(shares)

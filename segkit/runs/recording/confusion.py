@@ -4,11 +4,15 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from segkit.system.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Classes above which the picture has no numbers; they would not be readable.
 MOST_NUMBERED = 30
@@ -60,7 +64,7 @@ def plot_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], *, it
     write_bytes(path, stream.getvalue())
 
 
-def _write_numbers(axis, shares: np.ndarray, *, fontsize: float) -> None:
+def _write_numbers(axis: "Axes", shares: np.ndarray, *, fontsize: float) -> None:
     """The share in each cell that has pixels, white on dark cells; one decimal where there is room."""
     decimals = 1 if len(shares) <= 12 else 0
     for (row, column), share in np.ndenumerate(shares):

@@ -5,11 +5,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import scores_as_json
 from segkit.system.files import cannot_write, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class ResultsTable:
@@ -105,7 +108,7 @@ def plot_results(table: ResultsTable, class_names: list[str], colors: list[str],
         raise cannot_write(path, error) from error
 
 
-def _plot_curves(axis, table: ResultsTable, curves: dict[str, str], colors: list[str] | None) -> None:
+def _plot_curves(axis: "Axes", table: ResultsTable, curves: dict[str, str], colors: list[str] | None) -> None:
     drawn = 0
     for number, (column, label) in enumerate(curves.items()):
         iterations, values = table.column(column)

@@ -43,8 +43,8 @@ class TensorBoardLog:
         self._write(lambda writer: writer.add_text("config", f"```yaml\n{config_text}\n```", iteration))
         # SummaryWriter.add_hparams would open a second file in a folder of its own, which looks like another run.
         experiment, start, _ = hparams(dict(hyperparameters), dict.fromkeys(METRICS, 0.0))
-        self._write(lambda writer: writer.file_writer.add_summary(experiment))
-        self._write(lambda writer: writer.file_writer.add_summary(start))
+        self._summary(experiment)
+        self._summary(start)
 
     def arrange_charts(self, names: Collection[str]) -> None:
         """Say which curves belong in one chart (the page "Custom scalars"), given the names of those there are."""
@@ -69,12 +69,21 @@ class TensorBoardLog:
     def finish(self) -> None:
         """Mark the run as finished in the table of hyperparameters."""
         end = hparams({}, {})[2]
-        self._write(lambda writer: writer.file_writer.add_summary(end))
+        self._summary(end)
 
     def close(self) -> None:
         """Write what is pending and let go of the file."""
         self._write(lambda writer: writer.close())
         self.writer = None
+
+    def _summary(self, summary: Any) -> None:
+        """Write what SummaryWriter has no method for."""
+
+        def add(writer: SummaryWriter) -> None:
+            events: Any = writer.file_writer  # declared None, and there from the start
+            events.add_summary(summary)
+
+        self._write(add)
 
     def _write(self, action: Callable[[SummaryWriter], Any]) -> None:
         if self.writer is None:

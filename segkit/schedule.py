@@ -34,7 +34,7 @@ def iterations(value: int | str, total: int) -> int:
     return math.floor(parsed * total) if isinstance(parsed, Fraction) else parsed
 
 
-def parse_count(value: int | float | str) -> int | Fraction:
+def parse_count(value: int | float | str | Fraction) -> int | Fraction:
     """A number of pixels (int >= 1) or a share of the valid pixels (Fraction in (0, 1]).
 
     `100` is a count; `"1/16"`, `"5%"` and `0.0625` are shares. Raises ValueError for anything else.

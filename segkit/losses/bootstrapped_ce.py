@@ -1,6 +1,7 @@
 """`bootstrapped_ce`: cross-entropy over the hardest pixels, a share that shrinks while training warms up."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
@@ -23,7 +24,7 @@ class LinearWarmUp:
     start_warm: int
     end_warm: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
         for name, value in (("start_warm", self.start_warm), ("end_warm", self.end_warm)):
@@ -71,7 +72,8 @@ def bootstrapped_ce(
     """Cross-entropy over the top_p hardest pixels, reached linearly from all of them after a warm-up."""
     return PixelLoss(
         CrossEntropy(num_classes, ignore_index, class_weights=class_weights, backend=backend),
-        TopShare(LinearWarmUp(top_p, start_warm, end_warm)),
+        # Of a share of the run the build has made iterations; LinearWarmUp refuses what a caller in Python may give.
+        TopShare(LinearWarmUp(top_p, cast(int, start_warm), cast(int, end_warm))),
         selected_mean,
         scope=scope,
         name="bootstrapped_ce",

@@ -1,8 +1,13 @@
-"""Calling a method of a loss with the facts that it asks for, and no others."""
+"""The methods that a loss may have and need not, called with the facts that they ask for and no others."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any
+
+
+def find_method(owner: object, name: str) -> Callable[..., Any] | None:
+    """The method `name` of `owner`, None if it has none."""
+    return getattr(owner, name, None)
 
 
 def call_accepted(function: Callable, **facts: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.losses.calls import call_accepted
+from segkit.losses.calls import call_accepted, find_method
 from segkit.registry import LOSSES
 from segkit.types import ComponentsOf, NonNegativeFloat
 
@@ -19,7 +19,7 @@ class Term:
     loss: nn.Module
     weight: NonNegativeFloat = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"the weight of {self.name} must be a number >= 0, got {self.weight}")
 
@@ -56,15 +56,17 @@ class SumLoss(nn.Module):
             raise TypeError("sum needs the iteration, got None")
         # Once for all terms: else the gradient of each would be rounded to half precision before they are added.
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        total, metrics, ce = None, {}, {}
+        parts: list[Tensor] = []
+        metrics: dict[str, Tensor | float] = {}
+        ce: dict[str, Tensor | float] = {}
         for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
             value, values = loss(logits, target, weight, iteration=iteration)
-            total = factor * value if total is None else total + factor * value
+            parts.append(factor * value)
             metrics[f"{name}/value"] = value.detach()
             metrics |= {f"{name}/{metric}": measured for metric, measured in values.items()}
             if "ce" in values and not ce:
                 ce = {"ce": values["ce"]}
-        return total, {**ce, **metrics}
+        return sum(parts[1:], parts[0]), {**ce, **metrics}
 
     def compile(self, **options: Any) -> None:
         """Compile every term in place, as `nn.Module.compile` with `options` of `torch.compile`: a term that follows
@@ -73,22 +75,24 @@ class SumLoss(nn.Module):
             loss.compile(**options)
 
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
-        loss = next(loss for loss in self.losses if hasattr(loss, "pixels"))
-        return loss.pixels(logits, target, weight, iteration=iteration)
+        pixels = next(filter(None, (find_method(loss, "pixels") for loss in self.losses)))
+        return pixels(logits, target, weight, iteration=iteration)
 
     def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
         """Raises ConfigError if one of the terms would do nothing in such a run."""
         run = _facts(iterations, pixels_per_batch, images_per_batch)
         for loss in self.losses:
-            if hasattr(loss, "check_run"):
-                call_accepted(loss.check_run, **run)
+            check_run = find_method(loss, "check_run")
+            if check_run is not None:
+                call_accepted(check_run, **run)
 
     def describe(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> str:
         """One line for the console."""
         run = _facts(iterations, pixels_per_batch, images_per_batch)
         terms = []
         for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
-            line = call_accepted(loss.describe, **run) if hasattr(loss, "describe") else name
+            describe = find_method(loss, "describe")
+            line = name if describe is None else call_accepted(describe, **run)
             terms.append(f"{factor:g} x ({line})")
         return f"sum  {' + '.join(terms)}"
 

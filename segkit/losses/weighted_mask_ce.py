@@ -1,5 +1,6 @@
 """`weighted_mask_ce`: cross-entropy times a weight map, one number per pixel."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from segkit.losses.selections import All
 from segkit.registry import LOSSES
 from segkit.types import ClassWeights
 
-NORMALIZATIONS = {"pixels": valid_mean, "weights": weighted_mean}
+NORMALIZATIONS: dict[str, Callable[..., Tensor]] = {"pixels": valid_mean, "weights": weighted_mean}
 
 
 @LOSSES.register("weighted_mask_ce")
@@ -61,7 +62,7 @@ def weighted_mask_cross_entropy(
     return compose(values, All(), choose_normalization(normalize), weight, scope=scope)
 
 
-def choose_normalization(normalize: str):
+def choose_normalization(normalize: str) -> Callable[..., Tensor]:
     """The reduction of that name. Raises ValueError for any other word."""
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {normalize!r}")

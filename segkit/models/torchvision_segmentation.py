@@ -11,7 +11,7 @@ import http.client
 import pickle
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -160,15 +160,16 @@ def lraspp_mobilenet_v3_large(
 
 def build_network(
     architecture: str, num_classes: int, in_channels: int, *, aux: bool, weights_backbone: BackboneWeights
-) -> nn.Module:
-    """torchvision's network of that name, with its first convolution adapted to `in_channels`."""
+) -> Any:
+    """torchvision's network of that name, with its first convolution adapted to `in_channels`: a module whose parts
+    differ by architecture."""
     if weights_backbone not in ("none", "imagenet"):
         raise ValueError(f"weights_backbone must be none or imagenet, got {weights_backbone!r}")
     weights = None
     if weights_backbone == "imagenet":
         weights = IMAGENET_WEIGHTS[architecture.split("_", 1)[1]]
         fetch(weights)  # torchvision then finds the file where this left it
-    network = get_model(
+    network: Any = get_model(
         architecture, weights=None, weights_backbone=weights, num_classes=num_classes, aux_loss=aux
     )
     if in_channels != 3:
@@ -184,9 +185,8 @@ def replace_first_conv(backbone: nn.Module, in_channels: int, *, pretrained: boo
     i mod 3, times 3 / in_channels, so that the next layer sees values of the size it was trained on.
     """
     name, old = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
-    new = nn.Conv2d(
-        in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
-    )
+    shape: dict[str, Any] = {name: getattr(old, name) for name in ("kernel_size", "stride", "padding")}
+    new = nn.Conv2d(in_channels, old.out_channels, **shape, bias=old.bias is not None)
     if not pretrained:
         nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     else:

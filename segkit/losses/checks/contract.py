@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.calls import find_method
 from segkit.losses.checks.trial import NotApplicable, Subject, Violation, trials, watched
 
 #: Calls between two looks at the value: enough for a loss that counts them to show it in its value.
@@ -113,15 +114,14 @@ def leaves_inputs(subject: Subject) -> None:
             trial.logits.detach().requires_grad_().clone()
         )  # no leaf, so that writing into it raises nothing
         target, weight = trial.target.clone(), None if trial.weight is None else trial.weight.clone()
+        pairs = [("logits", logits, trial.logits), ("target", target, trial.target)]
+        if weight is not None and trial.weight is not None:
+            pairs.append(("weight", weight, trial.weight))
         with watched(trial.where):
             value, _ = trial.loss(logits, target, weight, iteration=trial.iteration)
             value.backward()
-        for name, used, kept in (
-            ("logits", logits, trial.logits),
-            ("target", target, trial.target),
-            ("weight", weight, trial.weight),
-        ):
-            if kept is not None and not torch.equal(used, kept):
+        for name, used, kept in pairs:
+            if not torch.equal(used, kept):
                 place = tuple((used != kept).nonzero()[0].tolist())
                 trial.fail(
                     f"{name}{list(place)} was {kept[place].item():.4g} and is {used[place].item():.4g} after the call"
@@ -149,10 +149,11 @@ def without_gradient(subject: Subject) -> None:
 def pixel_report(subject: Subject) -> None:
     """Maps of pixels() have the target's size, and are 0 at ignored pixels."""
     for trial in trials(subject):
-        if not hasattr(trial.loss, "pixels"):
+        pixels = find_method(trial.loss, "pixels")
+        if pixels is None:
             raise NotApplicable("it has no pixels()")
         with watched(trial.where):
-            report = trial.loss.pixels(trial.logits, trial.target, trial.weight, iteration=trial.iteration)
+            report = pixels(trial.logits, trial.target, trial.weight, iteration=trial.iteration)
         if not torch.equal(report.valid, trial.valid):
             trial.fail("pixels().valid is not where the target is valid")
         for name, found in (("loss", report.loss), ("kept", report.kept)):

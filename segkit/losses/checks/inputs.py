@@ -81,8 +81,9 @@ def _errors(
     subject: Subject, dtype: torch.dtype, error: Callable[[Result, Result], float], *, least: float
 ) -> tuple[float, float, Trial]:
     """The largest error of the loss, that of F.cross_entropy (but at `least`), and the trial of the first."""
-    worst, bound, where = -1.0, least, None
-    for trial in _half_trials(subject, dtype):
+    tried = list(_half_trials(subject, dtype))
+    worst, bound, where = -1.0, least, tried[0]
+    for trial in tried:
         naive = _naive(trial)
         bound = max(bound, error(naive(trial.logits), naive(trial.logits.float())))
         found = error(trial.run(), trial.changed(logits=trial.logits.float()).run())

@@ -1,6 +1,8 @@
 """The iteration: the only thing by which a loss knows the time."""
 
-from segkit.losses.checks.trial import Subject, make_trial
+from torch import nn
+
+from segkit.losses.checks.trial import Subject, Trial, make_trial
 
 FAR = 10**9
 
@@ -31,5 +33,5 @@ def extreme_iterations(subject: Subject) -> None:
 CHECKS = (pure_schedule, extreme_iterations)
 
 
-def _trial(subject: Subject, loss, num_classes: int, iteration: int):
+def _trial(subject: Subject, loss: nn.Module, num_classes: int, iteration: int) -> Trial:
     return make_trial(loss, num_classes, iteration, device=subject.device)

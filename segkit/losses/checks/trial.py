@@ -1,7 +1,7 @@
 """What the checks share: the loss under test, calls of it that are watched, and how a finding is told."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,12 +142,12 @@ class Trial:
 
 
 @contextmanager
-def unchanged(*tensors: Tensor | None) -> Iterator[None]:
+def unchanged(*tensors: Tensor | None) -> Generator[None, None, None]:
     """A context that undoes writing into tensors, so that a loss that does so fails one check and not all."""
-    copies = [None if tensor is None else tensor.detach().clone() for tensor in tensors]
+    copies = [(tensor, tensor.detach().clone()) for tensor in tensors if tensor is not None]
     yield
-    for tensor, copy in zip(tensors, copies, strict=True):
-        if tensor is not None and not torch.equal(tensor, copy) and not copy.isnan().any():
+    for tensor, copy in copies:
+        if not torch.equal(tensor, copy) and not copy.isnan().any():
             tensor.detach().copy_(copy)
 
 
@@ -215,7 +215,7 @@ def make_trial(
 ) -> Trial:
     """One trial as in `trials`. A loss with `logits_channels` gets so many; one that needs a weight map gets one."""
     generator = torch.Generator().manual_seed(seed)
-    channels = getattr(loss, "logits_channels", None) or num_classes
+    channels: Any = getattr(loss, "logits_channels", None) or num_classes
     logits = 2 * torch.randn(images, channels, *(low or size), generator=generator, dtype=torch.float64)
     target = torch.randint(0, num_classes, (images, *size), generator=generator)
     hidden = torch.rand(target.shape, generator=generator) < ignored

@@ -12,7 +12,7 @@ UNIT = 2**20
 
 
 @torch.no_grad()
-def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) -> dict[str, Tensor]:
+def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) -> dict[str, Tensor | float]:
     """Values to log: 0-d tensors, and one of shape (C,). In scope `global` of the pixels of all processes.
 
     `ce`: mean plain cross-entropy over the valid pixels. `k`: pixels kept. `kept_fraction`: of the valid

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,15 @@ class PixelReport:
     valid: Tensor
 
 
+class Criterion(Protocol):
+    """What a pixel loss asks of its criterion, which is a module; see criteria/."""
+
+    ignore_index: int
+
+    def __call__(self, logits: Tensor, target: Tensor, /) -> PixelValues: ...
+    def describe(self) -> str: ...
+
+
 class PixelLoss(nn.Module):
     """Any criterion with any selection and any reduction.
 
@@ -41,7 +51,7 @@ class PixelLoss(nn.Module):
 
     def __init__(
         self,
-        criterion: nn.Module,
+        criterion: Criterion,
         selection: Selection,
         reduction: Callable[..., Tensor],
         *,
@@ -58,8 +68,9 @@ class PixelLoss(nn.Module):
             self.scope = self.scope.with_triton()
         self.name, self.details = name, details
         self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
-        if hasattr(criterion, "logits_channels"):  # else the model has one channel per class
-            self.logits_channels = criterion.logits_channels
+        channels = getattr(criterion, "logits_channels", None)
+        if channels is not None:  # else the model has one channel per class
+            self.logits_channels = channels
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int

@@ -5,6 +5,8 @@ the values after the selection was made. A denominator of 0 (no valid pixel, or 
 loss of exactly 0 that stays connected to the logits. `scope` says which pixels are averaged together.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -38,10 +40,14 @@ def weighted_mean(
 
 
 #: Names of reductions in a configuration.
-REDUCTIONS = {"valid": valid_mean, "selected": selected_mean, "weights": weighted_mean}
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "valid": valid_mean,
+    "selected": selected_mean,
+    "weights": weighted_mean,
+}
 
 
-def choose_reduction(name: str):
+def choose_reduction(name: str) -> Callable[..., Tensor]:
     """The reduction of that name. Raises ValueError for any other word."""
     if name not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {name!r}")

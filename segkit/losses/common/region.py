@@ -123,7 +123,7 @@ def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(empty, 1 + 0 * numerator, numerator / torch.where(empty, 1, denominator))
 
 
-def check_classes(classes: str) -> str:
+def check_classes(classes: Classes) -> Classes:
     """Raises ValueError unless it is `present` or `all`."""
     if classes not in ("present", "all"):
         raise ValueError(f"classes must be one of present, all, got {classes!r}")

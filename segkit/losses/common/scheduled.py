@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
-from segkit.losses.calls import call_accepted
+from segkit.losses.calls import call_accepted, find_method
 from segkit.schedule import scheduled
 
 #: Into how many steps the way of a schedule is cut to try its values before a run.
@@ -33,7 +33,7 @@ class Schedule:
     key: str = ""
     refuses: Callable[[float], str | None] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.start <= self.end:
             raise ValueError(f"start={self.start} is after end={self.end}; it must not be larger")
 
@@ -61,6 +61,8 @@ class Scheduled(nn.Module):
     state: the loss of an iteration is a function of the iteration. It has what the constructed loss has, with the
     values of the iteration, and reports them as `schedule_<option>`.
     """
+
+    place: Tensor
 
     def __init__(
         self,
@@ -121,11 +123,13 @@ class Scheduled(nn.Module):
         self._call = torch.compile(_call, **options)
 
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
-        return self.at(iteration).pixels(logits, target, weight, iteration=iteration)
+        pixels: Any = self.at(iteration).pixels
+        return pixels(logits, target, weight, iteration=iteration)
 
     def _denominator(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
         # By which pixels count and what they weigh, which is no matter of schedules but of the labels.
-        return self._first[0].to(self.place.device).denominator(target, weight)
+        denominator: Any = self._first[0].to(self.place.device).denominator
+        return denominator(target, weight)
 
     def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
         """Raises ConfigError for a schedule that never starts in such a run, for a value that its option cannot
@@ -137,20 +141,23 @@ class Scheduled(nn.Module):
         for iteration in self._moments(iterations):
             self._require_valid(iteration)
         run = {"pixels_per_batch": pixels_per_batch, "images_per_batch": images_per_batch}
-        if not hasattr(self.at(0), "check_run"):
+        check_first = find_method(self.at(0), "check_run")
+        if check_first is None:
             return
         try:
-            call_accepted(self.at(0).check_run, iterations=iterations, **run)
+            call_accepted(check_first, iterations=iterations, **run)
         except ConfigError:  # it may be of use later
-            call_accepted(self.at(iterations - 1).check_run, iterations=iterations, **run)
+            check_last: Any = self.at(iterations - 1).check_run
+            call_accepted(check_last, iterations=iterations, **run)
 
     def describe(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> str:
         """One line for the console: the loss as it is in the end, and its schedules."""
         last = self.at(max(0, iterations - 1))
         line = self.name
-        if hasattr(last, "describe"):
+        describe = find_method(last, "describe")
+        if describe is not None:
             line = call_accepted(
-                last.describe,
+                describe,
                 iterations=iterations,
                 pixels_per_batch=pixels_per_batch,
                 images_per_batch=images_per_batch,

@@ -61,7 +61,7 @@ def place_class_weights(class_weights: Tensor | None, logits: Tensor) -> Tensor 
 
 
 def read_class_weights(
-    class_weights: Sequence[float] | None, num_classes: int, *, name: str = "class_weights"
+    class_weights: Sequence[float] | str | None, num_classes: int, *, name: str = "class_weights"
 ) -> Tensor | None:
     """One number >= 0 per class as a tensor (C,), or None. Raises ValueError that names the option."""
     if class_weights is None:

@@ -4,7 +4,9 @@ The resized logits exist only for one band of some megabytes, which stays in the
 again. Kept for it are what is there anyway: the logits as given, the target, and the cross-entropy itself.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +50,7 @@ def _find_readers(pixels: Tensor, size: torch.Size) -> Tensor:
 
 class _Banded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
         bands = _Bands(logits, target.shape[1:])
         ce = torch.empty(target.shape, dtype=bands.dtype, device=logits.device)
         wrong = torch.empty(target.shape, dtype=torch.bool, device=logits.device)
@@ -66,7 +68,8 @@ class _Banded(torch.autograd.Function):
         return ce, wrong
 
     @staticmethod
-    def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradients[0]  # that of `wrong` is none
         if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
             raise RuntimeError("the banded cross-entropy has no second derivative -> backend: reference")
         logits, target, ce = ctx.saved_tensors
@@ -87,7 +90,7 @@ class _Banded(torch.autograd.Function):
 class _Bands:
     """The bands of one call, and how logits and gradients pass between the two sizes in them."""
 
-    def __init__(self, logits: Tensor, size: tuple[int, int]):
+    def __init__(self, logits: Tensor, size: torch.Size):
         self.dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         self.device = logits.device
         self.images, self.classes, *self.old_size = logits.shape
@@ -96,7 +99,7 @@ class _Bands:
         row_bytes = (self.classes + 8) * self.new_size[1] * self.dtype.itemsize
         self.rows_per_band = max(1, BAND_BYTES // row_bytes)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Band]:
         runs = find_runs(self.old_size[0], self.new_size[0], self.dtype)
         return cut_bands(self.images, runs, rows_per_band=self.rows_per_band)
 

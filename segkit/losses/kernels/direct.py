@@ -4,6 +4,8 @@ The gradient of a pixel's cross-entropy is softmax - onehot, so that nothing but
 it, and one tensor of their size is all that backward makes: autograd keeps and makes several.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def direct_cross_entropy(logits: Tensor, labels: Labels) -> tuple[Tensor, Tensor
 class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, logits: Tensor, valid: Tensor, label: Tensor, dtype: torch.dtype
+        ctx: Any, logits: Tensor, valid: Tensor, label: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         p, ce, wrong, ctx.may_be_nan = _compare(logits, label.unsqueeze(1), dtype)
         ce, wrong = ce.squeeze(1).masked_fill_(~valid, 0.0), wrong.squeeze(1) & valid
@@ -42,12 +44,12 @@ class _Direct(torch.autograd.Function):
         return ce, wrong
 
     @staticmethod
-    def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
             raise RuntimeError("the direct cross-entropy has no second derivative -> backend: reference")
         p, *pixels = ctx.saved_tensors
         valid, label, ce = (pixel.unsqueeze(1) for pixel in pixels)  # (N, 1, *spatial)
-        slope = gradient.unsqueeze(1).masked_fill(~valid, 0.0)
+        slope = gradients[0].unsqueeze(1).masked_fill(~valid, 0.0)
         true = torch.expm1(-ce).mul_(slope)  # p - 1, without the cancellation
         result = (p * slope).scatter_(1, label, true)
         if ctx.may_be_nan:

@@ -84,7 +84,7 @@ def cut_bands(images: int, runs: Sequence[Run], *, rows_per_band: int) -> Iterat
 @lru_cache(maxsize=64)
 def find_runs(size: int, new_size: int, dtype: torch.dtype) -> tuple[Run, ...]:
     """The runs of all new rows, in order."""
-    taps = find_taps(size, new_size, dtype=dtype, device="cpu")
+    taps = find_taps(size, new_size, dtype=dtype, device=torch.device("cpu"))
     pairs = list(zip(taps.low.tolist(), taps.high.tolist(), strict=True))
     starts = [row for row in range(new_size) if row == 0 or pairs[row] != pairs[row - 1]]
     stops = [*starts[1:], new_size]

@@ -1,6 +1,7 @@
 """Backend `reference`: resize, then log_softmax, at the target's size; what the other backends must equal."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,11 +63,11 @@ class _StopAtIgnored(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, valid: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, valid: Tensor) -> Tensor:
         ctx.save_for_backward(valid)
         return logits.view_as(logits)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (valid,) = ctx.saved_tensors
-        return gradient.masked_fill(~valid.unsqueeze(1), 0.0), None  # (N, *spatial) -> (N, 1, *spatial)
+        return gradients[0].masked_fill(~valid.unsqueeze(1), 0.0), None  # (N, *spatial) -> (N, 1, *spatial)

@@ -14,6 +14,7 @@ Triton is imported with the first call, not before: importing segkit must work, 
 import contextlib
 import importlib.util
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,14 +107,14 @@ def _(grad_ce: Tensor, logits: Tensor, target: Tensor, lse: Tensor, ignore_index
     return torch.empty_like(logits)
 
 
-def _save(ctx, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, target, ctx.ignore_index = inputs
     _, lse, wrong = output
     ctx.mark_non_differentiable(lse, wrong)
     ctx.save_for_backward(logits, target, lse)
 
 
-def _differentiate(ctx, grad_ce: Tensor, grad_lse: None, grad_wrong: None) -> tuple[Tensor, None, None]:
+def _differentiate(ctx: Any, grad_ce: Tensor, grad_lse: None, grad_wrong: None) -> tuple[Tensor, None, None]:
     return _backward(grad_ce, *ctx.saved_tensors, ctx.ignore_index), None, None
 
 

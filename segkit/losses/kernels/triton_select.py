@@ -36,6 +36,7 @@ def find_boundary_triton(
         boundary, state = _find(ce, ranked, k)
     else:
         state = torch.stack([torch.zeros_like(k), k, *[torch.zeros_like(k)] * (STATE_ROWS - 2)])
+        boundary = state  # until the last digit
         for digit in range(N_DIGITS):
             counts = across(_count(ce, ranked, state, digit))
             boundary, state = _choose(counts, state, digit)

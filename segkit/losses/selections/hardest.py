@@ -44,21 +44,28 @@ def find_boundary(
     double = ce.dtype == torch.float64
     bits = ce.view(torch.int64 if double else torch.int32)
     per_group = (-1, *[1] * (ce.ndim - 1))
-    prefix = n_above = left = None
-    for shift, width in ((47, 16), (31, 16), (15, 16), (0, 15)) if double else ((15, 16), (0, 15)):
+    # Placeholders, and the (G, 1) that the first digits are written behind and the first counts added to.
+    prefix = n_above = n_tied = n_kept = left = torch.zeros((), dtype=torch.int64, device=ce.device)
+    digits = ((47, 16), (31, 16), (15, 16), (0, 15)) if double else ((15, 16), (0, 15))
+    for shift, width in digits:
         digit = (bits >> shift) & (2**width - 1)  # (N, *spatial); never the sign, which -0.0 has
         counts = scope.histogram(digit, ranked, 2**width)  # (G, bins)
         reach = counts.flip(-1).cumsum(-1).flip(-1)  # how many have this digit or a higher one
-        if left is None:
-            k = reach[:, :1].clamp_max(k if isinstance(k, int) else k.reshape(-1, 1))  # (G, 1)
-            prefix, n_above, left = torch.zeros_like(k), torch.zeros_like(k), k
+        if shift == digits[0][0]:
+            n_kept = reach[:, :1].clamp_max(k if isinstance(k, int) else k.reshape(-1, 1))  # (G, 1)
+            left = n_kept
         chosen = (reach >= left).sum(-1, keepdim=True) - 1  # the highest digit that k pixels reach
         n_tied = counts.gather(-1, chosen)
         above = reach.gather(-1, chosen) - n_tied
         prefix, n_above, left = (prefix << width) | chosen, n_above + above, left - above
         ranked = ranked & (digit == chosen.view(per_group))
     boundary = prefix.to(bits.dtype).view(ce.dtype)
-    return tuple(found.view(per_group) for found in (boundary, k, n_above, n_tied))
+    return (
+        boundary.view(per_group),
+        n_kept.view(per_group),
+        n_above.view(per_group),
+        n_tied.view(per_group),
+    )
 
 
 def _find_by_triton(
@@ -70,5 +77,6 @@ def _find_by_triton(
 
     across = scope.across if scope.processes() > 1 else None
     k = k if isinstance(k, int) else k.flatten()
-    found = find_boundary_triton(scope.rows(ce), scope.rows(ranked), k, across=across)
-    return tuple(each.view(-1, *[1] * (ce.ndim - 1)) for each in found)
+    boundary, k, n_above, n_tied = find_boundary_triton(scope.rows(ce), scope.rows(ranked), k, across=across)
+    per_group = (-1, *[1] * (ce.ndim - 1))
+    return boundary.view(per_group), k.view(per_group), n_above.view(per_group), n_tied.view(per_group)

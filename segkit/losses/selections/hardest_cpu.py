@@ -123,7 +123,7 @@ def gather_bin(row: Tensor, digits: Tensor, digit: int, n_inside: int) -> Inside
     if n_inside > CROWDED * len(row):
         every = len(row) // 1024 + 1
         sample = bits[::every][inside[::every] == 1]
-        common = sample.median().item() if len(sample) else 0
+        common = int(sample.median()) if len(sample) else 0
         inside.mul_(bits != common)
     others = gather_few(bits, inside)
     return Inside(others, common, n_inside - len(others))
@@ -145,7 +145,7 @@ def find_boundary_inside(
 
     And how many places are left for the pixels equal to it, and how many these are; all (G, 1), as `first` and `k`.
     """
-    boundary, left = first, k
+    boundary, left, n_tied = first, k, k
     for shift in SHIFTS[inside[0].bits.dtype]:
         counts = scope.across(torch.stack([pixels.count_digits(shift) for pixels in inside]))
         digit, left, n_tied = choose_bin(counts.cumsum(-1), left)

@@ -29,7 +29,7 @@ class Ohem(Selection):
     thresh: Probability = 0.7
     n_min: Count | Fraction = "1/16"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.thresh <= 1:
             raise ValueError(f"thresh must be a probability in (0, 1], got {self.thresh}")
         try:

@@ -18,7 +18,7 @@ class TopK(Selection):
 
     k: PositiveInt
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
             raise ValueError(f"k must be a number of pixels >= 1, got {self.k!r}")
 

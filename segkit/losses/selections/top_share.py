@@ -24,7 +24,7 @@ class TopShare(Selection):
 
     share: Probability | Callable[[int], float] = 0.15
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.share) and not 0 < self.share <= 1:
             raise ValueError(f"share must be in (0, 1], got {self.share}")
 

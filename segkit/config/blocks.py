@@ -146,8 +146,9 @@ class BlockChecker:
         noting what is wrong with it. With `schedules`, a number may be a block that names a schedule."""
         mark = parameter.component
         if mark is not None and not (node.value is None and parameter.allows_none):
-            check = self._check_components if isinstance(mark, ComponentsOf) else self._check_component
-            return check(node, path, mark, schedules)
+            if isinstance(mark, ComponentsOf):
+                return self._check_components(node, path, mark, schedules)
+            return self._check_component(node, path, mark, schedules)
         is_block = isinstance(node.value, dict)
         if schedules and is_block and parameter.number is not None:
             return self._check_schedule(node, path, parameter.number)

@@ -26,7 +26,7 @@ def check_config(root: Node, name: str, problems: list[Problem]) -> Config:
         raise ConfigError(list_problems(problems))
     if values[""]["name"] is None:
         values[""]["name"] = name
-    blocks = {key: model(**values[key]) for key, model in FIXED.items()}
+    blocks: dict[str, Any] = {key: model(**values[key]) for key, model in FIXED.items()}
     for key, kind in COMPONENTS.items():
         if "." not in key:
             blocks[key] = _build_component(key, kind, checker.blocks, values)
@@ -89,7 +89,9 @@ class _Checker:
             self.blocks[key] = Block(read_fields(model), key)
         values = {"": self._check_header()}
         for key, block in self.blocks.items():
-            values[key] = self.checker.check_block(self._find(key), tuple(key.split(".")), block)
+            node = self._find(key)
+            assert node is not None  # only blocks that are there are known
+            values[key] = self.checker.check_block(node, tuple(key.split(".")), block)
         self._check_length()
         return values
 

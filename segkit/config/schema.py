@@ -4,7 +4,7 @@ A component's own keys are not here: they are the parameters of its constructor 
 """
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -37,7 +37,7 @@ from segkit.types import (
 class Params(dict):
     """Keyword arguments of a component, for reading only: nobody changes a configuration in use."""
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> None:
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a configuration is read-only; change the file or use an override")
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse

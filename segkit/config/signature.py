@@ -122,9 +122,8 @@ def read_fields(model: type[pydantic.BaseModel]) -> list[Parameter]:
     """The fields of a pydantic model as parameters."""
     parameters = []
     for name, field in model.model_fields.items():
-        annotation = _find_file_form(
-            Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        )
+        declared: Any = field.annotation
+        annotation = _find_file_form(Annotated[(declared, *field.metadata)] if field.metadata else declared)
         parameters.append(Parameter(name, annotation, REQUIRED if field.is_required() else field.default))
     return parameters
 
@@ -260,10 +259,10 @@ def _find_container_form(annotation: Any, origin: Any, arguments: tuple) -> Any:
     if _NEVER in forms:
         return _NEVER
     if origin in _LISTS:
-        return list[forms] if forms else list
+        return types.GenericAlias(list, forms) if forms else list
     if origin in _MAPPINGS:
-        return dict[forms] if forms else dict
+        return types.GenericAlias(dict, forms) if forms else dict
     if origin in (tuple, set, frozenset):
-        container = origin[forms] if forms else origin
+        container: Any = types.GenericAlias(origin, forms) if forms else origin
         return Annotated[container, pydantic.Field(strict=False)]  # the items stay strict
     return _NEVER

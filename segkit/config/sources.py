@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import COMPONENTS
@@ -46,6 +46,10 @@ def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
     return Layers(apply_overrides(root, overrides, problems), path.stem, problems)
 
 
+@overload
+def apply_overrides(root: Node, overrides: Sequence[str], problems: list[Problem]) -> Node: ...
+@overload
+def apply_overrides(root: None, overrides: Sequence[str], problems: list[Problem]) -> None: ...
 def apply_overrides(root: Node | None, overrides: Sequence[str], problems: list[Problem]) -> Node | None:
     """The tree with overrides such as "loss.thresh=0.6" on top; what is wrong with them is added to `problems`."""
     read = [_read_override(number, text, problems) for number, text in enumerate(overrides, start=1)]
@@ -186,9 +190,10 @@ def read_base(target: Node, key: str, chain: list[Path], problems: list[Problem]
         problems.append(Problem(target.mark, message))
         return None
     path = _find_base(target, key, chain, problems)
-    base = read_file(path, problems) if path else None
-    if base is not None:
-        base = _apply_extends(base, [*chain, path], problems)
+    own = None if path is None else read_file(path, problems)
+    if path is None or own is None:
+        return None
+    base = _apply_extends(own, [*chain, path], problems)
     if base is None:
         return None
     if ABLATION_KEY in base.value:

@@ -7,7 +7,7 @@ aliases can exhaust the machine.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ class _Loader(yaml.SafeLoader):
         if self.nodes > MAX_NODES:
             raise _Refused(start, _TOO_MANY)
         tag = getattr(self.peek_event(), "tag", None)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self.depth -= 1
         if not hasattr(node, "explicit_tag"):  # an alias brings the node of its anchor, tag and all
             node.explicit_tag = tag
@@ -145,7 +145,7 @@ class _Reader:
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position)
             column = error.position - (self.text.rfind("\n", 0, error.position) + 1)
-            place = yaml.Mark("", 0, line, column, None, None)
+            place = yaml.Mark("", 0, line, column, None, 0)
             self._refuse(place, f"the character #x{error.character:04x} is not allowed")
         except yaml.MarkedYAMLError as error:
             hint = ("indent with spaces, not tabs",) if "'\\t'" in (error.problem or "") else ()
@@ -163,9 +163,9 @@ class _Reader:
             raise _Refused(node.start_mark, _TOO_MANY)
         if id(node) in self.open:
             raise _Refused(node.start_mark, "an alias stands inside its own anchor")
-        if node.explicit_tag is not None:
-            tag = node.explicit_tag.replace(_TAG, "!!")
-            self._refuse(node.start_mark, f"tags are not allowed, remove {tag}")
+        tag = getattr(node, "explicit_tag", None)  # the loader's note
+        if tag is not None:
+            self._refuse(node.start_mark, f"tags are not allowed, remove {tag.replace(_TAG, '!!')}")
         self.open.add(id(node))
         mark = self._mark(node.start_mark)
         if isinstance(node, yaml.MappingNode):
@@ -173,6 +173,7 @@ class _Reader:
         elif isinstance(node, yaml.SequenceNode):
             value = [self._convert(item) for item in node.value]
         else:
+            assert isinstance(node, yaml.ScalarNode)  # there is no fourth kind
             value = (
                 parse_scalar(node.value) if node.style is None else node.value
             )  # a style is a kind of quotes
@@ -193,7 +194,7 @@ class _Reader:
                 self.problems.append(Problem(mark, "merge keys (<<) are not allowed", hint))
             elif key in entries:
                 first = entries[key].key_mark
-                where = f"; the first is on line {first.line}" if first.line else ""
+                where = f"; the first is on line {first.line}" if first and first.line else ""
                 self.problems.append(Problem(mark, f"the key '{key}' appears twice{where}"))
             else:
                 entries[key] = value
@@ -212,7 +213,7 @@ class _Reader:
 class _Dumper(yaml.SafeDumper):
     """Writes what both this reader and any YAML 1.1 reader load back; lists stay on one line, unless of blocks."""
 
-    def represent_list(self, data: list) -> yaml.Node:
+    def represent_list(self, data: Iterable[Any]) -> yaml.SequenceNode:
         in_lines = not self.default_flow_style and any(isinstance(item, dict) for item in data)
         return self.represent_sequence(_TAG + "seq", data, flow_style=not in_lines)
 

@@ -103,7 +103,7 @@ class ClassTable:
     Raises ValueError unless there is a finite weight >= 0 for every class.
     """
 
-    def __init__(self, class_weights: Sequence[float] | None, *, num_classes: int, ignore_index: int):
+    def __init__(self, class_weights: Sequence[float] | str | None, *, num_classes: int, ignore_index: int):
         weights = read_class_weights(class_weights, num_classes)
         self.weights = torch.ones(num_classes) if weights is None else weights  # (C,)
         self.ignore_index = ignore_index

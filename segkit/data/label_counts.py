@@ -48,7 +48,7 @@ class LabelCounts:
     def counts(self) -> ClassCounts:
         """The counts. Raises DataError as reading the samples does."""
         if self._counts is None:
-            self._counts = self._count() if self.folder is None else self._find_or_count()
+            self._counts = self._count() if self.folder is None else self._find_or_count(self.folder)
         return self._counts
 
     def weigh(self, kind: str) -> list[float]:
@@ -65,12 +65,12 @@ class LabelCounts:
     def _count(self) -> ClassCounts:
         return count_classes(self.dataset, skip_bad=self.skip_bad)
 
-    def _find_or_count(self) -> ClassCounts:
+    def _find_or_count(self, folder: Path) -> ClassCounts:
         # Files that several samples depend on, such as a list of classes, are there once.
         each = (label_files(self.dataset, n, with_image=self.skip_bad) for n in range(len(self.dataset)))
         files = list(dict.fromkeys(path for paths in each for path in paths))
         name = json.dumps([self.settings, [str(path) for path in files[:1]]])
-        path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
         key = _key(self.dataset, files, self.settings, skip_bad=self.skip_bad)
         counts = _read(path, key, num_classes=self.dataset.num_classes)
         if counts is not None:
@@ -131,7 +131,7 @@ def _key(dataset: Any, files: list[Path], settings: str, *, skip_bad: bool) -> s
     for sample in usable_samples(dataset.__getitem__, places, skip_bad=skip_bad):
         target = sample.target.as_subclass(torch.Tensor)  # (H, W)
         digest.update(f"\n{tuple(target.shape)}".encode())
-        digest.update(target.contiguous().numpy())
+        digest.update(target.contiguous().numpy().data)
     return digest.hexdigest()
 
 
@@ -143,7 +143,7 @@ def _read(path: Path, key: str, *, num_classes: int) -> ClassCounts | None:
         return None
     if not isinstance(facts, dict) or facts.pop("key", None) != key:
         return None
-    lists = (facts.get("pixels"), facts.get("pixels_where_present"))
+    lists: tuple[Any, Any] = (facts.get("pixels"), facts.get("pixels_where_present"))
     sound = all(
         isinstance(numbers, list) and len(numbers) == num_classes and all(type(n) is int for n in numbers)
         for numbers in lists

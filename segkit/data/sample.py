@@ -40,6 +40,10 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(values.numpy().take(rows, axis=0).take(columns, axis=1))
 
 
+#: The weight of new pixels; a number, where torchvision declares a list.
+_NONE: Any = 0
+
+
 class TargetMask(tv_tensors.Mask):
     """Class ids (H, W) while transforms change them: a `Mask` that is resized to the nearest centre of a pixel."""
 
@@ -56,16 +60,25 @@ class WeightMap(TargetMask):
 
 
 @F.register_kernel(F.resize, TargetMask)
-def _resize(inpt: TargetMask, size, interpolation=None, max_size=None, antialias=None) -> TargetMask:
+def _resize(
+    inpt: TargetMask, size: Any, interpolation: Any = None, max_size: Any = None, antialias: Any = None
+) -> TargetMask:
     new = F.resize_mask(
         _plain(inpt), size=size, max_size=max_size
     ).shape  # torchvision knows its rules of size
-    return resize_nearest(_plain(inpt), tuple(new)).as_subclass(type(inpt))
+    return resize_nearest(_plain(inpt), as_height_width(new)).as_subclass(type(inpt))
 
 
 @F.register_kernel(F.resized_crop, TargetMask)
 def _resized_crop(
-    inpt: TargetMask, top, left, height, width, size, interpolation=None, antialias=None
+    inpt: TargetMask,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Any,
+    interpolation: Any = None,
+    antialias: Any = None,
 ) -> TargetMask:
     part = F.crop_mask(_plain(inpt), top, left, height, width)
     return resize_nearest(part, as_height_width(size)).as_subclass(type(inpt))
@@ -77,36 +90,58 @@ def _keep_dtype(inpt: WeightMap, dtype: torch.dtype | None = None, scale: bool =
 
 
 @F.register_kernel(F.pad, WeightMap)
-def _pad(inpt: WeightMap, padding, fill=None, padding_mode: str = "constant") -> WeightMap:
-    return _wrap(F.pad_mask(_plain(inpt), padding=padding, fill=0, padding_mode=padding_mode))
+def _pad(inpt: WeightMap, padding: Any, fill: Any = None, padding_mode: str = "constant") -> WeightMap:
+    return _wrap(F.pad_mask(_plain(inpt), padding=padding, fill=_NONE, padding_mode=padding_mode))
 
 
 @F.register_kernel(F.rotate, WeightMap)
-def _rotate(inpt: WeightMap, angle, interpolation=None, expand=False, center=None, fill=None) -> WeightMap:
-    return _wrap(F.rotate_mask(_plain(inpt), angle=angle, expand=expand, center=center, fill=0))
+def _rotate(
+    inpt: WeightMap,
+    angle: float,
+    interpolation: Any = None,
+    expand: bool = False,
+    center: Any = None,
+    fill: Any = None,
+) -> WeightMap:
+    return _wrap(F.rotate_mask(_plain(inpt), angle=angle, expand=expand, center=center, fill=_NONE))
 
 
 @F.register_kernel(F.affine, WeightMap)
 def _affine(
-    inpt: WeightMap, angle, translate, scale, shear, interpolation=None, fill=None, center=None
+    inpt: WeightMap,
+    angle: Any,
+    translate: Any,
+    scale: Any,
+    shear: Any,
+    interpolation: Any = None,
+    fill: Any = None,
+    center: Any = None,
 ) -> WeightMap:
-    return _wrap(
-        F.affine_mask(
-            _plain(inpt), angle=angle, translate=translate, scale=scale, shear=shear, fill=0, center=center
-        )
+    moved = F.affine_mask(
+        _plain(inpt), angle=angle, translate=translate, scale=scale, shear=shear, fill=_NONE, center=center
     )
+    return _wrap(moved)
 
 
 @F.register_kernel(F.perspective, WeightMap)
 def _perspective(
-    inpt: WeightMap, startpoints, endpoints, interpolation=None, fill=None, coefficients=None
+    inpt: WeightMap,
+    startpoints: Any,
+    endpoints: Any,
+    interpolation: Any = None,
+    fill: Any = None,
+    coefficients: Any = None,
 ) -> WeightMap:
-    return _wrap(F.perspective_mask(_plain(inpt), startpoints, endpoints, fill=0, coefficients=coefficients))
+    return _wrap(
+        F.perspective_mask(_plain(inpt), startpoints, endpoints, fill=_NONE, coefficients=coefficients)
+    )
 
 
 @F.register_kernel(F.elastic, WeightMap)
-def _elastic(inpt: WeightMap, displacement, interpolation=None, fill=None) -> WeightMap:
-    return _wrap(F.elastic_mask(_plain(inpt), displacement=displacement, fill=0))
+def _elastic(
+    inpt: WeightMap, displacement: torch.Tensor, interpolation: Any = None, fill: Any = None
+) -> WeightMap:
+    return _wrap(F.elastic_mask(_plain(inpt), displacement=displacement, fill=_NONE))
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ class ComposeAugment:
     def __call__(self, sample: Sample) -> Sample:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
         target = sample.target.as_subclass(TargetMask)
-        values = {"image": sample.image, "target": target, "weight": sample.weight}
+        values: dict[str, Any] = {"image": sample.image, "target": target, "weight": sample.weight}
         for place, transform in enumerate(self.steps):
             name = f"augment.transforms[{place}] ({type(transform).__name__})"
             try:

@@ -33,7 +33,7 @@ class CachedWeights:
     def __call__(self, sample: Sample) -> Tensor:
         target = sample.target.as_subclass(Tensor).contiguous().numpy()  # (H, W)
         digest = hashlib.blake2b(f"{target.shape} {target.dtype}".encode(), digest_size=16)
-        digest.update(target)
+        digest.update(target.data)
         path = self.folder / f"{digest.hexdigest()}.npy"
         weight = _read(path, target.shape)
         if weight is not None:

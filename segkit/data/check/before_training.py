@@ -119,7 +119,7 @@ def _judge_failures(train: Any, tallies: Sequence[Tally], *, skip_bad: bool) -> 
     failures = [look for tally in tallies for look in tally.failures]
     if not failures:
         return []
-    first, looked_at = failures[0].error, sum(tally.looked_at for tally in tallies)
+    first, looked_at = failures[0].error or "", sum(tally.looked_at for tally in tallies)
     if skip_bad and tallies[0].samples:
         count = f"{len(failures)} of the {looked_at} samples checked cannot be used and will be skipped"
         return [warning("skipped", f"{count}: {first}", [look.name for look in failures])]

@@ -82,7 +82,7 @@ def find_layout(root: Path) -> FoundLayout:
 def _candidates(root: Path) -> Iterator[FoundLayout]:
     files = _list_images(root)
     folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
-    splits: list[dict[str, str]] = [
+    splits: list[dict[str, str | None]] = [
         {"train": train, "val": val}
         for train in _known(folders, TRAIN)
         for val in (*_known(folders, VAL), None)
@@ -132,7 +132,7 @@ def _try_names(
     """The layouts with these folders, for each way in which the names of mask and image may differ."""
     parts = {part: name for part, name in split.items() if name is not None} or {"train": ""}
     inside = {
-        part: tuple(_below(files, text.replace(SPLIT, name)) for text in (images, masks))
+        part: (_below(files, images.replace(SPLIT, name)), _below(files, masks.replace(SPLIT, name)))
         for part, name in parts.items()
     }
     if not all(found for pair in inside.values() for found in pair):

@@ -85,7 +85,7 @@ def _count(sample: Sample, dataset: Any) -> dict[str, Any]:
         weighted = int(((weight > 0) & (target != dataset.ignore_index)).sum())
     valid = target[target != dataset.ignore_index].long()  # (V,)
     content = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
-    content.update(image.numpy())
+    content.update(image.numpy().data)
     return {
         "pixels": tuple(torch.bincount(valid, minlength=dataset.num_classes).tolist()),
         "ignored": target.numel() - valid.numel(),

@@ -41,7 +41,8 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
     if looked and not grey and dataset.channels == 1:
         text = f"the {part} images are in colour and read as greyscale (data.channels=1)"
         found.append(note("channels", text))
-    turned = [look.image_path for look in tally.looks if look.image is not None and look.image.turned]
+    upright = [look for look in tally.looks if look.image is not None and look.image.turned]
+    turned = [look.image_path for look in upright if look.image_path is not None]
     if turned:
         text = counted(len(turned), f"{part} image is", f"{part} images are")
         found.append(
@@ -149,19 +150,22 @@ def _find_jpeg_masks(tally: Tally) -> list[Finding]:
 
 
 def _find_soft_masks(tally: Tally, part: str) -> list[Finding]:
-    looked = [look for look in (*tally.looks, *tally.failures) if look.mask is not None]
-    soft = [look for look in looked if look.mask.is_soft]
+    looks = (*tally.looks, *tally.failures)
+    looked = [
+        (look.mask_path, look.mask) for look in looks if look.mask_path is not None and look.mask is not None
+    ]
+    soft = [(path, mask) for path, mask in looked if mask.is_soft]
     if not soft:
         return []
-    first = soft[0]
-    values = [f"#{value:06x}" if first.mask.colours else str(value) for value in first.mask.soft]
+    path, first = soft[0]
+    values = [f"#{value:06x}" if first.colours else str(value) for value in first.soft]
     are = "is" if len(soft) == 1 else "are"
     return [
         warning(
             "soft-masks",
             f"{len(soft)} of the {len(looked)} {part} masks looked at closely {are} smoothed: values that lie only on "
-            f"edges, such as {shorten(values, most=4)} in {first.mask_path} -> resize masks with `nearest`",
-            [look.mask_path for look in soft],
+            f"edges, such as {shorten(values, most=4)} in {path} -> resize masks with `nearest`",
+            [path for path, _ in soft],
         )
     ]
 

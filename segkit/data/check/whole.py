@@ -74,11 +74,11 @@ def group_failures(tally: Tally, part: str) -> list[Finding]:
     """One problem for all samples that cannot be used for the same reason: the first message, and where else."""
     groups: dict[str, list[Look]] = {}
     for look in tally.failures:
-        groups.setdefault(_reason(look.error), []).append(look)
+        groups.setdefault(_reason(look.error or ""), []).append(look)
     found = []
     for reason, looks in groups.items():
         names = [str(look.name) for look in looks]
-        text = looks[0].error
+        text = looks[0].error or ""
         if len(looks) > 1:
             text = f"{len(looks)} {part} samples: {text}\n   the same in {shorten(names[1:], most=NAMED)}"
         found.append(problem(reason.replace(" ", "-"), text, names))

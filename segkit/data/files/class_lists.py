@@ -40,8 +40,9 @@ class ListedClass:
     @property
     def keys(self) -> list[int | str]:
         """How `data.label_map` would write value and colour."""
+        value = [] if self.value is None else [self.value]
         colour = [] if self.colour is None else ["#{:02x}{:02x}{:02x}".format(*self.colour)]
-        return colour if self.value is None else [self.value, *colour]
+        return [*value, *colour]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ values of their colours.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from segkit.errors import DataError
 
@@ -86,7 +88,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     try:
         with Image.open(path, formats=FORMATS) as image:
             _refuse_stack(image, path)
-            packing = image.tile[0][3] if image.tile else ""
+            packing: Any = image.tile[0][3] if image.tile else ""
             # This reads every byte; opening alone would accept a file cut in half.
             image.load()
             return image, packing if isinstance(packing, str) else str(packing[0])
@@ -104,7 +106,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
 
 def _refuse_stack(image: Image.Image, path: Path) -> None:
     """A TIFF file with further images of the same size is a volume, of which one slice would be used."""
-    if image.format != "TIFF" or image.n_frames == 1:
+    if not isinstance(image, TiffImageFile) or image.n_frames == 1:
         return
     first = image.size
     image.seek(1)

@@ -41,7 +41,7 @@ class Layout:
     split_group: str | None = None
     unlabelled: Literal["stop", "skip"] = "stop"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for key in ("images", "masks", "weights"):
             if getattr(self, key) is not None:
                 self._pattern(key, getattr(self, key), Path(), "train")
@@ -75,7 +75,7 @@ class Layout:
             skip = self.unlabelled == "skip"
             pairs = pair_by_name(images, masks, others=[weights], listed=listed, skip_unlabelled=skip)
         if self.val_fraction is not None:
-            pairs = self._divide(pairs, part)
+            pairs = self._divide(pairs, part, self.val_fraction)
         elif part == "val" and listed is not None:
             pairs = replace(pairs, notes=[*pairs.notes, *self._find_shared(root, listed)])
         return replace(pairs, weights={name: weights.path_of(name) for name in pairs.images})
@@ -158,9 +158,9 @@ class Layout:
             text = "weights/{split}" if images.divides else "weights"
         return self._pattern("weights", text, root, self._split(part))
 
-    def _divide(self, pairs: Pairs, part: Part) -> Pairs:
+    def _divide(self, pairs: Pairs, part: Part, fraction: float) -> Pairs:
         chosen = choose_validation(
-            list(pairs.images), fraction=self.val_fraction, seed=self.split_seed, group=self.split_group
+            list(pairs.images), fraction=fraction, seed=self.split_seed, group=self.split_group
         )
         kept = [name for name in pairs.images if (name in chosen) == (part == "val")]
         return Pairs(
@@ -171,7 +171,8 @@ class Layout:
 
     def _find_shared(self, root: Path, listed: FileList) -> list[str]:
         """What is said of images in both lists."""
-        train = {entry.image for entry in self._read_list("train", root).entries}
+        trained = self._read_list("train", root)
+        train = set() if trained is None else {entry.image for entry in trained.entries}
         shared = [entry.image for entry in listed.entries if entry.image in train]
         if not shared:
             return []

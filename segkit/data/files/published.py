@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def check_files(dataset: str, paths: Iterable[Path], *, what: str) -> None:
 
 
 def listed_pairs(
-    dataset: str, images: Sequence[str], labels: Sequence[str], *, names_file: Path
+    dataset: str, images: Sequence[Path | str], labels: Sequence[Path | str], *, names_file: Path
 ) -> tuple[list[str], list[Path], list[Path]]:
     """Names, images and labels of the files that `names_file` names. Raises DataError if there are none, or if one is
     missing."""
@@ -87,7 +87,7 @@ def listed_pairs(
 
 
 @contextmanager
-def listing(dataset: str) -> Iterator[None]:
+def listing(dataset: str) -> Generator[None, None, None]:
     """What torchvision cannot make of lists and folders becomes a DataError."""
     try:
         yield

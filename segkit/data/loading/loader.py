@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from segkit.data.loading.bad_samples import BadSample
 from segkit.data.loading.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
@@ -157,15 +157,15 @@ class _Group(NamedTuple):
     bad: list[BadSample]
 
 
-class _KeepErrors:
+class _KeepErrors(Dataset[Loaded | SegkitError]):
     """Hands an error on as a value, because torch would raise it anew with a worker's traceback as its text."""
 
     def __init__(self, view: TrainView | ValView):
         self.view = view
 
-    def __getitem__(self, place: Any) -> Loaded | SegkitError:
+    def __getitem__(self, index: Any) -> Loaded | SegkitError:
         try:
-            return self.view.load(place)
+            return self.view.load(index)
         except SegkitError as error:
             return type(error)(str(error))  # without the traceback, which cannot leave the process
         except (OSError, MemoryError) as error:

@@ -4,13 +4,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from segkit.data.loading.bad_samples import require_bad
@@ -44,7 +44,7 @@ def in_workers(
 
 
 @contextmanager
-def worker_deaths_explained() -> Iterator[None]:
+def worker_deaths_explained() -> Generator[None, None, None]:
     """Raises WorkerDied if the system ends a worker meanwhile: torch's RuntimeError may come up anywhere in here."""
     try:
         yield
@@ -68,7 +68,7 @@ def worth_starting() -> int:
     return cores if cores > 1 else 0
 
 
-class _Work:
+class _Work(Dataset[Any]):
     """The results of `work` as a data set, errors among them: without a traceback, which cannot leave the process."""
 
     def __init__(self, work: Callable[[int], Any], places: Sequence[int]):
@@ -77,9 +77,9 @@ class _Work:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> Any:
+    def __getitem__(self, index: int) -> Any:
         try:
-            return self.work(self.places[number])
+            return self.work(self.places[index])
         except DataError as error:
             try:
                 require_bad(error)
@@ -101,5 +101,7 @@ def _prepare_worker(worker_id: int) -> None:
 
 def _end_with_parent() -> None:
     """End this process when the main one is gone: it would wait for ever for somebody to take its results."""
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # this is a worker
+        connection.wait([parent.sentinel])
+        os._exit(1)

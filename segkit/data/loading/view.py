@@ -1,6 +1,6 @@
 """A data set as training or validation sees it: with weight map and augmentation, checked, ready to be batched."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -55,7 +55,9 @@ class TrainView:
         return len(self.dataset)
 
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
-        return self.load(place).sample
+        sample = self.load(place).sample
+        assert sample is not None  # in training none is left out: another takes its place
+        return sample
 
     def load(self, place: tuple[int, int]) -> Loaded:
         """The sample of a place. Raises DataError if it, and whatever was tried instead, cannot be used."""
@@ -137,7 +139,7 @@ def as_tensors(sample: Sample) -> dict[str, Any]:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None, None, None]:
     """Give torch's global CPU generator this seed for a while.
 
     `torch.manual_seed` would do for the CPU, but would also reseed every GPU of the process, for good.

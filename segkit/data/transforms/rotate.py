@@ -30,5 +30,5 @@ class Rotate(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not params["angle"]:
             return inpt
-        fill = fill_of(inpt, self.ignore_index)
+        fill: Any = fill_of(inpt, self.ignore_index)  # a number, where torchvision declares a list
         return F.rotate(inpt, params["angle"], interpolation=v2.InterpolationMode.BILINEAR, fill=fill)

@@ -1,5 +1,6 @@
 """`scale_crop`: random scale and crop in one step, with a cap on how much of the window one class may fill."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,20 @@ class ScaleCrop(v2.Transform):
         size = F.get_size(flat_inputs[0])  # [H, W], the same for all
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
-        crop = self.crop or size
+        crop = self.crop or as_height_width(size)
         if self.max_class_share is None:
             return _choose_window(size, crop, factor)
         ids = _find_ids(flat_inputs)
-        found = None
+        found, least = None, math.inf
         for _ in range(self.tries):
             window = _choose_window(size, crop, factor)
             share = largest_share(ids, window["window"], self.ignore_index)
-            if found is None or share < found[0]:
-                found = (share, window)
+            if found is None or share < least:
+                found, least = window, share
             if share <= self.max_class_share:
                 break
-        return found[1]
+        assert found is not None  # there is at least one try
+        return found
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         part = F.crop(inpt, *params["window"])

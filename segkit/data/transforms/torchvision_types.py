@@ -22,6 +22,7 @@ from segkit.types import (
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Quality = Annotated[int, Field(ge=1, le=100)]
+_Qualities = Annotated[list[_Quality], Field(min_length=2, max_length=2), AfterValidator(check_order)]
 
 
 def _check_odd(size: int) -> int:
@@ -74,7 +75,7 @@ TYPES = {
     "sharpness_factor": NonNegativeFloat,
     "bits": Annotated[int, Field(ge=0, le=8)],
     "threshold": Annotated[float, Field(ge=0, le=255)],
-    "quality": _Quality | Annotated[_pair(_Quality), AfterValidator(check_order)],
+    "quality": _Quality | _Qualities,
     "antialias": bool,
     "alpha": NonNegativeFloat | _pair(NonNegativeFloat),
     "max_size": PositiveInt | None,

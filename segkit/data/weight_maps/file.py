@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from segkit.data.files.validate import check_weight
-from segkit.data.sample import Sample, resize_nearest
+from segkit.data.sample import Sample, as_height_width, resize_nearest
 from segkit.data.weight_maps.weight_files import (
     digest_labels,
     find_labels,
@@ -43,7 +43,7 @@ class File:
     def __call__(self, sample: Sample) -> Tensor:
         path = self._find(sample)
         weight = torch.from_numpy(read_weights(path, scale=self.scale))
-        size = tuple(sample.target.shape)
+        size = as_height_width(sample.target.shape)
         check_weight(weight, size=sample.file_size or size, source=str(path))
         if not self.any_labels and sample.file_size is None:
             _check_labels(path, sample)

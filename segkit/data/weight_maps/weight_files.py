@@ -48,7 +48,7 @@ def find_weights(stem: Path) -> Path | None:
 def digest_labels(target: np.ndarray) -> str:
     """Digest of the class ids (H, W) of an image."""
     text = f"{target.shape} {target.dtype}".encode()
-    return hashlib.blake2b(np.ascontiguousarray(target), digest_size=16, key=text).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(target).data, digest_size=16, key=text).hexdigest()
 
 
 def encode_weights(weight: np.ndarray, suffix: str, *, labels: str | None = None) -> bytes:

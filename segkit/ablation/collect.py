@@ -20,7 +20,7 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
             missing.append(f"{name}: {_why_missing(state)}")
             continue
         try:
-            runs.append(read_run(state.folder, variant=variant, seed=seed))
+            runs.append(read_run(state.run_folder, variant=variant, seed=seed))
         except SegkitError as error:
             missing.append(f"{name}: {str(error).partition(chr(10))[0]}")
     return Study(

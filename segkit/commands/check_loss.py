@@ -95,7 +95,7 @@ def make_subject(config: Config, device: torch.device) -> Subject:
         built.append(num_classes)
         if getattr(loss, "logits_channels", None) == 1:
             break  # one logit stands for two classes, never for more
-    if not built:
+    if refusal is not None and not built:
         raise refusal
     return Subject(
         make,
@@ -128,7 +128,7 @@ def run_checks(subject: Subject) -> Iterator[Outcome]:
 def run_check(check: Callable[[Subject], None], subject: Subject) -> tuple[bool | None, str]:
     """Whether one check holds (None: does not apply), and the counterexample or the reason."""
     try:
-        exempt = getattr(subject.build(subject.class_counts[0]), "unpromised", {})
+        exempt: Any = getattr(subject.build(subject.class_counts[0]), "unpromised", {})
         if check.__name__ in exempt:
             return None, exempt[check.__name__]
         check(subject)
@@ -141,7 +141,7 @@ def run_check(check: Callable[[Subject], None], subject: Subject) -> tuple[bool 
 
 def promise_of(check: Callable) -> str:
     """What a check is about: the first line of its docstring."""
-    return check.__doc__.strip().splitlines()[0].removesuffix(".")
+    return (check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
 
 
 def measure_speed(subject: Subject) -> str:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def check_space(source: Source, root: Path) -> None:
 
 
 @contextmanager
-def _explained(failure: str, root: Path, steps: str) -> Iterator[None]:
+def _explained(failure: str, root: Path, steps: str) -> Generator[None, None, None]:
     """What goes wrong inside becomes a DataError with the way by hand, or CannotWrite where the disk is to blame."""
     try:
         yield

@@ -113,6 +113,7 @@ def load_plan(
     problems += _find_twins(configs, parts) if not problems else []
     if problems:
         raise ConfigError(list_problems(list(dict.fromkeys(problems))))
+    assert parts.base is not None and parts.baseline is not None  # or that would be a problem
     folder = Path(os.path.expanduser(next(iter(configs.values())).log.dir)) / name
     return AblationPlan(
         name=name,
@@ -200,7 +201,7 @@ def _name_variants(problem: Problem, names: list[str], variants: Mapping[str, No
 
 
 def _marks_of(node: Node) -> set[Mark]:
-    marks = {node.mark, node.key_mark}
+    marks = {node.mark} if node.key_mark is None else {node.mark, node.key_mark}
     children = node.value.values() if isinstance(node.value, dict) else []
     for child in children:
         marks |= _marks_of(child)

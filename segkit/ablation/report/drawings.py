@@ -10,7 +10,7 @@ from segkit.ablation.report.document import Block, Heading, Paragraph, Picture
 from segkit.ablation.report.figures.classes import MOST_CLASSES, ClassMap, choose_classes, draw_classes
 from segkit.ablation.report.figures.cost import cost_points, draw_cost
 from segkit.ablation.report.figures.curves import Panel, average_curve, draw_curves
-from segkit.ablation.report.figures.examples import choose_examples, draw_example
+from segkit.ablation.report.figures.examples import Examples, choose_examples, draw_example
 from segkit.ablation.report.figures.forest import draw_forest, forest_rows
 from segkit.ablation.report.figures.style import Look, choose_looks
 from segkit.ablation.report.findings import Findings
@@ -166,7 +166,7 @@ def _examples(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     return blocks
 
 
-def _say_examples(runs: Sequence[Run], chosen) -> str:
+def _say_examples(runs: Sequence[Run], chosen: Examples) -> str:
     seeds = sorted({run.seed for run in runs})
     iterations = " and ".join(f"{iteration:,}" for iteration in chosen.iterations)
     text = (

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from segkit.ablation.statistics.difference import Difference, Score
 
@@ -10,19 +11,19 @@ NOTHING = "-"
 MINUS = "−"  # as wide as the plus; the renderers know it
 
 
-def is_missing(value: float | None) -> bool:
-    """Whether there is no number to show."""
-    return value is None or not math.isfinite(value)
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number to show."""
+    return value is not None and math.isfinite(value)
 
 
 def percent_text(share: float | None) -> str:
     """`60.4` for 0.604, `-` where there is nothing to measure."""
-    return NOTHING if is_missing(share) else signless(100 * share, 1)
+    return signless(100 * share, 1) if is_number(share) else NOTHING
 
 
 def points_text(share: float | None, digits: int = 1) -> str:
     """`+1.2` for a difference of 0.012: percentage points, always with a sign unless it rounds to zero."""
-    if is_missing(share):
+    if not is_number(share):
         return NOTHING
     text = signless(100 * share, digits)
     return text if text.startswith(MINUS) or not float(text) else f"+{text}"
@@ -47,8 +48,9 @@ def difference_text(found: Difference) -> DifferenceText:
     """With one decimal, or the few more that it takes to write nothing but 0 as 0, and to tell a difference that was
     judged against the seed noise from that noise."""
     shares = [found.value, *found.interval]
-    judged = found.seed_noise is not None and found.verdict not in ("not shown", "identical")
-    digits = _digits_for([*shares, found.seed_noise] if judged else shares, compared=judged)
+    judged = found.verdict not in ("not shown", "identical")
+    noise = [found.seed_noise] if judged and found.seed_noise is not None else []
+    digits = _digits_for([*shares, *noise], compared=bool(noise))
     return DifferenceText(
         points_text(found.value, digits),
         interval_text(found.interval, digits),
@@ -69,27 +71,27 @@ def _digits_for(shares: Sequence[float], *, compared: bool) -> int:
 
 def score_text(score: Score | None) -> str:
     """`60.4 ± 0.5` in percent; without the deviation for one seed."""
-    if score is None or is_missing(score.mean):
+    if score is None or not is_number(score.mean):
         return NOTHING
-    deviation = "" if is_missing(score.std) else f" ± {signless(100 * score.std, 1)}"
+    deviation = f" ± {signless(100 * score.std, 1)}" if is_number(score.std) else ""
     return percent_text(score.mean) + deviation
 
 
 def noise_text(share: float | None, digits: int = 1) -> str:
     """`±0.5` for seed noise of 0.005."""
-    return NOTHING if is_missing(share) else f"±{signless(100 * share, digits)}"
+    return f"±{signless(100 * share, digits)}" if is_number(share) else NOTHING
 
 
 def p_text(p: float | None) -> str:
     """`0.012`, and one digit below 0.001, such as `0.0003`."""
-    if is_missing(p):
+    if not is_number(p):
         return NOTHING
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
 
 
 def amount_text(value: float | None) -> str:
     """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`."""
-    if is_missing(value):
+    if not is_number(value):
         return NOTHING
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return signless(value, digits)

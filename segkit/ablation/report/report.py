@@ -82,9 +82,10 @@ def _reading(findings: Findings) -> list[Block]:
 
 
 def _scores(findings: Findings) -> list[Block]:
-    classes: Block = class_table(findings)
-    if len(classes.rows) > LONG_TABLE:
-        classes = Details(f"IoU of all {len(findings.class_names)} classes", (classes,))
+    table = class_table(findings)
+    classes: Block = table
+    if len(table.rows) > LONG_TABLE:
+        classes = Details(f"IoU of all {len(findings.class_names)} classes", (table,))
     return [Heading("Scores"), main_table(findings), classes]
 
 

@@ -1,6 +1,6 @@
 """The tables of a report, as text: the one place where a number of a table is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,9 @@ def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
         *compared,
         Cell(_worst_class(findings, scores)),
         Cell(score_text(scores.accuracy)),
-        *plain_row(*(amount_text(one and one.mean) for one in (scores.speed, scores.memory))),
+        *plain_row(
+            *(amount_text(None if one is None else one.mean) for one in (scores.speed, scores.memory))
+        ),
         Cell(score_text(scores.best)),
         Cell(str(len(scores.seeds))),
     )
@@ -106,7 +108,7 @@ def class_table(findings: Findings) -> Table:
     """A row per class, a column per variant: mean IoU over the seeds, and the mean over classes below."""
     values = np.stack([scores.class_iou for scores in findings.scores])  # (V, C)
     rows = [_class_row(name, values[:, index]) for index, name in enumerate(findings.class_names)]
-    means = [percent_text(scores.miou and scores.miou.mean) for scores in findings.scores]
+    means = [percent_text(None if scores.miou is None else scores.miou.mean) for scores in findings.scores]
     best = findings.best_variants
     cells = [Cell(text, strong=v in best) for text, v in zip(means, findings.variants, strict=True)]
     rows.append((Cell("mIoU"), *cells))
@@ -147,7 +149,7 @@ def environment_table(runs: Sequence[Run]) -> Table:
     return Table(("", "value"), tuple(rows), left=2, caption="What the runs ran on.")
 
 
-def _side_by_side(runs: Sequence[Run], text_of) -> str:
+def _side_by_side(runs: Sequence[Run], text_of: Callable[[Run], str]) -> str:
     by_text: dict[str, list[str]] = {}
     for run in runs:
         by_text.setdefault(text_of(run), []).append(run.label)

@@ -68,7 +68,9 @@ def estimate_costs(
         own = [state for state in states if state.run.variant == variant]
         if all(state.kind == FINISHED for state in own):
             continue
-        seconds = [found for state in own if state.kind == FINISHED for found in read_seconds(state.folder)]
+        seconds = [
+            found for state in own if state.kind == FINISHED for found in read_seconds(state.run_folder)
+        ]
         if not seconds:
             say(f"timing    {variant}: {1 + TIMED_UPDATES} updates and a batch of validation")
         costs[variant] = (

@@ -173,7 +173,7 @@ class Launcher:
             note = f"it ended, but is not finished: {state.words}   {child.log}"
             return Outcome(name, "failed", 1, note, seconds)
         self.reached[name] = self.iterations[name]
-        return Outcome(name, "done", 0, _describe_score(state.folder), seconds)
+        return Outcome(name, "done", 0, _describe_score(state.run_folder), seconds)
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes[outcome.name] = outcome

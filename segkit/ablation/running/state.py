@@ -33,10 +33,16 @@ class RunState:
     error: str = ""
 
     @property
+    def run_folder(self) -> Path:
+        """The folder of a run that is finished or can be resumed."""
+        assert self.folder is not None
+        return self.folder
+
+    @property
     def words(self) -> str:
         """`resumes at 300`, `in use by process 12 on host`, `new (train.iterations: 400 -> 600)`."""
         if self.kind == FINISHED:
-            return f"finished {self.folder.name}"
+            return f"finished {self.run_folder.name}"
         if self.kind == RESUMES:
             total = self.run.config.train.iterations
             return f"resumes at {self.iteration:,}" + (f" of {total:,}" if total else "")

@@ -127,6 +127,7 @@ def _write_points(*shares: float, compared: bool = False) -> list[str]:
 
     `compared`: the sentence calls the first larger than the last or not, so they are written alike only if equal.
     """
+    texts: list[str] = []
     for digits in range(1, 6):
         texts = [f"{round(100 * share, digits) + 0.0:.{digits}f}" for share in shares]  # + 0.0: no minus zero
         vanished = any(share and not float(text) for share, text in zip(shares, texts, strict=True))

@@ -44,7 +44,7 @@ def _captured_texts(names: Sequence[str], pattern: str) -> list[str]:
     expression = _compile(pattern)
     matches = [expression.search(name) for name in names]
     # The capture group may be optional, then a match can capture nothing.
-    texts = [match and match[1] for match in matches]
+    texts = [None if match is None else match[1] for match in matches]
     missed = [name for name, text in zip(names, texts, strict=True) if text is None]
     if missed:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
@@ -52,7 +52,7 @@ def _captured_texts(names: Sequence[str], pattern: str) -> list[str]:
             f"group_by: {pattern!r} captures nothing in the image name {missed[0]!r}{more}"
             " -> change the expression so that it fits every image"
         )
-    return texts
+    return [text for text in texts if text is not None]
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

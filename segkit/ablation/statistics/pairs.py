@@ -88,7 +88,7 @@ def _count_runs(
 
 def _check_same_images(
     counts: Mapping[tuple[str, int], np.ndarray], first: tuple[str, int], run: tuple[str, int]
-):
+) -> None:
     """Differences are paired by image, which asks for the same labels in the same order."""
     expected, found = counts[first], counts[run]
     shown = f"{run[0]} (seed {run[1]}) and {first[0]} (seed {first[1]})"

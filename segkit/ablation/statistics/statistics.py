@@ -149,7 +149,7 @@ def _check_options(replicates: int, level: float) -> None:
 def _measure(pair: Pair, baseline: str, *, replicates: int, seed: int, level: float) -> Difference:
     """The difference without correction and verdict, which need the other variants."""
     variant_scores, baseline_scores = np.split(_miou_by_run(pair.counts), 2)
-    per_seed = score(variant_scores - baseline_scores)
+    per_seed = score((variant_scores - baseline_scores).tolist())
     interval, p = (0.0, 0.0), 1.0
     if not pair.identical:
         chunks = resample_iou(pair.counts, replicates=replicates, seed=seed)

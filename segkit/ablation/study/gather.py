@@ -98,17 +98,17 @@ def _on_one_line(error: CheckpointError) -> str:
     return " ".join([first, *advice])
 
 
-def _is_overfit(config: dict[str, Any]) -> bool:
+def _is_overfit(config: Mapping[str, Any]) -> bool:
     """Its name is all that tells such a run from one of the same configuration."""
     return config["name"].endswith("-overfit")
 
 
-def _identity(config: dict[str, Any]) -> str:
+def _identity(config: Mapping[str, Any]) -> str:
     """A text that is equal for configurations of the same variant and seed."""
     return json.dumps([config["seed"], relevant_settings(config)], sort_keys=True)
 
 
-def _variant_identity(config: dict[str, Any]) -> str:
+def _variant_identity(config: Mapping[str, Any]) -> str:
     return json.dumps(relevant_settings(config), sort_keys=True)
 
 
@@ -140,7 +140,9 @@ def _keep_newest(gathered: Gathered) -> None:
 
 def _ended(run: Run) -> tuple[datetime, str]:
     """When its training ended."""
-    return datetime.fromisoformat(read_status(run.folder)["updated"]), run.folder.name
+    status = read_status(run.folder)
+    assert status is not None  # or it would not have been read as finished
+    return datetime.fromisoformat(status["updated"]), run.folder.name
 
 
 def _name(gathered: Gathered, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ def fit(height: int, width: int, box: int) -> tuple[int, int]:
 
 
 def draw_image(view: View, box: int) -> Tensor:
-    return _resize_image(as_rgb(view.image), fit(*view.image.shape[-2:], box))
+    return _resize_image(as_rgb(view.image), _fit(view.image, box))
 
 
 def draw_label(view: View, labels: Labels, box: int) -> Tensor:
@@ -37,7 +37,8 @@ def draw_overlay(view: View, labels: Labels, box: int) -> Tensor:
 
 def draw_weight(view: View, box: int, *, top: float) -> Tensor:
     """The weights as heat, white at `top`."""
-    size = fit(*view.target.shape, box)
+    assert view.weight is not None  # or there is nothing to draw
+    size = _fit(view.target, box)
     return heat(_resize_image(view.weight[None], size)[0] / max(top, 1e-12))
 
 
@@ -47,8 +48,13 @@ def highest_weight(shown: Sequence[Shown]) -> float:
     return max((view.weight.max().item() for view in views if view.weight is not None), default=0.0)
 
 
+def _fit(picture: Tensor, box: int) -> tuple[int, int]:
+    height, width = picture.shape[-2:]
+    return fit(height, width, box)
+
+
 def _resize_ids(view: View, box: int) -> Tensor:
-    return resize_nearest(view.target, fit(*view.target.shape, box))
+    return resize_nearest(view.target, _fit(view.target, box))
 
 
 def _resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from segkit.commands.weights.maker import WeightMaker
 from segkit.commands.weights.part import Part, Task
 from segkit.commands.weights.report import describe_maps, draw_maps, write_summary
-from segkit.config.schema import Config
+from segkit.config.schema import Component, Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.loading.faults import WorkerDied
@@ -39,9 +39,9 @@ def make_weights(
     ConfigError for files that were not made here, unless `overwrite`, which makes all maps anew; DataError and
     CannotWrite.
     """
-    require_computed(config)
+    component = require_computed(config)
     data = build_data(config)
-    settings = describe_settings(config, data)
+    settings = describe_settings(config, component, data)
     parts = make_parts(
         {
             name: (dataset, plan_tasks(dataset, settings + suffix, output, config))
@@ -51,14 +51,14 @@ def make_weights(
     )
     if not overwrite:
         refuse_foreign([file for part in parts for file in part.find_foreign()])
-    print(f"weights   {config.data.weight_map.name}   ({source})")
+    print(f"weights   {component.name}   ({source})")
     for line in data.label_counts.describe():
         print(f"          {line}")
     with Interrupt() as interrupt:
         for part in parts:
             missing = part.tasks if overwrite else part.find_missing()
             make_missing(part, missing, data, workers=workers, skip_bad=config.data.skip_bad, stop=interrupt)
-            if interrupt.requested:
+            if interrupt.exit_code is not None:
                 there = sum(len(part.facts) for part in parts)
                 print(f"stopped   {there:,} maps are there -> the same command makes the others")
                 return interrupt.exit_code
@@ -71,21 +71,20 @@ def make_weights(
     return 0
 
 
-def require_computed(config: Config) -> None:
-    """Raises ConfigError unless the configuration names a weight map that can be computed."""
+def require_computed(config: Config) -> Component:
+    """The weight map of the configuration. Raises ConfigError unless it names one that can be computed."""
     weight_map = config.data.weight_map
     if weight_map is None:
         problem = "data.weight_map is not set, so there is nothing to make"
     elif weight_map.name == "file":
         problem = "data.weight_map.name=file reads maps, and makes none"
     else:
-        return
+        return weight_map
     raise ConfigError(f"{problem}\n   -> data.weight_map='{{name: unet_border}}'")
 
 
-def describe_settings(config: Config, data: Data) -> str:
+def describe_settings(config: Config, component: Component, data: Data) -> str:
     """All that the maps are made by, but for the labels: options, class counts, classes, and the code of the map."""
-    component = config.data.weight_map
     code = inspect.getsourcefile(WEIGHT_MAPS.get(component.name))
     counts = data.label_counts.asked
     facts = {
@@ -149,6 +148,7 @@ def make_missing(
     part: Part, missing: Sequence[Task], data: Data, *, workers: int, skip_bad: bool, stop: Interrupt
 ) -> None:
     """Make and write these maps, with a progress bar on a terminal, until the process is asked to stop."""
+    assert data.weight_map is not None  # see require_computed
     maker = WeightMaker(part.dataset, data.weight_map, suffix=part.suffix)
     with tqdm(
         desc=part.name,

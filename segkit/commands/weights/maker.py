@@ -39,6 +39,7 @@ class WeightMaker:
 
     def __call__(self, index: int) -> MadeMap:
         sample = read_sample(self.dataset, index, self.weight_map)
+        assert sample.weight is not None  # read_sample has just made it
         if sample.file_size is not None:
             height, width = sample.file_size
             raise DataError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from segkit.ablation.report.figures.curves import FEW
 from segkit.ablation.report.figures.style import WIDTH, Look, add_legend, draw
-from segkit.ablation.report.number_text import is_missing
+from segkit.ablation.report.number_text import is_number
 from segkit.ablation.statistics.difference import Score
 
 
@@ -26,7 +26,7 @@ def cost_points(costs: Sequence[tuple[str, Score | None, Score | None]]) -> list
     """From (variant, minutes, mIoU); a variant without either is left out."""
     points = []
     for variant, minutes, miou in costs:
-        if minutes is None or miou is None or is_missing(minutes.mean) or is_missing(miou.mean):
+        if minutes is None or miou is None or not (is_number(minutes.mean) and is_number(miou.mean)):
             continue
         points.append(
             CostPoint(variant, minutes.mean, minutes.std or 0.0, 100 * miou.mean, 100 * (miou.std or 0.0))

@@ -79,7 +79,7 @@ def choose_examples(runs: Sequence[Run], *, most: int = MOST_IMAGES) -> Examples
     )
     return Examples(
         tuple(examples[place] for place in order[:most]),
-        tuple(tuple(int(part) for part in color) for color in first["palette"]),
+        tuple((int(red), int(green), int(blue)) for red, green, blue in first["palette"]),
         ignore_index,
         tuple(sorted({found[name]["iteration"] for found in shown.values() for name in found})),
         without,
@@ -212,6 +212,7 @@ class Pictures:
     def kept(self, answer: Answer) -> np.ndarray:
         from segkit.evaluation.pictures import kept_over
 
+        assert answer.kept is not None  # or there is nothing to draw
         return self._array(kept_over(self._image(), self._reduce(answer.kept)))
 
     def _ids(self, ids: np.ndarray) -> np.ndarray:
@@ -260,7 +261,7 @@ def _add_legend(
     from matplotlib.patches import Patch
 
     edge = {"edgecolor": "#9a9aa0", "linewidth": 0.5}
-    handles = [Patch(facecolor=[part / 255 for part in color], **edge) for color in colors]
+    handles = [Patch(facecolor=(r / 255, g / 255, b / 255), **edge) for r, g, b in colors]
     if ignored:
         handles.append(Patch(facecolor="#dcdcdc", hatch="////", **edge))
     figure.legend(

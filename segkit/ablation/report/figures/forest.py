@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.ablation.report.figures.style import INK, SOFT, WIDTH, Look, draw, shorten_all
-from segkit.ablation.report.number_text import difference_text, is_missing
+from segkit.ablation.report.number_text import difference_text, is_number
 from segkit.ablation.statistics.difference import Difference
 
 
@@ -27,7 +27,7 @@ def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
     """The rows from top to bottom, in the order of the variants; differences that are not defined are left out."""
     rows = []
     for found in differences:
-        if is_missing(found.value):
+        if not is_number(found.value):
             continue
         low, high = (100 * end for end in found.interval)
         seeds = tuple(100 * value for value in found.per_seed)

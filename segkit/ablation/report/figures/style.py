@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segkit.data.palette import OKABE_ITO
 from segkit.system.files import write_bytes
@@ -80,7 +80,11 @@ def choose_looks(variants: Sequence[str], baseline: str) -> dict[str, Look]:
 
 
 def draw(
-    stem: Path, size: tuple[float, float], paint: Callable[[Any], None], *, layout: str | None = "constrained"
+    stem: Path,
+    size: tuple[float, float],
+    paint: Callable[[Any], None],
+    *,
+    layout: Literal["constrained"] | None = "constrained",
 ) -> None:
     """Write `<stem>.png` and `<stem>.pdf`: a figure of `size` inches, filled by `paint(figure)`. Raises CannotWrite."""
     import matplotlib

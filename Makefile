@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
+READY_TO_LINT := $(VENV)/.ready-to-lint
 
 .PHONY: train test test-heavy lint bench clean
 train: $(READY)
@@ -16,10 +17,11 @@ test: $(READY_TO_TEST)
 test-heavy: $(READY_TO_TEST)
 	$(RUN) -m pytest -m heavy
 
-lint: $(READY)
-	$(RUN) -m pip install -q ruff
+# Mistakes, layout, and types; what is asked for is in pyproject.toml.
+lint: $(READY_TO_LINT)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m pyrefly check --python-interpreter-path $(RUN)
 
 # Speed and memory beside plain PyTorch; half an hour on two idle CPU cores. See docs/performance.md.
 bench: $(READY)
@@ -35,6 +37,10 @@ $(READY): requirements.txt
 # The checkout itself, editable, so that the tests find the command `segkit`; again only when its metadata change.
 $(READY_TO_TEST): $(READY) pyproject.toml setup.py
 	$(RUN) -m pip install --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+$(READY_TO_LINT): $(READY) requirements-lint.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-lint.txt
 	@touch $@
 
 clean:

@@ -44,7 +44,7 @@ def find_boundary(
     double = ce.dtype == torch.float64
     bits = ce.view(torch.int64 if double else torch.int32)
     per_group = (-1, *[1] * (ce.ndim - 1))
-    # Placeholders, and the (G, 1) that the first digits are written behind and the first counts added to.
+    # The first digits are written behind this 0 and the first counts added to it; all are (G, 1) from then on.
     prefix = n_above = n_tied = n_kept = left = torch.zeros((), dtype=torch.int64, device=ce.device)
     digits = ((47, 16), (31, 16), (15, 16), (0, 15)) if double else ((15, 16), (0, 15))
     for shift, width in digits:

@@ -80,5 +80,6 @@ def save_examples(
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    named: dict[str, Any] = arrays  # newer versions of NumPy have an option beside the arrays
+    np.savez_compressed(stream, **named)
     write_bytes(path, stream.getvalue())

@@ -1,15 +1,27 @@
 """What several test files share."""
 
+import fcntl
 import importlib
 import importlib.util
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+# Before torch is imported, which reads them once; what the tests start inherits them. The tests fill the cores with
+# processes, and sums are made in one order on every machine.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from segkit.system.environment import usable_cpus
 from tests.paths import REAL_DATA
+from tests.processes import use_default_signals
+
+use_default_signals()
 
 if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
     # Whether its kernels are interpreted, Triton decides when it is first imported, and torch's compiler imports it.
@@ -17,6 +29,14 @@ if importlib.util.find_spec("triton") is not None and not torch.cuda.is_availabl
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         importlib.import_module("triton.language")
+
+MOST_PROCESSES = 4  # each imports torch and collects all tests, which takes it ten seconds and half a GB
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """How many processes share out the tests: one for each core, none to start for a file or a test of somebody's."""
+    named = config.invocation_params.args and any(Path(str(a).split("::")[0]).is_file() for a in config.args)
+    return 0 if named else min(usable_cpus(), MOST_PROCESSES)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,12 +53,26 @@ def _caches_of_their_own(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _caches_of_the_tests(tmp_path_factory):
-    """What segkit keeps between runs is not kept among the user's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("caches")))
-        yield
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory):
+    """`built_once(name, build)`: a folder that `build(folder)` has filled, for all processes that share out the tests.
+    It is only read: a test that changes something works on a copy."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def find(name: str, build: Callable[[Path], None]) -> Path:
+        folder, done = place / f"built-{name}", place / f"built-{name}.done"
+        with open(place / f"built-{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return find
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import torch
 
 from segkit.ablation.plan.plan import AblationPlan, load_plan
 
-FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
 BASE = "loss: {name: ce}\ntrain: {iterations: 20}\n"
 ABLATION = """\
 name: ab

@@ -9,6 +9,7 @@ import pytest
 from segkit import errors
 from segkit.cli.run_command import import_user_code, run_command
 from tests.paths import ROOT
+from tests.processes import finish, run_python
 
 
 @pytest.fixture
@@ -196,6 +197,12 @@ def test_exit_status_and_arguments_are_passed_on(monkeypatch):
     assert run_command(lambda arguments: len(arguments), []) == 0
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "scripts").glob("*.py")))
+def test_script_starts_from_any_folder_without_installing(here, name):
+    done = run_python(ROOT / "scripts" / f"{name}.py", "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: {name}.py"), done.stderr
+
+
 def test_closed_pipe_ends_quietly():
     """As in `python train.py --list losses | head -1`."""
     program = (
@@ -209,6 +216,6 @@ def test_closed_pipe_ends_quietly():
     )
     assert process.stdout.readline() == "x" * 1000 + "\n"
     process.stdout.close()
-    assert process.wait(timeout=30) == 141
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    process.stdout = None  # read no more
+    assert finish(process)[1] == ""
+    assert process.returncode == 141

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 
 from segkit.commands.check_data import check_config
 from segkit.errors import ConfigError
-from tests.paths import ROOT
+from tests.scripts import run_script
 
 CLASSES = ["sky", "road", "car"]
 
@@ -274,12 +272,10 @@ def test_generated_data_need_no_files(tmp_path, monkeypatch):
     assert facts()["train"]["mask_values"] == {}
 
 
-def test_command(data):
+def test_command(data, capsys):
     (data / "images/train/1.png").write_bytes(b"damaged")
-    command = [sys.executable, str(ROOT / "scripts/check_data.py"), "--config", "debug", "data.name=folder"]
-    done = subprocess.run(
-        [*command, "data.root=data/mine", "data.classes=[sky,road,car]"], capture_output=True, text=True
-    )
-    assert done.returncode == 3, done.stderr
-    assert "problem   cannot read data/mine/images/train/1.png: " in done.stdout
-    assert done.stderr == ""
+    of_data = ("data.name=folder", "data.root=data/mine", "data.classes=[sky,road,car]")
+    assert run_script("check_data", "--config", "debug", *of_data) == 3
+    printed = capsys.readouterr()
+    assert "problem   cannot read data/mine/images/train/1.png: " in printed.out
+    assert printed.err == ""

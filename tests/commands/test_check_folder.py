@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from segkit.data.palette import voc_color
 from segkit.errors import ConfigError, DataError
 from segkit.training.build import build_data
 from tests.data.datasets import published_layouts as layouts
-from tests.paths import ROOT
+from tests.scripts import run_script
 
 MINE = Path("data/mine")
 
@@ -484,20 +482,17 @@ def test_many_classes_are_wrapped():
     assert (params["classes"], params["label_map"]) == (names, {"*": "ignore", 7: 1})
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(ROOT / "scripts/check_data.py")]
-    return subprocess.run([*script, *arguments], capture_output=True, text=True)
-
-
-def test_command():
+def test_command(capsys):
     make((0, 255))
-    done = command("data/mine", "--ignore", "none", "--classes", "membrane", "interior")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "  classes: [membrane, interior]\n  label_map: {0: 0, 255: 1}\n" in done.stdout
-    done = command()
-    assert done.returncode == 2 and "give a folder, or --config X" in done.stderr
-    done = command("--config", "ce", "--ignore", "1")
-    assert done.returncode == 2 and "--classes and --ignore are for a folder" in done.stderr
+    arguments = ("data/mine", "--ignore", "none", "--classes", "membrane", "interior")
+    assert run_script("check_data", *arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "  classes: [membrane, interior]\n  label_map: {0: 0, 255: 1}\n" in printed.out
+    assert run_script("check_data") == 2
+    assert "give a folder, or --config X" in capsys.readouterr().err
+    assert run_script("check_data", "--config", "ce", "--ignore", "1") == 2
+    assert "--classes and --ignore are for a folder" in capsys.readouterr().err
 
 
 def test_camvid_has_12_values_and_11_means_nothing_until_somebody_says_so(real_data):

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -19,6 +18,8 @@ from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.registry import WEIGHT_MAPS
 from segkit.training.build import build_data
 from tests.paths import ROOT
+from tests.processes import run_python
+from tests.scripts import run_script
 
 CLASSES = ["a", "b", "c"]
 
@@ -392,36 +393,24 @@ class Ramp:
 
 
 @pytest.fixture
-def command(make_folder, tmp_path_factory):
-    """Run the script in a process of its own, with a weight map of the user, and return it and the data's root."""
-    root = make_folder(train=30)
-    folder = tmp_path_factory.mktemp("user")
-    (folder / "ramp.py").write_text(USER_MAP)
-
-    def call(*, workers):
-        (folder / "c.yaml").write_text(
-            json.dumps(config_of(root).to_mapping() | {"name": "c"}).replace('"boundary"', '"constant"')
-        )
-        weight_map = json.dumps({"name": "ramp", "slope": 2.0, "pressed": str(folder / "pressed")})
-        done = subprocess.run(
-            [
-                *(sys.executable, "scripts/make_weights.py", "--config", str(folder / "c.yaml")),
-                *("--import", str(folder / "ramp.py"), f"data.weight_map={weight_map}"),
-                *("--workers", str(workers)),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        return done, root
-
-    return call
+def forgotten(monkeypatch):
+    """What the user's file registers and imports is gone after the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    WEIGHT_MAPS._constructors.pop("ramp", None)
+    sys.modules.pop("ramp", None)
 
 
-def test_user_map_with_workers_stopped_and_continued(command):
+def test_user_map_with_workers_stopped_and_continued(forgotten, make_folder, tmp_path_factory, capsys):
     """Ctrl-C while maps are made by other processes: no traceback, whole files only, and the next run goes on."""
-    done, root = command(workers=2)
+    root, folder = make_folder(train=30), tmp_path_factory.mktemp("user")
+    (folder / "ramp.py").write_text(USER_MAP)
+    (folder / "c.yaml").write_text(
+        json.dumps(config_of(root).to_mapping() | {"name": "c"}).replace('"boundary"', '"constant"')
+    )
+    weight_map = json.dumps({"name": "ramp", "slope": 2.0, "pressed": str(folder / "pressed")})
+    arguments = ("--config", folder / "c.yaml", "--import", folder / "ramp.py", "--workers", "2")
+    done = run_python(ROOT / "scripts/make_weights.py", *arguments, f"data.weight_map={weight_map}")
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     there = {path: path.stat().st_mtime_ns for path in (root / "weights").rglob("*.png")}
@@ -430,15 +419,14 @@ def test_user_map_with_workers_stopped_and_continued(command):
         f"stopped   {len(there)} maps are there -> the same command makes the others"
     )
     assert not list((root / "weights").rglob("*.tmp"))
-    done, _ = command(workers=2)
-    assert done.returncode == 0, done.stderr
-    assert f"\ntrain     30 maps, {30 - len(there)} of them made now, in " in done.stdout
+    assert run_script("make_weights", *arguments, f"data.weight_map={weight_map}") == 0
+    made_now = f"\ntrain     30 maps, {30 - len(there)} of them made now, in "
+    assert made_now in capsys.readouterr().out
     assert len(list((root / "weights").rglob("*.png"))) == 32
     assert all(path.stat().st_mtime_ns == time for path, time in there.items())
     assert np.asarray(Image.open(root / "weights/val/001.png")).max() == 65535
 
 
-def test_wrong_number_of_workers(command):
-    done, _ = command(workers=-1)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("error: --workers must be at least 0, got -1")
+def test_wrong_number_of_workers(capsys):
+    assert run_script("make_weights", "--config", "c.yaml", "--workers", -1) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("error: --workers must be at least 0, got -1")

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import http.server
 import shutil
-import subprocess
 import sys
 import tarfile
 import threading
@@ -23,6 +22,7 @@ from segkit.data.sources import SOURCES, recognise_source
 from segkit.registry import DATASETS
 from tests.data.datasets import published_layouts as layouts
 from tests.paths import ROOT
+from tests.scripts import run_script
 
 NOWHERE = "http://127.0.0.1:9"  # the port of a service that throws all away, and that nobody runs
 NEEDS_SCIPY = "scipy is not installed, which reads the labels of sbd"
@@ -317,12 +317,12 @@ def test_a_disk_that_is_full_in_the_middle(run, tmp_path, monkeypatch):
     assert status == 7 and errors.startswith(f"cannot write {tmp_path}: the disk is full\n")
 
 
-def test_names_there_are_not():
-    script = [sys.executable, str(ROOT / "scripts/prepare_data.py")]
+def test_names_there_are_not(capsys):
     for arguments, message in (
         (["vok"], "no data set named 'vok' to prepare; there are: voc, sbd, cityscapes, pets, "),
         ([], "error: give the NAME of a data set, or --list for all of them"),
         (["voc", "--list"], "error: give the NAME of a data set, or --list for all of them"),
     ):
-        done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+        assert run_script("prepare_data", *arguments) == 2
+        errors = capsys.readouterr().err
+        assert message in errors and "Traceback" not in errors

@@ -1,8 +1,6 @@
 """`scripts/visualise.py`: the very samples of training, on a sheet and on a page that needs nothing else."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.palette import Labels, palette
 from segkit.errors import ConfigError
 from segkit.training.build import build_data
-from tests.paths import ROOT
+from tests.scripts import run_script
 
 TINY = ["data.size=48", "data.train_size=6", "data.val_size=2"]
 WEIGHTED = [*TINY, "data.weight_map={name: boundary}"]
@@ -172,11 +170,12 @@ def test_real_data(name, real_data, tmp_path):
     assert (tmp_path / "contact_sheet.jpg").stat().st_size > 20_000
 
 
-def test_the_command(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts/visualise.py"), "--config", "debug", *TINY, "--count", "1"]
-    done = subprocess.run([*command, "--epochs", "1"], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_script("visualise", "--config", "debug", *TINY, "--count", "1", "--epochs", "1") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == (
         "1 of 6 images of shapes train, 4 transforms alone\n"
         "wrote runs/visualise/debug/contact_sheet.jpg and runs/visualise/debug/index.html\n"
     )

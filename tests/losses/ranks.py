@@ -5,16 +5,19 @@ what it found; `run_whole` does the same for the whole batch.
 """
 
 import datetime
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from torch import nn
 
 from segkit.losses.pixel import pixel
 from segkit.registry import LOSSES
 from tests.losses.cases import Batch, make_batch
+from tests.processes import HANG_LIMIT
 
 #: How many of the six images each process has.
 PARTS = {2: (4, 2), 3: (3, 1, 2)}
@@ -146,7 +149,7 @@ def run_rank(rank: int, world: int, folder: str) -> None:
         init_method=f"file://{folder}/meeting-{world}",
         rank=rank,
         world_size=world,
-        timeout=datetime.timedelta(seconds=60),
+        timeout=datetime.timedelta(seconds=HANG_LIMIT),
     )
 
     def deal(batch: Batch) -> Batch:
@@ -160,3 +163,8 @@ def run_rank(rank: int, world: int, folder: str) -> None:
     torch.save(result, Path(folder) / f"{world}-{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    # Forked: one process has imported torch for all, and has done nothing yet that a fork would not survive.
+    torch.multiprocessing.start_processes(run_process, (sys.argv[1],), max(PARTS), start_method="fork")

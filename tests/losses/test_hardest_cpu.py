@@ -11,6 +11,7 @@ from segkit.losses.scope import BATCH, Batch, Image
 from segkit.losses.selections import hardest
 from segkit.losses.selections.hardest import select_hardest, select_hardest_without_looking
 from segkit.losses.selections.hardest_cpu import gather_few, select_hardest_on_cpu
+from tests.processes import HANG_LIMIT
 
 SHAPE = (3, 41, 13)
 DTYPES = [torch.float32, torch.float64]
@@ -195,17 +196,24 @@ class Meeting:
     """Threads instead of processes that share a group; who comes to fewer meetings than the others breaks it."""
 
     def __init__(self, count: int):
-        self.barrier = threading.Barrier(count, timeout=20)
+        self.barrier = threading.Barrier(count, timeout=HANG_LIMIT)
         self.brought = [None] * count
 
     def sum(self, rank: int, value: torch.Tensor) -> torch.Tensor:
         self.brought[rank] = value
         self.barrier.wait()
+        assert None not in self.brought, "one has met for the last time"
         shapes = {brought.shape for brought in self.brought}
         assert len(shapes) == 1, f"different histograms meet: {shapes}"
         total = sum(self.brought)
         self.barrier.wait()
         return total
+
+    def end(self, rank: int) -> None:
+        """Nobody meets once more."""
+        self.brought[rank] = None
+        self.barrier.wait()
+        assert self.brought == [None] * len(self.brought), "one meets more often than another"
 
 
 class Part(Batch):
@@ -223,7 +231,7 @@ def select_in_parts(select, ce: list[torch.Tensor], valid: list[torch.Tensor]) -
     def run(rank):
         try:
             found[rank] = select(ce[rank], valid[rank], Part(meeting, rank))
-            meeting.barrier.wait()  # nobody meets once more
+            meeting.end(rank)
         except BaseException as error:
             meeting.barrier.abort()
             found[rank] = error

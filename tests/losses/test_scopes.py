@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-import torch.multiprocessing
 
 from segkit.errors import ConfigError
 from segkit.losses import cross_entropy, ohem_cross_entropy
 from segkit.registry import LOSSES
 from tests.losses import ranks
 from tests.losses.cases import NAMES, accepts, build, make_batch, make_batch_for
+from tests.paths import ROOT
+from tests.processes import run_python
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +18,15 @@ def whole():
     return ranks.run_whole()
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+@pytest.fixture(scope="session")
+def saved(built_once):
     """The folder in which the processes have saved what they found."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(ranks.run_process, args=(str(folder),), nprocs=max(ranks.PARTS))
-    return folder
+
+    def run(folder):
+        done = run_python("-m", "tests.losses.ranks", folder, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+
+    return built_once("ranks", run)
 
 
 @pytest.fixture(scope="module", params=ranks.PARTS, ids="{} processes".format)

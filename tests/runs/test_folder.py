@@ -22,16 +22,17 @@ from tests.paths import ROOT
 def hold_in_another_process(path, *, with_child=False):
     """A process that holds the run folder, and perhaps a forked worker of it; returns it and the worker's pid."""
     code = f"""
-        import os, time
+        import os, sys
         from segkit.runs.folder import RunFolder
         run = RunFolder.reopen({str(path)!r})
         child = os.fork() if {with_child} else None
         if not child:  # the worker itself, if there is one: then the fork is complete on both sides
             print(os.getpid(), flush=True)
-        time.sleep(60)
+        sys.stdin.read()
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,  # open as long as the test goes on
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -111,6 +112,7 @@ def test_a_worker_that_outlives_a_killed_run_does_not_hold_the_folder(tmp_path):
         RunFolder.reopen(path).close()
     finally:
         os.kill(worker, signal.SIGKILL)
+        holder.stdin.close()
         holder.stdout.close()
 
 

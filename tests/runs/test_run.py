@@ -5,9 +5,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import chdir, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +25,16 @@ from segkit.commands.evaluate import evaluate_per_image, evaluate_weights
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
+from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
 from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
+from tests.processes import finish, wait_until
+from tests.scripts import run_script
 
+HALTING_TRAIN = ROOT / "tests" / "halting_train.py"
 TINY = """
 name: tiny
 data: {name: shapes, size: 32, train_size: 24, val_size: 6}
@@ -41,15 +48,10 @@ log: {every: 2}
 
 
 @pytest.fixture
-def tiny_with_plots(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, quick_plots):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(TINY)
     return tmp_path
-
-
-@pytest.fixture
-def tiny(tiny_with_plots, quick_plots):
-    return tiny_with_plots
 
 
 def run(*arguments: str) -> int:
@@ -66,9 +68,27 @@ def only_run(folder: Path, name: str = "tiny") -> Path:
     return runs[0]
 
 
-def test_run_folder_has_what_it_promises(tiny_with_plots, capsys):
-    assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny_with_plots)
+@pytest.fixture(scope="session")
+def finished(built_once):
+    """A working folder in which tiny.yaml was trained, plots and all, and what that printed in `printed`."""
+
+    def train_tiny(folder):
+        with chdir(folder), open("printed", "w") as file, redirect_stdout(file):
+            Path("tiny.yaml").write_text(TINY)
+            assert run("--config", "tiny.yaml") == 0
+
+    return built_once("tiny", train_tiny)
+
+
+@pytest.fixture
+def trained(tiny, finished):
+    """The folder of a finished run of tiny.yaml, a copy in the working folder."""
+    shutil.copytree(finished / "runs", tiny / "runs")
+    return only_run(tiny)
+
+
+def test_run_folder_has_what_it_promises(finished):
+    folder = only_run(finished)
     for name in ("results.png", "confusion_matrix.png", "labels.png"):
         with Image.open(folder / name) as plot:
             assert min(plot.size) > 200
@@ -93,7 +113,7 @@ def test_run_folder_has_what_it_promises(tiny_with_plots, capsys):
         "line",
         "star",
     }
-    output = capsys.readouterr().out
+    output = (finished / "printed").read_text()
     assert "loss      ohem_ce  thresh 0.7  n_min 1/16 (= 256 of 4,096 pixels)" in output
     assert re.search(r"^iter  8/8  loss \d\.\d+  ce \d\.\d+  kept \d+ %  lr ", output, re.MULTILINE)
     assert re.search(r"^val   8      mIoU \d+\.\d", output, re.MULTILINE)
@@ -101,9 +121,9 @@ def test_run_folder_has_what_it_promises(tiny_with_plots, capsys):
     assert output.splitlines() == (folder / "train.log").read_text().splitlines()
 
 
-def test_tensorboard_shows_scalars_pictures_and_the_configuration(tiny):
-    assert run("--config", "tiny.yaml") == 0
-    events = EventAccumulator(str(only_run(tiny) / "tb"), size_guidance={"images": 0, "histograms": 0})
+def test_tensorboard_shows_scalars_pictures_and_the_configuration(finished):
+    folder = only_run(finished) / "tb"
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0})
     events.Reload()
     tags = events.Tags()
     assert set(tags["scalars"]) >= {
@@ -115,7 +135,7 @@ def test_tensorboard_shows_scalars_pictures_and_the_configuration(tiny):
     assert [event.step for event in events.Images("examples/0")] == [2, 4, 6, 8]
     assert set(tags["tensors"]) == {"config/text_summary", "custom_scalars__config__"}
     assert [event.step for event in events.Histograms("loss/true_class_probability")] == [2, 4, 6, 8]
-    assert len(list((only_run(tiny) / "tb").iterdir())) == 1
+    assert len(list(folder.iterdir())) == 1
     start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"loss.thresh" in start and b"train.iterations" in start
 
@@ -143,8 +163,8 @@ def test_check_writes_nothing(tiny, capsys):
 
 def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     code = run(
-        "--config", "tiny.yaml", "--overfit", "2", "train.iterations=160", "optimizer.lr=0.1", "loss={name: ce}",
-        "model={name: unet, width: 16, depth: 3}", "train.ema=null", "eval.every=0", "log.every=20",
+        "--config", "tiny.yaml", "--overfit", "2", "train.iterations=80", "optimizer.lr=0.2", "loss={name: ce}",
+        "model={name: unet, width: 12, depth: 2}", "train.ema=null", "eval.every=0", "log.every=20",
         "log.tensorboard=false", "log.images_every=0",
     )  # fmt: skip
     assert code == 0
@@ -155,7 +175,7 @@ def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
 
 
 def test_stopped_run_resumes_to_the_same_weights(tiny):
-    """In processes of its own: SIGTERM in the middle, exit code 143, then `--resume auto`."""
+    """SIGTERM in the middle of a process of its own, exit code 143, then `--resume auto`."""
     overrides = [
         "train.iterations=60",
         "train.checkpoint_every=1000",
@@ -163,37 +183,25 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         "log.every=7",
         "train.workers=1",
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", *overrides]
-    whole = subprocess.Popen(
-        [*command, "log.dir=whole"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = {**os.environ, "HALT_AFTER": "16", "HALT_MARK": "halted"}
+    arguments = ["--config", "tiny.yaml", *overrides]
+    command = [sys.executable, str(HALTING_TRAIN), *arguments]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    for line in process.stdout:
-        if line.startswith("iter  14/"):
-            process.send_signal(signal.SIGTERM)
-            break
-    output, errors = process.communicate(timeout=60)
+    wait_until(Path("halted").exists, lambda: process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    output, errors = finish(process)
     assert process.returncode == 143, errors
     folder = only_run(tiny)
     status = read_status(folder)
-    assert status["state"] == "stopped" and 14 <= status["iteration"] < 60
+    assert (status["state"], status["iteration"]) == ("stopped", 16)
     card = (folder / "README.md").read_text()
-    assert f"**Unfinished**: stopped after {status['iteration']} of 60 iterations" in card
+    assert "**Unfinished**: stopped after 16 of 60 iterations" in card
     assert not (folder / "best8.jpg").exists()
     assert f"continue with: python train.py --resume runs/tiny/{folder.name}" in output
-    resumed = subprocess.run(
-        [*command, "--resume", "auto"], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    _, errors = whole.communicate(timeout=120)
-    assert whole.returncode == 0, errors
+    assert run(*arguments, "--resume", "auto") == 0
+    assert run(*arguments, "log.dir=whole") == 0
     assert only_run(tiny) == folder
     one = load_checkpoint(folder / "checkpoints/000060.pt")["trainer"]
     other = load_checkpoint(next((tiny / "whole/tiny").iterdir()) / "checkpoints/000060.pt")["trainer"]
@@ -209,8 +217,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
     assert "Unfinished" not in card and "![Those with the lowest](worst8.jpg)" in card
 
 
-def test_resume_with_another_loss_is_refused(tiny, capsys):
-    assert run("--config", "tiny.yaml") == 0
+def test_resume_with_another_loss_is_refused(trained, capsys):
     assert run("--config", "tiny.yaml", "--resume", "auto", "loss.thresh=0.5") == 4
     assert "loss.thresh: 0.7 -> 0.5" in capsys.readouterr().err
 
@@ -300,27 +307,29 @@ class ThreeLayers(torch.nn.Sequential):
 '''
 
 
-def test_model_in_a_users_file_trains_and_predicts(tiny, capsys):
+@pytest.fixture
+def forget(monkeypatch):
+    """A function after which the model in the user's file is not known; called at the end too."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def forget_model():
+        MODELS._constructors.pop("three_layers", None)
+        sys.modules.pop("my_models_for_this_test", None)
+
+    yield forget_model
+    forget_model()
+
+
+def test_model_in_a_users_file_trains_and_predicts(tiny, capsys, forget):
     Path("my_models_for_this_test.py").write_text(MODEL)
     arguments = ["--import", "my_models_for_this_test.py", "model={name: three_layers, width: 6}"]
     assert run("--config", "tiny.yaml", *arguments) == 0
     folder = only_run(tiny)
-    script = [sys.executable, str(ROOT / "scripts/predict.py"), "--weights", str(folder), "--device", "cpu"]
     Image.new("RGB", (45, 31), "red").save("picture.png")
-    refused = subprocess.run([*script, "--source", "picture.png"], capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 2 and "no model named 'three_layers'" in refused.stderr
-    arguments = [
-        "--source",
-        "picture.png",
-        "--import",
-        "my_models_for_this_test.py",
-        "--save",
-        "ids",
-        "overlay",
-        "palette",
-    ]
-    done = subprocess.run([*script, *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    predict = ("predict", "--weights", folder, "--device", "cpu", "--source", "picture.png")
+    forget()  # as in another process, which does not know the model yet
+    assert run_script(*predict) == 2 and "no model named 'three_layers'" in capsys.readouterr().err
+    assert run_script(*predict, *arguments[:2], "--save", "ids", "overlay", "palette") == 0
     written = sorted(path.name for path in (folder / "predictions").iterdir())
     assert written == ["picture.png", "picture_ids.png", "picture_overlay.jpg"]
     for name, mode in zip(written, ("P", "L", "RGB"), strict=True):
@@ -329,25 +338,15 @@ def test_model_in_a_users_file_trains_and_predicts(tiny, capsys):
             assert mode != "L" or picture.getextrema()[1] < 5
 
 
-def test_evaluate_script_repeats_the_best_score_of_training(tiny):
-    assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny)
-    command = [
-        sys.executable,
-        str(ROOT / "scripts/evaluate.py"),
-        "--weights",
-        str(folder),
-        "--output",
-        "scores.json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+def test_evaluate_script_repeats_the_best_score_of_training(trained):
+    command = ("evaluate", "--weights", trained, "--output", "scores.json")
+    assert run_script(*command) == 0
     scores = json.loads(Path("scores.json").read_text())
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = json.loads((trained / "summary.json").read_text())
     assert scores["mIoU"] == pytest.approx(summary["best"]["mIoU"], abs=1e-6)
     assert scores["images"] == 6
-    fewer = subprocess.run([*command, "data.val_size=3"], capture_output=True, text=True, timeout=60)
-    assert fewer.returncode == 0 and json.loads(Path("scores.json").read_text())["images"] == 3
+    assert run_script(*command, "data.val_size=3") == 0
+    assert json.loads(Path("scores.json").read_text())["images"] == 3
 
 
 def test_not_finite_loss_stops_with_its_iteration_and_images(tiny, capsys):
@@ -376,9 +375,8 @@ def test_epochs_are_turned_into_iterations(tiny, capsys):
     assert "schedule  9 iterations = 1.5 epochs" in capsys.readouterr().out
 
 
-def test_second_process_cannot_write_the_same_run_folder(tiny, capsys):
-    assert run("--config", "tiny.yaml") == 0
-    with RunFolder.reopen(only_run(tiny)):
+def test_second_process_cannot_write_the_same_run_folder(trained, capsys):
+    with RunFolder.reopen(trained):
         assert run("--config", "tiny.yaml", "--resume", "auto") == 6
     assert "is in use by process" in capsys.readouterr().err
 
@@ -415,32 +413,28 @@ def test_tilde_in_the_runs_folder_is_the_home_folder(tiny, monkeypatch):
     assert run(*again) == 0
 
 
-def test_resume_to_fewer_iterations_than_done_is_refused(tiny, capsys):
-    assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert run("--resume", str(folder), "train.iterations=4") == 2
+def test_resume_to_fewer_iterations_than_done_is_refused(trained, capsys):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    assert run("--resume", str(trained), "train.iterations=4") == 2
     assert capsys.readouterr().err == (
-        f"{folder}/checkpoints/000008.pt has 8 iterations and the run is to have 4: nothing is left to do\n"
+        f"{trained}/checkpoints/000008.pt has 8 iterations and the run is to have 4: nothing is left to do\n"
         "   -> train.iterations=16 to train on, or a new run without --resume\n"
     )
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert run("--resume", str(folder)) == 0  # done already, which a job that is queued again may find
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+    assert run("--resume", str(trained)) == 0  # done already, which a job that is queued again may find
 
 
-def test_configuration_file_changes_with_the_checkpoint_not_before(tiny, monkeypatch):
+def test_configuration_file_changes_with_the_checkpoint_not_before(trained, monkeypatch):
     """A resumed run that is killed early must be resumable as it was."""
-    assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny)
-    command = ("--resume", str(folder), "seed=7", "--allow-change", "seed", "train.iterations=12")
+    command = ("--resume", str(trained), "seed=7", "--allow-change", "seed", "train.iterations=12")
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "fit", lambda trainer: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(*command)
-    assert "seed: 0" in (folder / "config.yaml").read_text()
+    assert "seed: 0" in (trained / "config.yaml").read_text()
     assert run(*command) == 0
-    assert "seed: 7" in (folder / "config.yaml").read_text()
-    assert run("--resume", str(folder)) == 0
+    assert "seed: 7" in (trained / "config.yaml").read_text()
+    assert run("--resume", str(trained)) == 0
 
 
 def test_model_with_other_classes_is_found_before_a_run_folder_is_made(tiny, capsys, monkeypatch):
@@ -474,27 +468,29 @@ def test_closed_pipe_is_in_the_status(tiny, monkeypatch):
         ("data.channels=1", "the weights are for images of 3 channels but the data has 1 -> data.channels=3"),
     ],
 )
-def test_evaluating_with_what_would_have_no_effect_is_refused(tiny, override, message):
-    assert run("--config", "tiny.yaml", "train.iterations=1") == 0
+def test_evaluating_with_what_would_have_no_effect_is_refused(trained, override, message):
     with pytest.raises(ConfigError) as caught:
-        evaluate_weights(str(only_run(tiny)), [override], split="val", device="cpu", output=None)
+        evaluate_weights(str(trained), [override], split="val", device="cpu", output=None)
     assert str(caught.value) == message
 
 
 def test_closed_terminal_stops_the_run_after_saving(tiny):
     """A real terminal that goes away: the system sends SIGHUP, and every later line fails."""
-    command = [sys.executable, str(ROOT / "train.py"), "--config", "tiny.yaml", "train.iterations=5000"]
+    arguments = ["--config", "tiny.yaml", "train.iterations=20"]
+    environment = {**os.environ, "HALT_AFTER": "9", "HALT_MARK": "halted"}
     process, screen = pty.fork()
     if process == 0:
-        os.execve(sys.executable, command, {**os.environ, "OMP_NUM_THREADS": "1"})
+        os.execve(sys.executable, [sys.executable, str(HALTING_TRAIN), *arguments], environment)
     shown = b""
     while b"val   8 " not in shown:
         shown += os.read(screen, 4096)
+    ended = partial(os.waitid, os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    wait_until(Path("halted").exists, ended)
     os.close(screen)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
     status = read_status(only_run(tiny))
     assert (status["state"], status["exit_code"]) == ("stopped", 129)
-    assert load_checkpoint(Path(status["checkpoint"]))["trainer"]["iteration"] == status["iteration"] < 5000
+    assert load_checkpoint(Path(status["checkpoint"]))["trainer"]["iteration"] == status["iteration"] == 9
     assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
 
 
@@ -512,17 +508,16 @@ def test_run_killed_within_a_window_has_the_rows_of_a_whole_one_after_a_resume(t
     assert rows() == whole and [row["iteration"] for row in whole] == ["4", "8"]
 
 
-def test_checkpoint_of_an_older_segkit_can_be_resumed(tiny, capsys):
-    assert run("--config", "tiny.yaml") == 0
-    path = only_run(tiny) / "checkpoints/000008.pt"
+def test_checkpoint_of_an_older_segkit_can_be_resumed(trained, capsys):
+    path = trained / "checkpoints/000008.pt"
     state = load_checkpoint(path)
     del state["recorder"], state["data_fingerprint"]
     # Options that came later, and mean by default what was before.
     del state["config"]["data"]["label_noise"], state["config"]["data"]["on_bad_sample"]
     save_checkpoint(path, state)
-    assert run("--resume", str(only_run(tiny)), "train.iterations=10") == 0
+    assert run("--resume", str(trained), "train.iterations=10") == 0
     assert "label_noise" not in capsys.readouterr().out
-    assert [int(row["iteration"]) for row in read_rows(only_run(tiny))] == [2, 4, 6, 8, 10]
+    assert [int(row["iteration"]) for row in read_rows(trained)] == [2, 4, 6, 8, 10]
 
 
 @pytest.mark.parametrize("name", ["best8.jpg", "README.md"])
@@ -571,9 +566,8 @@ def test_best_and_worst_images_are_those_of_the_last_evaluation(tiny, monkeypatc
             assert torch.equal(matrix, matrices[names.index(image.name)])  # the weights that were evaluated
 
 
-def test_summary_has_what_runs_are_compared_by(tiny):
-    assert run("--config", "tiny.yaml") == 0
-    summary = json.loads((only_run(tiny) / "summary.json").read_text())
+def test_summary_has_what_runs_are_compared_by(finished):
+    summary = json.loads((only_run(finished) / "summary.json").read_text())
     assert summary["classes"] == ["background", "circle", "square", "line", "star"]
     assert summary["device"].startswith("cpu (") and summary["flops_per_image"] > summary["parameters"] > 0
     assert 0 < summary["training_seconds"] < summary["seconds"]
@@ -584,31 +578,28 @@ def evaluate_images(weights: Path, *overrides: str, split: str = "val") -> int:
     return evaluate_per_image(weights, overrides, split=split, device="cpu", output=None)
 
 
-def test_matrices_of_single_images_are_those_of_training(tiny, capsys):
-    assert run("--config", "tiny.yaml") == 0
-    folder = only_run(tiny)
-    path = folder / "per_image.npz"
+def test_matrices_of_single_images_are_those_of_training(trained, capsys):
+    path = trained / "per_image.npz"
     with np.load(path) as arrays:
         expected = {name: arrays[name] for name in arrays}
-    for weights in (folder, folder / "checkpoints/000008.pt"):
+    for weights in (trained, trained / "checkpoints/000008.pt"):
         path.unlink()
         assert evaluate_images(weights, "eval.batch_size=1") == 0
         with np.load(path) as arrays:
             assert set(arrays) == set(expected)
             assert all((arrays[name] == expected[name]).all() for name in expected)
     assert f"wrote {path}: 6 images at iteration 8" in capsys.readouterr().out
-    assert evaluate_images(folder / "checkpoints/000006.pt") == 0
+    assert evaluate_images(trained / "checkpoints/000006.pt") == 0
     with np.load(path) as arrays:
         assert arrays["iteration"] == 6
 
 
-def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny):
-    assert run("--config", "tiny.yaml", "train.iterations=2") == 0
-    folder = only_run(tiny)
+def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny, trained):
+    folder = trained
     before = (folder / "per_image.npz").read_bytes()
-    (tiny / "moved.pt").write_bytes((folder / "checkpoints/000002.pt").read_bytes())
-    (folder / "000002.pt").write_bytes((folder / "checkpoints/000002.pt").read_bytes())
-    for weights in (tiny / "moved.pt", folder / "best.pt", folder / "000002.pt"):
+    for moved in (tiny / "moved.pt", folder / "000008.pt"):
+        shutil.copy(folder / "checkpoints/000008.pt", moved)
+    for weights in (tiny / "moved.pt", folder / "best.pt", folder / "000008.pt"):
         with pytest.raises(CheckpointError) as caught:
             evaluate_images(weights)
         assert str(caught.value) == (

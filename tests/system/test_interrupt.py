@@ -11,25 +11,33 @@ import pytest
 
 from segkit.system.interrupt import Interrupt
 from tests.paths import ROOT
+from tests.processes import finish, run_python
 
+# Goes on when a line is sent, in which the seconds stand that the clock is put forward by. A signal sent before the
+# line is handled before it.
 LOOP = """
-    import os, sys, time
-    from segkit.system.interrupt import Interrupt
-    with Interrupt() as interrupt:
+    import sys
+    from types import SimpleNamespace
+    from segkit.system import interrupt as module
+    seconds = 100.0
+    module.time = SimpleNamespace(monotonic=lambda: seconds)
+    with module.Interrupt() as interrupt:
         print("ready", flush=True)
-        while not interrupt.requested:
-            time.sleep(0.01)
+        while sys.stdin.readline() and not interrupt.requested:
+            pass
         print("saving", interrupt.signal.name, flush=True)
-        {after}
+        while line := sys.stdin.readline():
+            seconds += float(line)
+            print("going on", flush=True)
     sys.exit(interrupt.exit_code)
 """
 
 
-def start(after="pass", script=LOOP):
+def start(script=LOOP):
     """A training loop in miniature, past the point where the handlers are in place."""
-    code = textwrap.dedent(script).replace("{after}", after)
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -38,88 +46,117 @@ def start(after="pass", script=LOOP):
     return process
 
 
+def go_on(process, seconds=0.0):
+    """Let the loop do its next step; what it prints then, nothing if it has ended."""
+    try:
+        process.stdin.write(f"{seconds}\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass
+    return process.stdout.readline()
+
+
+def stop_first(number):
+    """A loop that has noted a first signal and is saving."""
+    process = start()
+    process.send_signal(number)
+    assert go_on(process) == f"saving {number.name}\n"
+    return process
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_the_first_signal_lets_the_loop_finish(number, code):
-    process = start()
-    process.send_signal(number)
-    assert process.communicate(timeout=20)[0] == f"saving {number.name}\n"
+    process = stop_first(number)
+    assert go_on(process) == "going on\n"
+    assert finish(process)[0] == ""
     assert process.returncode == code
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_leaves_at_once(second):
-    process = start(after="time.sleep(60)")
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "saving SIGINT\n"
-    threading.Event().wait(0.3)
+    process = stop_first(signal.SIGINT)
+    assert go_on(process, seconds=0.3) == "going on\n"
     process.send_signal(second)
-    process.communicate(timeout=20)
+    assert go_on(process) == ""
+    finish(process)
     assert process.returncode == -second
 
 
 def test_a_signal_delivered_twice_is_one_request():
-    process = start(after="time.sleep(0.3)")
+    process = stop_first(signal.SIGTERM)
+    assert go_on(process, seconds=0.05) == "going on\n"
     process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "saving SIGTERM\n"
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    assert go_on(process) == "going on\n"
+    finish(process)
     assert process.returncode == 143
 
 
 def test_a_closed_terminal_may_be_reported_twice():
     """By the system and by the shell, at any interval."""
-    process = start(after="time.sleep(0.6)")
+    process = stop_first(signal.SIGHUP)
+    assert go_on(process, seconds=0.3) == "going on\n"
     process.send_signal(signal.SIGHUP)
-    assert process.stdout.readline() == "saving SIGHUP\n"
-    threading.Event().wait(0.3)
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=20)
+    assert go_on(process) == "going on\n"
+    finish(process)
     assert process.returncode == 129
 
 
 def test_hangup_stays_ignored_under_nohup():
-    process = start(
-        script="""
+    code = """
         import os, signal
         from segkit.system.interrupt import Interrupt
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with Interrupt() as interrupt:
-            print("ready", flush=True)
             os.kill(os.getpid(), signal.SIGHUP)
             print(interrupt.requested)
         print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
     """
-    )
-    assert process.stdout.read() == "False\nTrue\n"
-    process.communicate(timeout=20)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        done = run_python("-c", textwrap.dedent(code), cwd=ROOT)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (done.returncode, done.stdout) == (0, "False\nTrue\n"), done.stderr
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGHUP"])
 def test_a_worker_ignores_what_a_terminal_sends_and_obeys_sigterm(number):
     process = start(
         script="""
-        import os, signal, sys, time
+        import os, signal, sys
         from segkit.system.interrupt import Interrupt
+
+        def answer():
+            os.close(ask[1])  # so that the end of this process is the end of the questions
+            while question := os.read(ask[0], 1):
+                os.write(reply[1], question)
+            os._exit(0)
+
+        def is_alive(worker):
+            os.write(pipes[worker][0], b"?")
+            return os.read(pipes[worker][1], 1) == b"?"
+
         with Interrupt() as interrupt:
-            workers = [os.fork()]
-            if workers[0]:
+            workers, pipes = [], []
+            for _ in range(2):
+                ask, reply = os.pipe(), os.pipe()
                 workers.append(os.fork())
-            if 0 in workers:
-                time.sleep(60)
-                os._exit(0)
+                if workers[-1] == 0:
+                    answer()
+                os.close(reply[1])  # so that the end of the worker is the end of its replies
+                pipes.append((ask[1], reply[0]))
+            assert is_alive(0) and is_alive(1)  # a signal that comes while Python forks is lost
             print("ready", flush=True)
             for _ in range(2):
                 os.kill(workers[0], signal.NUMBER)
-                time.sleep(0.3)
-            print("alive" if os.waitpid(workers[0], os.WNOHANG) == (0, 0) else "dead", flush=True)
+                print("alive" if is_alive(0) else "dead", flush=True)
             os.kill(workers[0], signal.SIGKILL)
             os.kill(workers[1], signal.SIGTERM)
             print(os.WTERMSIG(os.waitpid(workers[1], 0)[1]), interrupt.requested)
         """.replace("NUMBER", number)
     )
-    assert process.communicate(timeout=20)[0] == "alive\n15 False\n"
+    assert finish(process)[0] == "alive\nalive\n15 False\n"
 
 
 def test_earlier_handlers_come_back_even_after_an_exception():

@@ -16,6 +16,10 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from tests.processes import wait_until
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--config", type=Path)
 parser.add_argument("--resume", type=Path)
@@ -62,11 +66,9 @@ if {"wait", "deaf"} & set(orders) and not args.resume:
     (folder / "results.csv").write_text("iteration,train/loss\n5,1.0\n7,0.9\n10,0")
     write_status("running", 0)
     print(f"waiting as {os.getpid()}", flush=True)
-    deadline = time.monotonic() + 20
-    while len(received) < (2 if "deaf" in orders else 1) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if not received:
-        sys.exit("nobody sent a signal")
+    wait_until(lambda: received)
+    print(f"received {received[0]}", flush=True)
+    wait_until(lambda: len(received) == (2 if "deaf" in orders else 1))
     save(7)
     write_status("stopped", 7)
     sys.exit(128 + received[-1])

@@ -1,13 +1,13 @@
 """scripts/ablate.py from end to end: once with real training, and its parts with a fake train.py."""
 
 import csv
-import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
-import time
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from segkit.ablation.plan.plan import load_plan
 from segkit.ablation.running.estimate import Cost, assign, count_iterations, read_seconds, remaining
 from segkit.ablation.running.execute import Launcher
 from segkit.ablation.running.state import RunState, inspect_plan
+from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.config.load import load_config
 from tests.paths import ROOT
+from tests.processes import wait_until
+from tests.scripts import run_script
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
+HALTING_TRAIN = ROOT / "tests" / "halting_train.py"
 TINY = """\
 name: ab
 base: base.yaml
@@ -41,15 +45,10 @@ variants:
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ablate():
     """`ablate(*arguments)`: the exit status of scripts/ablate.py, in this process."""
-    spec = importlib.util.spec_from_file_location("scripts_ablate", ROOT / "scripts" / "ablate.py")
-    path = list(sys.path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path[:] = path
-    return lambda *arguments: run_command(module.main, list(arguments))
+    return partial(run_script, "ablate")
 
 
 def read_iterations(folder: Path) -> list[int]:
@@ -58,60 +57,77 @@ def read_iterations(folder: Path) -> list[int]:
     ]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, ablate):
-    """A real ablation that was interrupted during its second run and then continued: (folder, exit statuses, run
-    folders and checkpoints at the interruption)."""
-    here = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("ablation"))
-    Path("base.yaml").write_text("loss: {name: ce}\ndevice: cpu\n")
-    Path("ab.yaml").write_text(TINY)
+@pytest.fixture(scope="session")
+def finished(built_once):
+    """A folder with a real ablation: its first run was trained by itself, as a task of a job array does, its second
+    was interrupted and then continued. In `outcome.json` are the exit statuses, and the kind and iteration of the runs
+    at the interruption."""
+
+    def build(folder):
+        with chdir(folder):
+            Path("base.yaml").write_text("loss: {name: ce}\ndevice: cpu\n")
+            Path("ab.yaml").write_text(TINY)
+            Path("ce.yaml").write_text(load_plan("ab.yaml").runs[0].config.to_yaml())
+            assert run_command(train.main, ["--config", "ce.yaml"]) == 0
+            Path("outcome.json").write_text(json.dumps(interrupt_and_continue()))
+
+    return built_once("ablation", build)
+
+
+def interrupt_and_continue() -> dict[str, list]:
+    ended = threading.Event()
 
     def interrupt():
-        deadline = time.monotonic() + 60
-        log = Path("runs/ab/logs/ohem-seed0.log")
-        while time.monotonic() < deadline and not (log.exists() and "iter  10/100" in log.read_text()):
-            time.sleep(0.02)
+        wait_until(Path("halted").exists, ended.is_set)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    first = ablate("--config", "ab.yaml")
-    thread.join()
-    states = inspect_plan(load_plan("ab.yaml"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "Launcher", partial(Launcher, train=[sys.executable, str(HALTING_TRAIN)], poll=0.02))
         patch.setattr(launch, "make_report", lambda plan: [])  # a test of its own makes it
-        second = ablate("--config", "ab.yaml")
-    yield Path.cwd() / "runs/ab", (first, second), states
-    os.chdir(here)
+        for name, value in {"AFTER": "12", "MARK": "halted", "ONLY": "ohem-seed0"}.items():
+            patch.setenv(f"HALT_{name}", value)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            first = run_script("ablate", "--config", "ab.yaml")
+        finally:
+            ended.set()
+            thread.join()
+        states = inspect_plan(load_plan("ab.yaml"))
+        patch.setattr(launch, "Launcher", partial(Launcher, poll=0.02))
+        second = run_script("ablate", "--config", "ab.yaml")
+    return {"codes": [first, second], "states": [(state.kind, state.iteration) for state in states]}
+
+
+@pytest.fixture
+def trained(finished, tmp_path, monkeypatch):
+    """A copy of the ablation in the working folder: the folder of its runs."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs/ab"
 
 
 def test_interrupted_ablation_continues_and_ends(trained):
-    folder, codes, states = trained
-    assert codes == (143, 0)
-    assert [state.kind for state in states] == ["finished", "resumes"]
-    assert 10 <= states[1].iteration < 100
-    (run,) = (folder / "ohem-seed0").iterdir()
+    outcome = json.loads(Path("outcome.json").read_text())
+    assert outcome == {"codes": [143, 0], "states": [["finished", 100], ["resumes", 12]]}
+    (run,) = (trained / "ohem-seed0").iterdir()
     assert (run / "config.yaml").is_file() and "resumed from" in (run / "train.log").read_text()
     assert read_iterations(run) == list(range(5, 101, 5))
-    assert len(list((folder / "ce-seed0").iterdir())) == 1
+    assert len(list((trained / "ce-seed0").iterdir())) == 1
 
 
 def test_run_of_an_ablation_is_the_run_of_its_configuration(trained):
-    folder = trained[0]
-    for run in load_plan(folder.parents[1] / "ab.yaml").runs:
-        (path,) = (folder / run.name).iterdir()
+    for run in load_plan("ab.yaml").runs:
+        (path,) = (trained / run.name).iterdir()
         assert load_config(path) == run.config
 
 
-def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, monkeypatch, capsys):
-    folder = trained[0]
-    monkeypatch.chdir(folder.parents[1])
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*seed0/*/*")}
+def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, capsys):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*seed0/*/*")}
     assert ablate("--config", "ab.yaml", "--report") == 0
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*seed0/*/*")} == before
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*seed0/*/*")} == before
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "report    runs/ab/report.html" and (folder / "report.html").is_file()
+    assert lines[-1] == "report    runs/ab/report.html" and (trained / "report.html").is_file()
     rows = [line.split() for line in lines]
     header = rows.index(next(row for row in rows if row[:3] == ["variant", "mIoU,", "%"]))
     assert rows[header + 1][0] == "ce" and rows[header + 1][2] == "baseline"
@@ -119,9 +135,7 @@ def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, mon
     assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])
 
 
-def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, monkeypatch, capsys):
-    folder = trained[0]
-    monkeypatch.chdir(folder.parents[1])
+def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, capsys):
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert ablate("--config", "ab.yaml", "--seeds", "0", "1", "--dry-run", "--devices", "cpu", "cpu") == 0
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before

@@ -2,13 +2,13 @@
 
 import io
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,19 @@ from segkit.errors import ConfigError
 from segkit.system.environment import usable_cpus
 from segkit.system.locks import take_lock
 from tests.paths import ROOT
+from tests.processes import wait_until
 
 FAKE_TRAIN = Path(__file__).with_name("fake_train.py")
+
+
+def holds(path: str, text: str) -> bool:
+    return Path(path).exists() and text in Path(path).read_text()
 
 
 class Session:
     """One launch of a plan: its outcomes, and the lines it printed, without times."""
 
-    def __init__(self, plan, *, slots=None, imports=(), meanwhile=None, line_every=60.0):
+    def __init__(self, plan, *, slots=None, imports=(), meanwhile=None, line_every=math.inf):
         self.stream = io.StringIO()
         self.launcher = Launcher(
             plan,
@@ -41,23 +46,22 @@ class Session:
             stream=self.stream,
             line_every=line_every,
         )
+        self.ended = threading.Event()
         thread = threading.Thread(target=meanwhile, args=(self,)) if meanwhile else None
         if thread:
             thread.start()
-        self.outcomes = self.launcher.launch(inspect_plan(plan))
-        if thread:
-            thread.join()
+        try:
+            self.outcomes = self.launcher.launch(inspect_plan(plan))
+        finally:
+            self.ended.set()
+            if thread:
+                thread.join()
         self.lines = re.sub(r"  \d:\d\d:\d\d", "", self.stream.getvalue()).splitlines()
         self.code = exit_code(self.outcomes, self.launcher.stopped_by)
 
     def wait_for(self, path: str, text: str) -> None:
-        """Until a file that matches the pattern holds the text."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if any(text in found.read_text() for found in Path().glob(path)):
-                return
-            time.sleep(0.01)
-        raise AssertionError(f"{path} did not get to hold {text!r}")
+        """Until the file holds the text."""
+        wait_until(lambda: holds(path, text), self.ended.is_set)
 
 
 def arguments_of(name: str) -> list[str]:
@@ -241,7 +245,7 @@ def test_second_signal_is_passed_on_too(small, monkeypatch):
     def interrupt(session):
         session.wait_for("runs/ab/logs/ce-seed0.log", "waiting")
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.2)
+        session.wait_for("runs/ab/logs/ce-seed0.log", f"received {int(signal.SIGTERM)}")
         os.kill(os.getpid(), signal.SIGINT)
 
     session = Session(small(), meanwhile=interrupt)
@@ -320,16 +324,14 @@ def test_run_keeps_its_lock_when_the_launcher_is_killed(small, monkeypatch):
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root), str(FAKE_TRAIN)], stdout=subprocess.DEVNULL
     )
-    Session.wait_for(None, "runs/ab/logs/ce-seed0.log", "waiting")
+    wait_until(lambda: holds("runs/ab/logs/ce-seed0.log", "waiting"), lambda: process.poll() is not None)
     process.kill()
     process.wait()
     state = inspect_plan(plan)[0]
     assert state.words.startswith("in use by process ")
     pid = re.search(r"waiting as (\d+)", Path("runs/ab/logs/ce-seed0.log").read_text())[1]
     os.kill(int(pid), signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while inspect_plan(plan)[0].kind == "in use" and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: inspect_plan(plan)[0].kind != "in use")
     assert inspect_plan(plan)[0].words == "resumes at 7 of 20"
 
 
@@ -380,9 +382,7 @@ def test_progress_follows_the_running_runs(small, monkeypatch):
 
     def interrupt(session):
         session.wait_for("runs/ab/logs/ce-seed0.log", "waiting")
-        deadline = time.monotonic() + 20
-        while "7/40" not in session.stream.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: "7/40" in session.stream.getvalue(), session.ended.is_set)
         os.kill(os.getpid(), signal.SIGTERM)
 
     session = Session(small(seeds=[0]), meanwhile=interrupt, line_every=0.0)

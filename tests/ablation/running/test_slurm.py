@@ -5,7 +5,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from segkit.ablation.running import slurm
 from segkit.cli.ablate import parse
 from segkit.errors import ConfigError, SegkitError
+from tests.processes import HANG_LIMIT, finish, wait_until
 
 FAKE_ABLATE = """\
 import signal, sys, time
@@ -88,7 +88,9 @@ exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 def test_task_trains_its_run(plan):
     script = slurm.job_script(plan, [run.name for run in plan.runs], options=[], imports=[])
-    done = subprocess.run(["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "2"}, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "2"}, timeout=HANG_LIMIT
+    )
     assert done.returncode == 0
     called = ["--config", "ab.yaml", "train.iterations=9", "--seeds", "0", "1", "--run", "ce-seed1"]
     assert Path("called.txt").read_text() == repr(called)
@@ -99,13 +101,11 @@ def test_task_trains_its_run(plan):
 def test_signal_of_slurm_reaches_the_program(plan):
     script = slurm.job_script(plan, ["wait"], options=[], imports=[])
     process = subprocess.Popen(["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "0"})
-    deadline = time.monotonic() + 20
-    while (
-        not (Path("called.txt").exists() and Path("called.txt").read_text()) and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)
+    called = Path("called.txt")
+    wait_until(lambda: called.exists() and called.read_text(), lambda: process.poll() is not None)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    finish(process)
+    assert process.returncode == 143
 
 
 def test_submitting(plan, sbatch, capsys):

@@ -1,8 +1,6 @@
 """Work in several processes: order, errors, and no process left behind."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -10,6 +8,7 @@ from segkit.data.loading.faults import WorkerDied
 from segkit.data.loading.parallel import in_workers, worker_deaths_explained
 from segkit.errors import CannotCache, DataError
 from tests.paths import ROOT
+from tests.processes import run_python
 
 
 def square(number):
@@ -74,5 +73,5 @@ for number, _ in enumerate(in_workers(work, range(100), workers=2)):
 
 def test_workers_end_when_the_main_process_is_killed():
     """They hold its output open, so that it ends only when they have, though nobody takes their results any more."""
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, timeout=100)
+    done = run_python("-c", KILLED, cwd=ROOT, text=False)
     assert done.returncode == -9

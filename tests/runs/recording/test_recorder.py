@@ -24,6 +24,7 @@ from segkit.runs.recording.recorder import Labels, Recorder
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.system.console import Console
 from segkit.system.run_files import RunFiles
+from tests.processes import HANG_LIMIT
 
 LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
 MATRICES = torch.tensor(
@@ -466,7 +467,8 @@ def test_failure_in_the_thread_that_writes_events_does_not_hang_or_end_the_run(o
     )
     for n in range(1, 11):
         record(recorder, n, 1.0)
-    thread._worker.join(timeout=10)
+    thread._worker.join(HANG_LIMIT)
+    assert not thread._worker.is_alive(), "the error that ends it was to happen"
     recorder.evaluation(10, RESULT, best=True)
     recorder.close()
     assert lines(recorder).count(WARNING) == 1

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     import_user_code(args.imports)
     where = {"workers": args.workers, "output": args.output}
     if args.config is not None:
-        from segkit.commands.check_data import check_config  # needs torch
+        from segkit.commands.check_data import check_configured  # needs torch
 
-        return check_config(args.config, args.root, **where)
+        return check_configured(args.config, args.root, **where)
 
     from segkit.commands.check_folder import check_folder  # needs torch
 

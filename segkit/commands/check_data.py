@@ -17,7 +17,7 @@ from segkit.data.check.describe import (
 )
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.report_files import CheckFiles
-from segkit.data.check.whole import Part, count_whole, find_all
+from segkit.data.check.whole import CountedPart, count_whole, find_all
 from segkit.data.loading.parallel import worth_starting
 from segkit.data.loading.sampler import spread
 from segkit.data.palette import Color, palette
@@ -37,11 +37,13 @@ SHOWN, LARGEST = 6, 384
 class Checked:
     """The parts that could be read, and everything found."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, CountedPart]
     findings: Sequence[Finding]
 
 
-def check_config(source: str, overrides: Sequence[str], *, workers: int | None, output: Path | None) -> int:
+def check_configured(
+    source: str, overrides: Sequence[str], *, workers: int | None, output: Path | None
+) -> int:
     """Check all data of a configuration; returns the exit status: 0, or 3 if there are problems."""
     # The files themselves are to be read, not copies made of them.
     config = load_config(source, [*overrides, "data.cache=off"])
@@ -145,7 +147,7 @@ def make_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def draw_masks(part: Part) -> torch.Tensor:
+def draw_masks(part: CountedPart) -> torch.Tensor:
     """Some images beside their labels laid over them, with the colours of the classes, uint8 (3, H, W)."""
     dataset, looks = part.dataset, part.tally.looks
     colors: Sequence[Color] = getattr(dataset, "palette", None) or palette(dataset.num_classes)

@@ -11,7 +11,7 @@ from segkit.commands.check_data import (
     PROBLEMS,
     Checked,
     check_all,
-    check_config,
+    check_configured,
     make_folder,
     refuse_output_in,
     report,
@@ -58,7 +58,9 @@ def check_folder(
     if source is not None and not classes and not ignored:
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
-        code = check_config(config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output)
+        code = check_configured(
+            config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output
+        )
         print(f"next      {typed('train')} --config {config} {shlex.quote(f'data.root={root}')}")
         return code
     folder = output or Path("runs/check") / root.resolve().name

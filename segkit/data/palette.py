@@ -67,7 +67,7 @@ def colorize(
 
 
 @dataclass(frozen=True)
-class Labels:
+class Legend:
     """How classes are named and drawn."""
 
     class_names: Sequence[str]

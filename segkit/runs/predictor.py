@@ -16,7 +16,7 @@ from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.files.image_io import read_image
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
@@ -38,7 +38,7 @@ class Predictor:
     config: Config
     model: nn.Module
     preprocess: nn.Module
-    labels: Labels
+    labels: Legend
     channels: int
     resize: tuple[int, int] | None
     device: torch.device
@@ -96,7 +96,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         channels, logits_channels = state["channels"], state["logits_channels"]
         tensors, resize = _model_state(state), state["resize"]
         palette = tuple((red, green, blue) for red, green, blue in state["palette"])
-        labels = Labels(tuple(state["class_names"]), palette, state["ignore_index"])
+        labels = Legend(tuple(state["class_names"]), palette, state["ignore_index"])
     except KeyError as error:
         raise CheckpointError(f"{path} is no checkpoint of a segkit run: it has no {error}") from error
     component = without_downloads(config.model)

@@ -13,7 +13,7 @@ from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
 from segkit.runs.checkpoint import Found
 from segkit.runs.end import finish_run
@@ -180,9 +180,9 @@ def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: b
     return f"\ndone      {score}{folder}"
 
 
-def labels_of(experiment: Experiment) -> Labels:
+def labels_of(experiment: Experiment) -> Legend:
     data = experiment.data.train
-    return Labels(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
+    return Legend(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
 
 
 def open_folder(config: Config, found: Found | None) -> RunFolder:

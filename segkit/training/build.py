@@ -61,7 +61,9 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         if is_backend(key):
             check_device(backend, device, key=key)
     height, width = first_targets(data, config.seed, batch_size, skip_bad=config.data.skip_bad).shape[-2:]
-    check_loss(loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width)
+    refuse_unsuited_loss(
+        loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width
+    )
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
     model = build_component(MODELS, config.model, "model", total=total, **known)
@@ -184,7 +186,7 @@ def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = Fa
         raise
 
 
-def check_loss(
+def refuse_unsuited_loss(
     loss: nn.Module, config: Config, data: Data, *, total: int, batch_size: int, pixels: int
 ) -> None:
     """Refuse a loss that would silently do nothing, or lacks the weight map it is made for."""

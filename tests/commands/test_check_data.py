@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.commands.check_data import check_config
+from segkit.commands.check_data import check_configured
 from segkit.errors import ConfigError
 from tests.scripts import run_script
 
@@ -38,7 +38,9 @@ def save(name: str, pixels) -> Path:
 
 def check(*overrides: str, workers: int = 0, classes: list[str] = CLASSES, output: Path | None = None) -> int:
     data = ["data.name=folder", "data.root=data/mine", f"data.classes=[{','.join(classes)}]"]
-    return check_config("debug", [*data, "train.batch_size=4", *overrides], workers=workers, output=output)
+    return check_configured(
+        "debug", [*data, "train.batch_size=4", *overrides], workers=workers, output=output
+    )
 
 
 def facts() -> dict:
@@ -268,7 +270,7 @@ def test_bad_weight_maps_are_listed(data):
 
 def test_generated_data_need_no_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check_config("debug", ["data.train_size=20", "data.val_size=8"], workers=0, output=None) == 0
+    assert check_configured("debug", ["data.train_size=20", "data.val_size=8"], workers=0, output=None) == 0
     assert facts()["train"]["mask_values"] == {}
 
 

@@ -14,7 +14,7 @@ from segkit.commands.visualise.sheet import draw_sheet
 from segkit.commands.visualise.steps import name_steps, try_steps
 from segkit.config.load import load_config
 from segkit.data.loading.loader import train_batches
-from segkit.data.palette import Labels, palette
+from segkit.data.palette import Legend, palette
 from segkit.errors import ConfigError
 from segkit.training.build import build_data
 from tests.scripts import run_script
@@ -119,7 +119,7 @@ def test_seed_and_epoch_choose_the_samples():
 def test_many_classes_and_names_that_are_markup(tmp_path):
     ids = torch.arange(171).repeat_interleave(9).reshape(27, 57)
     names = ["<b>&", *(f"class {n}" for n in range(1, 171))]
-    labels = Labels(names, palette(171), 255)
+    labels = Legend(names, palette(171), 255)
     shown = [Shown("<i>x</i>", 0, view_of(ids[:2]), {0: view_of(ids)})]
     assert find_classes(shown, 171) == list(range(13))
     page = render_page(Facts("many", [("a", "<u>")], "c"), shown, [], shown[0], labels)
@@ -137,7 +137,7 @@ def test_sizes_of_pictures():
 
 def test_ignored_pixels_are_hatched_and_weights_share_a_scale():
     ids = torch.full((600, 600), 255)
-    picture = draw_overlay(view_of(ids), Labels(["a"], palette(1), 255), 300)
+    picture = draw_overlay(view_of(ids), Legend(["a"], palette(1), 255), 300)
     assert len(picture[0].unique()) == 2
     weight = torch.full((10, 10), 2.0)
     view = view_of(torch.zeros(10, 10, dtype=torch.int64), weight)

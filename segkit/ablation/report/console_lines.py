@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.tables import main_table
 from segkit.ablation.study.config_diff import ConfigDiff, show_value
-from segkit.ablation.study.study import Finding
+from segkit.ablation.study.study import Comparability
 from segkit.system.console import table
 
 #: Columns of the report's main table that a terminal has room for.
@@ -15,7 +15,7 @@ COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noi
 SETTINGS_SHOWN = 8
 
 
-def problem_lines(checks: Sequence[Finding]) -> list[str]:
+def problem_lines(checks: Sequence[Comparability]) -> list[str]:
     """A console line for each error and each warning; errors stand out."""
     marks = {"error": "ERROR     ", "warning": "warning   "}
     return [marks[check.level] + check.text for check in checks if check.level in marks]

@@ -23,7 +23,7 @@ from segkit.ablation.statistics.statistics import (
 )
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
-from segkit.ablation.study.study import Finding, Run, Study
+from segkit.ablation.study.study import Comparability, Run, Study
 
 REPLICATES = 10_000
 CLASS_REPLICATES = 2_000
@@ -62,7 +62,7 @@ class Findings:
     comparison: Comparison
     classes: Mapping[str, ClassDifferences]
     diff: ConfigDiff
-    checks: tuple[Finding, ...]
+    checks: tuple[Comparability, ...]
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -12,18 +12,18 @@ import numpy as np
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs, show_value
 from segkit.ablation.study.phrases import group_runs, name_runs, name_seeds
 from segkit.ablation.study.same_training import check_training
-from segkit.ablation.study.study import Finding, Run, Study
+from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.errors import DataError
 from segkit.system.typed import typed
 
 LEVELS = ("error", "warning", "ok")
 
 
-def check_comparable(study: Study) -> list[Finding]:
+def check_comparable(study: Study) -> list[Comparability]:
     """Everything that speaks for or against comparing the runs of a study: errors first, then warnings."""
-    missing = [Finding("warning", f"missing: {line}") for line in study.missing]
+    missing = [Comparability("warning", f"missing: {line}") for line in study.missing]
     if not study.runs:
-        return [Finding("error", "there is no finished run to compare", refuses=True), *missing]
+        return [Comparability("error", "there is no finished run to compare", refuses=True), *missing]
     diff = diff_configs(study)
     found = chain(
         _check_variants(study, diff),
@@ -37,46 +37,50 @@ def check_comparable(study: Study) -> list[Finding]:
     return sorted([*missing, *found], key=lambda finding: LEVELS.index(finding.level))
 
 
-def _check_variants(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
+def _check_variants(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     for variant, keys in diff.inconsistent.items():
         for key, values in keys.items():
             shown = ", ".join(f"{show_value(value)} (seed {seed})" for seed, value in values.items())
-            yield Finding(
+            yield Comparability(
                 "error",
                 f"the runs of {variant} differ in more than the seed: {key} is {shown}"
                 " -> train them with one configuration",
             )
     for variant in study.variants:
         if variant != study.baseline and not study.of(variant):
-            yield Finding("warning", f"{variant} has no finished run, so nothing is said of it -> train it")
+            yield Comparability(
+                "warning", f"{variant} has no finished run, so nothing is said of it -> train it"
+            )
 
 
-def _check_classes(study: Study) -> Iterator[Finding]:
+def _check_classes(study: Study) -> Iterator[Comparability]:
     groups = group_runs(study.runs, lambda run: run.class_names)
     reference, *others = groups
     for names in others:
-        yield Finding(
+        yield Comparability(
             "error",
             f"classes: {', '.join(names)} in {name_runs(groups[names])}; {', '.join(reference)} in "
             f"{name_runs(groups[reference])} -> compare runs with one list of classes",
             refuses=True,
         )
     if not others:
-        yield Finding("ok", f"classes: the same {len(reference)} in all runs")
+        yield Comparability("ok", f"classes: the same {len(reference)} in all runs")
 
 
-def _check_images(study: Study) -> Iterator[Finding]:
+def _check_images(study: Study) -> Iterator[Comparability]:
     groups = group_runs(study.runs, lambda run: run.image_names)
     reference, *others = groups
     for names in others:
-        yield Finding(
+        yield Comparability(
             "error",
             f"validation images: {_compare_names(names, reference)} in {name_runs(groups[names])} than in "
             f"{name_runs(groups[reference])}, so they cannot be paired -> score all on the same images",
             refuses=True,
         )
     if not others:
-        yield Finding("ok", f"validation images: the same {len(reference)}, in the same order, in all runs")
+        yield Comparability(
+            "ok", f"validation images: the same {len(reference)}, in the same order, in all runs"
+        )
 
 
 def _compare_names(names: tuple[str, ...], reference: tuple[str, ...]) -> str:
@@ -90,7 +94,7 @@ def _compare_names(names: tuple[str, ...], reference: tuple[str, ...]) -> str:
     return f"others ({count}{which})"
 
 
-def _check_labels(study: Study) -> Iterator[Finding]:
+def _check_labels(study: Study) -> Iterator[Comparability]:
     """A pixel has one label whoever predicts it, so the sum of an image's row depends on the labels only."""
     first = study.runs[0]
     alike = [run for run in study.runs if _scored_alike(run, first)]
@@ -99,7 +103,7 @@ def _check_labels(study: Study) -> Iterator[Finding]:
     other = [run for run in alike if differing[id(run)].any()]
     if other:
         images = differing[id(other[0])]
-        yield Finding(
+        yield Comparability(
             "error",
             f"validation labels: others in {name_runs(other)} than in {name_runs([first])}, for {int(images.sum())} of "
             f"{len(images)} images, first {first.image_names[int(np.argmax(images))]}"
@@ -107,7 +111,7 @@ def _check_labels(study: Study) -> Iterator[Finding]:
             refuses=True,
         )
     elif len(alike) == len(study.runs):
-        yield Finding("ok", "validation labels: the same pixels of each class in every image")
+        yield Comparability("ok", "validation labels: the same pixels of each class in every image")
 
 
 def _scored_alike(run: Run, first: Run) -> bool:
@@ -124,11 +128,11 @@ def _label_settings(run: Run, first: Run) -> str:
     return ""
 
 
-def _check_definition(study: Study) -> Iterator[Finding]:
+def _check_definition(study: Study) -> Iterator[Comparability]:
     groups = group_runs(study.runs, lambda run: run.definition)
     reference, *others = groups
     for text in others:
-        yield Finding(
+        yield Comparability(
             "error",
             f"mIoU: defined otherwise in {name_runs(groups[text])} than in {name_runs(groups[reference])}\n"
             f"   {text}\n"
@@ -137,37 +141,39 @@ def _check_definition(study: Study) -> Iterator[Finding]:
             refuses=True,
         )
     if not others:
-        yield Finding("ok", "mIoU: the same definition in all runs")
+        yield Comparability("ok", "mIoU: the same definition in all runs")
 
 
-def _check_seeds(study: Study) -> Iterator[Finding]:
+def _check_seeds(study: Study) -> Iterator[Comparability]:
     seeds = {variant: {run.seed for run in study.of(variant)} for variant in study.variants}
     baseline = seeds.get(study.baseline)
     if not baseline:
         text = f"the baseline {study.baseline} has no finished run -> train it, or choose another baseline"
-        yield Finding("error", text, refuses=True)
+        yield Comparability("error", text, refuses=True)
         return
     for variant, found in seeds.items():
         if found and found != baseline:
             yield _compare_seeds(variant, found, study.baseline, baseline)
     if len(baseline) == 1:
         text = "one seed: the spread between seeds is unknown -> train with two more seeds"
-        yield Finding("warning", text)
+        yield Comparability("warning", text)
     elif all(found == baseline for found in seeds.values() if found):
-        yield Finding("ok", f"{name_seeds(baseline)}: in all variants")
+        yield Comparability("ok", f"{name_seeds(baseline)}: in all variants")
 
 
-def _compare_seeds(variant: str, found: set[int], baseline: str, expected: set[int]) -> Finding:
+def _compare_seeds(variant: str, found: set[int], baseline: str, expected: set[int]) -> Comparability:
     shared = found & expected
     has = f"{variant} has {name_seeds(found)}, the baseline {baseline} {name_seeds(expected)}"
     if not shared:
-        return Finding("error", f"{has}; none is shared -> train both with the same seeds", refuses=True)
-    return Finding(
+        return Comparability(
+            "error", f"{has}; none is shared -> train both with the same seeds", refuses=True
+        )
+    return Comparability(
         "warning", f"{has}; the difference is of {name_seeds(shared)} only -> train the missing seeds"
     )
 
 
-def refuse_incomparable(checks: Sequence[Finding]) -> None:
+def refuse_incomparable(checks: Sequence[Comparability]) -> None:
     """Raises DataError with all that makes any number computed from the runs meaningless."""
     refusals = [check.text for check in checks if check.refuses]
     if refusals:

@@ -7,7 +7,7 @@ from typing import Any
 
 from segkit.ablation.study.config_diff import ConfigDiff
 from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
-from segkit.ablation.study.study import Finding, Run, Study
+from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
 from segkit.system.typed import typed
 
@@ -53,7 +53,7 @@ MACHINE = {
 }
 
 
-def check_training(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
+def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     """What was the same and what was not while the runs of a study were trained."""
     yield from _check_data(study, diff)
     for beginning in BEGINNINGS:
@@ -64,7 +64,7 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
     yield from _check_machine(study)
 
 
-def _check_data(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
+def _check_data(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     groups = group_runs(study.runs, lambda run: run.fingerprints.get("data"))
     if None in groups:
         yield _unknown("data", groups[None])
@@ -74,18 +74,18 @@ def _check_data(study: Study, diff: ConfigDiff) -> Iterator[Finding]:
     for value in others:
         text = f"data: not the same in {name_runs(groups[value])} as in {name_runs(groups[reference])}"
         if keys:
-            yield Finding("warning", f"{text}, as {keys} -> see that this is meant")
+            yield Comparability("warning", f"{text}, as {keys} -> see that this is meant")
         else:
-            yield Finding(
+            yield Comparability(
                 "error",
                 f"{text} (fingerprint {value}, not {reference}) although the configuration is the same: files were "
                 "added, removed or changed -> train all on the same files",
             )
     if not others:
-        yield Finding("ok", f"data: the same fingerprint, {reference}, in all runs")
+        yield Comparability("ok", f"data: the same fingerprint, {reference}, in all runs")
 
 
-def _check_beginning(study: Study, diff: ConfigDiff, beginning: Beginning) -> Iterator[Finding]:
+def _check_beginning(study: Study, diff: ConfigDiff, beginning: Beginning) -> Iterator[Comparability]:
     """Whether the runs of each seed began alike, in the variants that have it."""
     groups = group_runs(study.runs, lambda run: run.fingerprints.get(beginning.fingerprint))
     if None in groups:
@@ -96,16 +96,16 @@ def _check_beginning(study: Study, diff: ConfigDiff, beginning: Beginning) -> It
     alike = [seed for seed, runs in odd.items() if not runs]
     unlike = [seed for seed, runs in odd.items() if runs]
     if alike:
-        yield Finding("ok", f"{name_seeds(alike)}: identical {beginning.words} in all variants")
+        yield Comparability("ok", f"{name_seeds(alike)}: identical {beginning.words} in all variants")
     if not unlike:
         return
     runs, first = chain.from_iterable(odd.values()), [by_seed[seed][0] for seed in unlike]
     text = f"{beginning.words}: not the same in {name_runs(list(runs))} as in {name_runs(first)}"
     keys = _explaining(diff, beginning.settings)
     if keys:
-        yield Finding("ok", f"{text}, as {keys}")
+        yield Comparability("ok", f"{text}, as {keys}")
     else:
-        yield Finding("warning", f"{text}, and no setting explains it -> {beginning.advice}")
+        yield Comparability("warning", f"{text}, and no setting explains it -> {beginning.advice}")
 
 
 def _by_seed(study: Study) -> dict[int, list[Run]]:
@@ -129,17 +129,17 @@ def _explaining(diff: ConfigDiff, settings: Iterable[str]) -> str:
     return f"{join(shown)} {'differ' if len(keys) > 1 else 'differs'}" if keys else ""
 
 
-def _check_length(study: Study) -> Iterator[Finding]:
+def _check_length(study: Study) -> Iterator[Comparability]:
     groups = group_runs(study.runs, _length)
     reference, *others = groups
     for length in others:
-        yield Finding(
+        yield Comparability(
             "warning",
             f"length: {_show_length(length)} in {name_runs(groups[length])}; {_show_length(reference)} in "
             f"{name_runs(groups[reference])} -> train all equally long",
         )
     if not others:
-        yield Finding("ok", f"length: {_show_length(reference)} in all runs")
+        yield Comparability("ok", f"length: {_show_length(reference)} in all runs")
 
 
 def _length(run: Run) -> tuple[int, int]:
@@ -152,25 +152,25 @@ def _show_length(length: tuple[int, int]) -> str:
     return f"{plural(length[0], 'iteration')} = {plural(length[1], 'image')}"
 
 
-def _check_last_evaluation(study: Study) -> Iterator[Finding]:
+def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
     early = [run for run in study.runs if run.iteration != run.summary.get("iterations", run.iteration)]
     for run in early:
-        yield Finding(
+        yield Comparability(
             "warning",
             f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
             f"{run.summary['iterations']:,} -> {typed('evaluate')} --weights {run.folder} --per-image",
         )
     if not early:
-        yield Finding("ok", "last evaluation: at the end of training in all runs")
+        yield Comparability("ok", "last evaluation: at the end of training in all runs")
 
 
-def _check_code(study: Study) -> Iterator[Finding]:
+def _check_code(study: Study) -> Iterator[Comparability]:
     advice = "train all with one version, or be sure that what changed in between does not matter"
     differing = list(_differences(study, CODE, advice))
     yield from differing
     changed = [run for run in study.runs if run.env.get("git_dirty")]
     if changed:
-        yield Finding(
+        yield Comparability(
             "warning",
             f"code: changes that were not committed in {name_runs(changed)}, so the commit does not say what ran"
             " -> commit before training",
@@ -178,26 +178,28 @@ def _check_code(study: Study) -> Iterator[Finding]:
     elif not differing:
         env = study.runs[0].env
         commit = f", commit {env['git_commit'][:12]}" if "git_commit" in env else ""
-        yield Finding("ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs")
+        yield Comparability(
+            "ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs"
+        )
 
 
-def _check_machine(study: Study) -> Iterator[Finding]:
+def _check_machine(study: Study) -> Iterator[Comparability]:
     advice = "compare no speed between them; scores can differ in the last digits"
     differing = list(_differences(study, MACHINE, advice))
     yield from differing
     if not differing:
         env = study.runs[0].env
         processor = join(_unique(env.get("gpus"))) or env.get("cpu") or "processor unknown"
-        yield Finding("ok", f"machine: torch {env.get('torch', 'unknown')} on {processor} in all runs")
+        yield Comparability("ok", f"machine: torch {env.get('torch', 'unknown')} on {processor} in all runs")
 
 
-def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Finding]:
+def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Comparability]:
     """A warning for each of the entries of env.json that is not the same in all runs."""
     for words, entry in entries.items():
         groups = group_runs(study.runs, lambda run, entry=entry: _show_entry(run.env.get(entry)))
         if len(groups) > 1:
             shown = "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
-            yield Finding("warning", f"{words}: {shown} -> {advice}")
+            yield Comparability("warning", f"{words}: {shown} -> {advice}")
 
 
 def _show_entry(value: Any) -> str:
@@ -210,8 +212,8 @@ def _unique(value: list[str] | None) -> list[str]:
     return list(dict.fromkeys(value or []))
 
 
-def _unknown(words: str, runs: list[Run]) -> Finding:
-    return Finding(
+def _unknown(words: str, runs: list[Run]) -> Comparability:
+    return Comparability(
         "warning",
         f"{words}: not known of {name_runs(runs)}: an older segkit noted none -> train again to be sure",
     )

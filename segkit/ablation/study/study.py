@@ -65,7 +65,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparability:
     """`level` is ok, warning or error; with `refuses`, a number computed from the runs would mean nothing."""
 
     level: str

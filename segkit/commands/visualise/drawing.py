@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from segkit.commands.visualise.samples import Shown, View
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.data.sample import resize_nearest
 from segkit.evaluation.pictures import as_rgb, color_ids, heat, overlay
 
@@ -25,12 +25,12 @@ def draw_image(view: View, box: int) -> Tensor:
     return _resize_image(as_rgb(view.image), _fit(view.image, box))
 
 
-def draw_label(view: View, labels: Labels, box: int) -> Tensor:
+def draw_label(view: View, labels: Legend, box: int) -> Tensor:
     """The classes as colours. Ids are resized before they are coloured, so the hatching of ignored ones stays."""
     return color_ids(_resize_ids(view, box), labels.palette, labels.ignore_index)
 
 
-def draw_overlay(view: View, labels: Labels, box: int) -> Tensor:
+def draw_overlay(view: View, labels: Legend, box: int) -> Tensor:
     """The image in grey under the colours of its classes."""
     return overlay(draw_image(view, box), _resize_ids(view, box), labels.palette, labels.ignore_index)
 

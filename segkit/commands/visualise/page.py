@@ -19,7 +19,7 @@ from segkit.commands.visualise.drawing import (
 )
 from segkit.commands.visualise.samples import Shown, Step, View
 from segkit.commands.visualise.style import STYLE
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 
 #: Pixels of the longer side of a picture of a sample, and of a single transform.
 BOX, SMALL_BOX = 480, 320
@@ -35,7 +35,7 @@ class Facts:
 
 
 def render_page(
-    facts: Facts, shown: Sequence[Shown], steps: Sequence[Step], example: Shown, labels: Labels
+    facts: Facts, shown: Sequence[Shown], steps: Sequence[Step], example: Shown, labels: Legend
 ) -> str:
     """The page. `steps` were tried on `example`, one of the images."""
     top = highest_weight(shown)
@@ -65,7 +65,7 @@ def render_page(
     )
 
 
-def _render_legend(shown: Sequence[Shown], labels: Labels, top: float) -> str:
+def _render_legend(shown: Sequence[Shown], labels: Legend, top: float) -> str:
     """The classes in the images, the scale of the weights up to `top`, and behind a fold the other classes."""
     found = find_classes(shown, len(labels.class_names))
     others = [n for n in range(len(labels.class_names)) if n not in found]
@@ -79,13 +79,13 @@ def _render_legend(shown: Sequence[Shown], labels: Labels, top: float) -> str:
     return f'{legend}\n<details><summary>{summary}</summary><ul class="legend">{hidden}</ul></details>'
 
 
-def _render_class(number: int, labels: Labels) -> str:
+def _render_class(number: int, labels: Legend) -> str:
     red, green, blue = labels.palette[number]
     name = escape(labels.class_names[number])
     return f'<li><i style="background:rgb({red},{green},{blue})"></i>{name} <small>{number}</small></li>'
 
 
-def _render_sample(item: Shown, labels: Labels, top: float) -> str:
+def _render_sample(item: Shown, labels: Legend, top: float) -> str:
     original = [
         _figure(draw_image(item.original, BOX), "image"),
         _figure(draw_label(item.original, labels, BOX), "label", flat=True),
@@ -104,7 +104,7 @@ def _render_sample(item: Shown, labels: Labels, top: float) -> str:
     return f'<section>{heading}<div class="groups" style="--rows:{rows}">{"".join(groups)}</div></section>'
 
 
-def _render_step(number: int, step: Step, before: View, labels: Labels) -> str:
+def _render_step(number: int, step: Step, before: View, labels: Legend) -> str:
     def draw(view: View) -> Tensor:
         return draw_overlay(view, labels, SMALL_BOX) if step.moves else draw_image(view, SMALL_BOX)
 

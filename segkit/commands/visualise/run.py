@@ -12,7 +12,7 @@ from segkit.commands.visualise.steps import describe_options, try_steps
 from segkit.config.load import load_config
 from segkit.config.schema import Component, Config
 from segkit.data.loading.sampler import spread
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.errors import ConfigError
 from segkit.evaluation.pictures import save_jpeg
 from segkit.system.files import cannot_write, write_text
@@ -45,7 +45,7 @@ def visualise(
     seed = config.seed if seed is None else seed
     data = build_data(config)
     dataset = data.train if split == "train" else data.val
-    labels = Labels(list(dataset.class_names), data.palette, dataset.ignore_index)
+    labels = Legend(list(dataset.class_names), data.palette, dataset.ignore_index)
     places, chosen = spread(len(dataset), count), range(epoch, epoch + epochs)
     shown, samples = look(data, split=split, places=places, seed=seed, epochs=chosen)
     richest = max(range(len(samples)), key=lambda n: len(find_classes(shown[n : n + 1], dataset.num_classes)))

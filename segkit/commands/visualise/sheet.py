@@ -16,7 +16,7 @@ from segkit.commands.visualise.drawing import (
     highest_weight,
 )
 from segkit.commands.visualise.samples import Shown, View
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.evaluation.pictures import GAP
 
 #: Pixels of the longer side of a picture; of small pictures, which grow by whole factors, it may be less.
@@ -28,7 +28,7 @@ MARGIN = 12
 MOST_CLASSES = 60
 
 
-def draw_sheet(shown: Sequence[Shown], labels: Labels, *, heading: str) -> Tensor:
+def draw_sheet(shown: Sequence[Shown], labels: Legend, *, heading: str) -> Tensor:
     """The whole sheet as a picture (3, H, W)."""
     top = highest_weight(shown)
     rows = [_draw_row(item, labels, top) for item in shown]
@@ -43,7 +43,7 @@ def draw_sheet(shown: Sequence[Shown], labels: Labels, *, heading: str) -> Tenso
     return _surround(sheet, MARGIN)
 
 
-def _draw_row(item: Shown, labels: Labels, top: float) -> Tensor:
+def _draw_row(item: Shown, labels: Legend, top: float) -> Tensor:
     cells = [
         ("image", draw_image(item.original, BOX)),
         ("label", draw_label(item.original, labels, BOX)),
@@ -73,7 +73,7 @@ def _draw_cell(title: str, picture: Tensor, height: int) -> Tensor:
     return torch.cat([_write([title], width), cell], dim=1)
 
 
-def _draw_legend(shown: Sequence[Shown], labels: Labels, width: int) -> Tensor:
+def _draw_legend(shown: Sequence[Shown], labels: Legend, width: int) -> Tensor:
     """The colours of the classes that occur, in as many lines as they need."""
     found = find_classes(shown, len(labels.class_names))[:MOST_CLASSES]
     entries = [(labels.class_names[n], tuple(labels.palette[n])) for n in found]

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from segkit.commands.weights.maker import WeightMaker
-from segkit.commands.weights.part import Part, Task
+from segkit.commands.weights.part_maps import MapTask, PartMaps
 from segkit.commands.weights.report import describe_maps, draw_maps, write_summary
 from segkit.config.schema import Component, Config
 from segkit.data.cache.settings import settings_text
@@ -98,7 +98,7 @@ def describe_settings(config: Config, component: Component, data: Data) -> str:
     return settings_text(facts)
 
 
-def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config) -> list[Task]:
+def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config) -> list[MapTask]:
     """A task for every sample. Raises ConfigError for data that have no files."""
     tasks = []
     for index in range(len(dataset)):
@@ -111,7 +111,7 @@ def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config)
         # A copy of the data with the same times is the same data.
         labels = [[p.name, *describe_file(p).rsplit(" ", 2)[1:]] for p in label_files(dataset, index)]
         made_by = hashlib.sha256(json.dumps([settings, labels]).encode()).hexdigest()
-        tasks.append(Task(index, name, weight_stem(path, name, output), made_by))
+        tasks.append(MapTask(index, name, weight_stem(path, name, output), made_by))
     return tasks
 
 
@@ -133,19 +133,19 @@ def refuse_foreign(files: Sequence[Path]) -> None:
         )
 
 
-def make_parts(planned: Mapping[str, tuple[Any, Sequence[Task]]], *, suffix: str) -> list[Part]:
+def make_parts(planned: Mapping[str, tuple[Any, Sequence[MapTask]]], *, suffix: str) -> list[PartMaps]:
     """The parts of the data by name. Those whose maps lie in one folder share its record."""
     records: dict[Path, WeightRecord] = {}
     parts = []
     for name, (dataset, tasks) in planned.items():
         folder = tasks[0].stem.parents[len(Path(tasks[0].name).parts) - 1]
         record = records.setdefault(folder, WeightRecord(folder))
-        parts.append(Part(name, dataset, tasks, record, suffix=suffix))
+        parts.append(PartMaps(name, dataset, tasks, record, suffix=suffix))
     return parts
 
 
 def make_missing(
-    part: Part, missing: Sequence[Task], data: Data, *, workers: int, skip_bad: bool, stop: Interrupt
+    part: PartMaps, missing: Sequence[MapTask], data: Data, *, workers: int, skip_bad: bool, stop: Interrupt
 ) -> None:
     """Make and write these maps, with a progress bar on a terminal, until the process is asked to stop."""
     assert data.weight_map is not None  # see require_computed

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from segkit.commands.weights.maker import WeightFacts, join_facts
-from segkit.commands.weights.part import Part
+from segkit.commands.weights.part_maps import PartMaps
 from segkit.config.schema import Config
 from segkit.data.palette import Color
 from segkit.data.weight_maps.weight_files import HIGHEST, read_weights
@@ -19,7 +19,7 @@ PREVIEW = "make_weights.jpg"
 SHOWN, LARGEST, MOST_CLASSES = 4, 512, 20
 
 
-def describe_maps(part: Part) -> list[str]:
+def describe_maps(part: PartMaps) -> list[str]:
     """Lines on the maps of a part: how many, which weights, and how much of the weight each class has."""
     facts = join_facts(list(part.facts.values()))
     lines = [
@@ -42,7 +42,7 @@ def describe_maps(part: Part) -> list[str]:
     return lines
 
 
-def write_summary(part: Part, config: Config) -> None:
+def write_summary(part: PartMaps, config: Config) -> None:
     """Write the settings and numbers of a part's maps into its folder. Raises CannotWrite."""
     facts = join_facts(list(part.facts.values()))
     mapping = config.to_mapping()["data"]
@@ -66,7 +66,7 @@ def write_summary(part: Part, config: Config) -> None:
     )
 
 
-def draw_maps(part: Part, palette: Sequence[Color]) -> Path:
+def draw_maps(part: PartMaps, palette: Sequence[Color]) -> Path:
     """Write a picture of some images, their labels and the maps as they are in the files; returns its path."""
     rows = []
     for index in sorted(part.facts)[:SHOWN]:

@@ -27,14 +27,14 @@ NAMED = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class CountedPart:
     """A data set and what was counted in all of it."""
 
     dataset: Any
     tally: Tally
 
 
-def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, workers: int) -> Part:
+def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, workers: int) -> CountedPart:
     """Read every sample of `dataset`, with a progress bar on a terminal; none that fails stops it.
 
     Raises WorkerDied if the system ends one of the `workers`.
@@ -43,10 +43,10 @@ def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, work
     look = partial(look_at, dataset, weight_map=weight_map, closely=True)
     for seen in with_progress(look, len(dataset), workers=workers, shown=part):
         tally.add(seen)
-    return Part(dataset, tally)
+    return CountedPart(dataset, tally)
 
 
-def find_all(parts: Mapping[str, Part], *, batch_size: int | None, weighted: bool) -> list[Finding]:
+def find_all(parts: Mapping[str, CountedPart], *, batch_size: int | None, weighted: bool) -> list[Finding]:
     """What is wrong or odd in the parts `train` and `val`, either of which may be missing."""
     found: list[Finding] = []
     for name, part in parts.items():

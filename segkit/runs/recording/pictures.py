@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
@@ -25,7 +25,7 @@ LARGEST_IN_GRID = 384
 class RunPictures:
     """Draws into `folder`, and into the events where TensorBoard shows pictures. All raise CannotWrite."""
 
-    def __init__(self, folder: RunFiles, labels: Labels, events: TensorBoardLog):
+    def __init__(self, folder: RunFiles, labels: Legend, events: TensorBoardLog):
         self.folder, self.labels, self.events = folder, labels, events
 
     def training_batch(self, batch: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.errors import NotFiniteError
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
@@ -45,7 +45,7 @@ class Recorder:
         self,
         folder: RunFiles,
         *,
-        labels: Labels,
+        labels: Legend,
         console: Console,
         total: int,
         log_every: int,

@@ -6,7 +6,7 @@ import pytest
 
 from segkit.ablation.report.conclusions import describe_variants, read_findings
 from segkit.ablation.statistics.difference import Difference
-from segkit.ablation.study.study import Finding
+from segkit.ablation.study.study import Comparability
 
 
 def difference(variant, value, verdict, *, interval=None, seed_noise=0.004):
@@ -70,7 +70,7 @@ def test_verdicts_in_words(case):
 
 
 def test_cautions_follow():
-    checks = [Finding("error", "e"), *[Finding("warning", "w")] * 3, Finding("ok", "o")]
+    checks = [Comparability("error", "e"), *[Comparability("warning", "w")] * 3, Comparability("ok", "o")]
     text = read(
         *CASES["nothing"][0], warnings=("only 7 groups",), missing=("a, seed 1: failed",), checks=checks
     )

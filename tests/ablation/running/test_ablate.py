@@ -82,7 +82,9 @@ def interrupt_and_continue() -> dict[str, list]:
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "Launcher", partial(Launcher, train=[sys.executable, str(HALTING_TRAIN)], poll=0.02))
+        patch.setattr(
+            launch, "Launcher", partial(Launcher, train=[sys.executable, str(HALTING_TRAIN)], poll=0.02)
+        )
         patch.setattr(launch, "make_report", lambda plan: [])  # a test of its own makes it
         for name, value in {"AFTER": "12", "MARK": "halted", "ONLY": "ohem-seed0"}.items():
             patch.setenv(f"HALT_{name}", value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.data.palette import Labels
+from segkit.data.palette import Legend
 from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
 from segkit.evaluation.scores import RankedImage
@@ -15,7 +15,7 @@ from segkit.runs.recording.pictures import RunPictures, true_class_probability
 from segkit.system.run_files import RunFiles
 
 IGNORE = 255
-LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], IGNORE)
+LABELS = Legend(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], IGNORE)
 
 
 class Events:

@@ -20,13 +20,13 @@ from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import class_line, class_table, scores_as_json
 from segkit.runs.checkpoint import check_plain
 from segkit.runs.recording import recorder as recorder_module
-from segkit.runs.recording.recorder import Labels, Recorder
+from segkit.runs.recording.recorder import Legend, Recorder
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.system.console import Console
 from segkit.system.run_files import RunFiles
 from tests.processes import HANG_LIMIT
 
-LABELS = Labels(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
+LABELS = Legend(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 233)], 255)
 MATRICES = torch.tensor(
     [[[4, 0, 0], [0, 0, 0], [0, 0, 0]], [[2, 2, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0]] * 3]
 )

@@ -14,7 +14,7 @@ from segkit.system.files import cannot_write, write_bytes
 
 
 @dataclass(frozen=True)
-class Task:
+class MapTask:
     """One map: of which sample, where it belongs (without suffix), and a digest of all that it is made from."""
 
     index: int
@@ -23,10 +23,12 @@ class Task:
     made_by: str
 
 
-class Part:
+class PartMaps:
     """The maps of one part of the data: those to be made, and those that are there."""
 
-    def __init__(self, name: str, dataset: Any, tasks: Sequence[Task], record: WeightRecord, *, suffix: str):
+    def __init__(
+        self, name: str, dataset: Any, tasks: Sequence[MapTask], record: WeightRecord, *, suffix: str
+    ):
         self.name, self.dataset, self.tasks, self.suffix = name, dataset, list(tasks), suffix
         self.record, self.folder = record, record.path.parent
         self.facts: dict[int, WeightFacts] = {}
@@ -38,7 +40,7 @@ class Part:
         pairs = ((task, file) for task in self.tasks for file in self._files(task))
         return [file for task, file in pairs if file.is_file() and not self.record.has(task.name, file)]
 
-    def find_missing(self) -> list[Task]:
+    def find_missing(self) -> list[MapTask]:
         """The tasks whose map is not there, or was made from something else. What is known of the others is kept."""
         missing = []
         for task in self.tasks:
@@ -49,7 +51,7 @@ class Part:
                 self.facts[task.index] = WeightFacts(**entry["facts"])
         return missing
 
-    def keep(self, task: Task, made: MadeMap | DataError) -> None:
+    def keep(self, task: MapTask, made: MadeMap | DataError) -> None:
         """Write a map that was made, or note why a sample has none. Raises CannotWrite."""
         if isinstance(made, DataError):
             self.left_out.append(str(made).splitlines()[0])
@@ -74,13 +76,13 @@ class Part:
         """The file with the map of a sample."""
         return self._file(self.tasks[index])
 
-    def _file(self, task: Task) -> Path:
+    def _file(self, task: MapTask) -> Path:
         return task.stem.with_name(task.stem.name + self.suffix)
 
-    def _files(self, task: Task) -> list[Path]:
+    def _files(self, task: MapTask) -> list[Path]:
         return [task.stem.with_name(task.stem.name + suffix) for suffix in SUFFIXES]
 
-    def _others(self, task: Task) -> list[Path]:
+    def _others(self, task: MapTask) -> list[Path]:
         """Files that `file` would read instead of the one that is made, or beside it."""
         return [file for file in self._files(task) if file != self._file(task)]
 

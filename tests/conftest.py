@@ -33,9 +33,10 @@ if importlib.util.find_spec("triton") is not None and not torch.cuda.is_availabl
 MOST_PROCESSES = 4  # each imports torch and collects all tests, which takes it ten seconds and half a GB
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
-    """How many processes share out the tests: one for each core, none to start for a file or a test of somebody's."""
-    named = config.invocation_params.args and any(Path(str(a).split("::")[0]).is_file() for a in config.args)
+    """How many processes share out the tests: one for each core, but a file or a test that was named runs in this."""
+    named = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
     return 0 if named else min(usable_cpus(), MOST_PROCESSES)
 
 

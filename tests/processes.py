@@ -7,6 +7,7 @@ for its end, and a busy machine is only slower. `HANG_LIMIT` ends a test that wo
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,12 +41,24 @@ def run_python(*arguments: str | Path, text: bool = True, **options) -> subproce
 
 
 def finish(process: subprocess.Popen) -> tuple[str, str]:
-    """Wait for the end of a process; what it printed and was not read yet."""
+    """Wait for the end of a process of which nothing was read so far; what it printed, and what on stderr."""
     try:
         return process.communicate(timeout=HANG_LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+
+
+def read_rest(process: subprocess.Popen) -> str:
+    """What a process prints until its end, after what was read of it. communicate() would pass by what is buffered."""
+    end = threading.Timer(HANG_LIMIT, process.kill)
+    end.start()
+    process.stdin.close()
+    with process.stdout:
+        rest = process.stdout.read()
+    process.wait()
+    end.cancel()
+    return rest
 
 
 def wait_until(holds: Callable[[], Found], ended: Callable[[], object] = lambda: None) -> Found:

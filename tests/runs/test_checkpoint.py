@@ -318,8 +318,10 @@ KILLER = """
     folder, naive = Path(sys.argv[1]), sys.argv[2] == "naive"
     torch.set_num_threads(1)
 
+    starter = os.getpid()
+
     def save_without_end(iteration):
-        while True:
+        while os.getppid() == starter:
             iteration += 1
             state = {"iteration": iteration, "model": torch.full((1_000_000,), float(iteration))}
             if naive:
@@ -334,6 +336,7 @@ KILLER = """
         child = os.fork()
         if child == 0:
             save_without_end(100_000 * attempt)
+            os._exit(0)
         # A save later each time, and in turn while a file is being written and as soon as one is there.
         awaited = 1 if naive else 100_000 * attempt + 2 + attempt
         while all(int(path.stem) < awaited for path in folder.glob("*.pt")):

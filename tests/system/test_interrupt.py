@@ -6,12 +6,13 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import suppress
 
 import pytest
 
 from segkit.system.interrupt import Interrupt
 from tests.paths import ROOT
-from tests.processes import finish, run_python
+from tests.processes import read_rest, run_python
 
 # Goes on when a line is sent, in which the seconds stand that the clock is put forward by. A signal sent before the
 # line is handled before it.
@@ -48,11 +49,8 @@ def start(script=LOOP):
 
 def go_on(process, seconds=0.0):
     """Let the loop do its next step; what it prints then, nothing if it has ended."""
-    try:
-        process.stdin.write(f"{seconds}\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        pass
+    with suppress(BrokenPipeError):
+        os.write(process.stdin.fileno(), f"{seconds}\n".encode())
     return process.stdout.readline()
 
 
@@ -70,7 +68,7 @@ def stop_first(number):
 def test_the_first_signal_lets_the_loop_finish(number, code):
     process = stop_first(number)
     assert go_on(process) == "going on\n"
-    assert finish(process)[0] == ""
+    assert read_rest(process) == ""
     assert process.returncode == code
 
 
@@ -80,7 +78,7 @@ def test_the_second_signal_leaves_at_once(second):
     assert go_on(process, seconds=0.3) == "going on\n"
     process.send_signal(second)
     assert go_on(process) == ""
-    finish(process)
+    assert read_rest(process) == ""
     assert process.returncode == -second
 
 
@@ -89,7 +87,7 @@ def test_a_signal_delivered_twice_is_one_request():
     assert go_on(process, seconds=0.05) == "going on\n"
     process.send_signal(signal.SIGTERM)
     assert go_on(process) == "going on\n"
-    finish(process)
+    assert read_rest(process) == ""
     assert process.returncode == 143
 
 
@@ -99,7 +97,7 @@ def test_a_closed_terminal_may_be_reported_twice():
     assert go_on(process, seconds=0.3) == "going on\n"
     process.send_signal(signal.SIGHUP)
     assert go_on(process) == "going on\n"
-    finish(process)
+    assert read_rest(process) == ""
     assert process.returncode == 129
 
 
@@ -156,7 +154,7 @@ def test_a_worker_ignores_what_a_terminal_sends_and_obeys_sigterm(number):
             print(os.WTERMSIG(os.waitpid(workers[1], 0)[1]), interrupt.requested)
         """.replace("NUMBER", number)
     )
-    assert finish(process)[0] == "alive\nalive\n15 False\n"
+    assert read_rest(process) == "alive\nalive\n15 False\n"
 
 
 def test_earlier_handlers_come_back_even_after_an_exception():

@@ -15,6 +15,7 @@ test: $(READY_TO_TEST)
 
 # What `make test` leaves out because it takes long.
 test-heavy: $(READY_TO_TEST)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test,notebook]"
 	$(RUN) -m pytest -m heavy
 
 # Mistakes, layout, and types; what is asked for is in pyproject.toml.

@@ -8,27 +8,22 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+# What the tests start finds the package compiled, also where somebody asked Python not to keep what it compiles.
+os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 # Before torch is imported, which reads them once; what the tests start inherits them. The tests fill the cores with
 # processes, and sums are made in one order on every machine.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from segkit.system.environment import usable_cpus
+from tests.empty_plots import replace_plots
 from tests.paths import REAL_DATA
 from tests.processes import use_default_signals
 
 use_default_signals()
-
-if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
-    # Whether its kernels are interpreted, Triton decides when it is first imported, and torch's compiler imports it.
-    # The variable is not left behind: see tests/losses/triton_cases.py.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        importlib.import_module("triton.language")
 
 MOST_PROCESSES = 4  # each imports torch and collects all tests, which takes it ten seconds and half a GB
 
@@ -40,10 +35,20 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return 0 if named else min(usable_cpus(), MOST_PROCESSES)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Sums in one order on every machine, and no fight for the cores with other processes."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Import torch, where tests run: the process that only shares them out goes on without it."""
+    if config.getoption("numprocesses", None):
+        return
+    import torch
+
+    # Sums in one order on every machine, and no fight for the cores with other processes.
     torch.set_num_threads(1)
+    if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
+        # Whether its kernels are interpreted, Triton decides when it is first imported, which torch's compiler does.
+        # The variable is not left behind: see tests/losses/triton_cases.py.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRITON_INTERPRET", "1")
+            importlib.import_module("triton.language")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,22 +83,8 @@ def built_once(tmp_path_factory):
 
 @pytest.fixture
 def quick_plots(monkeypatch):
-    """Empty pictures in place of matplotlib's plots, which take most of the time of a run of seconds. What they show is
-    tested where they are drawn, and that a run draws them in tests/runs/test_run.py."""
-
-    def save_empty(path: Path) -> None:
-        Image.new("L", (1, 1)).save(path)
-
-    def plot_first(path, *arguments, **options):
-        save_empty(path)
-
-    monkeypatch.setattr("segkit.runs.recording.recorder.plot_confusion", plot_first)
-    monkeypatch.setattr("segkit.runs.recording.class_frequencies.plot_shares", plot_first)
-    monkeypatch.setattr("segkit.commands.check_data.plot_shares", plot_first)
-    monkeypatch.setattr(
-        "segkit.runs.recording.recorder.plot_results",
-        lambda table, class_names, colors, path: save_empty(path),
-    )
+    """No plots are drawn: tests/empty_plots.py."""
+    replace_plots(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,18 @@ from tests.paths import ROOT
 TINY = ("train.iterations=2", "log.tensorboard=false", "eval.every=2", "log.images_every=2")
 
 
+@pytest.fixture(autouse=True)
+def _quickly(quick_plots):
+    """No run here is made for its plots."""
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return segkit.train("debug.yaml", *TINY, f"log.dir={tmp_path_factory.mktemp('runs')}")
+def run(built_once):
+    def train(folder: Path) -> None:
+        segkit.train("debug.yaml", *TINY, f"log.dir={folder}")
+
+    (found,) = built_once("library-run", train).glob("debug/*")
+    return segkit.Run(found)
 
 
 def test_import_is_instant_and_leaks_nothing():
@@ -101,8 +111,8 @@ def test_a_stopped_run_is_not_taken_for_a_finished_one(run, monkeypatch, number,
         assert str(run.folder) in str(raised.value)
 
 
-def test_resuming_continues_the_run(tmp_path):
-    short = segkit.train("debug.yaml", *TINY, f"log.dir={tmp_path}")
+def test_resuming_continues_the_run(run, tmp_path):
+    short = segkit.Run(shutil.copytree(run.folder, tmp_path / "debug" / "short"))
     longer = segkit.train("debug.yaml", *TINY, f"log.dir={tmp_path}", "train.iterations=4", resume=short)
     assert longer.folder == short.folder and longer.summary["iterations"] == 4
 
@@ -172,7 +182,7 @@ def test_compare_runs_writes_only_what_is_asked(run, tmp_path):
         segkit.compare_runs([run, other], baseline="no")
 
 
-def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys, quick_plots):
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "api.md").read_text()
     code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(code) >= 8

@@ -39,10 +39,8 @@ def pip(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """A wheel of these sources. They are copied first: what an earlier build left beside them would get in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def build_wheel(folder: Path) -> None:
+    """Make a wheel of these sources in `folder`. They are copied first: what an earlier build left would get in."""
     (folder / "sources").mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -56,16 +54,21 @@ def wheel(tmp_path_factory) -> Path:
         str(folder),
         str(folder / "sources"),
     )
-    (found,) = folder.glob("*.whl")
+
+
+@pytest.fixture(scope="module")
+def wheel(built_once) -> Path:
+    (found,) = built_once("wheel", build_wheel).glob("*.whl")
     return found
 
 
 @pytest.fixture(scope="module")
-def installed(wheel) -> Path:
+def installed(built_once, wheel) -> Path:
     """The folder that the wheel was installed into, without what it depends on."""
-    site = wheel.parent / "site"
-    pip("install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel))
-    return site
+    return built_once(
+        "site",
+        lambda site: pip("install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)),
+    )
 
 
 @pytest.fixture
@@ -124,6 +127,7 @@ def test_training_with_a_configuration_of_the_package(elsewhere, tmp_path):
     assert str(ROOT) not in done.stdout + done.stderr + card.read_text()
 
 
+@pytest.mark.heavy
 def test_an_ablation_of_two_runs(elsewhere, tmp_path):
     Path("two.yaml").write_text(ABLATION)
     done = elsewhere("ablate", "--config", "two.yaml", *TINY)

@@ -120,7 +120,18 @@ def failures(subject: Subject) -> dict[str, str]:
     return {outcome.check: outcome.text for outcome in run_checks(subject) if outcome.holds is False}
 
 
-@pytest.mark.parametrize("name", [n for n in LOSSES.names() if not n.startswith("wrong_")])
+#: Checked at every run of the tests; the others take seconds each and change seldom.
+EVERYDAY = ("bootstrapped_ce", "ce", "dice", "ohem_ce", "weighted_mask_ce")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.heavy)
+        for name in LOSSES.names()
+        if not name.startswith("wrong_")
+    ],
+)
 def test_every_registered_loss_is_green(name):
     subject = subject_of(name, PARAMETERS.get(name, ()))
     first, middle, last = subject.iterations

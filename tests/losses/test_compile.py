@@ -128,7 +128,13 @@ def build_scheduled(option):
     return Scheduled(partial(LOSSES.get(name), num_classes=3, **more), schedules)
 
 
-@pytest.mark.parametrize("option", SCHEDULED)
+#: One that a selection reads, and one that a criterion does; the others are the same to the compiler.
+EVERYDAY = ("thresh", "gamma")
+
+
+@pytest.mark.parametrize(
+    "option", [pytest.param(o, marks=() if o in EVERYDAY else pytest.mark.heavy) for o in SCHEDULED]
+)
 def test_a_schedule_moves_without_compiling(option, backend):
     plain, compiled = build_scheduled(option), build_scheduled(option)
     batch = make_batch(size=(6, 9), ignored=True)

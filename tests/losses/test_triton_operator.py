@@ -26,6 +26,7 @@ def _interpret(monkeypatch):
 
 # The warning is opcheck's own.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.heavy
 def test_the_operators_keep_the_promises_of_torch_library():
     """Schema, fake tensors, autograd registration and AOT dispatch, also with dynamic shapes."""
     logits, target, grad_ce = make_inputs((2, 3, 2, 3), (4, 6))

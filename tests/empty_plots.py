@@ -1,0 +1,28 @@
+"""Empty pictures in place of matplotlib's plots, which take most of the time of a run of seconds.
+
+What the plots show is tested where they are drawn, and that a run draws them in tests/runs/test_run.py.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+
+def save_empty(path: Path) -> None:
+    Image.new("L", (1, 1)).save(path)
+
+
+def replace_plots(replace: Callable[[str, Callable[..., None]], object]) -> None:
+    """Call `replace(dotted name, stand-in)` for every plot that a run or a check draws."""
+
+    def path_first(path: Path, *arguments: object, **options: object) -> None:
+        save_empty(path)
+
+    def path_last(table: object, class_names: object, colors: object, path: Path) -> None:
+        save_empty(path)
+
+    replace("segkit.runs.recording.recorder.plot_confusion", path_first)
+    replace("segkit.runs.recording.class_frequencies.plot_shares", path_first)
+    replace("segkit.commands.check_data.plot_shares", path_first)
+    replace("segkit.runs.recording.recorder.plot_results", path_last)

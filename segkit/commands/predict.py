@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
 from tqdm import tqdm
 
-from segkit.data.files.image_io import SUFFIXES, read_image
+from segkit.data.files.images_and_masks import SUFFIXES, read_image
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.pictures import as_rgb

@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import resize_image
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
-from segkit.data.files.image_io import read_image
+from segkit.data.files.images_and_masks import read_image
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits

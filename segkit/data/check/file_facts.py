@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkit.data.files.image_io import EXIF_ORIENTATION, FORMATS, read_labels
+from segkit.data.files.images_and_masks import EXIF_ORIENTATION, FORMATS, read_labels
 from segkit.errors import DataError
 
 #: Distinct colours of one mask that are kept; more of them are no labels.

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segkit.data.files.file_patterns import SPLIT, STEM
-from segkit.data.files.image_io import SUFFIXES
+from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
 

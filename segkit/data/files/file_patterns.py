@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segkit.data.files.image_io import SUFFIXES
+from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.errors import ConfigError, DataError
 
 STEM, SPLIT = "{stem}", "{split}"

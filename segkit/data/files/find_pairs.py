@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segkit.data.files.file_lists import FileList, find_listed_file
 from segkit.data.files.file_patterns import STEM, FilePattern, write_option
-from segkit.data.files.image_io import SUFFIXES
+from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 

@@ -10,7 +10,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.files.image_io import read_image, read_labels
+from segkit.data.files.images_and_masks import read_image, read_labels
 from segkit.data.files.label_map import LabelMap
 from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from segkit.data.files.image_io import FORMATS, read_numbers
+from segkit.data.files.images_and_masks import FORMATS, read_numbers
 from segkit.errors import DataError
 from segkit.system.typed import typed
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.data.files.image_io import read_image, read_labels, read_numbers
+from segkit.data.files.images_and_masks import read_image, read_labels, read_numbers
 from segkit.errors import DataError
 
 IDS = np.array([[0, 1, 2], [3, 2, 1]], dtype=np.uint8)

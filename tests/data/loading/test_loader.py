@@ -279,7 +279,7 @@ SIGNALLED = """
 import os, signal, time
 from torch.utils.data import get_worker_info
 from segkit.data.datasets.shapes import Shapes
-from segkit.data.loading.loader import WorkerDied, train_batches, val_batches
+from segkit.data.loading.loader import WorkerDied, explain_worker_death, train_batches, val_batches
 from segkit.data.augments.none import NoAugment
 
 class Dying(Shapes):
@@ -321,10 +321,21 @@ for sender in ("others", "parent"):
         print(sender, "alive", alive, type(error).__name__, flush=True)
     del stream
 
-try:
-    list(val_batches(Dying("val", size=32), batch_size=1, workers=1))
-except WorkerDied as error:
-    print(error)
+message = None
+while True:
+    try:
+        try:
+            message = message or list(val_batches(Dying("val", size=32), batch_size=1, workers=1))
+        except WorkerDied as error:
+            message = str(error)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        break
+    except RuntimeError as error:  # torch tells the death a second time, wherever this process is when it learns of it
+        explained = explain_worker_death(error)
+        if explained is None:
+            raise
+        message = message or explained
+print(message)
 """
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -22,20 +23,49 @@ PLAIN_CE, PLAIN_OHEM = "plain loop, cross-entropy", "plain loop, OHEM by full so
 REFERENCE = "loop as in torchvision's reference, cross-entropy"
 
 
+@dataclass(frozen=True)
+class StepCase:
+    """`batch` images of `size` x `size` through a U-Net, in fp32 or under autocast."""
+
+    size: int
+    batch: int
+    width: int
+    depth: int
+    amp: str = "off"
+
+    @property
+    def name(self) -> str:
+        """`U-Net, width 16, depth 3, 8 images of 128 x 128`; a precision that is not fp32 is added."""
+        precision = "" if self.amp == "off" else f", {self.amp}"
+        return (
+            f"U-Net, width {self.width}, depth {self.depth}, {self.batch} images of {self.size} x {self.size}"
+            f"{precision}"
+        )
+
+
+SMALL = StepCase(32, 2, 4, 2)
+#: Where what the loop itself takes shows most, and what configs/camvid/ trains.
+CASES = (StepCase(128, 8, 16, 3),)
+GPU_CASES = (*CASES, StepCase(320, 16, 32, 4, "bf16"))
+
+
 def bench_step(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
     """Rows of time per step on generated images; images/s are the batch divided by it."""
-    size, batch = (32, 2) if settings.small else (128, 8)
-    case = f"U-Net, width 16, depth 3, {batch} images of {size} x {size}"
-    tell(f"step: {case}")
-    arguments = {"size": size, "batch": batch, "rounds": settings.rounds, "device": settings.device}
-    found = settings.measure(TASK, arguments)
-    made = rows_of(found, bench="step", case=case, baselines=(PLAIN_CE, REFERENCE, PLAIN_OHEM))
-    return [row for row in made if row.baseline != PLAIN_OHEM or "ohem" in row.entry.lower()]
+    on_gpu = torch.device(settings.device).type == "cuda"
+    rows: list[Row] = []
+    for case in (SMALL,) if settings.small else GPU_CASES if on_gpu else CASES:
+        tell(f"step: {case.name}")
+        arguments = {"case": asdict(case), "rounds": settings.rounds, "device": settings.device}
+        found = settings.measure(TASK, arguments)
+        baselines = (PLAIN_CE, REFERENCE, PLAIN_OHEM)
+        made = rows_of(found, bench="step", case=case.name, baselines=baselines, on_gpu=on_gpu)
+        rows += [row for row in made if row.baseline != PLAIN_OHEM or "ohem" in row.entry.lower()]
+    return rows
 
 
-def measure(*, size: int, batch: int, rounds: int, device: str) -> dict[str, Any]:
-    """In one process: seconds per step."""
-    experiments = {name: make_experiment(name, size, batch, device) for name in ("ce", "ohem_ce")}
+def measure(*, case: Mapping[str, Any], rounds: int, device: str) -> dict[str, Any]:
+    """In one process: seconds per step of the StepCase that `case` describes."""
+    experiments = {name: make_experiment(name, StepCase(**case), device) for name in ("ce", "ohem_ce")}
     place = experiments["ce"].device
     examples = next(iter(experiments["ce"].train_batches(0, num_batches=1, workers=0)))
     examples = {
@@ -52,18 +82,24 @@ def measure(*, size: int, batch: int, rounds: int, device: str) -> dict[str, Any
     return {"seconds": time_in_turns(calls, rounds=rounds, device=place)}
 
 
-def make_experiment(loss: str, size: int, batch: int, device: str) -> Experiment:
-    """A small U-Net on generated shapes."""
+def make_experiment(loss: str, case: StepCase, device: str) -> Experiment:
+    """A U-Net on generated shapes."""
     mapping = {
         "name": "bench",
         "device": device,
-        "data": {"name": "shapes", "size": size, "train_size": 2 * batch, "val_size": 1},
-        "model": {"name": "unet", "width": 4 if size < 64 else 16, "depth": 2 if size < 64 else 3},
+        "data": {"name": "shapes", "size": case.size, "train_size": 2 * case.batch, "val_size": 1},
+        "model": {"name": "unet", "width": case.width, "depth": case.depth},
         "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9},
         "loss": {"name": loss},
-        "train": {"iterations": 1000, "batch_size": batch, "workers": 0, "amp": "off"},
+        "train": {"iterations": 1000, "batch_size": case.batch, "workers": 0, "amp": case.amp},
     }
     return build(config_from_mapping(mapping, origin="bench"))
+
+
+def autocast(experiment: Experiment) -> torch.autocast:
+    """The precision that the Trainer would take."""
+    dtype = experiment.plan.amp_dtype
+    return torch.autocast(experiment.device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def plain_step(
@@ -76,11 +112,13 @@ def plain_step(
 
     def step() -> None:
         model.train()
-        logits = model(experiment.preprocess(batch["image"]))
-        if logits.shape[-2:] != target.shape[-2:]:
-            logits = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
+        with autocast(experiment):
+            logits = model(experiment.preprocess(batch["image"]))
+            if logits.shape[-2:] != target.shape[-2:]:
+                logits = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
+            value = loss(logits, target, ignore_index=ignore_index)
         optimizer.zero_grad()
-        loss(logits, target, ignore_index=ignore_index).backward()
+        value.backward()
         optimizer.step()
 
     return step
@@ -99,15 +137,16 @@ def reference_step(experiment: Experiment, batch: Mapping[str, Any]) -> Callable
 
     def step() -> None:
         model.train()
-        output = model(experiment.preprocess(batch["image"]))
-        losses = {
-            name: F.cross_entropy(
-                F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False),
-                target,
-                ignore_index=ignore_index,
-            )
-            for name, logits in (output if isinstance(output, dict) else {"out": output}).items()
-        }
+        with autocast(experiment):
+            output = model(experiment.preprocess(batch["image"]))
+            losses = {
+                name: F.cross_entropy(
+                    F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False),
+                    target,
+                    ignore_index=ignore_index,
+                )
+                for name, logits in (output if isinstance(output, dict) else {"out": output}).items()
+            }
         loss = losses["out"] + 0.5 * losses["aux"] if "aux" in losses else losses["out"]
         optimizer.zero_grad()
         loss.backward()

@@ -23,13 +23,13 @@ class Batch:
     name = "batch"
     #: What holds the pixels of one group, for messages.
     holder = "a batch"
-    #: Whether the hardest pixels are found by Triton's kernels.
-    triton = False
+    #: Whether the hardest pixels are found by Triton's kernels; None: where these run. Nothing else depends on it.
+    triton: bool | None = None
 
-    def with_triton(self) -> "Batch":
-        """The same scope, with Triton's kernels."""
+    def with_triton(self, used: bool) -> "Batch":
+        """The same scope, with Triton's kernels or without."""
         scope = type(self)()
-        scope.triton = True
+        scope.triton = used
         return scope
 
     def sum(self, pixels: Tensor) -> Tensor:

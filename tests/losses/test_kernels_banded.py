@@ -1,5 +1,6 @@
 """How a batch is cut into bands, that nothing of the size of the resized logits is there, who computes what."""
 
+import functools
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segkit.errors import ConfigError
-from segkit.losses.kernels import banded, choose_backend, upsampled_cross_entropy
+from segkit.losses.kernels import banded, choice, choose_backend, upsampled_cross_entropy
 from segkit.losses.kernels.geometry import cut_bands, find_runs, find_taps
 from tests.losses import reference
 from tests.losses.cases import make_batch
@@ -173,6 +174,45 @@ IDS, SMALL = torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 2, 2)
 )
 def test_what_auto_chooses(logits, target, expected):
     assert choose_backend("auto", logits, target) == expected
+
+
+def test_auto_takes_triton_where_its_kernels_run(monkeypatch):
+    """As far as there is no GPU here: whatever device they are said to run on."""
+    monkeypatch.setattr(choice, "triton_runs", lambda device: True)
+    monkeypatch.setattr(choice, "_refuse_triton", lambda device, dtype=torch.float32: None)
+    assert choose_backend("auto", SMALL, IDS) == "triton"
+    assert choose_backend("auto", SMALL, IDS[:, :2, :2]) == "triton"
+    assert choose_backend("auto", SMALL.double(), IDS) == "reference"
+    assert choose_backend("auto", SMALL, torch.zeros(1, 3, 4, 4)) == "reference"
+    assert choose_backend("auto", torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64)) == "direct"
+    tall = torch.empty(1, 1, 1, dtype=torch.uint8).expand(1, 2**28, 1)
+    assert choose_backend("auto", SMALL, tall) == "banded"
+    assert choose_backend("auto", SMALL, IDS[:, :0]) == "banded"  # which says what is wrong
+
+
+def test_auto_does_without_triton_where_its_kernels_fail(monkeypatch):
+    """No C compiler, an old driver ...: said once, and the losses are computed another way."""
+    tried = []
+
+    def fail(device):
+        tried.append(device)
+        raise OSError("no\n  C compiler")
+
+    monkeypatch.setattr("segkit.losses.kernels.triton_cross_entropy.run_once", fail)
+    monkeypatch.setattr(choice, "_refuse_triton", lambda device, dtype=torch.float32: None)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(choice, "_try_triton", functools.cache(choice._try_triton.__wrapped__))
+    with pytest.warns(RuntimeWarning) as said:
+        assert not choice.triton_runs(torch.device("cuda", 0))
+    assert [str(each.message) for each in said] == [
+        "Triton's kernels do not run on cuda:0 (OSError: no C compiler) -> backend: direct"
+    ]
+    assert not choice.triton_runs(torch.device("cuda", 0))
+    assert len(tried) == 1
+    assert not choice.triton_runs(torch.device("cpu"))
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert not choice.triton_runs(torch.device("cuda", 1))
+    assert len(tried) == 1
 
 
 @pytest.mark.parametrize("backend", ["reference", "direct", "banded"])

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from segkit.losses import CrossEntropy, Ohem, PixelLoss, TopK, TopShare, selected_mean
+from segkit.losses.common.measure import sum_lines
 from segkit.losses.pixel import pixel
 from tests.losses.cases import make_batch
 
@@ -78,3 +79,10 @@ def test_per_class_shares_are_the_same_whatever_the_order():
     first, second = (report_of(TopShare(0.37), logits[i], target[i]) for i in (slice(None), order))
     assert torch.equal(first["kept_class"], second["kept_class"])
     assert first["kept_class"].sum().item() == pytest.approx(1)
+
+
+def test_shares_are_summed_by_row_and_by_column():
+    """By column is for a GPU."""
+    label, units = torch.tensor([[0, 2, 2], [2, 0, 2]]), torch.tensor([[1, 2, 4], [8, 16, 32]])
+    assert sum_lines(units, label, 3, by_column=False).tolist() == [[1, 16], [0, 0], [6, 40]]
+    assert sum_lines(units, label, 3, by_column=True).tolist() == [[1, 16, 0], [0, 0, 0], [8, 2, 36]]

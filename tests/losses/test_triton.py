@@ -43,6 +43,7 @@ GEOMETRIES = {
     "from 1x1": ((1, 3, 1, 1), (4, 5)),
     "to 1x1": ((1, 3, 3, 4), (1, 1)),
     "more rows than a block": ((1, 2, 1, 2), (40, 8)),
+    "rows of logits of several programs": ((1, 2, 17, 2), (20, 4)),
     "more columns than a block": ((1, 2, 1, 2), (2, 400)),
 }
 
@@ -258,10 +259,10 @@ def test_errors_say_what_to_do(monkeypatch):
     refuse(logits, target.float(), "take class ids (N, H, W), got torch.float32 (1, 4, 6)")
     refuse(logits, target[0], "got torch.int64 (4, 6) for logits (1, 3, 2, 3) -> backend: reference")
     refuse(logits, target[:0], "take class ids (N, H, W)")
-    refuse(logits[:, :0], target, "nothing to compute: logits (1, 0, 2, 3), target (1, 4, 6)")
+    refuse(logits[:, :0], target, "there is nothing to compute: logits (1, 0, 2, 3), target (1, 4, 6)")
     refuse(logits, target.to("meta"), f"the target is on meta but the logits on {logits.device}")
     tall = torch.empty(1, 1, 1, device=DEVICE, dtype=torch.uint8).expand(1, 2**28, 1)
-    refuse(logits, tall, "take images up to 23170 x 23170")
+    refuse(logits, tall, "it takes images up to 23170 x 23170")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     if DEVICE == "cpu":
         refuse(logits, target, "Triton needs a CUDA device, these logits are on cpu -> backend: auto")

@@ -43,6 +43,18 @@ def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) ->
 
 
 def _sum_classes(units: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """Sums of `units` (..., W) int64 by label: (C,). Row by row first, else on a GPU all would wait for few sums."""
-    rows = torch.zeros(label.numel() // label.shape[-1], num_classes, dtype=torch.int64, device=label.device)
-    return rows.scatter_add_(1, label.reshape(len(rows), -1), units.reshape(len(rows), -1)).sum(dim=0)
+    """Sums of `units` (..., W) int64 by label: (C,)."""
+    label, units = label.reshape(-1, label.shape[-1]), units.reshape(-1, label.shape[-1])  # (rows, W)
+    by_column = label.device.type != "cpu" and len(label) >= label.shape[1] // 64
+    return sum_lines(units, label, num_classes, by_column=by_column).sum(dim=1)
+
+
+def sum_lines(units: Tensor, label: Tensor, num_classes: int, *, by_column: bool) -> Tensor:
+    """Sums of `units` (rows, W) int64 by label for each row, or each column: (C, rows or W).
+
+    Columns suit a GPU, where additions to one place wait for each other: pixels side by side are of one class mostly.
+    """
+    shape = (num_classes, label.shape[1]) if by_column else (len(label), num_classes)
+    sums = torch.zeros(shape, dtype=torch.int64, device=label.device)
+    sums.scatter_add_(0 if by_column else 1, label, units)
+    return sums if by_column else sums.t()

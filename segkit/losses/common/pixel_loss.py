@@ -64,8 +64,9 @@ class PixelLoss(nn.Module):
         super().__init__()
         self.criterion, self.selection, self.reduction = criterion, selection, reduction
         self.scope = choose_scope(scope)
-        if getattr(criterion, "backend", None) == "triton":
-            self.scope = self.scope.with_triton()
+        backend = getattr(criterion, "backend", "auto")
+        if backend != "auto":
+            self.scope = self.scope.with_triton(backend == "triton")
         self.name, self.details = name, details
         self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
         channels = getattr(criterion, "logits_channels", None)

@@ -15,6 +15,7 @@ from segkit.losses.kernels.choice import (
     check_backend,
     check_device,
     choose_backend,
+    triton_runs,
 )
 from segkit.losses.kernels.cross_entropy import PixelCrossEntropy, upsampled_cross_entropy
 
@@ -26,5 +27,6 @@ __all__ = [
     "check_backend",
     "check_device",
     "choose_backend",
+    "triton_runs",
     "upsampled_cross_entropy",
 ]

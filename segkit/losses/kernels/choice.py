@@ -1,5 +1,7 @@
 """Which backend computes the cross-entropy of some logits, and why another cannot."""
 
+import functools
+import warnings
 from typing import Literal
 
 import torch
@@ -19,10 +21,10 @@ class BackendError(ConfigError, ValueError):
 def choose_backend(backend: str, logits: Tensor, target: Tensor) -> str:
     """`reference`, `direct`, `banded` or `triton` for logits (N, C, *any) and a target of class ids or soft labels.
 
-    `auto` is `banded` on the CPU for logits of another size than the target, and else `direct`, which is faster where
-    nothing is resized. It is `reference` for fp64, and inside torch.compile, which fuses what it is made of. It is
-    never `triton` yet: its kernels are tested in Triton's interpreter and have not run on a GPU, so they are for those
-    who ask. Raises ValueError for an unknown name, BackendError where the backend asked for cannot do it.
+    `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`), `banded` on the CPU for logits of another
+    size than the target, and else `direct`, which is faster where nothing is resized. It is `reference` for fp64, and
+    inside torch.compile, which fuses what it is made of. Raises ValueError for an unknown name, BackendError where the
+    backend asked for cannot do it.
     """
     check_backend(backend)
     if backend == "auto":
@@ -58,14 +60,42 @@ def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
         return None
     if logits.ndim != 4:
         return f"it takes logits (N, C, h, w), got {tuple(logits.shape)}"
-    return _refuse_triton(logits.device, logits.dtype) if backend == "triton" else None
+    if backend != "triton":
+        return None
+    return _refuse_triton(logits.device, logits.dtype) or _refuse_sizes(logits, target)
+
+
+def triton_runs(device: torch.device) -> bool:
+    """Whether Triton's kernels are taken by themselves on `device`: on an NVIDIA GPU where they were seen to run, and
+    not while torch.compile traces. They are tried once, and where they fail the reason is given as a warning."""
+    if torch.compiler.is_compiling() or device.type != "cuda" or torch.version.cuda is None:
+        return False
+    return _refuse_triton(device) is None and _try_triton(device)
+
+
+@functools.cache
+def _try_triton(device: torch.device) -> bool:
+    from segkit.losses.kernels.triton_cross_entropy import run_once
+
+    try:
+        run_once(device)
+    except Exception as error:  # no C compiler, a driver or a GPU that is too old ...: there is another way
+        reason = " ".join(str(error).split())[:300]
+        text = (
+            f"Triton's kernels do not run on {device} ({type(error).__name__}: {reason}) -> backend: direct"
+        )
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _choose(logits: Tensor, target: Tensor) -> str:
     # fp64 is for checks, second derivatives among them.
     if target.is_floating_point() or logits.dtype == torch.float64 or torch.compiler.is_compiling():
         return "reference"
-    # Many small operations, which suit a CPU; of a GPU nothing is known yet.
+    if triton_runs(logits.device) and refuse_backend("triton", logits, target) is None:
+        return "triton"
+    # Many small operations, which suit a CPU.
     resized = logits.ndim == 4 and logits.shape[2:] != target.shape[1:]
     return "banded" if resized and logits.device.type == "cpu" else "direct"
 
@@ -78,3 +108,9 @@ def _refuse_triton(device: torch.device, dtype: torch.dtype = torch.float32) -> 
     if dtype not in kernels.LOGITS_DTYPES:
         return f"it takes fp32, bf16 or fp16 logits, got {dtype}"
     return kernels.is_available(device)
+
+
+def _refuse_sizes(logits: Tensor, target: Tensor) -> str | None:
+    from segkit.losses.kernels.triton_cross_entropy import refuse_sizes
+
+    return refuse_sizes(logits, target)

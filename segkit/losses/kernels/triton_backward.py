@@ -1,9 +1,9 @@
 """The gradient of the pixels' cross-entropy to logits at the model's stride, in Triton: the kernels and their launch.
 
-In gather form: a program owns cells of the gradient (classes x columns of one row), visits the pixels that read them
+In gather form: a program owns cells of the gradient (classes x columns of a few rows), visits the pixels that read them
 and computes exp(logit - lse) anew. Nobody else writes its cells, so there are no atomics and two runs are bitwise
-equal. A pixel is visited by the programs of two rows; a tile form that visits it once and sums partial cells from
-a scratch buffer would need about 2.5 times fewer exponentials, and is left until this one has been measured.
+equal. It goes from one row of logits to the next: the pixels between two rows are visited once for both, and what they
+add to the lower one is carried on. Only those above the first and below the last row are visited by two programs.
 """
 
 import torch
@@ -13,15 +13,18 @@ from torch import Tensor
 
 from segkit.losses.kernels.triton_geometry import first_position, load_resized_row, load_row, locate
 
-# Fixed, not autotuned: see triton_forward.py.
+# Fixed, not autotuned, and chosen by time on an H200: see triton_forward.py.
 CLASSES = 8  # classes of one program
-CELLS = 15  # columns of cells of one program, at most: pixels of 16 intervals read them, 128 at stride 8
+ROWS = 8  # rows of cells of one program
+CELLS = 15  # columns of cells of one program, at most: pixels of 16 intervals read them
+INTERVALS = 8  # between cells, that a block of pixels spans where it is not too large or too small for that
 LARGEST_BLOCK = 256  # columns of pixels at a time, at most, and at least ...
-SMALLEST_BLOCK = 32
+SMALLEST_BLOCK = 64
+SAME_SIZE_CLASSES = 4
 SAME_SIZE_BLOCK = 128
 
 #: See triton_forward.py.
-SIZES = ("ignore_index", "C", "h", "w", "H", "W", "class_blocks", "cell_blocks", "cells")
+SIZES = ("ignore_index", "C", "h", "w", "H", "W", "class_blocks", "cell_blocks", "row_blocks", "cells")
 SAME_SIZES = ("ignore_index", "C", "H", "W", "column_blocks")
 
 
@@ -64,40 +67,49 @@ def backward_kernel(
     grad_stride_w,
     class_blocks,
     cell_blocks,
+    row_blocks,
     cells,  # columns of cells of one program, at most BLOCK_CELLS
     BLOCK_C: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
     BLOCK_CELLS: tl.constexpr,
     BLOCK_X: tl.constexpr,
 ):
     program = tl.program_id(0)
     c = program % class_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
     first_cell = program // class_blocks % cell_blocks * cells
-    row = program // class_blocks // cell_blocks % h
-    n = (program // class_blocks // cell_blocks // h).to(tl.int64)
+    first_row = program // class_blocks // cell_blocks % row_blocks * BLOCK_ROWS
+    n = (program // class_blocks // cell_blocks // row_blocks).to(tl.int64)
     end_cell = tl.minimum(first_cell + cells, w)
+    end_row = tl.minimum(first_row + BLOCK_ROWS, h)
     cell = first_cell + tl.arange(0, BLOCK_CELLS)
     channels = logits + n * stride_n + c.to(tl.int64) * stride_c  # where each class's plane begins
+    channels_out = grad_logits + n * grad_stride_n + c.to(tl.int64) * grad_stride_c
+    columns_out = cell.to(tl.int64) * grad_stride_w
+    mine = (cell < end_cell)[:, None] & (c < C)[None, :]
 
-    # Columns first, classes second: Triton 3.6 then gives a thread a column of pixels and all the classes, as it loads
-    # the pixels' labels, sums and gradients. The other way round they pass through shared memory (in 3.9, this way).
-    result = tl.zeros([BLOCK_CELLS, BLOCK_C], tl.float32)
+    carried = tl.zeros([BLOCK_CELLS, BLOCK_C], tl.float32)  # what the pixels above a row add to it
     x_end = first_position(end_cell, w, W)
-    for x_start in range(first_position(first_cell - 1, w, W), x_end, BLOCK_X):
-        x = x_start + tl.arange(0, BLOCK_X)
-        left, x_fraction = locate(x, w, W)
-        right = tl.minimum(left + 1, w - 1)
-        inside = (x < x_end)[:, None] & (c < C)[None, :]
-        # The gradient to this row of logits as if it had been resized in the horizontal already.
-        wide = tl.zeros([BLOCK_X, BLOCK_C], tl.float32)
-        for part in range(2):
-            # The output rows that read the row above and this one, then those that read this one and the next.
-            upper = row - 1 + part
-            lower = tl.minimum(upper + 1, h - 1)
-            upper_row = channels + tl.maximum(upper, 0).to(tl.int64) * stride_h
-            lower_row = channels + lower.to(tl.int64) * stride_h
+    for upper in range(first_row - 1, end_row):  # the pixels that read this row and the next
+        y_start, y_end = first_position(upper, h, H), first_position(upper + 1, h, H)
+        lower = tl.minimum(upper + 1, h - 1)
+        upper_row = channels + tl.maximum(upper, 0).to(tl.int64) * stride_h
+        lower_row = channels + lower.to(tl.int64) * stride_h
+        to_upper = tl.zeros([BLOCK_CELLS, BLOCK_C], tl.float32)
+        to_lower = tl.zeros([BLOCK_CELLS, BLOCK_C], tl.float32)
+        # Columns first, classes second: Triton 3.6 then gives a thread a column of pixels and all the classes, as it
+        # loads the pixels' labels, sums and gradients. The other way round they pass through shared memory (in 3.9,
+        # this way).
+        for x_start in range(first_position(first_cell - 1, w, W), x_end, BLOCK_X):
+            x = x_start + tl.arange(0, BLOCK_X)
+            left, x_fraction = locate(x, w, W)
+            right = tl.minimum(left + 1, w - 1)
+            inside = (x < x_end)[:, None] & (c < C)[None, :]
             above = load_resized_row(upper_row, left, x_fraction, w, stride_w, inside)
             below = load_resized_row(lower_row, left, x_fraction, w, stride_w, inside)
-            for y in range(first_position(upper, h, H), first_position(upper + 1, h, H)):
+            # The gradient to both rows of logits as if they had been resized in the horizontal already.
+            wide_upper = tl.zeros([BLOCK_X, BLOCK_C], tl.float32)
+            wide_lower = tl.zeros([BLOCK_X, BLOCK_C], tl.float32)
+            for y in range(y_start, y_end):
                 pixel = (n * H + y) * W + x
                 gradient, label = load_gradient(grad_ce, target, pixel, x < x_end, ignore_index)
                 # Hard pixels cluster: many rows have none.
@@ -106,18 +118,19 @@ def backward_kernel(
                     fraction = source.to(tl.float32) / (2 * H)
                     logit = above * (1 - fraction) + below * fraction
                     sums = tl.load(lse + pixel, mask=x < x_end, other=0.0)
-                    share = tl.where(upper == row, 1 - fraction, 0.0) + tl.where(lower == row, fraction, 0.0)
-                    wide += share * softmax_gradient(logit, c, label, sums, gradient)
-        narrow = tl.where(cell[:, None] == left[None, :], (1 - x_fraction)[None, :], 0.0)
-        narrow += tl.where(cell[:, None] == right[None, :], x_fraction[None, :], 0.0)
-        # ieee: the tensor cores' tf32 would leave three digits of the gradient.
-        result += tl.dot(narrow, wide, input_precision="ieee")  # (cells, columns) x (columns, classes)
-
-    channels_out = (
-        grad_logits + n * grad_stride_n + row.to(tl.int64) * grad_stride_h + c.to(tl.int64) * grad_stride_c
-    )
-    pointers = (cell.to(tl.int64) * grad_stride_w)[:, None] + channels_out[None, :]
-    tl.store(pointers, result, mask=(cell < end_cell)[:, None] & (c < C)[None, :])
+                    slope = softmax_gradient(logit, c, label, sums, gradient)
+                    wide_upper += (1 - fraction) * slope
+                    wide_lower += fraction * slope
+            narrow = tl.where(cell[:, None] == left[None, :], (1 - x_fraction)[None, :], 0.0)
+            narrow += tl.where(cell[:, None] == right[None, :], x_fraction[None, :], 0.0)
+            # ieee: the tensor cores' tf32 would leave three digits. (cells, columns) x (columns, classes)
+            to_upper += tl.dot(narrow, wide_upper, input_precision="ieee")
+            to_lower += tl.dot(narrow, wide_lower, input_precision="ieee")
+        # Below the last row there is none: its pixels read it twice.
+        result = carried + to_upper + tl.where(lower == upper, to_lower, 0.0)
+        row_out = channels_out + tl.maximum(upper, 0).to(tl.int64) * grad_stride_h
+        tl.store(columns_out[:, None] + row_out[None, :], result, mask=mine & (upper >= first_row))
+        carried = to_lower
 
 
 @triton.jit(do_not_specialize=SAME_SIZES)
@@ -183,10 +196,12 @@ def launch_backward(
     options = choose_backward_options(classes, w, width)
     cells = count_cells(w, width, options["BLOCK_X"])
     class_blocks, cell_blocks = triton.cdiv(classes, options["BLOCK_C"]), triton.cdiv(w, cells)
+    row_blocks = triton.cdiv(h, options["BLOCK_ROWS"])
     # One dimension, because the others end at 65535. Blocks of classes are neighbours in it: they share the pixels'
     # gradients, labels and sums in the cache.
-    backward_kernel[(class_blocks * cell_blocks * h * n,)](
-        *tensors, *(classes, h, w, height, width), *strides, *(class_blocks, cell_blocks, cells), **options
+    backward_kernel[(class_blocks * cell_blocks * row_blocks * n,)](
+        *(*tensors, classes, h, w, height, width, *strides, class_blocks, cell_blocks, row_blocks, cells),
+        **options,
     )
     return grad_logits
 
@@ -194,7 +209,7 @@ def launch_backward(
 def choose_same_size_options(classes: int) -> dict[str, int]:
     """The compile-time options of `same_size_backward_kernel`."""
     return {
-        "BLOCK_C": min(CLASSES, triton.next_power_of_2(classes)),
+        "BLOCK_C": min(SAME_SIZE_CLASSES, triton.next_power_of_2(classes)),
         "BLOCK_X": SAME_SIZE_BLOCK,
         "num_warps": 4,
         "enable_fp_fusion": True,
@@ -202,14 +217,15 @@ def choose_same_size_options(classes: int) -> dict[str, int]:
 
 
 def choose_backward_options(classes: int, w: int, width: int) -> dict[str, int]:
-    """The compile-time options of `backward_kernel`: enough columns of pixels for `CELLS` cells, where allowed."""
-    wanted = triton.next_power_of_2(triton.cdiv((CELLS + 1) * width, w))
+    """The compile-time options of `backward_kernel`: enough columns of pixels for `INTERVALS`, where allowed."""
+    wanted = triton.next_power_of_2(triton.cdiv(INTERVALS * width, w))
     block_x = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, wanted))
     return {
         "BLOCK_C": min(CLASSES, triton.next_power_of_2(classes)),
+        "BLOCK_ROWS": ROWS,
         "BLOCK_CELLS": CELLS + 1,  # a power of two
         "BLOCK_X": block_x,
-        "num_warps": block_x // 32,
+        "num_warps": block_x // 64,
         "enable_fp_fusion": True,
     }
 
@@ -217,7 +233,7 @@ def choose_backward_options(classes: int, w: int, width: int) -> dict[str, int]:
 def count_cells(w: int, width: int, block_x: int) -> int:
     """Columns of cells of one program: as many as one block of pixels reaches.
 
-    c cells are read by (c + 1) width / w pixels: at stride 8 exactly 128 for 15 cells, where 16 would need a second
-    block for 8 pixels.
+    c cells are read by (c + 1) width / w pixels: at stride 8 exactly 64 for 7 cells, where 8 would need a second block
+    for 8 pixels.
     """
     return max(1, min(CELLS, block_x * w // width - 1))

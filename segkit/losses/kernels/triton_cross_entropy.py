@@ -38,6 +38,30 @@ def is_available(device: torch.device) -> str | None:
     return None
 
 
+def refuse_sizes(logits: Tensor, target: Tensor) -> str | None:
+    """Why the kernels cannot take logits (N, C, h, w) and class ids (N, H, W) of these sizes, or None."""
+    if logits.numel() == 0 or target.numel() == 0:
+        return f"there is nothing to compute: logits {tuple(logits.shape)}, target {tuple(target.shape)}"
+    # The kernels place pixels in int32 (triton_geometry.py).
+    if max(logits.shape[2] * target.shape[1], logits.shape[3] * target.shape[2]) >= 2**29:
+        return (
+            f"it takes images up to 23170 x 23170, got logits {tuple(logits.shape)} and target "
+            f"{tuple(target.shape)}"
+        )
+    return None
+
+
+def run_once(device: torch.device) -> None:
+    """Compile and launch a kernel on two pixels. Raises whatever goes wrong."""
+    from segkit.losses.kernels.triton_forward import launch_forward
+
+    with launching_on(device):
+        logits = torch.zeros(1, 2, 1, 2, device=device)
+        launch_forward(logits, torch.zeros(1, 1, 2, dtype=torch.uint8, device=device), 255)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+
 def triton_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Cross-entropy of every pixel, and whether another class is more probable than the true one.
 
@@ -70,14 +94,9 @@ def _check(logits: Tensor, target: Tensor) -> None:
         )
     if target.device != logits.device:
         raise ValueError(f"the target is on {target.device} but the logits on {logits.device}")
-    if logits.numel() == 0 or target.numel() == 0:
-        raise ValueError(f"nothing to compute: logits {tuple(logits.shape)}, target {tuple(target.shape)}")
-    # The kernels place pixels in int32 (triton_geometry.py).
-    if max(logits.shape[2] * target.shape[1], logits.shape[3] * target.shape[2]) >= 2**29:
-        raise ValueError(
-            f"the Triton kernels take images up to 23170 x 23170, got logits {tuple(logits.shape)} "
-            f"and target {tuple(target.shape)} -> backend: reference"
-        )
+    reason = refuse_sizes(logits, target)
+    if reason is not None:
+        raise ValueError(f"backend: triton, but {reason} -> backend: reference")
 
 
 @torch.library.custom_op("segkit::upsampled_cross_entropy", mutates_args=())

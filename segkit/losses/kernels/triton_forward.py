@@ -13,11 +13,11 @@ from torch import Tensor
 from segkit.losses.kernels.triton_geometry import first_position, load_resized_row, load_row, locate
 
 # Fixed, not autotuned: a tuned choice would differ between runs, and so would the order of the sums. Chosen by
-# register use (see the test that compiles for sm_90); measure before changing.
-CLASSES = 8  # classes at a time; more means fewer rescalings, but 19 and 21 classes would be padded further
+# time on an H200 (docs/performance.md) without spills (see the test that compiles for sm_90).
+CLASSES = 4  # classes at a time; more means fewer rescalings, but 19 and 21 classes would be padded further
 PIXELS = 512  # pixels of one program: rows x columns
 ROWS = 8  # rows of it at most
-WARPS = 8
+WARPS = 4
 
 #: Triton would compile anew for a size that is 1 or a multiple of 16; of a stride, it must know that it is 1.
 SIZES = ("ignore_index", "C", "h", "w", "H", "W", "column_blocks")

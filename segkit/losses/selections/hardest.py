@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from segkit.losses.kernels import triton_runs
 from segkit.losses.scope import BATCH, Batch
 from segkit.losses.selections.hardest_cpu import may_look, select_hardest_on_cpu
 from segkit.losses.selections.selection import Selected
@@ -25,7 +26,7 @@ def select_hardest_without_looking(
 ) -> Selected:
     """`select_hardest` for any device and for torch.compile: no branch depends on the data."""
     ranked = valid & (ce == ce)  # NaN is not equal to itself
-    find = _find_by_triton if scope.triton and ce.dtype == torch.float32 else find_boundary
+    find = _find_by_triton if _suits_triton(ce, scope) else find_boundary
     boundary, k, n_above, n_tied = find(ce, ranked, k, scope=scope)
     places_left = (k - n_above).to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
     share = torch.where(ce > boundary, 1.0, torch.where(ce == boundary, places_left, 0.0))
@@ -66,6 +67,12 @@ def find_boundary(
         n_above.view(per_group),
         n_tied.view(per_group),
     )
+
+
+def _suits_triton(ce: Tensor, scope: Batch) -> bool:
+    if ce.dtype != torch.float32 or scope.triton is False:
+        return False
+    return scope.triton is True or (0 < ce.numel() < 2**30 and triton_runs(ce.device))
 
 
 def _find_by_triton(

@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import fcntl
+import gc
 import importlib
 import importlib.util
 import os
@@ -30,9 +31,10 @@ MOST_PROCESSES = 4  # each imports torch and collects all tests, which takes it 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
-    """How many processes share out the tests: one for each core, but a file or a test that was named runs in this."""
+    """How many processes share out the tests: one for each core and one for the time in which others wait for the disk
+    or for what they started; but a file or a test that was named runs in this."""
     named = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
-    return 0 if named else min(usable_cpus(), MOST_PROCESSES)
+    return 0 if named else min(usable_cpus() + 1, MOST_PROCESSES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
             importlib.import_module("triton.language")
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has left, which is nearly a million objects, stays to the end: it is not searched for garbage. And
+    the tests leave little in cycles, for which it is enough to look now and then."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

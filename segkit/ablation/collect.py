@@ -31,6 +31,8 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
         runs=tuple(runs),
         missing=tuple(missing),
         group_by=plan.group_by,
+        margin=plan.margin,
+        level=plan.level,
         command=plan.command,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from segkit.ablation.report.console_lines import problem_lines, result_lines
 from segkit.ablation.report.findings import Findings, find_all
 from segkit.ablation.report.report import write_findings
+from segkit.ablation.study.claims import LEVEL, check_level, check_margin
 from segkit.ablation.study.gather import Gathered, gather_runs
 from segkit.ablation.study.phrases import name_seeds, plural
 from segkit.ablation.study.study import Run, Study
@@ -20,6 +21,8 @@ def compare_runs(
     *,
     baseline: str | None = None,
     group_by: str | int | None = None,
+    margin: float | None = None,
+    level: float = LEVEL,
     names: Sequence[str] = (),
     report: str | os.PathLike[str] | None = None,
 ) -> Findings:
@@ -27,13 +30,15 @@ def compare_runs(
 
     `runs` are run folders or folders above them; runs whose configurations differ in the seed alone are one variant.
     `baseline` is a variant, by default that of the first run; `names` are for the variants, in the order given;
-    `group_by` makes units of images that are not independent (a regular expression, or so many in a row). With
+    `group_by` makes units of images that are not independent (a regular expression, or so many in a row); `margin` is
+    how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals. With
     `report`, a folder, the report is written there too.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
     """
-    study = make_study(gather_runs(runs, names=names), baseline=baseline, group_by=group_by)
+    gathered = gather_runs(runs, names=names)
+    study = make_study(gathered, baseline=baseline, group_by=group_by, margin=margin, level=level)
     findings = find_all(study)
     if report is not None:
         write_findings(findings, Path(report))
@@ -45,6 +50,8 @@ def show_comparison(
     *,
     baseline: str | None = None,
     group_by: str | int | None = None,
+    margin: float | None = None,
+    level: float = LEVEL,
     names: Sequence[str] = (),
     output: Path | None = None,
     command: str = "",
@@ -54,7 +61,9 @@ def show_comparison(
     `output` is the folder of the report, by default `compare/TIME` beside the runs.
     """
     gathered = gather_runs(paths, names=names)
-    study = make_study(gathered, baseline=baseline, group_by=group_by, command=command)
+    study = make_study(
+        gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, command=command
+    )
     _print_study(study, gathered, chosen=baseline is not None)
     findings = find_all(study)
     print("\n".join([*problem_lines(findings.checks), "", *result_lines(findings)]))
@@ -63,9 +72,22 @@ def show_comparison(
 
 
 def make_study(
-    gathered: Gathered, *, baseline: str | None, group_by: str | int | None, command: str = ""
+    gathered: Gathered,
+    *,
+    baseline: str | None,
+    group_by: str | int | None,
+    margin: float | None = None,
+    level: float = LEVEL,
+    command: str = "",
 ) -> Study:
-    """The runs as a study. Raises ConfigError for a baseline that is not there and for a single variant."""
+    """The runs as a study, `margin` in points. Raises ConfigError for a baseline that is not there, for a single
+    variant, and for a margin or a level that is none."""
+    for name, reason in (
+        ("margin", None if margin is None else check_margin(margin)),
+        ("level", check_level(level)),
+    ):
+        if reason is not None:
+            raise ConfigError(f"{name}: {reason}")
     variants = gathered.variants
     if baseline is not None and baseline not in variants:
         close = difflib.get_close_matches(baseline, variants, n=1)
@@ -87,6 +109,8 @@ def make_study(
         runs=tuple(gathered.runs),
         missing=tuple(gathered.missing),
         group_by=group_by,
+        margin=None if margin is None else margin / 100,
+        level=level,
         command=command,
     )
 

@@ -12,6 +12,10 @@ class ReportFiles(NamedFolder):
     page = Entry("report.html", "The report in one file, pictures inside.")
     markdown = Entry("report.md", "The report as text; its pictures are in `figures`.")
     csv = Entry("report.csv", "A row per run.")
+    differences_csv = Entry(
+        "differences.csv", "A row per variant: its difference to the baseline, and the verdict."
+    )
+    differences_json = Entry("differences.json", "The same, for another program.")
     latex = Entry("report.tex", "The tables for a paper.")
     figures = Entry("figures", "The folder of the figures, as .png and .pdf.")
 

@@ -30,6 +30,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "or so many in a row",
     )
     parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="how many points of mIoU do not matter, so that a variant can be found no different",
+    )
+    parser.add_argument(
+        "--level", type=float, default=0.95, metavar="SHARE", help="the level of the intervals (0.95)"
+    )
+    parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"
     )
     parser.add_argument(
@@ -53,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         args.runs,
         baseline=args.baseline,
         group_by=args.group_by,
+        margin=args.margin,
+        level=args.level,
         names=args.names,
         output=args.output,
         command=f"{typed('compare')} {shlex.join(arguments)}",

@@ -18,6 +18,7 @@ from segkit.ablation.plan.schema import (
     read_ablation,
     refuse_set_keys,
 )
+from segkit.ablation.study.claims import LEVEL
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings
 from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
@@ -67,6 +68,8 @@ class AblationPlan:
     variants: tuple[str, ...]
     runs: tuple[PlannedRun, ...]
     group_by: str | int | None = None
+    margin: float | None = None
+    level: float = LEVEL
     overrides: tuple[str, ...] = ()
 
     @property
@@ -127,6 +130,8 @@ def load_plan(
             plan_run(variant, seed, configs[variant], folder) for seed in chosen for variant in configs
         ),
         group_by=parts.group_by,
+        margin=parts.margin,
+        level=parts.level,
         overrides=tuple(overrides),
     )
 

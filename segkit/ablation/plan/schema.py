@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segkit.ablation.plan.grid import expand_variant
+from segkit.ablation.study.claims import LEVEL, check_level, check_margin
 from segkit.config.messages import show_value
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
 from segkit.config.sources import ABLATION_KEY
 from segkit.config.yaml_source import Node, to_plain
 
-KEYS = ("name", "base", "seeds", "baseline", "group_by", "settings", ABLATION_KEY)
+KEYS = ("name", "base", "seeds", "baseline", "group_by", "margin", "level", "settings", ABLATION_KEY)
 LARGEST_SEED = 2**32 - 1
 LONGEST_NAME = 100
 
@@ -34,6 +35,8 @@ class AblationFile:
     seeds: tuple[int, ...] = ()
     baseline: str | None = None
     group_by: str | int | None = None
+    margin: float | None = None
+    level: float = LEVEL
     settings: Node | None = None
     variants: dict[str, Node] = field(default_factory=dict)
 
@@ -47,6 +50,8 @@ def read_ablation(root: Node, problems: list[Problem]) -> AblationFile:
         "base": lambda node, problems: node,
         "seeds": _read_seeds,
         "group_by": _read_group_by,
+        "margin": _read_margin,
+        "level": _read_level,
         "settings": _read_settings,
         ABLATION_KEY: _read_variants,
     }
@@ -160,6 +165,29 @@ def _read_group_by(node: Node, problems: list[Problem]) -> str | int | None:
         hint = ("the image name's part in parentheses names its group: '(seq[0-9]+)_[0-9]+'",)
         problems.append(Problem(node.mark, f"group_by: {value!r} has {groups} groups, expected one", hint))
     return value
+
+
+def _read_margin(node: Node, problems: list[Problem]) -> float | None:
+    """Of the file in points, here as a share."""
+    value = to_plain(node)
+    if value is None:
+        return None
+    reason = check_margin(value)
+    if reason is not None:
+        problems.append(Problem(node.mark, f"margin: {reason}"))
+        return None
+    return value / 100
+
+
+def _read_level(node: Node, problems: list[Problem]) -> float | None:
+    value = to_plain(node)
+    if value is None:
+        return None
+    reason = check_level(value)
+    if reason is not None:
+        problems.append(Problem(node.mark, f"level: {reason}"))
+        return None
+    return float(value)
 
 
 def _read_settings(node: Node, problems: list[Problem]) -> Node | None:

@@ -1,11 +1,14 @@
 """What the statistics say, in plain words: the first paragraph of a report."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from segkit.ablation.report.findings import Findings
-from segkit.ablation.report.number_text import difference_text, interval_text
+from segkit.ablation.report.number_text import difference_text, interval_text, points_text
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.study.phrases import NAMED, join
+
+#: The share of the interval's square that one source must have for the other to be called of no help.
+MOST = 0.8
 
 
 def read_findings(findings: Findings) -> str:
@@ -25,60 +28,83 @@ def _say_verdicts(findings: Findings) -> list[str]:
     differences, baseline = findings.comparison.differences, findings.study.baseline
     if not differences:
         return [f"Only {baseline} has finished runs, so there is nothing to compare it with."]
-    level = f"{100 * findings.comparison.level:.0f} %"
     by_verdict: dict[str, list[Difference]] = {}
     for found in differences:
         by_verdict.setdefault(found.verdict, []).append(found)
-    sentences = [_say_if_nothing(by_verdict, baseline)]
-    starts = {
-        "better": f"Better than {baseline}, beyond the {level} interval over images and seed noise: ",
-        "worse": f"Worse than {baseline}, beyond the {level} interval over images and seed noise: ",
-        "one seed: better": f"Better than {baseline} with one seed, beyond the {level} interval over images: ",
-        "one seed: worse": f"Worse than {baseline} with one seed, beyond the {level} interval over images: ",
-        "within seed noise": "Different on these images, but not beyond seed noise, so that other seeds may "
-        "reverse it: ",
-    }
-    sentences += [f"{start}{_list(by_verdict[key])}." for key, start in starts.items() if key in by_verdict]
+    sentences = (
+        [] if {"better", "worse"} & set(by_verdict) else [f"No variant was shown to differ from {baseline}."]
+    )
+    for verdict in ("better", "worse"):
+        if verdict in by_verdict:
+            sentences.append(f"{verdict.capitalize()} than {baseline}: {_list(by_verdict[verdict])}.")
+    if "within the margin" in by_verdict:
+        margin = points_text(by_verdict["within the margin"][0].margin).lstrip("+")
+        names = join([found.variant for found in by_verdict["within the margin"]])
+        sentences.append(f"No different from {baseline} by more than {margin} points either way: {names}.")
     if "not shown" in by_verdict:
-        sentences.append(_say_not_shown(by_verdict["not shown"], baseline, level))
+        sentences.append(_say_not_shown(by_verdict["not shown"], baseline))
+    if "one seed" in by_verdict:
+        sentences.append(
+            "With one seed there is no verdict, because what other seeds would show is not known; on these images, "
+            f"with these trainings: {_list(by_verdict['one seed'])}."
+        )
     if "identical" in by_verdict:
         names = join([found.variant for found in by_verdict["identical"]])
         sentences.append(
             f"Identical to {baseline} in every image: {names}; it may be that what is varied has no effect."
         )
-    return [sentence for sentence in sentences if sentence]
-
-
-def _say_if_nothing(verdicts: Collection[str], baseline: str) -> str:
-    """The first sentence where no variant is clearly better or worse; nothing otherwise."""
-    if {"better", "worse"} & set(verdicts):
-        return ""
-    if set(verdicts) <= {"not shown", "identical"}:
-        return f"No variant was shown to differ from {baseline}."
-    if "within seed noise" in verdicts:
-        return f"No variant was shown to differ from {baseline} beyond seed noise."
-    return "With one seed the seed noise is not known, and other seeds may reverse what follows."
+    judged = [found for found in differences if found.noise is not None and found.verdict != "identical"]
+    return [*sentences, *_say_power(judged)]
 
 
 def _list(differences: Sequence[Difference]) -> str:
-    return join([f"{found.variant} ({difference_text(found).value} points)" for found in differences])
+    texts = [(found.variant, difference_text(found)) for found in differences]
+    return join([f"{variant} ({text.value} points, {text.interval})" for variant, text in texts])
 
 
-def _say_not_shown(differences: Sequence[Difference], baseline: str, level: str) -> str:
+def _say_not_shown(differences: Sequence[Difference], baseline: str) -> str:
     names = join([found.variant for found in differences])
     if len(differences) == 1:
-        allowed = f"the {level} interval is {difference_text(differences[0]).interval} points"
+        allowed = f"its interval is {difference_text(differences[0]).interval} points"
     else:
         ends = (
             min(found.interval[0] for found in differences),
             max(found.interval[1] for found in differences),
         )
-        allowed = f"the {level} intervals lie within {interval_text(ends)} points"
+        allowed = f"their intervals lie within {interval_text(ends)} points"
     return f"Not shown to differ from {baseline}: {names}. This does not show that they are equal: {allowed}."
 
 
+def _say_power(judged: Sequence[Difference]) -> list[str]:
+    """What the study could have shown, and of what there would have to be more."""
+    if not judged:
+        return []
+    reach = sorted(found.reach for found in judged)
+    least, most = (points_text(share).lstrip("+") for share in (reach[0], reach[-1]))
+    size = f"about {least}" if least == most else f"{least} to {most}"
+    level = f"{100 * judged[0].level:g} %"
+    count = judged[0].comparisons
+    together = f", which hold together for {count} comparisons," if count > 1 else ""
+    intervals = (
+        f"The {level} intervals{together} are for other images of the same kind and for other seeds. "
+        f"A difference had to be larger than {size} points to be told from none"
+    )
+    share = [(found.noise or 0.0) ** 2 / found.reach**2 for found in judged if found.reach]
+    if not share:
+        return [f"{intervals}."]
+    if min(share) > MOST:
+        return [
+            f"{intervals}; nearly all of that is from seeds: more seeds would help, more images would not."
+        ]
+    if max(share) < 1 - MOST:
+        return [
+            f"{intervals}; nearly all of that is from images: more images would help, more seeds would not."
+        ]
+    return [f"{intervals}; part of that is from seeds and part from images: more of either would help."]
+
+
 def _say_cautions(findings: Findings) -> list[str]:
-    sentences = [f"Caution: {warning}." for warning in findings.comparison.warnings]
+    sentences = [f"Caution: {warning}." for warning in findings.warnings]
     missing = findings.study.missing
     if missing:
         runs = (

@@ -9,7 +9,7 @@ from segkit.ablation.study.study import Comparability
 from segkit.system.console import table
 
 #: Columns of the report's main table that a terminal has room for.
-COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "seeds")
+COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "verdict", "seeds")
 
 #: Differing settings that the console shows; the report has all.
 SETTINGS_SHOWN = 8
@@ -29,7 +29,7 @@ def result_lines(findings: Findings) -> list[str]:
         table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),
         "",
         *(f"{difference.variant}: {difference.words}" for difference in comparison.differences),
-        *(f"caution: {warning}" for warning in comparison.warnings),
+        *(f"caution: {warning}" for warning in findings.warnings),
         "",
         *diff_lines(findings.diff),
     ]

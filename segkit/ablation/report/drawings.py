@@ -14,6 +14,7 @@ from segkit.ablation.report.figures.examples import Examples, choose_examples, d
 from segkit.ablation.report.figures.forest import draw_forest, forest_rows
 from segkit.ablation.report.figures.style import Look, choose_looks
 from segkit.ablation.report.findings import Findings
+from segkit.ablation.report.tables import say_interval
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
 from segkit.system.files import cannot_write
@@ -38,11 +39,10 @@ def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     if not rows:
         return [Paragraph("No forest plot: there is no variant to compare with the baseline.")]
     draw_forest(rows, findings.study.baseline, findings.comparison.level, looks, folder / "forest")
-    level = f"{100 * findings.comparison.level:.0f} %"
     seeds = "the one seed" if findings.seeds_per_variant == (1,) else "a seed, paired with the baseline's"
     caption = (
-        f"Difference in mIoU to {findings.study.baseline}. Bar: {level} interval over images, with the trained "
-        f"models as they are; large marker: mean over seeds; small dot: {seeds}."
+        f"Difference in mIoU to {findings.study.baseline}. Thin bar: {say_interval(findings)}; thick bar: the part of "
+        f"it from images; large marker: mean over seeds; small dot: {seeds}."
     )
     return [
         Heading("Differences to the baseline", 3),
@@ -71,11 +71,13 @@ def _classes(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     draw_classes(chosen, folder / "classes")
     level = f"{100 * findings.comparison.level:.0f} %"
     caption = "IoU of each class, mean over seeds"
+    cells = chosen.difference.size
     if chosen.compared:
         caption += (
-            f", and its difference Δ to {findings.study.baseline}. A cell is coloured where its {level} interval over "
-            "images excludes 0 and grey where it does not; the intervals are not corrected for the number of cells, "
-            "so a few of a hundred are coloured by chance"
+            f", and its difference Δ to {findings.study.baseline}. A cell is coloured where its {level} interval for "
+            "other images and other seeds (with one seed for other images alone) excludes 0 and grey where it does "
+            f"not; the intervals are not corrected for the number of cells, so of {cells} about "
+            f"{max(1, round((1 - findings.comparison.level) * cells))} would be coloured by chance alone"
         )
     if len(everything.class_names) > len(chosen.class_names):
         caption += (

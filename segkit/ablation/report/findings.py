@@ -18,7 +18,7 @@ from segkit.ablation.statistics.statistics import (
     class_differences,
     class_iou,
     compare_to_baseline,
-    data_set_miou,
+    labelled_miou,
     score,
 )
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
@@ -33,8 +33,9 @@ CLASS_REPLICATES = 2_000
 class VariantScores:
     """The scores of one variant over its seeds. Shares in [0, 1]; None where no run has a value.
 
-    `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `best` is the
-    best mIoU of any evaluation during training, `minutes` the training time of a run without validation.
+    `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `ce` is
+    plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training, `minutes` the
+    training time of a run without validation.
     """
 
     variant: str
@@ -42,6 +43,7 @@ class VariantScores:
     miou: Score | None
     accuracy: Score | None
     class_iou: np.ndarray
+    ce: Score | None
     best: Score | None
     speed: Score | None
     memory: Score | None
@@ -80,6 +82,21 @@ class Findings:
         return {found.variant: found for found in self.comparison.differences}
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to be careful about, as sentences without capital and full stop."""
+        return (*self.comparison.warnings, *self._say_unlabelled())
+
+    def _say_unlabelled(self) -> list[str]:
+        sentences = []
+        for c, predicted in self.comparison.unlabelled.items():
+            more = f", though up to {predicted:,} pixels of a run are predicted as it" if predicted else ""
+            sentences.append(
+                f"no image has a pixel of {self.class_names[c]}, so this class has no IoU and is left out of every "
+                f"mean here{more}"
+            )
+        return sentences
+
+    @property
     def best_variants(self) -> set[str]:
         """The variants with the largest mean mIoU."""
         means = {one.variant: one.miou.mean for one in self.scores if one.miou is not None}
@@ -105,8 +122,17 @@ def find_all(study: Study) -> Findings:
         if study.of(variant)
     }
     groups = None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by)
-    comparison = compare_to_baseline(matrices, study.baseline, groups=groups, replicates=REPLICATES)
-    classes = class_differences(matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES)
+    comparison = compare_to_baseline(
+        matrices,
+        study.baseline,
+        groups=groups,
+        replicates=REPLICATES,
+        level=study.level,
+        margin=study.margin,
+    )
+    classes = class_differences(
+        matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES, level=study.level
+    )
     scores = tuple(score_variant(variant, study.of(variant)) for variant in matrices)
     return Findings(study, scores, comparison, classes, diff_configs(study), tuple(checks))
 
@@ -116,9 +142,10 @@ def score_variant(variant: str, runs: Sequence[Run]) -> VariantScores:
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),
-        miou=_average(runs, lambda run: data_set_miou(run.matrices)),
+        miou=_average(runs, lambda run: labelled_miou(run.matrices)),
         accuracy=_average(runs, lambda run: accuracy(run.matrices)),
         class_iou=mean_of_defined(np.stack([class_iou(run.matrices) for run in runs])),
+        ce=_average(runs, lambda run: (run.summary.get("last") or {}).get("ce")),
         best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")),
         speed=_average(runs, lambda run: run.summary.get("images_per_second")),
         memory=_average(runs, lambda run: run.summary.get("memory_gb")),

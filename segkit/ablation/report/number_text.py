@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from segkit.ablation.statistics.difference import Difference, Score
+from segkit.ablation.statistics.difference import MINUS, Difference, Score, write_p
 
 NOTHING = "-"
-MINUS = "−"  # as wide as the plus; the renderers know it
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
@@ -41,30 +40,26 @@ class DifferenceText:
     value: str
     interval: str
     p_holm: str
-    seed_noise: str
+    noise: str
+    images: str
 
 
 def difference_text(found: Difference) -> DifferenceText:
-    """With one decimal, or the few more that it takes to write nothing but 0 as 0, and to tell a difference that was
-    judged against the seed noise from that noise."""
-    shares = [found.value, *found.interval]
-    judged = found.verdict not in ("not shown", "identical")
-    noise = [found.seed_noise] if judged and found.seed_noise is not None else []
-    digits = _digits_for([*shares, *noise], compared=bool(noise))
+    """With one decimal, or the few more that it takes to write nothing but 0 as 0."""
+    digits = _digits_for([found.value, *found.interval])
     return DifferenceText(
         points_text(found.value, digits),
         interval_text(found.interval, digits),
         p_text(found.p_holm),
-        noise_text(found.seed_noise, digits),
+        half_width_text(found.noise, digits),
+        half_width_text(found.from_images, digits),
     )
 
 
-def _digits_for(shares: Sequence[float], *, compared: bool) -> int:
+def _digits_for(shares: Sequence[float]) -> int:
     for digits in range(1, 5):
         rounded = [round(abs(100 * share), digits) for share in shares]
-        vanished = any(share and not shown for share, shown in zip(shares, rounded, strict=True))
-        alike = compared and rounded[0] == rounded[-1] and abs(shares[0]) != shares[-1]
-        if not (vanished or alike):
+        if not any(share and not shown for share, shown in zip(shares, rounded, strict=True)):
             return digits
     return 5
 
@@ -77,24 +72,34 @@ def score_text(score: Score | None) -> str:
     return percent_text(score.mean) + deviation
 
 
-def noise_text(share: float | None, digits: int = 1) -> str:
-    """`±0.5` for seed noise of 0.005."""
+def spread_text(score: Score | None, digits: int | None = None) -> str:
+    """`297 ± 4`, an amount with its sample standard deviation over seeds; with so many decimals, or three digits."""
+    if score is None or not is_number(score.mean):
+        return NOTHING
+    places = digits if digits is not None else _amount_digits(score.mean)
+    deviation = f" ± {signless(score.std, places)}" if is_number(score.std) else ""
+    return signless(score.mean, places) + deviation
+
+
+def half_width_text(share: float | None, digits: int = 1) -> str:
+    """`±0.5` for 0.005."""
     return f"±{signless(100 * share, digits)}" if is_number(share) else NOTHING
 
 
 def p_text(p: float | None) -> str:
-    """`0.012`, and one digit below 0.001, such as `0.0003`."""
-    if not is_number(p):
-        return NOTHING
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
+    """`0.012`, one digit below 0.001, such as `0.0003`, and `<0.0001` below that."""
+    return write_p(p).removeprefix("= ").replace("< ", "<") if is_number(p) else NOTHING
 
 
 def amount_text(value: float | None) -> str:
     """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`."""
     if not is_number(value):
         return NOTHING
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return signless(value, digits)
+    return signless(value, _amount_digits(value))
+
+
+def _amount_digits(value: float) -> int:
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
 
 
 def signless(value: float, digits: int) -> str:

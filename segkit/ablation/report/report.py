@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segkit.ablation.folder import ReportFiles
 from segkit.ablation.report.conclusions import describe_variants, read_findings
+from segkit.ablation.report.difference_files import render_differences_csv, render_differences_json
 from segkit.ablation.report.document import (
     Block,
     Bullets,
@@ -30,6 +31,7 @@ from segkit.ablation.report.tables import (
     main_table,
     paper_table,
     run_table,
+    seed_table,
 )
 from segkit.ablation.study.study import Study
 from segkit.system.files import write_text
@@ -47,7 +49,7 @@ def write_report(study: Study, output: Path) -> Path:
 
 
 def write_findings(findings: Findings, output: Path) -> Path:
-    """Write report.html (returned), .md, .csv, .tex and figures/*.png and *.pdf into the folder `output`.
+    """Write report.html (returned), .md, .csv, .tex, differences.csv and .json, and figures/ into `output`.
 
     Raises CheckpointError for a damaged examples.npz, CannotWrite.
     """
@@ -56,6 +58,8 @@ def write_findings(findings: Findings, output: Path) -> Path:
     document = number_captions(compose(findings, figures))
     write_text(files.markdown, render_markdown(document))
     write_text(files.csv, render_csv(findings.study))
+    write_text(files.differences_csv, render_differences_csv(findings))
+    write_text(files.differences_json, render_differences_json(findings))
     write_text(files.latex, render_latex(paper_tables(findings)))
     write_text(files.page, render_html(document, files.figures))
     return files.page
@@ -63,7 +67,7 @@ def write_findings(findings: Findings, output: Path) -> Path:
 
 def paper_tables(findings: Findings) -> list[tuple[str, Table]]:
     """The tables for a paper by label; without that of the classes if it is longer than a page."""
-    tables = [("tab:ablation", paper_table(findings))]
+    tables = [("tab:ablation", paper_table(findings)), ("tab:ablation-seeds", seed_table(findings))]
     classes = class_table(findings)
     return tables + [("tab:ablation-classes", classes)] * (len(classes.rows) <= LONG_TABLE)
 
@@ -115,15 +119,24 @@ def explain_statistics(findings: Findings) -> str:
     """How intervals, p and verdicts came about, in one paragraph."""
     comparison, study = findings.comparison, findings.study
     units = "images" if study.group_by is None else f"groups of images (group_by {study.group_by})"
+    level = f"{100 * comparison.level:g} %"
+    margin = ""
+    if comparison.margin is not None:
+        points = f"{100 * comparison.margin:g}"
+        margin = f" Within the margin: the interval lies between −{points} and +{points} points."
     return (
-        f"The scores are those of the last evaluation, not of the best. Intervals and p: paired bootstrap of the "
-        f"difference in data-set mIoU, {comparison.replicates:,} replicates over {comparison.groups:,} {units}, "
-        "the same draws for both variants, seeds averaged; intervals are percentile intervals widened for the number "
-        "of units; p is corrected for the number of comparisons (Holm), the intervals are not. They tell what other "
-        "images of the same kind would show of these trained models, not what training again would; for that stands "
-        "the seed noise, half the width of Student's interval for the mean of the paired differences over seeds. A "
-        "difference not larger than it is called within seed noise. "
-        f"Intervals of classes: {CLASS_REPLICATES:,} replicates, uncorrected."
+        "The scores are those of the last evaluation, not of the best. A difference in data-set mIoU, averaged over "
+        "seeds, is uncertain for two reasons: other images could have been the test, and other seeds could have been "
+        f"trained. From images: a paired bootstrap, {comparison.replicates:,} replicates over {comparison.groups:,} "
+        f"{units}, the same draws for both variants, percentiles widened for the number of units. From seeds: "
+        "Student's interval, with what scores vary by after a mean for each variant and each seed, estimated from all "
+        "variants together, or from the variant's own pairs with the baseline if these vary more. The interval joins "
+        "both (their half-widths add as squares: MOVER, Zou and Donner 2008), and p is 1 − level of the interval that "
+        "just touches 0. p is corrected for the number of comparisons (Holm), and the interval is widened by as much, "
+        f"so that both always agree. Better or worse: that p is below {1 - comparison.level:.3g}.{margin} Not shown: "
+        "neither, which says nothing about being equal. "
+        f"Intervals of classes: {CLASS_REPLICATES:,} replicates, at {level} each, "
+        "uncorrected."
     )
 
 

@@ -13,6 +13,7 @@ from segkit.ablation.report.number_text import (
     difference_text,
     percent_text,
     score_text,
+    spread_text,
 )
 from segkit.ablation.study.config_diff import show_value
 from segkit.ablation.study.study import Run
@@ -25,61 +26,67 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 #: Columns of the main table that a paper has room for.
-PAPER = (
-    "variant",
-    "mIoU, %",
-    "Δ, points",
-    "interval",
-    "p (Holm)",
-    "worst class",
-    "accuracy, %",
-    "img/s",
-    "GB",
-)
+PAPER = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
 
 
 def main_table(findings: Findings) -> Table:
     """A row per variant with its scores, and its difference to the baseline."""
     columns = (
-        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "worst class", "accuracy, %",
-        "img/s", "GB", "best mIoU", "seeds",
+        "variant", "mIoU, %", "Δ, points", "interval", "verdict", "p (Holm)", "seeds", "from seeds", "from images",
+        "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
-    level = f"{100 * findings.comparison.level:.0f} %"
     spread = "" if findings.seeds_per_variant == (1,) else ", mean ± sample standard deviation over seeds"
     caption = (
         f"Scores on {findings.study.runs[0].matrices.shape[0]:,} validation images{spread}; "
         f"Δ is the difference in mIoU to {findings.study.baseline} in percentage points over the seeds both have, "
-        f"with its {level} interval from a paired bootstrap over images; seed noise is half the width of "
-        f"its {level} Student interval over seeds. {describe_seeds(findings)}"
+        f"with its {say_interval(findings)}. {describe_seeds(findings)}"
     )
     note = (
-        "Bold marks the largest mean mIoU and nothing more: whether it is larger than the others is what Δ, its "
-        "interval, p and the seed noise tell. Worst class is the class with the lowest mean IoU. Best mIoU is the "
-        "best evaluation during training; all other scores are of the last one. "
-        "img/s and GB are those of training."
+        "Bold marks the largest mean mIoU and nothing more: what a difference is worth is said by the verdict. "
+        "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
+        "squares. "
+        "Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, best mIoU "
+        "the best evaluation during training; all other scores are of the last one. img/s and GB are those of training."
     )
     return Table(columns, rows, caption=caption, note=note)
 
 
+def say_interval(findings: Findings) -> str:
+    """What the intervals are, for captions: `95 % interval for other images and other seeds`."""
+    comparison = findings.comparison
+    level = f"{100 * comparison.level:g} %"
+    judged = [found for found in comparison.differences if found.noise is not None]
+    if not judged:
+        return f"{level} interval for other images alone, because there is one seed"
+    together = ""
+    if judged[0].comparisons > 1:
+        together = f", widened for {judged[0].comparisons} comparisons as p is (Holm)"
+    alone = "" if len(judged) == len(comparison.differences) else "; with one seed for other images alone"
+    return f"{level} interval for other images and other seeds{together}{alone}"
+
+
 def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
     difference = findings.differences.get(scores.variant)
+    seeds = str(len(scores.seeds))
     if difference is None:
-        compared = (Cell("baseline", faint=True), *plain_row("", "", ""))
+        what = "baseline" if scores.variant == findings.study.baseline else "not compared"
+        compared = (Cell(what, faint=True), *plain_row("", "", "", seeds, "", ""))
     else:
         text = difference_text(difference)
-        compared = plain_row(text.value, text.interval, text.p_holm, text.seed_noise)
+        compared = plain_row(
+            text.value, text.interval, difference.verdict, text.p_holm, seeds, text.noise, text.images
+        )
     return (
         Cell(scores.variant),
         Cell(score_text(scores.miou), strong=scores.variant in findings.best_variants),
         *compared,
         Cell(_worst_class(findings, scores)),
         Cell(score_text(scores.accuracy)),
-        *plain_row(
-            *(amount_text(None if one is None else one.mean) for one in (scores.speed, scores.memory))
-        ),
+        Cell(spread_text(scores.ce, 3)),
         Cell(score_text(scores.best)),
-        Cell(str(len(scores.seeds))),
+        Cell(spread_text(scores.speed)),
+        Cell(amount_text(None if scores.memory is None else scores.memory.mean)),
     )
 
 
@@ -102,6 +109,17 @@ def describe_seeds(findings: Findings) -> str:
 def paper_table(findings: Findings) -> Table:
     """The main table with the columns that a paper has room for."""
     return main_table(findings).select(PAPER)
+
+
+def seed_table(findings: Findings) -> Table:
+    """A row per variant, a column per seed: the mIoU of every run, for the appendix of a paper."""
+    seeds = sorted({seed for scores in findings.scores for seed in scores.seeds})
+    rows = []
+    for scores in findings.scores:
+        known = dict(zip(scores.seeds, scores.miou.values if scores.miou else (), strict=False))
+        rows.append(plain_row(scores.variant, *(percent_text(known.get(seed)) for seed in seeds)))
+    columns = ("variant", *(f"seed {seed}" for seed in seeds))
+    return Table(columns, tuple(rows), caption="mIoU of every run in percent.")
 
 
 def class_table(findings: Findings) -> Table:

@@ -28,11 +28,13 @@ rest on few images, and the bias and acceleration estimated from those are noise
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
 from segkit.ablation.statistics.counts import iou_of_counts, unions
+from segkit.ablation.statistics.student import student_inside
 
 CHUNK_CELLS = 4_000_000  # numbers held for one chunk of replicates, 32 MB each time they are held
 
@@ -79,6 +81,7 @@ def mean_counted(iou: np.ndarray) -> np.ndarray:
     return np.where(counted, iou, 0.0).sum(axis=-1) / counted.sum(axis=-1)
 
 
+@lru_cache(maxsize=10_000)
 def p_value(beyond: int, replicates: int, units: int) -> float:
     """Two-sided p of a difference of which `beyond` of the replicates lie at 0 or on the other side of it.
 
@@ -111,27 +114,3 @@ def find_p(samples: np.ndarray, value: float, *, units: int) -> float:
         return 1.0
     beyond = samples <= 0.0 if value > 0.0 else samples >= 0.0
     return p_value(int(beyond.sum()), len(samples), units)
-
-
-def student_inside(t: float, freedom: int) -> float:
-    """P(|T| < t) of Student's t for integer degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    odd = freedom % 2
-    # Factors from one term of the sum over powers of the cosine to the next: cos^2 (k - 1) / k.
-    k = np.arange(2 + odd, freedom, 2)
-    terms = np.cumprod(math.cos(angle) ** 2 * (k - 1) / k)
-    if not odd:
-        return math.sin(angle) * (1.0 + float(terms.sum()))
-    series = math.sin(angle) * math.cos(angle) * (1.0 + float(terms.sum())) if freedom > 1 else 0.0
-    return 2.0 / math.pi * (angle + series)
-
-
-def student_quantile(level: float, freedom: int) -> float:
-    """The t with P(|T| < t) = `level`, for integer degrees of freedom."""
-    low, high = 0.0, 1.0
-    while student_inside(high, freedom) < level:
-        high *= 2.0
-    for _ in range(60):  # halves the bracket to below the last digit
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_inside(middle, freedom) < level else (low, middle)
-    return high

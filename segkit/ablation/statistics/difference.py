@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segkit.ablation.statistics.bootstrap import student_quantile
+MINUS = "−"  # as wide as the plus; the renderers know it
+
+#: What a difference can be called. "one seed": nothing, because what other seeds would do is not known.
+VERDICTS = ("better", "worse", "within the margin", "not shown", "one seed", "identical")
 
 
 @dataclass(frozen=True)
@@ -20,64 +23,111 @@ class Score:
 class Difference:
     """A variant's mIoU minus the baseline's, averaged over the `seeds` both have.
 
-    `interval` (at `level`, unadjusted) and `p` are of the bootstrap over images, `p_holm` is p corrected for
-    `comparisons` variants. `per_seed` are the differences in the order of `seeds`; `seed_noise` is half the width of
-    Student's interval (at `level`) for their mean, None for one seed. `verdict` is one of "better", "worse", "within
-    seed noise" (|value| <= seed_noise: that interval contains 0), "not shown" (p_holm >= 1 - level), "identical"
-    (every matrix of every image is equal), "one seed: better", "one seed: worse".
+    `interval` is for other images and other seeds, at `level` for all `comparisons` together: it leaves 0 out exactly
+    if `p_holm` < 1 - level. `images` (below and above the value) and `noise` (from seeds, on either side) are the
+    half-widths that it is made of; `noise`, `p` and `p_holm` are None for one seed, whose interval is over images
+    alone, and at `level` by itself. `per_seed` are the differences in the order of `seeds`.
+
+    `seeds_needed` and `images_needed` are about how many would have shown a difference of this size, the other number
+    staying as it is; None where no number would, or where nothing is to be shown. `verdict` is one of VERDICTS:
+    "within the margin" if the interval lies within ± `margin`, "identical" if every matrix of every image is equal.
     """
 
     variant: str
     value: float
     interval: tuple[float, float]
-    p: float
-    p_holm: float
+    p: float | None
+    p_holm: float | None
     per_seed: tuple[float, ...]
-    seed_noise: float | None
+    images: tuple[float, float]
+    noise: float | None
     verdict: str
     baseline: str = "the baseline"
     seeds: tuple[int, ...] = ()
     level: float = 0.95
     comparisons: int = 1
+    margin: float | None = None
+    units: int = 0
+    seeds_needed: int | None = None
+    images_needed: int | None = None
+
+    @property
+    def from_images(self) -> float:
+        """The half-width from images on the side of 0."""
+        return self.images[0] if self.value > 0 else self.images[1]
+
+    @property
+    def reach(self) -> float:
+        """The smallest difference that would have been told from 0: what the interval reaches on the side of 0."""
+        return math.hypot(self.from_images, self.noise or 0.0)
 
     @property
     def words(self) -> str:
         """The finding as one plain sentence, without capital and full stop; scores in points (percent)."""
-        if self.verdict == "identical":
-            return f"identical to {self.baseline}: the predictions are counted alike in every image"
-        if self.verdict == "not shown":
-            return self._say_nothing_shown()
-        return self._say_found()
+        return {
+            "better": self._say_found,
+            "worse": self._say_found,
+            "within the margin": self._say_within,
+            "not shown": self._say_not_shown,
+            "one seed": self._say_one_seed,
+            "identical": self._say_identical,
+        }[self.verdict]()
 
-    def _say_nothing_shown(self) -> str:
-        value, low, high = _write_points(self.value, *self.interval)
-        points = f"{'+' if self.value > 0 else ''}{value} points"
-        start = (
-            f"no difference to {self.baseline} shown: {points}, the {self._level} interval {low} to {high}"
-        )
-        if self.interval[0] <= 0 <= self.interval[1]:
-            return f"{start} contains 0"
-        return (
-            f"{start} excludes 0 (p = {_write_p(self.p)}), but that does not survive the correction for "
-            f"{self.comparisons} comparisons (Holm p = {_write_p(self.p_holm)})"
-        )
+    @property
+    def _parts(self) -> str:
+        """`±0.6 from seeds, ±0.3 from images`, of the half-width on the side of 0."""
+        digits = _digits_for(self.value, *self.interval)
+        noise, images = (f"{100 * share:.{digits}f}" for share in (self.noise or 0.0, self.from_images))
+        return f"±{noise} from seeds, ±{images} from images"
 
     def _say_found(self) -> str:
         better = self.value > 0
         low, high = self.interval if better else (-self.interval[1], -self.interval[0])
-        value, low, high, noise = _write_points(
-            abs(self.value), low, high, self.seed_noise or 0.0, compared=True
+        value, low, high = _write_points(abs(self.value), low, high)
+        p = f"{'Holm ' if self.comparisons > 1 else ''}p {write_p(self.p_holm)}"
+        return (
+            f"{'better' if better else 'worse'} than {self.baseline} by {value} points ({self._level} interval {low} "
+            f"to {high}, {p}; {self._parts}){self._say_small()}"
         )
-        p = f"{'Holm ' if self.comparisons > 1 else ''}p = {_write_p(self.p_holm)}"
-        found = f"{'better' if better else 'worse'} than {self.baseline} by {value} points"
-        return f"{found} ({self._level} interval {low} to {high}, {p}){self._say_seed_noise(noise)}"
 
-    def _say_seed_noise(self, noise: str) -> str:
-        if self.seed_noise is None:
-            return " with one seed: whether other seeds would reverse it is not known"
-        if self.verdict == "within seed noise":
-            return f", but not beyond seed noise (±{noise} from {len(self.per_seed)} seeds): other seeds may reverse it"
-        return f", beyond seed noise (±{noise} from {len(self.per_seed)} seeds)"
+    def _say_small(self) -> str:
+        if self.margin is None or not is_within(self.interval, self.margin):
+            return ""
+        return f", though by less than the margin of {_write_points(self.margin)[0]}"
+
+    def _say_within(self) -> str:
+        margin, low, high = _write_points(self.margin or 0.0, *self.interval)
+        return (
+            f"no different from {self.baseline} by more than {margin} points either way: the {self._level} interval is "
+            f"{low} to {high} ({self._parts})"
+        )
+
+    def _say_not_shown(self) -> str:
+        value, low, high = _write_points(self.value, *self.interval)
+        points = f"{'+' if self.value > 0 else ''}{value} points"
+        return (
+            f"no difference to {self.baseline} shown: {points}, the {self._level} interval {low} to {high} contains 0 "
+            f"({self._parts}){self._say_needed()}"
+        )
+
+    def _say_needed(self) -> str:
+        if self.value == 0.0:
+            return ""
+        needed = ((self.seeds_needed, "seeds"), (self.images_needed, "independent images"))
+        ways = [f"about {number:,} {what}" for number, what in needed if number is not None]
+        return f"; to show a difference of this size would take {' or '.join(ways) or 'more seeds and more images'}"
+
+    def _say_one_seed(self) -> str:
+        value, low, high = _write_points(self.value, *self.interval)
+        points = f"{'+' if self.value > 0 else ''}{value} points"
+        interval = f"the {self._level} interval over images {low} to {high}"
+        return (
+            f"{points} to {self.baseline} with one seed, {interval}: no verdict, because what other seeds would show "
+            "is not known"
+        )
+
+    def _say_identical(self) -> str:
+        return f"identical to {self.baseline}: the predictions are counted alike in every image"
 
     @property
     def _level(self) -> str:
@@ -93,27 +143,27 @@ def score(values: Sequence[float]) -> Score:
     return Score(mean, _sample_std(values, mean), values)
 
 
-def find_seed_noise(per_seed: Score, level: float) -> float | None:
-    """Half the width of Student's interval for the mean of paired differences over seeds; None for one seed.
-
-    Not the standard deviation itself: with 3 seeds, noise alone exceeds it in 22 of 100 cases.
-    """
-    count = len(per_seed.values)
-    if per_seed.std is None:
-        return None
-    return student_quantile(level, count - 1) * per_seed.std / math.sqrt(count)
+def choose_verdict(
+    value: float, p_holm: float, interval: tuple[float, float], *, level: float, margin: float | None
+) -> str:
+    """The verdict of a difference over several seeds that is not identical to the baseline."""
+    if p_holm < 1.0 - level:
+        return "better" if value > 0 else "worse"
+    return "within the margin" if margin is not None and is_within(interval, margin) else "not shown"
 
 
-def choose_verdict(value: float, seed_noise: float | None, *, significant: bool, identical: bool) -> str:
-    """The verdict of a difference, as `Difference` lists them."""
-    if identical:
-        return "identical"
-    if not significant:
-        return "not shown"
-    direction = "better" if value > 0 else "worse"
-    if seed_noise is None:
-        return f"one seed: {direction}"
-    return "within seed noise" if abs(value) <= seed_noise else direction
+def is_within(interval: tuple[float, float], margin: float) -> bool:
+    """Whether all of the interval lies within ± `margin`."""
+    return -margin <= interval[0] and interval[1] <= margin
+
+
+def write_p(p: float | None, smallest: float = 1e-4) -> str:
+    """`= 0.012`, `= 0.0003`, or `< 0.0001`."""
+    if p is None:
+        return "unknown"
+    if p < smallest:
+        return f"< {smallest:.4f}"
+    return f"= {p:.3f}" if p >= 0.001 else f"= {p:.1g}"
 
 
 def _sample_std(values: Sequence[float], mean: float) -> float | None:
@@ -122,20 +172,12 @@ def _sample_std(values: Sequence[float], mean: float) -> float | None:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def _write_points(*shares: float, compared: bool = False) -> list[str]:
-    """Shares as points, with one decimal, or as many more as it takes that nothing but 0 is written as 0.
-
-    `compared`: the sentence calls the first larger than the last or not, so they are written alike only if equal.
-    """
-    texts: list[str] = []
-    for digits in range(1, 6):
-        texts = [f"{round(100 * share, digits) + 0.0:.{digits}f}" for share in shares]  # + 0.0: no minus zero
-        vanished = any(share and not float(text) for share, text in zip(shares, texts, strict=True))
-        alike = compared and texts[0] == texts[-1] and shares[0] != shares[-1]
-        if not (vanished or alike):
-            break
-    return texts
+def _write_points(*shares: float) -> list[str]:
+    """Shares as points, with one decimal, or as many more as it takes that nothing but 0 is written as 0."""
+    digits = _digits_for(*shares)
+    texts = [f"{round(100 * share, digits) + 0.0:.{digits}f}" for share in shares]  # + 0.0: no minus zero
+    return [text.replace("-", MINUS) for text in texts]
 
 
-def _write_p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
+def _digits_for(*shares: float) -> int:
+    return next((d for d in range(1, 5) if all(round(100 * share, d) for share in shares if share)), 5)

@@ -30,39 +30,62 @@ class Pair:
         return self.counts.shape[1]
 
 
-def count_pairs(matrices: Matrices, baseline: str, groups: np.ndarray | None) -> list[Pair]:
-    """The pair of each variant with the baseline, in their order. Units without a valid pixel are left out.
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """All runs as `counts` (G, 3, C) by variant and seed, of the G units that have a valid pixel; the pair of each
+    variant that shares a seed with the baseline, in their order; and the variants that share none, `alone`.
+
+    `labelled` (C,): whether any image has the class.
+    """
+
+    counts: Mapping[str, Mapping[int, np.ndarray]]
+    pairs: tuple[Pair, ...]
+    alone: tuple[str, ...]
+    labelled: np.ndarray
+
+    @property
+    def units(self) -> int:
+        """The number of independent units, G."""
+        return next(len(run) for runs in self.counts.values() for run in runs.values())
+
+
+def count_pairs(matrices: Matrices, baseline: str, groups: np.ndarray | None) -> Pairs:
+    """The counts of all runs and the pairs with the baseline. Units without a valid pixel are left out.
 
     Matrices are read one run at a time, so that a mapping may load them when asked. ConfigError if runs do not
-    belong together or fewer than 2 units are left.
+    belong together, none shares a seed with the baseline, or fewer than 2 units are left.
     """
     if baseline not in matrices:
         raise ConfigError(
             f"baseline: {baseline!r} is none of the variants {', '.join(matrices)} -> name one of them"
         )
-    counts, groups = _count_runs(matrices, baseline, groups)
-    filled = _filled_units(counts, baseline, groups)
-    pairs = []
+    by_image, groups = _count_runs(matrices, baseline, groups)
+    filled = _filled_units(by_image, baseline, groups)
+    counts: dict[str, dict[int, np.ndarray]] = {variant: {} for variant in matrices}
+    for (variant, seed), run in by_image.items():
+        counts[variant][seed] = sum_units(run, groups)[filled]
+    pairs, alone = [], []
     for variant in matrices:
-        if variant != baseline:
-            seeds = shared_seeds(matrices, variant, baseline)
-            runs = [counts[side, seed] for side in (variant, baseline) for seed in seeds]
-            units = np.stack([sum_units(run, groups)[filled] for run in runs])
-            identical = all(np.array_equal(matrices[variant][s], matrices[baseline][s]) for s in seeds)
-            pairs.append(Pair(variant, seeds, units, identical))
-    return pairs
-
-
-def shared_seeds(matrices: Matrices, variant: str, baseline: str) -> tuple[int, ...]:
-    """The seeds that both have, ascending. ConfigError if there is none."""
-    seeds = tuple(sorted(set(matrices[variant]) & set(matrices[baseline])))
-    if not seeds:
-        has, wants = (", ".join(map(str, sorted(matrices[side]))) or "none" for side in (variant, baseline))
+        seeds = tuple(sorted(set(matrices[variant]) & set(matrices[baseline])))
+        if variant == baseline:
+            continue
+        if not seeds:
+            alone.append(variant)
+            continue
+        units = np.stack([counts[side][seed] for side in (variant, baseline) for seed in seeds])
+        identical = all(np.array_equal(matrices[variant][s], matrices[baseline][s]) for s in seeds)
+        pairs.append(Pair(variant, seeds, units, identical))
+    if alone and not pairs:
         raise ConfigError(
-            f"{variant} (seeds: {has}) shares no seed with the baseline {baseline} (seeds: {wants})"
+            f"{_name_seeds(alone[0], matrices)} shares no seed with the baseline {_name_seeds(baseline, matrices)}"
             " -> train both with the same seeds"
         )
-    return seeds
+    first = next(iter(by_image.values()))
+    return Pairs(counts, tuple(pairs), tuple(alone), first[:, 1].sum(axis=0) > 0)
+
+
+def _name_seeds(variant: str, matrices: Matrices) -> str:
+    return f"{variant} (seeds: {', '.join(map(str, sorted(matrices[variant]))) or 'none'})"
 
 
 def _count_runs(

@@ -1,22 +1,22 @@
 """Is a variant better than the baseline? Differences of the data-set mIoU, what they may be by chance, and in words.
 
-Two kinds of chance are kept apart. The *interval* and p come from a paired bootstrap over images, with the runs as
-they are (seeds averaged): what other images of the same kind would have shown of these very models. They say nothing
-about training again. For that stands the *seed noise* beside them, half the width of Student's interval for the mean of
-the paired differences over seeds (same seed: same initial weights, same data order). A difference not larger than it is
-called "within seed noise", whatever its p. With 3 to 5 seeds no rank test can be significant, so there is none.
+Chance has two sources: other images of the same kind, and other trainings. Both are in one interval, one p and one
+verdict (joint.py); p is corrected for the number of variants compared with the baseline (Holm 1979, "A simple
+sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6), and the interval that is shown
+is widened by as much, so that it leaves 0 out exactly where the verdict says so. There is no rank test over seeds: with
+up to 5 of them none can be significant at 5 % (the smallest two-sided p is 0.0625).
 
-p is corrected for the number of variants compared with the baseline (Holm 1979, "A simple sequentially rejective
-multiple test procedure", Scandinavian Journal of Statistics 6); the intervals are not.
-All scores are in [0, 1]. Methods and their measured coverage: `segkit.ablation.statistics.bootstrap`.
+A class that is labelled in no image of the set has no IoU: it is left out of the mean of every run.
+All scores are in [0, 1]. What was measured of all this: docs/ablation.md.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from segkit.ablation.statistics.bootstrap import find_interval, find_p, mean_counted, resample_iou
+from segkit.ablation.statistics.bootstrap import mean_counted, resample_iou
+from segkit.ablation.statistics.cautions import count_predicted, list_cautions
 from segkit.ablation.statistics.counts import (
     accuracy,
     class_counts,
@@ -25,7 +25,15 @@ from segkit.ablation.statistics.counts import (
     iou_of_counts,
     miou_of_counts,
 )
-from segkit.ablation.statistics.difference import Difference, Score, choose_verdict, find_seed_noise, score
+from segkit.ablation.statistics.difference import Difference, Score, choose_verdict, score
+from segkit.ablation.statistics.joint import (
+    ImagePart,
+    SeedPart,
+    find_seed_parts,
+    joint_interval,
+    joint_p,
+)
+from segkit.ablation.statistics.needed import find_images_needed, find_seeds_needed
 from segkit.ablation.statistics.pairs import Matrices, Pair, count_pairs
 from segkit.errors import ConfigError
 
@@ -44,12 +52,12 @@ __all__ = [
     "score",
 ]
 
-FEW_UNITS = 20  # below, 95 % intervals miss the truth in 6 to 10 % of data sets (measured, see bootstrap.py)
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """All variants against the baseline. `groups` is the number of independent units that were resampled."""
+    """All variants against the baseline. `groups` is the number of independent units that were resampled, `unlabelled`
+    the classes (by index) that no image has and that are left out of the mean, each with the most pixels that a run
+    predicts as it."""
 
     baseline: str
     differences: tuple[Difference, ...]
@@ -57,6 +65,8 @@ class Comparison:
     replicates: int
     level: float
     warnings: tuple[str, ...]
+    margin: float | None = None
+    unlabelled: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +74,8 @@ class ClassDifferences:
     """IoU of each class minus the baseline's, averaged over shared seeds: `value`, `lower`, `upper` (C,).
 
     NaN for a class without labels, for which no IoU can be told. `units` (C,): independent units with the label. The
-    intervals are unadjusted, so of 20 classes without any difference one may be expected to exclude 0.
+    intervals are for other images and other seeds (with one seed for other images alone), and unadjusted, so of 20
+    classes without any difference one may be expected to exclude 0.
     """
 
     value: np.ndarray
@@ -86,26 +97,46 @@ def compare_to_baseline(
     replicates: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
+    margin: float | None = None,
 ) -> Comparison:
-    """The mIoU difference of each variant to the baseline, with interval, p, seed noise and verdict.
+    """The mIoU difference of each variant to the baseline, with its interval, p and verdict.
 
     `matrices[variant][seed]` are int64 confusion matrices (N, C, C), the same images in the same order everywhere.
     `groups` (N,) numbers the images' groups, see `group_images`; None: every image is independent. A unit without a
-    valid pixel is left out. A variant is compared over the seeds it shares with the baseline. The same arguments give
-    the same result. ConfigError if the runs cannot be paired or fewer than 2 units are left.
+    valid pixel is left out. A variant is compared over the seeds it shares with the baseline; one that shares none is
+    left out, with a warning. `margin`, a share, is how large a difference may be and still not matter. The same
+    arguments give the same result. ConfigError if the runs cannot be paired or fewer than 2 units are left.
     """
-    _check_options(replicates, level)
-    pairs = count_pairs(matrices, baseline, groups)
-    found = [_measure(pair, baseline, replicates=replicates, seed=seed, level=level) for pair in pairs]
-    corrected = holm([difference.p for difference in found])
+    _check_options(replicates, level, margin)
+    found = count_pairs(matrices, baseline, groups)
+    scores = {
+        variant: {s: _mean_labelled(run[None], found.labelled) for s, run in runs.items()}
+        for variant, runs in found.counts.items()
+    }
+    copies = {pair.variant for pair in found.pairs if pair.identical}
+    own = {variant: row for variant, row in scores.items() if variant not in copies and row}
+    parts = find_seed_parts(own, baseline)
+    measured = [
+        _measure(
+            pair,
+            _pair_scores(pair, scores, baseline),
+            parts.get(pair.variant),
+            replicates=replicates,
+            seed=seed,
+        )
+        for pair in found.pairs
+    ]
+    corrected = iter(holm([one.p for one in measured if one.p is not None]))
+    p_holm = [None if one.p is None else next(corrected) for one in measured]
+    comparisons = max(1, sum(p is not None for p in p_holm))
     differences = tuple(
-        _judge(difference, p_holm, identical=pair.identical, comparisons=len(pairs))
-        for difference, p_holm, pair in zip(found, corrected, pairs, strict=True)
+        _judge(one, p, baseline, level=level, comparisons=comparisons, margin=margin)
+        for one, p in zip(measured, p_holm, strict=True)
     )
-    units = pairs[0].units if pairs else 0
-    return Comparison(
-        baseline, differences, units, replicates, level, _list_warnings(pairs, matrices, baseline)
-    )
+    unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
+    cautions = list_cautions(found, matrices, baseline, own)
+    units = found.units if found.pairs else 0
+    return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled)
 
 
 def class_differences(
@@ -122,10 +153,29 @@ def class_differences(
     The interval of a class is over the replicates that have its label, and as wide as the number of units with the
     label demands: (-1, 1) for 3 units or fewer at 95 %.
     """
-    _check_options(replicates, level)
+    _check_options(replicates, level, None)
+    found = count_pairs(matrices, baseline, groups)
+    copies = {pair.variant for pair in found.pairs if pair.identical}
+    iou = {
+        variant: {s: iou_of_counts(run.sum(axis=0)) for s, run in runs.items()}
+        for variant, runs in found.counts.items()
+        if variant not in copies and runs
+    }
+    parts = {
+        c: find_seed_parts(
+            {v: {s: float(one[c]) for s, one in row.items()} for v, row in iou.items()}, baseline
+        )
+        for c in np.flatnonzero(found.labelled).tolist()
+    }
     return {
-        pair.variant: _measure_classes(pair, replicates=replicates, seed=seed, level=level)
-        for pair in count_pairs(matrices, baseline, groups)
+        pair.variant: _measure_classes(
+            pair,
+            {c: part.get(pair.variant) for c, part in parts.items()},
+            replicates=replicates,
+            seed=seed,
+            level=level,
+        )
+        for pair in found.pairs
     }
 
 
@@ -139,56 +189,109 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _check_options(replicates: int, level: float) -> None:
+def _check_options(replicates: int, level: float, margin: float | None) -> None:
     if replicates < 100:
         raise ConfigError(f"replicates: expected at least 100, got {replicates} -> 10000 is usual")
     if not 0.5 <= level < 1.0:
         raise ConfigError(f"level: expected 0.5 <= level < 1, got {level} -> 0.95 is usual")
+    if margin is not None and not 0.0 < margin < 1.0:
+        raise ConfigError(f"margin: expected a share between 0 and 1, got {margin} -> 0.005 is half a point")
 
 
-def _measure(pair: Pair, baseline: str, *, replicates: int, seed: int, level: float) -> Difference:
-    """The difference without correction and verdict, which need the other variants."""
-    variant_scores, baseline_scores = np.split(_miou_by_run(pair.counts), 2)
-    per_seed = score((variant_scores - baseline_scores).tolist())
-    interval, p = (0.0, 0.0), 1.0
-    if not pair.identical:
-        chunks = resample_iou(pair.counts, replicates=replicates, seed=seed)
-        samples = np.concatenate([_mean_difference(mean_counted(iou)) for iou in chunks])
-        interval = find_interval(samples, per_seed.mean, units=pair.units, level=level)
-        p = find_p(samples, per_seed.mean, units=pair.units)
-    return Difference(
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A pair with what images and seeds do to its difference, before the correction, which needs the other variants.
+    A part that is not known (one seed), or is not asked for (identical), is None; and so is p for one seed."""
+
+    pair: Pair
+    per_seed: Score
+    images: ImagePart | None
+    seeds: SeedPart | None
+    p: float | None
+
+
+def _pair_scores(pair: Pair, scores: Mapping[str, Mapping[int, float]], baseline: str) -> Score:
+    return score([scores[pair.variant][s] - scores[baseline][s] for s in pair.seeds])
+
+
+def _measure(pair: Pair, per_seed: Score, seeds: SeedPart | None, *, replicates: int, seed: int) -> _Measured:
+    if pair.identical:
+        return _Measured(pair, per_seed, None, None, 1.0)
+    labelled = pair.counts[0, :, 1].sum(axis=0) > 0
+    chunks = resample_iou(pair.counts[..., labelled], replicates=replicates, seed=seed)
+    samples = np.concatenate([_mean_difference(mean_counted(iou)) for iou in chunks])
+    images = ImagePart(samples, per_seed.mean, pair.units)
+    p = None if seeds is None else joint_p(per_seed.mean, images, seeds)
+    return _Measured(pair, per_seed, images, seeds, p)
+
+
+def _judge(
+    found: _Measured,
+    p_holm: float | None,
+    baseline: str,
+    *,
+    level: float,
+    comparisons: int,
+    margin: float | None,
+) -> Difference:
+    value, pair = found.per_seed.mean, found.pair
+    difference = Difference(
         variant=pair.variant,
-        value=per_seed.mean,
-        interval=interval,
-        p=p,
-        p_holm=p,
-        per_seed=per_seed.values,
-        seed_noise=find_seed_noise(per_seed, level),
-        verdict="",
+        value=value,
+        interval=(0.0, 0.0),
+        p=found.p,
+        p_holm=p_holm,
+        per_seed=found.per_seed.values,
+        images=(0.0, 0.0),
+        noise=0.0,
+        verdict="identical",
         baseline=baseline,
         seeds=pair.seeds,
         level=level,
+        comparisons=comparisons,
+        margin=margin,
+        units=pair.units,
+    )
+    if found.images is None:
+        return difference
+    if found.seeds is None or found.p is None or p_holm is None:
+        below, above = found.images.half_widths(level)
+        ends = value - below, value + above
+        return replace(difference, interval=ends, images=(below, above), noise=None, verdict="one seed")
+    # By what the correction multiplied p it divides what the interval may miss.
+    wide = 1.0 - (1.0 - level) * max(1.0 / comparisons, found.p / p_holm)
+    images, noise = found.images.half_widths(wide), found.seeds.half_width(wide)
+    ends = joint_interval(value, found.images, found.seeds, wide)
+    verdict = choose_verdict(value, p_holm, ends, level=level, margin=margin)
+    difference = replace(difference, interval=ends, images=images, noise=noise, verdict=verdict)
+    if verdict != "not shown" or not value:
+        return difference
+    side = difference.from_images
+    return replace(
+        difference,
+        seeds_needed=find_seeds_needed(value, side, found.seeds, seeds=len(pair.seeds), level=wide),
+        images_needed=find_images_needed(value, side, noise, units=pair.units),
     )
 
 
-def _judge(difference: Difference, p_holm: float, *, identical: bool, comparisons: int) -> Difference:
-    significant = p_holm < 1.0 - difference.level
-    verdict = choose_verdict(
-        difference.value, difference.seed_noise, significant=significant, identical=identical
-    )
-    return replace(difference, p_holm=p_holm, verdict=verdict, comparisons=comparisons)
-
-
-def _measure_classes(pair: Pair, *, replicates: int, seed: int, level: float) -> ClassDifferences:
+def _measure_classes(
+    pair: Pair, parts: Mapping[int, SeedPart | None], *, replicates: int, seed: int, level: float
+) -> ClassDifferences:
     units = (pair.counts[0, :, 1] > 0).sum(axis=0)  # (C,)
     value = _mean_difference(iou_of_counts(pair.counts.sum(axis=1))[None])[0]
     chunks = resample_iou(pair.counts, replicates=replicates, seed=seed)
     samples = np.concatenate([_mean_difference(iou) for iou in chunks])  # (R, C)
     lower, upper = np.full((2, len(units)), np.nan)
-    for index in np.flatnonzero(units):
-        with_label = samples[~np.isnan(samples[:, index]), index]
-        ends = find_interval(with_label, float(value[index]), units=int(units[index]), level=level)
-        lower[index], upper[index] = (0.0, 0.0) if pair.identical else ends
+    for index in np.flatnonzero(units).tolist():
+        if pair.identical:
+            lower[index] = upper[index] = 0.0
+        elif units[index] == 1:  # nothing is known about other images
+            lower[index], upper[index] = -1.0, 1.0
+        else:
+            with_label = samples[~np.isnan(samples[:, index]), index]
+            images = ImagePart(with_label, float(value[index]), int(units[index]))
+            seeds = parts[index] or SeedPart(0.0, 1)
+            lower[index], upper[index] = joint_interval(float(value[index]), images, seeds, level)
     return ClassDifferences(np.where(units > 0, value, np.nan), lower, upper, units)
 
 
@@ -198,27 +301,12 @@ def _mean_difference(scores: np.ndarray) -> np.ndarray:
     return (variant - baseline).mean(axis=1)
 
 
-def _miou_by_run(counts: np.ndarray) -> np.ndarray:
-    """(S,) from (S, G, 3, C)."""
-    return np.array([miou_of_counts(run) for run in counts.sum(axis=1)])
+def _mean_labelled(counts: np.ndarray, labelled: np.ndarray) -> float:
+    """mIoU of units (1, G, 3, C) over the classes that have labels."""
+    return miou_of_counts(counts.sum(axis=(0, 1))[:, labelled])
 
 
-def _list_warnings(pairs: Sequence[Pair], matrices: Matrices, baseline: str) -> tuple[str, ...]:
-    warnings = []
-    if pairs and pairs[0].units < FEW_UNITS:
-        warnings.append(
-            f"only {pairs[0].units} independent images or groups: with fewer than {FEW_UNITS} the intervals are too "
-            "narrow and the p values too small"
-        )
-    for pair in pairs:
-        left_out = set(matrices[pair.variant]) ^ set(matrices[baseline])
-        if left_out:
-            warnings.append(
-                f"{pair.variant} is compared with {baseline} over the seeds both have, {_list_numbers(pair.seeds)}; "
-                f"only one of them has {_list_numbers(sorted(left_out))}"
-            )
-    return tuple(warnings)
-
-
-def _list_numbers(numbers: Sequence[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
+def labelled_miou(matrices: np.ndarray) -> float:
+    """mIoU of the set (N, C, C) over the classes that some image has; NaN without any."""
+    counts = class_counts(matrices).sum(axis=0)
+    return miou_of_counts(counts[:, counts[1] > 0])

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from segkit.ablation.study.claims import LEVEL
+
 
 @dataclass(frozen=True)
 class Run:
@@ -47,7 +49,8 @@ class Study:
     """The runs to compare. `variants` are in the order to show them, the baseline among them.
 
     `missing` has a line for each run that was planned and is not there. `group_by` makes units of images that are
-    not independent, see `groups.py`. `command` repeats the whole.
+    not independent, see `groups.py`. A difference within ± `margin`, a share, does not matter; `level` is that of the
+    intervals. `command` repeats the whole.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Study:
     runs: tuple[Run, ...]
     missing: tuple[str, ...] = ()
     group_by: str | int | None = None
+    margin: float | None = None
+    level: float = LEVEL
     command: str = ""
 
     def of(self, variant: str) -> list[Run]:

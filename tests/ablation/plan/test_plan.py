@@ -180,7 +180,7 @@ variants:
         "mine.yaml:1:7: base: no file 'ohm.yaml', did you mean 'ohem.yaml'?\n"
         "      1 | base: ohm.yaml\n   looked in . and configs and " + str(ROOT / "configs"),
         "mine.yaml:2:1: unknown key 'seed', did you mean 'seeds'?\n      2 | seed: [0, 0]\n"
-        "   an ablation has: name, base, seeds, baseline, group_by, settings, variants",
+        "   an ablation has: name, base, seeds, baseline, group_by, margin, level, settings, variants",
         "mine.yaml:3:11: baseline: there is no variant 'cee', did you mean 'ce'?\n      3 | baseline: cee\n"
         "   there are: ce, ohem, bad, own",
         "mine.yaml:4:11: group_by: 'ab' has 0 groups, expected one\n      4 | group_by: ab\n"

@@ -9,44 +9,58 @@ from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.study.study import Comparability
 
 
-def difference(variant, value, verdict, *, interval=None, seed_noise=0.004):
+def difference(variant, value, verdict, *, interval=None, images=(0.004, 0.004), noise=0.003, **others):
     interval = interval or (value - 0.005, value + 0.005)
-    seed_noise = None if verdict.startswith("one seed") else seed_noise
-    return Difference(variant, value, interval, 0.01, 0.02, (value,) * 3, seed_noise, verdict, baseline="ce")
+    noise = None if verdict == "one seed" else noise
+    fields = {"p": 0.01, "p_holm": 0.02, "baseline": "ce"} | others
+    return Difference(
+        variant, value, interval, per_seed=(value,) * 3, images=images, noise=noise, verdict=verdict, **fields
+    )
 
 
 def read(*differences, warnings=(), missing=(), checks=()):
     findings = SimpleNamespace(
         study=SimpleNamespace(baseline="ce", missing=missing),
-        comparison=SimpleNamespace(differences=differences, level=0.95, warnings=warnings),
+        comparison=SimpleNamespace(differences=differences, level=0.95),
+        warnings=warnings,
         checks=checks,
     )
     return read_findings(findings)
 
 
+BOTH = (
+    " The 95 % intervals are for other images of the same kind and for other seeds. A difference had to be larger than "
+    "about 0.5 points to be told from none; part of that is from seeds and part from images: more of either would help."
+)
+
 CASES = {
     "better and worse": (
         [difference("a", 0.012, "better"), difference("b", -0.02, "worse"), difference("c", 0.03, "better")],
-        "Better than ce, beyond the 95 % interval over images and seed noise: a (+1.2 points) and c (+3.0 "
-        "points). Worse than ce, beyond the 95 % interval over images and seed noise: b (−2.0 points).",
+        "Better than ce: a (+1.2 points, [+0.7, +1.7]) and c (+3.0 points, [+2.5, +3.5]). Worse than ce: b (−2.0 "
+        "points, [−2.5, −1.5])." + BOTH,
     ),
     "nothing": (
-        [difference("a", 0.001, "not shown", interval=(-0.006, 0.008))],
+        [difference("a", 0.001, "not shown", interval=(-0.006, 0.008), images=(0.001, 0.001), noise=0.007)],
         "No variant was shown to differ from ce. Not shown to differ from ce: a. This does not show that they are "
-        "equal: the 95 % interval is [−0.6, +0.8] points.",
+        "equal: its interval is [−0.6, +0.8] points. The 95 % intervals are for other images of the same kind and for "
+        "other seeds. A difference had to be larger than about 0.7 points to be told from none; nearly all of that is "
+        "from seeds: more seeds would help, more images would not.",
     ),
     "nothing in two": (
         [
-            difference("a", 0.001, "not shown", interval=(-0.006, 0.008)),
-            difference("b", 0.0, "not shown", interval=(-0.011, 0.007)),
+            difference("a", 0.001, "not shown", interval=(-0.006, 0.008), noise=0.0, comparisons=2),
+            difference("b", 0.0, "not shown", interval=(-0.011, 0.007), images=(0.011, 0.007), noise=0.001),
         ],
         "No variant was shown to differ from ce. Not shown to differ from ce: a and b. This does not show that they "
-        "are equal: the 95 % intervals lie within [−1.1, +0.8] points.",
+        "are equal: their intervals lie within [−1.1, +0.8] points. The 95 % intervals, which hold together for 2 "
+        "comparisons, are for other images of the same kind and for other seeds. A difference had to be larger than "
+        "0.4 to 0.7 points to be told from none; nearly all of that is from images: more images would help, more seeds "
+        "would not.",
     ),
-    "seed noise": (
-        [difference("a", 0.012, "within seed noise", seed_noise=0.02)],
-        "No variant was shown to differ from ce beyond seed noise. Different on these images, but not beyond seed "
-        "noise, so that other seeds may reverse it: a (+1.2 points).",
+    "within the margin": (
+        [difference("a", 0.001, "within the margin", margin=0.0075)],
+        "No variant was shown to differ from ce. No different from ce by more than 0.8 points either way: a."
+        + BOTH,
     ),
     "identical": (
         [difference("a", 0.0, "identical", interval=(0.0, 0.0))],
@@ -54,10 +68,10 @@ CASES = {
         "no effect.",
     ),
     "one seed": (
-        [difference("a", 0.012, "one seed: better"), difference("b", -0.02, "one seed: worse")],
-        "With one seed the seed noise is not known, and other seeds may reverse what follows. Better than ce "
-        "with one seed, beyond the 95 % interval over images: a (+1.2 points). Worse than ce with one seed, beyond the "
-        "95 % interval over images: b (−2.0 points).",
+        [difference("a", 0.012, "one seed"), difference("b", -0.02, "one seed")],
+        "No variant was shown to differ from ce. With one seed there is no verdict, because what other seeds would "
+        "show is not known; on these images, with these trainings: a (+1.2 points, [+0.7, +1.7]) and b (−2.0 points, "
+        "[−2.5, −1.5]).",
     ),
     "baseline only": ([], "Only ce has finished runs, so there is nothing to compare it with."),
 }
@@ -90,6 +104,5 @@ def test_many_missing_runs_are_counted():
 def test_a_sentence_per_variant():
     findings = SimpleNamespace(comparison=SimpleNamespace(differences=[difference("a", 0.012, "better")]))
     assert describe_variants(findings) == (
-        "a: better than ce by 1.2 points (95 % interval 0.7 to 1.7, p = 0.020), beyond seed noise (±0.4 from 3 "
-        "seeds).",
+        "a: better than ce by 1.2 points (95 % interval 0.7 to 1.7, p = 0.020; ±0.3 from seeds, ±0.4 from images).",
     )

@@ -68,10 +68,13 @@ def test_there_is_no_curve_without_shared_values(runs):
 
 
 def test_forest_rows_are_in_points():
-    found = Difference("a", 0.012, (-0.003, 0.021), 0.1, 0.2, (0.01, 0.014), 0.003, "not shown")
+    found = Difference(
+        "a", 0.012, (-0.003, 0.021), 0.1, 0.2, (0.01, 0.014), (0.006, 0.005), 0.003, "not shown"
+    )
     (row,) = forest_rows([found])
     assert (row.variant, row.text, row.verdict) == ("a", "+1.2  [−0.3, +2.1]", "not shown")
     assert [row.value, row.low, row.high, *row.seeds] == pytest.approx([1.2, -0.3, 2.1, 1.0, 1.4])
+    assert row.images == pytest.approx((0.6, 1.7))
 
 
 def test_cost_points_need_both_numbers():
@@ -129,7 +132,8 @@ def test_names_are_shortened_in_the_middle_unless_two_would_be_alike():
 def test_the_figures_of_many_variants_with_long_names(tmp_path):
     looks = choose_looks(MANY, MANY[0])
     found = [
-        Difference(name, 0.01, (-0.01, 0.02), 0.1, 0.2, (0.01, 0.014), 0.003, "better") for name in MANY[1:]
+        Difference(name, 0.01, (-0.01, 0.02), 0.1, 0.2, (0.01, 0.014), (0.004, 0.004), 0.003, "better")
+        for name in MANY[1:]
     ]
     draw_forest(forest_rows(found), MANY[0], 0.95, looks, tmp_path / "forest")
     x = np.arange(1, 6)

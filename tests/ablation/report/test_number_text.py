@@ -13,10 +13,13 @@ from segkit.ablation.report.number_text import (
     percent_text,
     points_text,
     score_text,
+    spread_text,
 )
 from segkit.ablation.statistics.difference import Difference, Score
 
-FOUND = Difference("ohem_ce", 0.012, (0.003, 0.021), 0.004, 0.012, (0.01, 0.014), 0.0028, "better")
+FOUND = Difference(
+    "ohem_ce", 0.012, (0.003, 0.021), 0.004, 0.012, (0.01, 0.014), (0.004, 0.0041), 0.0028, "better"
+)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,9 @@ def test_score(score, text):
     assert score_text(score) == text
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0124, "0.012"), (0.00031, "0.0003"), (1.0, "1.000"), (None, "-")])
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0124, "0.012"), (0.00031, "0.0003"), (1e-6, "<0.0001"), (1.0, "1.000"), (None, "-")]
+)
 def test_p(p, text):
     assert p_text(p) == text
 
@@ -64,11 +69,12 @@ def test_amount(value, text):
 
 def test_a_difference_has_one_decimal():
     text = difference_text(FOUND)
-    assert (text.value, text.interval, text.p_holm, text.seed_noise) == (
+    assert (text.value, text.interval, text.p_holm, text.noise, text.images) == (
         "+1.2",
         "[+0.3, +2.1]",
         "0.012",
         "±0.3",
+        "±0.4",
     )
 
 
@@ -77,12 +83,17 @@ def test_a_difference_gets_decimals_until_nothing_but_0_is_written_as_0():
     assert (text.value, text.interval) == ("+0.21", "[+0.03, +0.40]")
 
 
-def test_a_judged_difference_is_told_from_the_spread_it_was_judged_against():
-    text = difference_text(replace(FOUND, value=0.0121, seed_noise=0.0119))
-    assert (text.value, text.seed_noise) == ("+1.21", "±1.19")
-    assert (
-        difference_text(replace(FOUND, value=0.0121, seed_noise=0.0119, verdict="not shown")).value == "+1.2"
-    )
+@pytest.mark.parametrize(
+    ("score", "digits", "text"),
+    [
+        (Score(297.4, 4.2, (1.0, 2.0)), None, "297 ± 4"),
+        (Score(41.52, None, (41.52,)), None, "41.5"),
+        (Score(0.3123, 0.0042, (1.0, 2.0)), 3, "0.312 ± 0.004"),
+        (None, None, "-"),
+    ],
+)
+def test_an_amount_with_its_spread(score, digits, text):
+    assert spread_text(score, digits) == text
 
 
 @pytest.mark.parametrize(
@@ -96,5 +107,5 @@ def test_a_judged_difference_is_told_from_the_spread_it_was_judged_against():
 )
 def test_the_sentence_of_a_difference_has_the_same_numbers(found):
     text = difference_text(found)
-    for number in (text.value, *text.interval.strip("[]").split(", "), text.seed_noise.strip("±")):
+    for number in (text.value, *text.interval.strip("[]").split(", "), text.noise.strip("±")):
         assert number.strip("+−") in found.words

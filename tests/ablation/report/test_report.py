@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 import statistics
@@ -12,6 +13,7 @@ from PIL import Image
 
 from segkit.ablation.report.findings import find_all
 from segkit.ablation.report.markdown import MARKS, escape
+from segkit.ablation.report.number_text import p_text
 from segkit.ablation.report.report import write_report
 from segkit.ablation.study.comparable import check_comparable
 from segkit.ablation.study.config_diff import diff_configs
@@ -58,6 +60,10 @@ def spread(values) -> str:
     return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
 
 
+def speed(values) -> str:
+    return f"{statistics.mean(values):.0f} ± {statistics.stdev(values):.0f}"
+
+
 def signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
@@ -74,17 +80,15 @@ def slow_rows(study) -> list[list[str]]:
             statistics.mean(values) for values in zip(*(slow_iou(run.matrices) for run in runs), strict=True)
         ]
         worst = min(range(len(classes)), key=classes.__getitem__)
-        difference = ["baseline", ""]
+        difference = ["baseline"]
         if variant != study.baseline:
-            difference = [
-                signed(statistics.mean(per_seed)),
-                f"±{100 * 4.302653 * statistics.stdev(per_seed) / 3**0.5:.1f}",
-            ]
+            difference = [signed(statistics.mean(per_seed))]
         rows.append([
             variant, spread(miou), *difference, f"{100 * classes[worst]:.1f} ({CLASSES[worst]})",
             spread([slow_accuracy(run) for run in runs]),
-            f"{statistics.mean(run.summary['images_per_second'] for run in runs):.0f}", "2.08",
-            spread([run.summary["best"]["mIoU"] for run in runs]), "3",
+            "-", spread([run.summary["best"]["mIoU"] for run in runs]), speed([
+                run.summary["images_per_second"] for run in runs
+            ]), "2.08",
         ])  # fmt: skip
     return rows
 
@@ -93,20 +97,51 @@ def test_the_main_table_has_the_numbers_of_the_slow_computation(written):
     study, folder = written
     header, *rows = markdown_tables((folder / "report.md").read_text())[0]
     assert header == [
-        "variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "seed noise", "worst class", "accuracy, %",
-        "img/s", "GB", "best mIoU", "seeds",
+        "variant", "mIoU, %", "Δ, points", "interval", "verdict", "p (Holm)", "seeds", "from seeds", "from images",
+        "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
     ]  # fmt: skip
-    assert [row[:3] + row[5:] for row in rows] == slow_rows(study)
+    assert [row[:3] + row[9:] for row in rows] == slow_rows(study)
 
 
 def test_the_main_table_has_the_interval_and_p_of_the_comparison(written):
     study, folder = written
     rows = markdown_tables((folder / "report.md").read_text())[0][1:]
     found = find_all(study).comparison.differences
-    assert [row[3:5] for row in rows[1:]] == [
-        [f"[{signed(one.interval[0])}, {signed(one.interval[1])}]", f"{one.p_holm:.3f}"] for one in found
+    assert [row[3:9] for row in rows[1:]] == [
+        [
+            f"[{signed(one.interval[0])}, {signed(one.interval[1])}]",
+            one.verdict,
+            p_text(one.p_holm),
+            "3",
+            f"±{100 * one.noise:.1f}",
+            f"±{100 * one.from_images:.1f}",
+        ]
+        for one in found
     ]
-    assert rows[0][3:5] == ["", ""]
+    assert rows[0][3:9] == ["", "", "", "3", "", ""]
+
+
+def test_the_files_of_differences_are_those_of_the_comparison(written):
+    study, folder = written
+    found = find_all(study).comparison.differences
+    rows = list(csv.DictReader(io.StringIO((folder / "differences.csv").read_text())))
+    listed = json.loads((folder / "differences.json").read_text())
+    assert len(rows) == len(listed) == len(found) == 3
+    for row, entry, one in zip(rows, listed, found, strict=True):
+        assert (
+            (row["variant"], row["verdict"])
+            == (entry["variant"], entry["verdict"])
+            == (one.variant, one.verdict)
+        )
+        expected = {
+            "difference": one.value, "lower": one.interval[0], "upper": one.interval[1], "p": one.p,
+            "p_holm": one.p_holm, "from_seeds": one.noise, "from_images_lower": one.images[0],
+            "from_images_upper": one.images[1],
+        }  # fmt: skip
+        for name, value in expected.items():
+            assert entry[name] == value == float(row[name]), name
+        assert entry["per_seed"] == {str(s): value for s, value in zip(one.seeds, one.per_seed, strict=True)}
+        assert (entry["words"], entry["level"], row["margin"]) == (one.words, 0.95, "")
 
 
 def test_the_class_table_is_the_mean_over_seeds(written):
@@ -151,7 +186,7 @@ def test_html_is_one_file_and_holds_every_figure(written):
 
 
 def test_latex_has_the_cells_of_the_main_table(written):
-    _, folder = written
+    study, folder = written
     text = (folder / "report.tex").read_text()
     rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r" \\")]
     plain = [[re.sub(r"\\textbf\{(.*)\}", r"\1", cell) for cell in row] for row in rows]
@@ -159,9 +194,12 @@ def test_latex_has_the_cells_of_the_main_table(written):
                            (r"\ensuremath{\Delta}", "Δ")):  # fmt: skip
         plain = [[cell.replace(source, target) for cell in row] for row in plain]
     main, classes = markdown_tables((folder / "report.md").read_text())[:2]
-    kept = [0, 1, 2, 3, 4, 6, 7, 8, 9]
-    assert plain == [[row[place] for place in kept] for row in main] + classes
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{table*}") == 2
+    kept = [0, 1, 2, 3, 5, 4, 6, 13, 14]
+    seeds = [["variant", "seed 0", "seed 1", "seed 2"]]
+    seeds += [[v, *(f"{100 * slow_miou(run):.1f}" for run in study.of(v))] for v in VARIANTS]
+    plain = [[cell.replace(r"\ensuremath{<}", "<") for cell in row] for row in plain]
+    assert plain == [[row[place] for place in kept] for row in main] + seeds + classes
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{table*}") == 3
     assert "3 seeds per variant." in text
     assert r"95 \% interval" in text
 
@@ -205,7 +243,8 @@ def test_the_report_says_what_a_reader_asks_for(written):
     study, folder = written
     text = (folder / "report.md").read_text()
     for part in (
-        "Better than ce, beyond the 95 % interval over images and seed noise: ohem_ce (",
+        "Better than ce: ohem_ce (+",
+        "intervals, which hold together for 3 comparisons, are for other images of the same kind and for other seeds.",
         "Caution: one planned run is missing: focal, seed 0: failed.",
         "Bold marks the largest mean mIoU and nothing more",
         "band: from the lowest to the highest seed",

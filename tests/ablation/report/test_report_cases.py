@@ -28,9 +28,12 @@ def text_of(study, **changes) -> str:
 def test_one_seed_has_no_deviation_and_says_so(tmp_path):
     text = text_of(make_study(tmp_path, seeds=(4,), examples=False))
     tables = markdown_tables(text)
-    assert all("±" not in cell for row in tables[0] for cell in row)
-    assert [row[5] for row in tables[0][2:]] == ["-"] * 3
-    assert "With one seed the seed noise is not known" in text
+    assert all(
+        "±" not in cell for row in tables[0] for cell in row[:8] + row[9:]
+    )  # the part from images has one
+    assert [row[4:6] for row in tables[0][2:]] == [["one seed", "-"]] * 3
+    assert "With one seed there is no verdict, because what other seeds would show is not known" in text
+    assert "95 % interval for other images alone, because there is one seed." in text
     assert "One seed, so nothing is known about the spread between seeds." in text
 
 
@@ -42,6 +45,23 @@ def test_a_class_that_occurs_nowhere_is_a_dash(tmp_path):
     assert np.isnan(class_map(findings).iou[:, 3]).all()
     assert [row["iou/line"] for row in csv.DictReader(io.StringIO(render_csv(study)))] == [""] * 12
     assert findings.scores[0].miou.mean == pytest.approx(np.nanmean(findings.scores[0].class_iou))
+
+
+def test_a_class_that_no_image_has_is_left_out_of_the_mean_and_said(tmp_path):
+    study = make_study(tmp_path, absent="line", examples=False)
+    for run in study.of("ohem_ce"):
+        run.matrices[:, 0, 3] += 1  # a pixel per image is predicted as it
+        run.matrices[:, 0, 0] -= 1
+    findings = find_all(study)
+    text = text_of(study)
+    assert (
+        "no image has a pixel of line, so this class has no IoU and is left out of every mean here, though up to 40 "
+        "pixels of a run are predicted as it"
+    ) in text
+    assert findings.scores[1].miou.mean == pytest.approx(
+        np.nanmean(np.delete(findings.scores[1].class_iou, 3))
+    )
+    assert findings.differences["ohem_ce"].verdict == "better"
 
 
 def test_where_all_variants_are_equal_none_is_bold(tmp_path):
@@ -59,7 +79,7 @@ def test_missing_runs_are_left_out_and_said(tmp_path):
     )
     text = text_of(study, runs=runs, missing=("ohem_ce, seed 0: never started", "ce, seed 0: failed"))
     rows = markdown_tables(text)[0]
-    assert [(row[0], row[-1]) for row in rows[1:]] == [
+    assert [(row[0], row[6]) for row in rows[1:]] == [
         ("ce", "2"),
         ("bootstrapped_ce", "3"),
         ("weighted_mask_ce", "3"),
@@ -90,7 +110,7 @@ def test_what_was_not_recorded_is_a_dash_and_a_sentence(tmp_path):
     (rows,) = [
         table for table in markdown_tables(text_of(study)) if table[0][0] == "variant" and "GB" in table[0]
     ]
-    assert rows[1][8:11] == ["-", "-", "-"]
+    assert rows[1][11:] == ["-", "-", "-", "-"]
     for sentence in (
         "No learning curves: no run logged val/mIoU or val/ce.",
         "No plot of cost against mIoU: no run has a summary with images per second.",
@@ -123,7 +143,7 @@ def test_a_long_class_table_is_folded_away_and_not_in_latex(tmp_path):
     document = compose(findings, [])
     assert not any(isinstance(block, Table) and "class" in block.columns for block in document.blocks)
     assert "<summary>IoU of all 40 classes</summary>" in render_markdown(document)
-    assert [label for label, _ in paper_tables(findings)] == ["tab:ablation"]
+    assert [label for label, _ in paper_tables(findings)] == ["tab:ablation", "tab:ablation-seeds"]
 
 
 def test_groups_are_the_units_of_the_statistics(tmp_path):

@@ -11,9 +11,8 @@ from segkit.ablation.statistics.bootstrap import (
     find_p,
     p_value,
     resample_iou,
-    student_inside,
-    student_quantile,
 )
+from segkit.ablation.statistics.student import student_inside, student_quantile
 
 # Upper 2.5 % points of Student's t, from the tables.
 T_TABLE = {
@@ -128,6 +127,13 @@ def test_student_equals_the_integral(freedom, t):
     density = scale * (1 + x**2 / freedom) ** (-(freedom + 1) / 2)
     area = (density.sum() - density[0]) * (x[1] - x[0])  # the density is symmetric: the trapezoid rule
     assert student_inside(t, freedom) == pytest.approx(area, abs=1e-7)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 8, 24, 199])
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.8, 0.95, 0.999, 1 - 1e-6])
+def test_student_quantile_equals_scipys(level, freedom):
+    stats = pytest.importorskip("scipy.stats")
+    assert student_quantile(level, freedom) == pytest.approx(stats.t.ppf(0.5 + level / 2, freedom), rel=1e-6)
 
 
 def test_p_of_many_units_is_twice_the_tail():

@@ -12,12 +12,13 @@ from segkit.ablation.statistics.difference import Difference
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of the plot, in percentage points."""
+    """One line of the plot, in percentage points; `images` are the ends of the part from images."""
 
     variant: str
     value: float
     low: float
     high: float
+    images: tuple[float, float]
     seeds: tuple[float, ...]
     text: str
     verdict: str
@@ -30,10 +31,13 @@ def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
         if not is_number(found.value):
             continue
         low, high = (100 * end for end in found.interval)
+        images = 100 * (found.value - found.images[0]), 100 * (found.value + found.images[1])
         seeds = tuple(100 * value for value in found.per_seed)
         text = difference_text(found)
         shown = f"{text.value}  {text.interval}"
-        rows.append(ForestRow(found.variant, 100 * found.value, low, high, seeds, shown, found.verdict))
+        rows.append(
+            ForestRow(found.variant, 100 * found.value, low, high, images, seeds, shown, found.verdict)
+        )
     return rows
 
 
@@ -53,8 +57,17 @@ def _paint(
     for place, row in enumerate(rows):
         look = looks[row.variant]
         ends = [row.low, row.high]
-        axis.plot(ends, [place, place], color=look.color, linewidth=2, solid_capstyle="butt", zorder=2)
-        axis.plot(ends, [place, place], "|", color=look.color, markersize=12, markeredgewidth=1.6, zorder=2)
+        axis.plot(ends, [place, place], color=look.color, linewidth=1.2, solid_capstyle="butt", zorder=2)
+        axis.plot(
+            row.images,
+            [place, place],
+            color=look.color,
+            linewidth=4.5,
+            alpha=0.45,
+            solid_capstyle="butt",
+            zorder=2,
+        )
+        axis.plot(ends, [place, place], "|", color=look.color, markersize=11, markeredgewidth=1.3, zorder=2)
         axis.plot(row.value, place, look.marker, color=look.color, markersize=5, zorder=4)
         below = [place + 0.3] * len(row.seeds)
         axis.plot(

@@ -1,0 +1,22 @@
+"""What a study is to claim: at which level, and how large a difference does not matter."""
+
+from typing import Any
+
+from segkit.config.messages import show_value
+
+#: The level of intervals where nobody asks for another.
+LEVEL = 0.95
+
+
+def check_margin(points: Any) -> str | None:
+    """Why `points` is no margin, None if it is."""
+    if isinstance(points, int | float) and not isinstance(points, bool) and 0 < points < 100:
+        return None
+    return f"expected points of mIoU that do not matter, such as 0.5, got {show_value(points)}"
+
+
+def check_level(level: Any) -> str | None:
+    """Why `level` is none for intervals, None if it is."""
+    if isinstance(level, int | float) and not isinstance(level, bool) and 0.5 <= level < 1:
+        return None
+    return f"expected the level of the intervals, 0.5 to below 1, such as 0.95, got {show_value(level)}"

@@ -185,7 +185,7 @@ def test_names_for_the_variants(runs):
         ),
         (
             [["eval.every=5", "log.every=7"], ["eval.every=10", "train.ema=0.9"]],
-            ["ohem ema=null every=5", "ohem ema=0.9 every=10"],
+            ["ohem ema=null", "ohem ema=0.9"],  # how often is looked changes nothing
         ),
         (
             [["data.size=32", "model.width=16"], ["data.train_size=16"], ["name=ohem size=32 x"]],
@@ -230,6 +230,20 @@ def test_the_baseline_is_the_first_or_the_chosen():
     assert (study.baseline, study.variants, study.seeds, study.group_by) == ("a", ("b", "a"), (0,), 3)
 
 
+def test_the_margin_is_in_points():
+    gathered = gathered_of(fake_run("b"), fake_run("a", 0, CE))
+    study = make_study(gathered, baseline=None, group_by=None, margin=0.5, level=0.9)
+    assert (study.margin, study.level) == (0.005, 0.9)
+    study = make_study(gathered, baseline=None, group_by=None)
+    assert (study.margin, study.level) == (None, 0.95)
+    with pytest.raises(
+        ConfigError, match=r"^margin: expected points of mIoU that do not matter, such as 0.5, got -1"
+    ):
+        make_study(gathered, baseline=None, group_by=None, margin=-1)
+    with pytest.raises(ConfigError, match=r"^level: expected the level of the intervals, .* got 95$"):
+        make_study(gathered, baseline=None, group_by=None, level=95)
+
+
 def test_no_such_baseline():
     with pytest.raises(ConfigError) as caught:
         make_study(gathered_of(fake_run("ohem"), fake_run("ce")), baseline="ohm", group_by=None)
@@ -267,7 +281,7 @@ def test_the_settings_on_the_console():
         "train.ema=0.9",
         "train.iterations=30",
         "train.batch_size=8",
-        "eval.every=5",
+        "train.clip_norm=1.0",
         "schedule.power=1.0",
     ]
     lines = diff_lines(diff_configs(study_of(fake_run("a"), fake_run("b", 0, *many))))
@@ -340,3 +354,6 @@ def test_arguments():
     assert (args.runs, args.baseline, args.group_by, args.names) == (["a", "b"], "x", 3, ["p", "q"])
     assert parse(["a", "--group-by", r"^(\w+)_"]).group_by == r"^(\w+)_"
     assert parse(["a"]).names == []
+    assert (parse(["a"]).margin, parse(["a"]).level) == (None, 0.95)
+    args = parse(["a", "--margin", "0.5", "--level", "0.9"])
+    assert (args.margin, args.level) == (0.5, 0.9)

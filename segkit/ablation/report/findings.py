@@ -34,8 +34,8 @@ class VariantScores:
     """The scores of one variant over its seeds. Shares in [0, 1]; None where no run has a value.
 
     `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `ce` is
-    plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training, `minutes` the
-    training time of a run without validation.
+    plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training (None if
+    runs were not evaluated equally often), `minutes` the training time of a run without validation.
     """
 
     variant: str
@@ -133,12 +133,19 @@ def find_all(study: Study) -> Findings:
     classes = class_differences(
         matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES, level=study.level
     )
-    scores = tuple(score_variant(variant, study.of(variant)) for variant in matrices)
+    # The best of more looks is better by chance alone.
+    alike = len({count_evaluations(run) for run in study.runs}) == 1
+    scores = tuple(score_variant(variant, study.of(variant), alike=alike) for variant in matrices)
     return Findings(study, scores, comparison, classes, diff_configs(study), tuple(checks))
 
 
-def score_variant(variant: str, runs: Sequence[Run]) -> VariantScores:
-    """The scores of the runs of one variant."""
+def count_evaluations(run: Run) -> int:
+    """How often a run was evaluated."""
+    return len(run.history["val/mIoU"][0]) if "val/mIoU" in run.history else 0
+
+
+def score_variant(variant: str, runs: Sequence[Run], *, alike: bool) -> VariantScores:
+    """The scores of the runs of one variant; `alike`: all runs of the study were evaluated equally often."""
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),
@@ -146,7 +153,7 @@ def score_variant(variant: str, runs: Sequence[Run]) -> VariantScores:
         accuracy=_average(runs, lambda run: accuracy(run.matrices)),
         class_iou=mean_of_defined(np.stack([class_iou(run.matrices) for run in runs])),
         ce=_average(runs, lambda run: (run.summary.get("last") or {}).get("ce")),
-        best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")),
+        best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")) if alike else None,
         speed=_average(runs, lambda run: run.summary.get("images_per_second")),
         memory=_average(runs, lambda run: run.summary.get("memory_gb")),
         minutes=_average(runs, training_minutes),

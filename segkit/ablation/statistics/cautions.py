@@ -5,20 +5,30 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from segkit.ablation.statistics.counts import iou_of_counts
 from segkit.ablation.statistics.joint import find_spreads
-from segkit.ablation.statistics.pairs import Matrices, Pairs
+from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs
 
 FEW_UNITS = (
     20  # below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py)
 )
 WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed to seed to be named for it
 NEEDED_SEEDS = 3  # so many seeds must tell that
+WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
+SURE = 3.3  # standard errors of a correlation that chance exceeds in one study of 2,000
+COLLAPSED = 0.995  # the share of all predictions that one class must have
 
 
 def list_cautions(
-    found: Pairs, matrices: Matrices, baseline: str, scores: Mapping[str, Mapping[int, float]]
+    found: Pairs,
+    matrices: Matrices,
+    baseline: str,
+    scores: Mapping[str, Mapping[int, float]],
+    *,
+    grouped: bool,
 ) -> tuple[str, ...]:
-    """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline."""
+    """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `grouped`
+    says whether units are groups of images."""
     cautions = [
         f"{variant} (seeds {_list_numbers(sorted(matrices[variant]))}) is left out: it shares no seed with {baseline} "
         f"(seeds {_list_numbers(sorted(matrices[baseline]))})"
@@ -36,12 +46,78 @@ def list_cautions(
                 f"{pair.variant} is compared with {baseline} over the seeds both have, {_list_numbers(pair.seeds)}; "
                 f"only one of them has {_list_numbers(sorted(left_out))}"
             )
-    return (*cautions, *_list_wide_spreads(scores))
+    return (
+        *cautions,
+        *_list_correlated(found, grouped=grouped),
+        *_list_collapsed(found),
+        *_list_wide_spreads(scores),
+    )
 
 
 def count_predicted(found: Pairs, c: int) -> int:
     """The most pixels that a run predicts as class `c`."""
     return max(int(run[:, 2, c].sum()) for runs in found.counts.values() for run in runs.values())
+
+
+def _list_correlated(found: Pairs, *, grouped: bool) -> list[str]:
+    """Whether units that follow each other pull the same way, as the frames of a video do."""
+    influences = [find_influences(pair) for pair in found.pairs if not pair.identical]
+    if found.units < FEW_UNITS or not influences:
+        return []
+    strongest = max(influences, key=lambda influence: autocorrelation(influence, 1))
+    limit = max(WEAK_CORRELATION, SURE / math.sqrt(found.units))
+    correlation = autocorrelation(strongest, 1)
+    if correlation <= limit:
+        return []
+    length = next(
+        (lag for lag in range(2, found.units // 4) if autocorrelation(strongest, lag) <= limit), None
+    )
+    advice = (
+        ""
+        if length is None
+        else f", or about {length}" + (" times as many images" if grouped else " in a row")
+    )
+    what = "groups" if grouped else "images"
+    return [
+        f"{what} that follow each other are alike (the correlation of what they do to a difference is "
+        f"{correlation:.1f}), so the intervals are too narrow -> group_by: a regular expression for what belongs "
+        f"together{advice}"
+    ]
+
+
+def find_influences(pair: Pair) -> np.ndarray:
+    """How much the difference grows (G,) by each unit: what it is with it less what it is without it."""
+    labelled = pair.counts[0, :, 1].sum(axis=0) > 0
+    counts = pair.counts[..., labelled]
+    whole = counts.sum(axis=1)  # (2 S, 3, C)
+    without = iou_of_counts(whole[:, None] - counts)  # (2 S, G, C)
+    change = iou_of_counts(whole)[:, None] - np.where(
+        np.isnan(without), iou_of_counts(whole)[:, None], without
+    )
+    variant, baseline = np.split(change.mean(axis=-1), 2)
+    return (variant - baseline).mean(axis=0)
+
+
+def autocorrelation(values: np.ndarray, lag: int) -> float:
+    """Of a series (G,) with itself, `lag` further on; 0 for one that is constant."""
+    centred = values - values.mean()
+    square = float((centred**2).sum())
+    return float((centred[lag:] * centred[:-lag]).sum()) / square if square > 0.0 else 0.0
+
+
+def _list_collapsed(found: Pairs) -> list[str]:
+    """Runs that predict one class everywhere, which is not what their labels are."""
+    cautions = []
+    for variant, runs in found.counts.items():
+        for seed, run in runs.items():
+            _, labelled, predicted = run.sum(axis=0)
+            c = int(predicted.argmax())
+            if predicted[c] >= COLLAPSED * predicted.sum() and labelled[c] < COLLAPSED * labelled.sum():
+                cautions.append(
+                    f"{variant}, seed {seed}, predicts nearly nothing but class {c}: that training has collapsed, and "
+                    "its score is in the mean"
+                )
+    return cautions
 
 
 def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]]) -> list[str]:

@@ -12,7 +12,8 @@ def group_images(names: Sequence[str], group_by: str | int | None) -> np.ndarray
     """The group number of each image, int64 (N,), numbered by first appearance.
 
     `group_by` None: every image is a group of its own. An integer k >= 2: each k consecutive images, in the order of
-    the set, are a group (a video whose names do not tell the sequence); the last group may be smaller. Text: a
+    the set, are a group (a video whose names do not tell the sequence); what is left over at the end, if it is less
+    than half a group, joins the last one. Text: a
     regular expression with exactly one capture group, searched in each name; images with equal captured text are a
     group. ConfigError if it cannot be used, an image does not match, or fewer than 2 groups result.
     """
@@ -21,7 +22,9 @@ def group_images(names: Sequence[str], group_by: str | int | None) -> np.ndarray
     elif isinstance(group_by, str):
         groups = _number(_captured_texts(names, group_by))
     else:
-        groups = np.arange(len(names), dtype=np.int64) // _checked_length(group_by)
+        length = _checked_length(group_by)
+        last = max(0, (len(names) + length // 2) // length - 1)
+        groups = np.minimum(np.arange(len(names), dtype=np.int64) // length, last)
     count = len(np.unique(groups))
     if count < 2:
         raise ConfigError(

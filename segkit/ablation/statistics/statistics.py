@@ -134,7 +134,7 @@ def compare_to_baseline(
         for one, p in zip(measured, p_holm, strict=True)
     )
     unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
-    cautions = list_cautions(found, matrices, baseline, own)
+    cautions = list_cautions(found, matrices, baseline, own, grouped=groups is not None)
     units = found.units if found.pairs else 0
     return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled)
 

@@ -21,6 +21,7 @@ IGNORED = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "eval.batch_size",
+    "eval.every",
     "eval.images",
     "log",
 )

@@ -56,12 +56,19 @@ def mistake(mistakes):
     return find
 
 
+def test_a_margin_is_points_in_the_file_and_a_share_from_there_on(folder):
+    folder(GOOD + "margin: 0.5\nlevel: 0.9\n")
+    plan = load_plan("mine.yaml")
+    assert (plan.margin, plan.level) == (0.005, 0.9)
+
+
 def test_runs_are_every_variant_with_every_seed(folder):
     folder(GOOD)
     plan = load_plan("mine.yaml", ["train.batch_size=8"])
     assert [run.name for run in plan.runs] == ["ce-seed0", "ohem-seed0", "ce-seed1", "ohem-seed1"]
     assert (plan.name, plan.folder, plan.baseline) == ("mine", Path("out/mine"), "ce")
     assert (plan.variants, plan.seeds, plan.group_by) == (("ce", "ohem"), (0, 1), None)
+    assert (plan.margin, plan.level) == (None, 0.95)
     config = plan.runs[3].config
     assert (config.name, config.seed, config.log.dir) == ("ohem-seed1", 1, "out/mine")
     assert (config.train.iterations, config.train.batch_size) == (400, 8)
@@ -286,6 +293,10 @@ SMALL = {
     "number of consecutive images >= 2, got 1",
     "seeds: [0]\ngroup_by: '(a'": "3:11: group_by: '(a' is no regular expression: missing ), unterminated subpattern "
     "at position 0",
+    "seeds: [0]\nmargin: 0": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 0",
+    "seeds: [0]\nmargin: half": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 'half'",
+    "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got 95",
+    "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got true",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",
     "seeds: [0]\nname: 3": "3:7: name must be text, got 3 -> '3' in quotes",

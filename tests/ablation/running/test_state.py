@@ -109,7 +109,7 @@ def test_changed_configuration_is_trained_anew_and_said(small):
 
 def test_many_changes_are_shortened(small):
     make_run(small().runs[0], "done")
-    plan = small("train.iterations=9", "optimizer.lr=1", "data.size=32", "eval.every=3", "model.width=7")
+    plan = small("train.iterations=9", "optimizer.lr=1", "data.size=32", "train.ema=0.9", "model.width=7")
     assert inspect_run(plan.folder, plan.runs[0]).note == (
         "configuration changed (model.width: 32 -> 7, data.size: 128 -> 32, optimizer.lr: 0.05 -> 1.0 and 2 more)"
     )

@@ -105,3 +105,11 @@ def test_fewer_than_two_images(names):
     message = rf"group_by: None makes {len(names)} group\(s\) of {len(names)} images"
     with pytest.raises(ConfigError, match=message):
         group_images(names, None)
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(20, [5, 5, 5, 5]), (21, [5, 5, 5, 6]), (22, [5, 5, 5, 7]), (23, [5, 5, 5, 5, 3])]
+)
+def test_few_that_are_left_over_join_the_last_group(images, sizes):
+    groups = group_images([f"{n:03d}" for n in range(images)], 5)
+    assert np.bincount(groups).tolist() == sizes

@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What collecting has left, nearly a million objects, stays to the end: it is not searched for garbage. And tests
-    leave little in cycles, for which it is enough to look now and then."""
+    """What collecting has left, nearly a million objects, stays to the end and is not searched for garbage; and the
+    tests leave little in cycles, for which it is enough to look now and then."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -119,6 +119,7 @@ def test_commands_of_the_installed_package(elsewhere, installed):
     )
 
 
+@pytest.mark.heavy
 def test_training_with_a_configuration_of_the_package(elsewhere, tmp_path):
     done = elsewhere("train", "--config", "debug.yaml", *TINY)
     assert done.returncode == 0, done.stderr

@@ -121,7 +121,7 @@ def failures(subject: Subject) -> dict[str, str]:
 
 
 #: Checked at every run of the tests; the others take seconds each and change seldom.
-EVERYDAY = ("bootstrapped_ce", "ce", "dice", "ohem_ce", "weighted_mask_ce")
+EVERYDAY = ("bootstrapped_ce", "dice", "ohem_ce")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,7 @@ def test_every_registered_loss_is_green(name):
         ("ohem_ce", ["thresh={name: linear, from: 0.9, to: 0.5, end: 50%}", "n_min=1"]),
     ],
 )
+@pytest.mark.heavy
 def test_registered_losses_are_green_with_other_parameters(name, parameters):
     assert failures(fewer(subject_of(name, parameters))) == {}
 

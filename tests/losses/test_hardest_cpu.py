@@ -73,7 +73,9 @@ def seeded():
 
 
 @pytest.mark.parametrize("scope", [BATCH, Image()], ids=lambda scope: scope.name)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.heavy)], ids=str
+)
 @pytest.mark.parametrize("spread", SPREADS)
 def test_any_losses_any_valid_pixels_any_k(spread, dtype, scope):
     ce = SPREADS[spread]().to(dtype)

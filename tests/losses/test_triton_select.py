@@ -249,7 +249,11 @@ def test_the_batch_as_one_group():
 
 @pytest.mark.parametrize("scope", ["batch", "image"])
 @pytest.mark.parametrize(
-    "name, options", [("ohem_ce", {"thresh": 0.01, "n_min": "1/2"}), ("bootstrapped_ce", {"top_p": 0.3})]
+    "name, options",
+    [
+        ("ohem_ce", {"thresh": 0.01, "n_min": "1/2"}),
+        pytest.param("bootstrapped_ce", {"top_p": 0.3}, marks=pytest.mark.heavy),
+    ],
 )
 def test_a_loss_with_backend_triton_is_the_same_loss(name, options, scope, monkeypatch):
     """And it looks for the boundary with Triton, by way of its scope."""

@@ -18,7 +18,15 @@ NAMES = MODELS.names()
 LIGHT = [name for name in NAMES if "resnet" not in name]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def is_deeper(name):
+    """Whether it is another one with more layers of the same kind: for `make test-heavy`."""
+    return "resnet101" in name
+
+
+EVERY = [pytest.param(name, marks=pytest.mark.heavy) if is_deeper(name) else name for name in NAMES]
+
+
+@pytest.fixture(scope="module", params=EVERY)
 def model(request):
     return build(request.param)
 
@@ -56,7 +64,7 @@ def test_the_names_are_known():
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_defaults_need_only_the_number_of_classes(name):
     required = [
         parameter.name
@@ -139,7 +147,7 @@ def test_channels_last_gives_the_same_logits(model):
 
 
 @pytest.mark.parametrize("in_channels", [1, 4])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_any_number_of_channels(name, in_channels):
     # On the meta device every layer is built and run, and no number is computed.
     with torch.device("meta"):

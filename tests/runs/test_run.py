@@ -359,7 +359,10 @@ def test_not_finite_loss_stops_with_its_iteration_and_images(tiny, capsys):
     assert read_status(only_run(tiny))["exit_code"] == 5
 
 
-@pytest.mark.parametrize("model", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param("deeplabv3_mobilenet_v3_large", marks=pytest.mark.heavy), "lraspp_mobilenet_v3_large"],
+)
 def test_torchvision_model_trains_from_its_own_stride(tiny, model):
     code = run("--config", "tiny.yaml", f"model={{name: {model}}}", "train.iterations=2", "data.size=64")
     assert code == 0

@@ -296,7 +296,8 @@ SMALL = {
     "seeds: [0]\nmargin: 0": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 0",
     "seeds: [0]\nmargin: half": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 'half'",
     "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got 95",
-    "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got true",
+    "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, "
+    "got true",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",
     "seeds: [0]\nname: 3": "3:7: name must be text, got 3 -> '3' in quotes",

@@ -129,6 +129,7 @@ def test_names_are_shortened_in_the_middle_unless_two_would_be_alike():
     assert shorten_all(["abcdefghij", "abcxxfghij", "short"], 7) == ["abcdefghij", "abcxxfghij", "short"]
 
 
+@pytest.mark.heavy
 def test_the_figures_of_many_variants_with_long_names(tmp_path):
     looks = choose_looks(MANY, MANY[0])
     found = [

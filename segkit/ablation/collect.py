@@ -33,6 +33,7 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
         group_by=plan.group_by,
         margin=plan.margin,
         level=plan.level,
+        metrics=plan.metrics,
         command=plan.command,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from segkit.ablation.report.console_lines import problem_lines, result_lines
 from segkit.ablation.report.findings import Findings, find_all
 from segkit.ablation.report.report import write_findings
-from segkit.ablation.study.claims import LEVEL, check_level, check_margin
+from segkit.ablation.study.claims import LEVEL, METRICS, check_level, check_margin
 from segkit.ablation.study.gather import Gathered, gather_runs
 from segkit.ablation.study.phrases import name_seeds, plural
 from segkit.ablation.study.study import Run, Study
@@ -23,6 +23,7 @@ def compare_runs(
     group_by: str | int | None = None,
     margin: float | None = None,
     level: float = LEVEL,
+    metrics: Sequence[str] = METRICS,
     names: Sequence[str] = (),
     report: str | os.PathLike[str] | None = None,
 ) -> Findings:
@@ -31,14 +32,17 @@ def compare_runs(
     `runs` are run folders or folders above them; runs whose configurations differ in the seed alone are one variant.
     `baseline` is a variant, by default that of the first run; `names` are for the variants, in the order given;
     `group_by` makes units of images that are not independent (a regular expression, or so many in a row); `margin` is
-    how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals. With
+    how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals;
+    `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, iou/CLASS ...). With
     `report`, a folder, the report is written there too.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
     """
     gathered = gather_runs(runs, names=names)
-    study = make_study(gathered, baseline=baseline, group_by=group_by, margin=margin, level=level)
+    study = make_study(
+        gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, metrics=metrics
+    )
     findings = find_all(study)
     if report is not None:
         write_findings(findings, Path(report))
@@ -52,6 +56,7 @@ def show_comparison(
     group_by: str | int | None = None,
     margin: float | None = None,
     level: float = LEVEL,
+    metrics: Sequence[str] = METRICS,
     names: Sequence[str] = (),
     output: Path | None = None,
     command: str = "",
@@ -62,7 +67,13 @@ def show_comparison(
     """
     gathered = gather_runs(paths, names=names)
     study = make_study(
-        gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, command=command
+        gathered,
+        baseline=baseline,
+        group_by=group_by,
+        margin=margin,
+        level=level,
+        metrics=metrics,
+        command=command,
     )
     _print_study(study, gathered, chosen=baseline is not None)
     findings = find_all(study)
@@ -78,6 +89,7 @@ def make_study(
     group_by: str | int | None,
     margin: float | None = None,
     level: float = LEVEL,
+    metrics: Sequence[str] = METRICS,
     command: str = "",
 ) -> Study:
     """The runs as a study, `margin` in points. Raises ConfigError for a baseline that is not there, for a single
@@ -111,6 +123,7 @@ def make_study(
         group_by=group_by,
         margin=None if margin is None else margin / 100,
         level=level,
+        metrics=tuple(metrics) or METRICS,
         command=command,
     )
 

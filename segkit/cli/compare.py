@@ -39,6 +39,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--level", type=float, default=0.95, metavar="SHARE", help="the level of the intervals (0.95)"
     )
     parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=["miou"],
+        metavar="NAME",
+        help="what to compare by, the main one first: miou, mdice, macc, accuracy, iou/CLASS, dice/CLASS, recall/CLASS",
+    )
+    parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"
     )
     parser.add_argument(
@@ -64,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         group_by=args.group_by,
         margin=args.margin,
         level=args.level,
+        metrics=args.metrics,
         names=args.names,
         output=args.output,
         command=f"{typed('compare')} {shlex.join(arguments)}",

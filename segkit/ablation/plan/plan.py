@@ -18,7 +18,7 @@ from segkit.ablation.plan.schema import (
     read_ablation,
     refuse_set_keys,
 )
-from segkit.ablation.study.claims import LEVEL
+from segkit.ablation.study.claims import LEVEL, METRICS
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings
 from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
@@ -70,6 +70,7 @@ class AblationPlan:
     group_by: str | int | None = None
     margin: float | None = None
     level: float = LEVEL
+    metrics: tuple[str, ...] = METRICS
     overrides: tuple[str, ...] = ()
 
     @property
@@ -132,6 +133,7 @@ def load_plan(
         group_by=parts.group_by,
         margin=parts.margin,
         level=parts.level,
+        metrics=parts.metrics,
         overrides=tuple(overrides),
     )
 

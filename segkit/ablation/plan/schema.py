@@ -7,14 +7,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segkit.ablation.plan.grid import expand_variant
-from segkit.ablation.study.claims import LEVEL, check_level, check_margin
+from segkit.ablation.study.claims import LEVEL, METRICS, check_level, check_margin
 from segkit.config.messages import show_value
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
 from segkit.config.sources import ABLATION_KEY
 from segkit.config.yaml_source import Node, to_plain
 
-KEYS = ("name", "base", "seeds", "baseline", "group_by", "margin", "level", "settings", ABLATION_KEY)
+KEYS = (
+    "name",
+    "base",
+    "seeds",
+    "baseline",
+    "group_by",
+    "margin",
+    "level",
+    "metrics",
+    "settings",
+    ABLATION_KEY,
+)
 LARGEST_SEED = 2**32 - 1
 LONGEST_NAME = 100
 
@@ -37,6 +48,7 @@ class AblationFile:
     group_by: str | int | None = None
     margin: float | None = None
     level: float = LEVEL
+    metrics: tuple[str, ...] = METRICS
     settings: Node | None = None
     variants: dict[str, Node] = field(default_factory=dict)
 
@@ -52,6 +64,7 @@ def read_ablation(root: Node, problems: list[Problem]) -> AblationFile:
         "group_by": _read_group_by,
         "margin": _read_margin,
         "level": _read_level,
+        "metrics": _read_metrics,
         "settings": _read_settings,
         ABLATION_KEY: _read_variants,
     }
@@ -188,6 +201,25 @@ def _read_level(node: Node, problems: list[Problem]) -> float | None:
         problems.append(Problem(node.mark, f"level: {reason}"))
         return None
     return float(value)
+
+
+def _read_metrics(node: Node, problems: list[Problem]) -> tuple[str, ...] | None:
+    """Whether the classes they name are there shows when the runs are read."""
+    from segkit.ablation.statistics.metrics import check_metric  # late, because it needs NumPy
+
+    names = to_plain(node)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        hint = ("-> metrics: [miou, accuracy]   (the first is the main one)",)
+        problems.append(
+            Problem(node.mark, f"metrics: expected a list of names, got {show_value(names)}", hint)
+        )
+        return None
+    reasons = [reason for reason in map(check_metric, names) if reason is not None]
+    reasons += [f"'{name}' is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [Problem(node.mark, f"metrics: {reason}") for reason in reasons]
+    return None if reasons else tuple(names)
 
 
 def _read_settings(node: Node, problems: list[Problem]) -> Node | None:

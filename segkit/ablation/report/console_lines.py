@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from segkit.ablation.report.findings import Findings
-from segkit.ablation.report.tables import main_table
+from segkit.ablation.report.tables import main_column, main_table
 from segkit.ablation.study.config_diff import ConfigDiff, show_value
 from segkit.ablation.study.study import Comparability
 from segkit.system.console import table
 
 #: Columns of the report's main table that a terminal has room for.
-COLUMNS = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "verdict", "seeds")
+COLUMNS = ("Δ, points", "interval", "p (Holm)", "verdict", "seeds")
 
 #: Differing settings that the console shows; the report has all.
 SETTINGS_SHOWN = 8
@@ -23,12 +23,13 @@ def problem_lines(checks: Sequence[Comparability]) -> list[str]:
 
 def result_lines(findings: Findings) -> list[str]:
     """The scores in columns, each difference in words, and the settings that differ."""
-    rows = main_table(findings).select(COLUMNS)
+    rows = main_table(findings).select(("variant", main_column(findings), *COLUMNS))
     comparison = findings.comparison
     return [
         table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),
         "",
         *(f"{difference.variant}: {difference.words}" for difference in comparison.differences),
+        *(f"{found.variant}: {found.words}" for other in findings.others for found in other.differences),
         *(f"caution: {warning}" for warning in findings.warnings),
         "",
         *diff_lines(findings.diff),

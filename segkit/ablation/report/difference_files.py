@@ -10,12 +10,12 @@ from segkit.ablation.statistics.difference import Difference
 
 
 def render_differences_csv(findings: Findings) -> str:
-    """A row per variant; scores are shares in [0, 1], blank where there is nothing to know."""
+    """A row per metric and variant; scores are shares in [0, 1], blank where there is nothing to know."""
     content = io.StringIO()
     names = list(_row(findings, None))
     writer = csv.DictWriter(content, fieldnames=names, lineterminator="\n")
     writer.writeheader()
-    for found in findings.comparison.differences:
+    for found in _all(findings):
         writer.writerow(
             {name: "" if value is None else value for name, value in _row(findings, found).items()}
         )
@@ -30,9 +30,16 @@ def render_differences_json(findings: Findings) -> str:
             "per_seed": dict(zip(found.seeds, found.per_seed, strict=True)),
             "words": found.words,
         }
-        for found in findings.comparison.differences
+        for found in _all(findings)
     ]
     return json.dumps(differences, indent=1, ensure_ascii=False) + "\n"
+
+
+def _all(findings: Findings) -> list[Difference]:
+    """By the main metric first."""
+    return [
+        found for comparison in (findings.comparison, *findings.others) for found in comparison.differences
+    ]
 
 
 def _row(findings: Findings, found: Difference | None) -> dict[str, Any]:
@@ -40,7 +47,7 @@ def _row(findings: Findings, found: Difference | None) -> dict[str, Any]:
     return {
         "variant": found and found.variant,
         "baseline": findings.study.baseline,
-        "metric": "mIoU",
+        "metric": found and found.metric,
         "difference": found and found.value,
         "lower": found and found.interval[0],
         "upper": found and found.interval[1],

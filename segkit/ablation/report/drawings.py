@@ -38,11 +38,19 @@ def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     rows = forest_rows(findings.comparison.differences)
     if not rows:
         return [Paragraph("No forest plot: there is no variant to compare with the baseline.")]
-    draw_forest(rows, findings.study.baseline, findings.comparison.level, looks, folder / "forest")
+    title = findings.comparison.metric.title
+    draw_forest(
+        rows,
+        findings.study.baseline,
+        findings.comparison.level,
+        looks,
+        folder / "forest",
+        metric=title,
+    )
     seeds = "the one seed" if findings.seeds_per_variant == (1,) else "a seed, paired with the baseline's"
     caption = (
-        f"Difference in mIoU to {findings.study.baseline}. Thin bar: {say_interval(findings)}; thick bar: the part of "
-        f"it from images; large marker: mean over seeds; small dot: {seeds}."
+        f"Difference in {title} to {findings.study.baseline}. Thin bar: {say_interval(findings)}; thick bar: the "
+        f"part of it from images; large marker: mean over seeds; small dot: {seeds}."
     )
     return [
         Heading("Differences to the baseline", 3),

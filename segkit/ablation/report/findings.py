@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from segkit.ablation.statistics.groups import group_images
+from segkit.ablation.statistics.metrics import Metric, find_metric
 from segkit.ablation.statistics.statistics import (
     ClassDifferences,
     Comparison,
     Difference,
     Score,
     accuracy,
+    class_counts,
     class_differences,
     class_iou,
     compare_to_baseline,
@@ -31,7 +33,8 @@ CLASS_REPLICATES = 2_000
 
 @dataclass(frozen=True)
 class VariantScores:
-    """The scores of one variant over its seeds. Shares in [0, 1]; None where no run has a value.
+    """The scores of one variant over its seeds, `main` by the main metric. Shares in [0, 1]; None where no run has a
+    value.
 
     `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `ce` is
     plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training (None if
@@ -40,6 +43,7 @@ class VariantScores:
 
     variant: str
     seeds: tuple[int, ...]
+    main: Score | None
     miou: Score | None
     accuracy: Score | None
     class_iou: np.ndarray
@@ -57,11 +61,13 @@ class VariantScores:
 
 @dataclass(frozen=True)
 class Findings:
-    """A study with its statistics. `scores` are of the variants that have a run, in the order of the study."""
+    """A study with its statistics: `comparison` by the main metric, `others` by further ones. `scores` are of the
+    variants that have a run, in the order of the study."""
 
     study: Study
     scores: tuple[VariantScores, ...]
     comparison: Comparison
+    others: tuple[Comparison, ...]
     classes: Mapping[str, ClassDifferences]
     diff: ConfigDiff
     checks: tuple[Comparability, ...]
@@ -98,8 +104,8 @@ class Findings:
 
     @property
     def best_variants(self) -> set[str]:
-        """The variants with the largest mean mIoU."""
-        means = {one.variant: one.miou.mean for one in self.scores if one.miou is not None}
+        """The variants with the largest mean by the main metric."""
+        means = {one.variant: one.main.mean for one in self.scores if one.main is not None}
         return {variant for variant, mean in means.items() if mean == max(means.values())}
 
     @property
@@ -122,21 +128,26 @@ def find_all(study: Study) -> Findings:
         if study.of(variant)
     }
     groups = None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by)
-    comparison = compare_to_baseline(
-        matrices,
-        study.baseline,
-        groups=groups,
-        replicates=REPLICATES,
-        level=study.level,
-        margin=study.margin,
+    metrics = [find_metric(name, study.runs[0].class_names) for name in study.metrics]
+    comparison, *others = (
+        compare_to_baseline(
+            matrices,
+            study.baseline,
+            groups=groups,
+            replicates=REPLICATES,
+            level=study.level,
+            margin=study.margin,
+            metric=metric,
+        )
+        for metric in metrics
     )
     classes = class_differences(
         matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES, level=study.level
     )
     # The best of more looks is better by chance alone.
     alike = len({count_evaluations(run) for run in study.runs}) == 1
-    scores = tuple(score_variant(variant, study.of(variant), alike=alike) for variant in matrices)
-    return Findings(study, scores, comparison, classes, diff_configs(study), tuple(checks))
+    scores = tuple(score_variant(variant, study.of(variant), metrics[0], alike=alike) for variant in matrices)
+    return Findings(study, scores, comparison, tuple(others), classes, diff_configs(study), tuple(checks))
 
 
 def count_evaluations(run: Run) -> int:
@@ -144,11 +155,12 @@ def count_evaluations(run: Run) -> int:
     return len(run.history["val/mIoU"][0]) if "val/mIoU" in run.history else 0
 
 
-def score_variant(variant: str, runs: Sequence[Run], *, alike: bool) -> VariantScores:
+def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: bool) -> VariantScores:
     """The scores of the runs of one variant; `alike`: all runs of the study were evaluated equally often."""
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),
+        main=_average(runs, lambda run: float(main.score(class_counts(run.matrices).sum(axis=0)))),
         miou=_average(runs, lambda run: labelled_miou(run.matrices)),
         accuracy=_average(runs, lambda run: accuracy(run.matrices)),
         class_iou=mean_of_defined(np.stack([class_iou(run.matrices) for run in runs])),

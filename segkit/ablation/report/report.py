@@ -29,6 +29,7 @@ from segkit.ablation.report.tables import (
     config_table,
     environment_table,
     main_table,
+    metric_table,
     paper_table,
     run_table,
     seed_table,
@@ -90,7 +91,8 @@ def _scores(findings: Findings) -> list[Block]:
     classes: Block = table
     if len(table.rows) > LONG_TABLE:
         classes = Details(f"IoU of all {len(findings.class_names)} classes", (table,))
-    return [Heading("Scores"), main_table(findings), classes]
+    further = metric_table(findings)
+    return [Heading("Scores"), main_table(findings), *([] if further is None else [further]), classes]
 
 
 def _differences(findings: Findings) -> list[Block]:
@@ -124,19 +126,19 @@ def explain_statistics(findings: Findings) -> str:
     if comparison.margin is not None:
         points = f"{100 * comparison.margin:g}"
         margin = f" Within the margin: the interval lies between −{points} and +{points} points."
+    small = f"{1 - comparison.level:.3g}"
     return (
-        "The scores are those of the last evaluation, not of the best. A difference in data-set mIoU, averaged over "
-        "seeds, is uncertain for two reasons: other images could have been the test, and other seeds could have been "
-        f"trained. From images: a paired bootstrap, {comparison.replicates:,} replicates over {comparison.groups:,} "
-        f"{units}, the same draws for both variants, percentiles widened for the number of units. From seeds: "
-        "Student's interval, with what scores vary by after a mean for each variant and each seed, estimated from all "
-        "variants together, or from the variant's own pairs with the baseline if these vary more. The interval joins "
-        "both (their half-widths add as squares: MOVER, Zou and Donner 2008), and p is 1 − level of the interval that "
-        "just touches 0. p is corrected for the number of comparisons (Holm), and the interval is widened by as much, "
-        f"so that both always agree. Better or worse: that p is below {1 - comparison.level:.3g}.{margin} Not shown: "
-        "neither, which says nothing about being equal. "
-        f"Intervals of classes: {CLASS_REPLICATES:,} replicates, at {level} each, "
-        "uncorrected."
+        "The scores are those of the last evaluation, not of the best. A difference in the score of the whole "
+        "set, averaged over seeds, is uncertain for two reasons: other images could have been the test, and other "
+        f"seeds could have been trained. From images: a paired bootstrap, {comparison.replicates:,} replicates "
+        f"over {comparison.groups:,} {units}, the same draws for both variants, percentiles widened for the number "
+        "of units. From seeds: Student's interval, with what scores vary by after a mean for each variant and "
+        "each seed, estimated from all variants together, or from the variant's own pairs with the baseline if "
+        "these vary more. The interval joins both (their half-widths add as squares: MOVER, Zou and Donner 2008), "
+        "and p is 1 − level of the interval that just touches 0. p is corrected for the number of comparisons "
+        "(Holm), and the interval is widened by as much, so that both always agree. Better or worse: that p is "
+        f"below {small}.{margin} Not shown: neither, which says nothing about being equal. Intervals of classes: "
+        f"{CLASS_REPLICATES:,} replicates, at {level} each, uncorrected."
     )
 
 

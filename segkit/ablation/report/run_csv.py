@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from segkit.ablation.report.findings import training_minutes
-from segkit.ablation.statistics.statistics import accuracy, class_iou, data_set_miou
+from segkit.ablation.statistics.statistics import accuracy, class_iou, labelled_miou
 from segkit.ablation.study.study import Run, Study
 
 
@@ -27,7 +27,7 @@ def _row(run: Run) -> dict[str, Any]:
         "variant": run.variant,
         "seed": run.seed,
         "iteration": run.iteration,
-        "mIoU": data_set_miou(run.matrices),
+        "mIoU": labelled_miou(run.matrices),
         "accuracy": accuracy(run.matrices),
         "ce": last.get("ce"),
         "best_mIoU": best.get("mIoU"),

@@ -25,25 +25,29 @@ ENVIRONMENT = {
     "git_commit": "git commit", "git_dirty": "uncommitted changes",
 }  # fmt: skip
 
+#: Stands for the score by the main metric, which gives the column its name.
+MAIN = "score"
+
 #: Columns of the main table that a paper has room for.
-PAPER = ("variant", "mIoU, %", "Δ, points", "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
+PAPER = ("variant", MAIN, "Δ, points", "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
 
 
 def main_table(findings: Findings) -> Table:
     """A row per variant with its scores, and its difference to the baseline."""
     columns = (
-        "variant", "mIoU, %", "Δ, points", "interval", "verdict", "p (Holm)", "seeds", "from seeds", "from images",
-        "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
+        "variant", main_column(findings), "Δ, points", "interval", "verdict", "p (Holm)", "seeds", "from seeds",
+        "from images", "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
     spread = "" if findings.seeds_per_variant == (1,) else ", mean ± sample standard deviation over seeds"
     caption = (
         f"Scores on {findings.study.runs[0].matrices.shape[0]:,} validation images{spread}; "
-        f"Δ is the difference in mIoU to {findings.study.baseline} in percentage points over the seeds both have, "
+        f"Δ is the difference in {findings.comparison.metric.title} to {findings.study.baseline} in percentage points "
+        "over the seeds both have, "
         f"with its {say_interval(findings)}. {describe_seeds(findings)}"
     )
     note = (
-        "Bold marks the largest mean mIoU and nothing more: what a difference is worth is said by the verdict. "
+        "Bold marks the largest mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
         "squares. Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, "
         "best mIoU the best evaluation during training, shown where all runs were evaluated equally often; all other "
@@ -79,7 +83,7 @@ def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
         )
     return (
         Cell(scores.variant),
-        Cell(score_text(scores.miou), strong=scores.variant in findings.best_variants),
+        Cell(score_text(scores.main), strong=scores.variant in findings.best_variants),
         *compared,
         Cell(_worst_class(findings, scores)),
         Cell(score_text(scores.accuracy)),
@@ -108,18 +112,51 @@ def describe_seeds(findings: Findings) -> str:
 
 def paper_table(findings: Findings) -> Table:
     """The main table with the columns that a paper has room for."""
-    return main_table(findings).select(PAPER)
+    return main_table(findings).select([main_column(findings) if name == MAIN else name for name in PAPER])
+
+
+def main_column(findings: Findings) -> str:
+    """The name of the column of the main metric."""
+    return f"{findings.comparison.metric.title}, %"
+
+
+def metric_table(findings: Findings) -> Table | None:
+    """A row per further metric and variant; None if there is no further metric."""
+    rows = []
+    for comparison in findings.others:
+        for found in comparison.differences:
+            text = difference_text(found)
+            rows.append(
+                plain_row(
+                    comparison.metric.title,
+                    found.variant,
+                    text.value,
+                    text.interval,
+                    found.verdict,
+                    text.p_holm,
+                )
+            )
+    if not rows:
+        return None
+    looked = 1 + len(findings.others)
+    caption = (
+        f"Differences to {findings.study.baseline} by further metrics, in points, with intervals and p as above, "
+        f"corrected within each metric. {looked} metrics were looked at in all: where one of them says what the main "
+        "one does not, chance had more than one try."
+    )
+    columns = ("metric", "variant", "Δ, points", "interval", "verdict", "p (Holm)")
+    return Table(columns, tuple(rows), left=2, caption=caption)
 
 
 def seed_table(findings: Findings) -> Table:
-    """A row per variant, a column per seed: the mIoU of every run, for the appendix of a paper."""
+    """A row per variant, a column per seed: the score of every run, for the appendix of a paper."""
     seeds = sorted({seed for scores in findings.scores for seed in scores.seeds})
     rows = []
     for scores in findings.scores:
-        known = dict(zip(scores.seeds, scores.miou.values if scores.miou else (), strict=False))
+        known = dict(zip(scores.seeds, scores.main.values if scores.main else (), strict=False))
         rows.append(plain_row(scores.variant, *(percent_text(known.get(seed)) for seed in seeds)))
     columns = ("variant", *(f"seed {seed}" for seed in seeds))
-    return Table(columns, tuple(rows), caption="mIoU of every run in percent.")
+    return Table(columns, tuple(rows), caption=f"{findings.comparison.metric.title} of every run in percent.")
 
 
 def class_table(findings: Findings) -> Table:
@@ -127,8 +164,12 @@ def class_table(findings: Findings) -> Table:
     values = np.stack([scores.class_iou for scores in findings.scores])  # (V, C)
     rows = [_class_row(name, values[:, index]) for index, name in enumerate(findings.class_names)]
     means = [percent_text(None if scores.miou is None else scores.miou.mean) for scores in findings.scores]
-    best = findings.best_variants
-    cells = [Cell(text, strong=v in best) for text, v in zip(means, findings.variants, strict=True)]
+    largest = {
+        one.variant
+        for one in findings.scores
+        if one.miou and one.miou.mean == max(other.miou.mean for other in findings.scores if other.miou)
+    }
+    cells = [Cell(text, strong=v in largest) for text, v in zip(means, findings.variants, strict=True)]
     rows.append((Cell("mIoU"), *cells))
     caption = "IoU of each class in percent, mean over seeds; bold marks the largest of a row."
     return Table(("class", *findings.variants), tuple(rows), caption=caption)

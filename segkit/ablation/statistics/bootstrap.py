@@ -59,26 +59,25 @@ def resample_iou(counts: np.ndarray, *, replicates: int, seed: int) -> Iterator[
 
     A class that has labels in the set but none in a replicate is NaN there for every run: it would be undefined for a
     run that never predicts it and 0 for one that does, so a few pixels would move one side by 1 / C. A class never
-    labelled follows the definition: 0 where it is predicted, else NaN. The draws depend on G, `replicates` and `seed`
-    only, not on the runs or the chunks.
+    labelled follows the definition: 0 where it is predicted, else NaN.
     """
-    runs, units, _, classes = counts.shape
     labelled = counts[0, :, 1].sum(axis=0) > 0  # (C,)
+    for sums in resample_counts(counts, replicates=replicates, seed=seed):
+        counted = np.where(labelled, sums[:, :, 1] > 0, unions(sums) > 0)
+        yield np.where(counted, iou_of_counts(sums), np.nan)
+
+
+def resample_counts(counts: np.ndarray, *, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """The summed counts (B, runs, 3, C) of chunks of B replicates, from the counts (runs, G, 3, C) of runs on the same
+    units. The draws depend on G, `replicates` and `seed` only, not on the runs or the chunks."""
+    runs, units, _, classes = counts.shape
     # Sums of integers are exact in float64 up to 2^53 pixels, and its matrix product is far faster than int64's.
     table = counts.swapaxes(0, 1).reshape(units, -1).astype(np.float64)
     generator = np.random.Generator(np.random.PCG64(seed))
     chunk = max(1, CHUNK_CELLS // (units + table.shape[1]))
     for start in range(0, replicates, chunk):
         times = draw_units(generator, units, min(chunk, replicates - start))
-        sums = (times @ table).reshape(-1, runs, 3, classes)
-        counted = np.where(labelled, sums[:, :, 1] > 0, unions(sums) > 0)
-        yield np.where(counted, iou_of_counts(sums), np.nan)
-
-
-def mean_counted(iou: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of the values that are not NaN; at least one must be there."""
-    counted = ~np.isnan(iou)
-    return np.where(counted, iou, 0.0).sum(axis=-1) / counted.sum(axis=-1)
+        yield (times @ table).reshape(-1, runs, 3, classes)
 
 
 @lru_cache(maxsize=10_000)

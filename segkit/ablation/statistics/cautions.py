@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkit.ablation.statistics.counts import iou_of_counts
 from segkit.ablation.statistics.joint import find_spreads
+from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs
 
 FEW_UNITS = (
@@ -24,19 +24,22 @@ def list_cautions(
     matrices: Matrices,
     baseline: str,
     scores: Mapping[str, Mapping[int, float]],
+    metric: Metric,
     *,
+    units: int,
     grouped: bool,
 ) -> tuple[str, ...]:
-    """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `grouped`
-    says whether units are groups of images."""
+    """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `units`
+    how many units the metric has, `grouped` whether they are groups of images."""
     cautions = [
         f"{variant} (seeds {_list_numbers(sorted(matrices[variant]))}) is left out: it shares no seed with {baseline} "
         f"(seeds {_list_numbers(sorted(matrices[baseline]))})"
         for variant in found.alone
     ]
-    if found.pairs and found.units < FEW_UNITS:
+    if found.pairs and units < FEW_UNITS:
+        of = f" have what {metric.title} is measured on" if units < found.units else ""
         cautions.append(
-            f"only {found.units} independent images or groups: with fewer than {FEW_UNITS} the intervals are somewhat "
+            f"only {units} independent images or groups{of}: with fewer than {FEW_UNITS} the intervals are somewhat "
             "too narrow and the p values too small"
         )
     for pair in found.pairs:
@@ -48,7 +51,7 @@ def list_cautions(
             )
     return (
         *cautions,
-        *_list_correlated(found, grouped=grouped),
+        *_list_correlated(found, metric, grouped=grouped),
         *_list_collapsed(found),
         *_list_wide_spreads(scores),
     )
@@ -59,9 +62,9 @@ def count_predicted(found: Pairs, c: int) -> int:
     return max(int(run[:, 2, c].sum()) for runs in found.counts.values() for run in runs.values())
 
 
-def _list_correlated(found: Pairs, *, grouped: bool) -> list[str]:
+def _list_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> list[str]:
     """Whether units that follow each other pull the same way, as the frames of a video do."""
-    influences = [find_influences(pair) for pair in found.pairs if not pair.identical]
+    influences = [find_influences(pair, metric) for pair in found.pairs if not pair.identical]
     if found.units < FEW_UNITS or not influences:
         return []
     strongest = max(influences, key=lambda influence: autocorrelation(influence, 1))
@@ -85,16 +88,13 @@ def _list_correlated(found: Pairs, *, grouped: bool) -> list[str]:
     ]
 
 
-def find_influences(pair: Pair) -> np.ndarray:
+def find_influences(pair: Pair, metric: Metric) -> np.ndarray:
     """How much the difference grows (G,) by each unit: what it is with it less what it is without it."""
-    labelled = pair.counts[0, :, 1].sum(axis=0) > 0
-    counts = pair.counts[..., labelled]
-    whole = counts.sum(axis=1)  # (2 S, 3, C)
-    without = iou_of_counts(whole[:, None] - counts)  # (2 S, G, C)
-    change = iou_of_counts(whole)[:, None] - np.where(
-        np.isnan(without), iou_of_counts(whole)[:, None], without
-    )
-    variant, baseline = np.split(change.mean(axis=-1), 2)
+    whole = pair.counts.sum(axis=1)[:, None]  # (2 S, 1, 3, C)
+    change = metric.score(whole) - metric.score(whole - pair.counts)  # (2 S, G)
+    variant, baseline = np.split(
+        np.nan_to_num(change), 2
+    )  # without the only unit that has a label there is no score
     return (variant - baseline).mean(axis=0)
 
 

@@ -21,7 +21,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's mIoU minus the baseline's, averaged over the `seeds` both have.
+    """A variant's score in `metric` minus the baseline's, averaged over the `seeds` both have.
 
     `interval` is for other images and other seeds, at `level` for all `comparisons` together: it leaves 0 out exactly
     if `p_holm` < 1 - level. `images` (below and above the value) and `noise` (from seeds, on either side) are the
@@ -50,6 +50,7 @@ class Difference:
     units: int = 0
     seeds_needed: int | None = None
     images_needed: int | None = None
+    metric: str = "mIoU"
 
     @property
     def from_images(self) -> float:
@@ -86,8 +87,8 @@ class Difference:
         value, low, high = _write_points(abs(self.value), low, high)
         p = f"{'Holm ' if self.comparisons > 1 else ''}p {write_p(self.p_holm)}"
         return (
-            f"{'better' if better else 'worse'} than {self.baseline} by {value} points ({self._level} interval {low} "
-            f"to {high}, {p}; {self._parts}){self._say_small()}"
+            f"{'better' if better else 'worse'} than {self.baseline} by {value} {self._points} ({self._level} interval "
+            f"{low} to {high}, {p}; {self._parts}){self._say_small()}"
         )
 
     def _say_small(self) -> str:
@@ -98,13 +99,13 @@ class Difference:
     def _say_within(self) -> str:
         margin, low, high = _write_points(self.margin or 0.0, *self.interval)
         return (
-            f"no different from {self.baseline} by more than {margin} points either way: the {self._level} interval is "
-            f"{low} to {high} ({self._parts})"
+            f"no different from {self.baseline} by more than {margin} {self._points} either way: the {self._level} "
+            f"interval is {low} to {high} ({self._parts})"
         )
 
     def _say_not_shown(self) -> str:
         value, low, high = _write_points(self.value, *self.interval)
-        points = f"{'+' if self.value > 0 else ''}{value} points"
+        points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         return (
             f"no difference to {self.baseline} shown: {points}, the {self._level} interval {low} to {high} contains 0 "
             f"({self._parts}){self._say_needed()}"
@@ -119,12 +120,16 @@ class Difference:
 
     def _say_one_seed(self) -> str:
         value, low, high = _write_points(self.value, *self.interval)
-        points = f"{'+' if self.value > 0 else ''}{value} points"
+        points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         interval = f"the {self._level} interval over images {low} to {high}"
         return (
             f"{points} to {self.baseline} with one seed, {interval}: no verdict, because what other seeds would show "
             "is not known"
         )
+
+    @property
+    def _points(self) -> str:
+        return "points" if self.metric == "mIoU" else f"points of {self.metric}"
 
     def _say_identical(self) -> str:
         return f"identical to {self.baseline}: the predictions are counted alike in every image"

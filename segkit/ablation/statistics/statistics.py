@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from segkit.ablation.statistics.bootstrap import mean_counted, resample_iou
+from segkit.ablation.statistics.bootstrap import resample_counts, resample_iou
 from segkit.ablation.statistics.cautions import count_predicted, list_cautions
 from segkit.ablation.statistics.counts import (
     accuracy,
@@ -33,8 +33,9 @@ from segkit.ablation.statistics.joint import (
     joint_interval,
     joint_p,
 )
+from segkit.ablation.statistics.metrics import MIOU, Metric
 from segkit.ablation.statistics.needed import find_images_needed, find_seeds_needed
-from segkit.ablation.statistics.pairs import Matrices, Pair, count_pairs
+from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs, count_pairs
 from segkit.errors import ConfigError
 
 __all__ = [
@@ -67,6 +68,7 @@ class Comparison:
     warnings: tuple[str, ...]
     margin: float | None = None
     unlabelled: Mapping[int, int] = field(default_factory=dict)
+    metric: Metric = MIOU
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +100,9 @@ def compare_to_baseline(
     seed: int = 0,
     level: float = 0.95,
     margin: float | None = None,
+    metric: Metric = MIOU,
 ) -> Comparison:
-    """The mIoU difference of each variant to the baseline, with its interval, p and verdict.
+    """The difference of each variant to the baseline in `metric`, with its interval, p and verdict.
 
     `matrices[variant][seed]` are int64 confusion matrices (N, C, C), the same images in the same order everywhere.
     `groups` (N,) numbers the images' groups, see `group_images`; None: every image is independent. A unit without a
@@ -110,17 +113,20 @@ def compare_to_baseline(
     _check_options(replicates, level, margin)
     found = count_pairs(matrices, baseline, groups)
     scores = {
-        variant: {s: _mean_labelled(run[None], found.labelled) for s, run in runs.items()}
+        variant: {s: float(metric.score(run.sum(axis=0))) for s, run in runs.items()}
         for variant, runs in found.counts.items()
     }
     copies = {pair.variant for pair in found.pairs if pair.identical}
     own = {variant: row for variant, row in scores.items() if variant not in copies and row}
     parts = find_seed_parts(own, baseline)
+    units = _count_units(found, metric) if found.pairs else 0
     measured = [
         _measure(
+            metric,
             pair,
-            _pair_scores(pair, scores, baseline),
+            score([scores[pair.variant][s] - scores[baseline][s] for s in pair.seeds]),
             parts.get(pair.variant),
+            units=units,
             replicates=replicates,
             seed=seed,
         )
@@ -130,13 +136,16 @@ def compare_to_baseline(
     p_holm = [None if one.p is None else next(corrected) for one in measured]
     comparisons = max(1, sum(p is not None for p in p_holm))
     differences = tuple(
-        _judge(one, p, baseline, level=level, comparisons=comparisons, margin=margin)
+        replace(
+            _judge(one, p, baseline, level=level, comparisons=comparisons, margin=margin),
+            metric=metric.title,
+            units=units,
+        )
         for one, p in zip(measured, p_holm, strict=True)
     )
     unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
-    cautions = list_cautions(found, matrices, baseline, own, grouped=groups is not None)
-    units = found.units if found.pairs else 0
-    return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled)
+    cautions = list_cautions(found, matrices, baseline, own, metric, units=units, grouped=groups is not None)
+    return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled, metric)
 
 
 def class_differences(
@@ -210,17 +219,32 @@ class _Measured:
     p: float | None
 
 
-def _pair_scores(pair: Pair, scores: Mapping[str, Mapping[int, float]], baseline: str) -> Score:
-    return score([scores[pair.variant][s] - scores[baseline][s] for s in pair.seeds])
+def _count_units(found: Pairs, metric: Metric) -> int:
+    """How many units have what the metric needs. Raises ConfigError for fewer than 2."""
+    units = int(np.isfinite(metric.score(found.pairs[0].counts[0])).sum())
+    if units < 2:
+        raise ConfigError(
+            f"metrics: {metric.name}: {units} independent image(s) or group(s) have what it takes, and an interval "
+            "over images needs at least 2 -> leave it out, or evaluate on more images"
+        )
+    return units
 
 
-def _measure(pair: Pair, per_seed: Score, seeds: SeedPart | None, *, replicates: int, seed: int) -> _Measured:
+def _measure(
+    metric: Metric,
+    pair: Pair,
+    per_seed: Score,
+    seeds: SeedPart | None,
+    *,
+    units: int,
+    replicates: int,
+    seed: int,
+) -> _Measured:
     if pair.identical:
         return _Measured(pair, per_seed, None, None, 1.0)
-    labelled = pair.counts[0, :, 1].sum(axis=0) > 0
-    chunks = resample_iou(pair.counts[..., labelled], replicates=replicates, seed=seed)
-    samples = np.concatenate([_mean_difference(mean_counted(iou)) for iou in chunks])
-    images = ImagePart(samples, per_seed.mean, pair.units)
+    chunks = resample_counts(pair.counts, replicates=replicates, seed=seed)
+    samples = np.concatenate([_mean_difference(metric.score(sums)) for sums in chunks])
+    images = ImagePart(samples[~np.isnan(samples)], per_seed.mean, units)
     p = None if seeds is None else joint_p(per_seed.mean, images, seeds)
     return _Measured(pair, per_seed, images, seeds, p)
 
@@ -250,7 +274,6 @@ def _judge(
         level=level,
         comparisons=comparisons,
         margin=margin,
-        units=pair.units,
     )
     if found.images is None:
         return difference
@@ -270,7 +293,7 @@ def _judge(
     return replace(
         difference,
         seeds_needed=find_seeds_needed(value, side, found.seeds, seeds=len(pair.seeds), level=wide),
-        images_needed=find_images_needed(value, side, noise, units=pair.units),
+        images_needed=find_images_needed(value, side, noise, units=found.images.units),
     )
 
 
@@ -299,11 +322,6 @@ def _mean_difference(scores: np.ndarray) -> np.ndarray:
     """Variant minus baseline, averaged over seeds, of (B, runs, ...) with the variant's runs first."""
     variant, baseline = np.split(scores, 2, axis=1)
     return (variant - baseline).mean(axis=1)
-
-
-def _mean_labelled(counts: np.ndarray, labelled: np.ndarray) -> float:
-    """mIoU of units (1, G, 3, C) over the classes that have labels."""
-    return miou_of_counts(counts.sum(axis=(0, 1))[:, labelled])
 
 
 def labelled_miou(matrices: np.ndarray) -> float:

@@ -6,6 +6,8 @@ from segkit.config.messages import show_value
 
 #: The level of intervals where nobody asks for another.
 LEVEL = 0.95
+#: What runs are compared by where nobody asks for something else.
+METRICS = ("miou",)
 
 
 def check_margin(points: Any) -> str | None:

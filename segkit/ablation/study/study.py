@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.ablation.study.claims import LEVEL
+from segkit.ablation.study.claims import LEVEL, METRICS
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Study:
 
     `missing` has a line for each run that was planned and is not there. `group_by` makes units of images that are
     not independent, see `groups.py`. A difference within ± `margin`, a share, does not matter; `level` is that of the
-    intervals. `command` repeats the whole.
+    intervals. `metrics` are what runs are compared by, the main one first, see `statistics/metrics.py`. `command`
+    repeats the whole.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Study:
     group_by: str | int | None = None
     margin: float | None = None
     level: float = LEVEL
+    metrics: tuple[str, ...] = METRICS
     command: str = ""
 
     def of(self, variant: str) -> list[Run]:

@@ -187,7 +187,7 @@ variants:
         "mine.yaml:1:7: base: no file 'ohm.yaml', did you mean 'ohem.yaml'?\n"
         "      1 | base: ohm.yaml\n   looked in . and configs and " + str(ROOT / "configs"),
         "mine.yaml:2:1: unknown key 'seed', did you mean 'seeds'?\n      2 | seed: [0, 0]\n"
-        "   an ablation has: name, base, seeds, baseline, group_by, margin, level, settings, variants",
+        "   an ablation has: name, base, seeds, baseline, group_by, margin, level, metrics, settings, variants",
         "mine.yaml:3:11: baseline: there is no variant 'cee', did you mean 'ce'?\n      3 | baseline: cee\n"
         "   there are: ce, ohem, bad, own",
         "mine.yaml:4:11: group_by: 'ab' has 0 groups, expected one\n      4 | group_by: ab\n"
@@ -298,6 +298,10 @@ SMALL = {
     "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got 95",
     "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, "
     "got true",
+    "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
+    "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "
+    "mdice, macc, accuracy, iou/CLASS, dice/CLASS, recall/CLASS",
+    "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",
     "seeds: [0]\nname: 3": "3:7: name must be text, got 3 -> '3' in quotes",

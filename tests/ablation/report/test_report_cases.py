@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from segkit.ablation.report.difference_files import render_differences_csv
 from segkit.ablation.report.document import Picture, Table
 from segkit.ablation.report.drawings import class_map, shared_seed_runs
 from segkit.ablation.report.findings import find_all, training_minutes
@@ -62,6 +63,21 @@ def test_a_class_that_no_image_has_is_left_out_of_the_mean_and_said(tmp_path):
         np.nanmean(np.delete(findings.scores[1].class_iou, 3))
     )
     assert findings.differences["ohem_ce"].verdict == "better"
+
+
+def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
+    study = replace(make_study(tmp_path, examples=False), metrics=("accuracy", "miou", "iou/line"))
+    findings = find_all(study)
+    text = text_of(study)
+    main, further, *_ = markdown_tables(text)
+    assert main[0][1] == "accuracy, %"
+    assert [row[1].strip("*") for row in main[1:]] == [row[10] for row in main[1:]]
+    assert further[0] == ["metric", "variant", "Δ, points", "interval", "verdict", "p (Holm)"]
+    assert [row[0] for row in further[1:]] == ["mIoU"] * 3 + ["IoU of line"] * 3
+    assert "3 metrics were looked at in all" in text
+    assert "better than ce by" in text and "points of accuracy (95 % interval" in text
+    rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
+    assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
 
 
 def test_where_all_variants_are_equal_none_is_bold(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from segkit.ablation.statistics.cautions import autocorrelation, find_influences
 from segkit.ablation.statistics.counts import miou_of_counts
+from segkit.ablation.statistics.metrics import MIOU
 from segkit.ablation.statistics.pairs import count_pairs
 from segkit.ablation.statistics.statistics import compare_to_baseline
 from tests.ablation.statistics.simulation import Case, draw_study
@@ -26,7 +27,7 @@ def test_influences_equal_the_loop():
         ]
         whole, without = ((row[0] + row[1] - row[2] - row[3]) / 2 for row in scores)
         expected.append(whole - without)
-    np.testing.assert_allclose(find_influences(pair), expected, atol=1e-12)
+    np.testing.assert_allclose(find_influences(pair, MIOU), expected, atol=1e-12)
 
 
 def test_autocorrelation_equals_numpys():

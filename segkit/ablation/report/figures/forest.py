@@ -42,14 +42,29 @@ def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
 
 
 def draw_forest(
-    rows: Sequence[ForestRow], baseline: str, level: float, looks: Mapping[str, Look], stem: Path
+    rows: Sequence[ForestRow],
+    baseline: str,
+    level: float,
+    looks: Mapping[str, Look],
+    stem: Path,
+    *,
+    metric: str = "mIoU",
 ) -> None:
     """Write the plot. Raises CannotWrite."""
-    draw(stem, (WIDTH, 1.05 + 0.46 * len(rows)), lambda figure: _paint(figure, rows, baseline, level, looks))
+    draw(
+        stem,
+        (WIDTH, 1.05 + 0.46 * len(rows)),
+        lambda figure: _paint(figure, rows, baseline, level, looks, metric),
+    )
 
 
 def _paint(
-    figure: Any, rows: Sequence[ForestRow], baseline: str, level: float, looks: Mapping[str, Look]
+    figure: Any,
+    rows: Sequence[ForestRow],
+    baseline: str,
+    level: float,
+    looks: Mapping[str, Look],
+    metric: str,
 ) -> None:
     axis = figure.subplots()
     axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
@@ -88,7 +103,7 @@ def _paint(
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x")
-    axis.set_xlabel(f"difference in mIoU to {shorten_all([baseline], 30)[0]}, percentage points")
+    axis.set_xlabel(f"difference in {metric} to {shorten_all([baseline], 30)[0]}, percentage points")
     axis.text(
         1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
         color=SOFT,

@@ -97,6 +97,7 @@ def make_study(
     for name, reason in (
         ("margin", None if margin is None else check_margin(margin)),
         ("level", check_level(level)),
+        ("metrics", next((f"'{name}' is there twice" for name in metrics if metrics.count(name) > 1), None)),
     ):
         if reason is not None:
             raise ConfigError(f"{name}: {reason}")

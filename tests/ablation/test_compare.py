@@ -28,8 +28,8 @@ def runs(tmp_path):
     """Two seeds of ohem and of ce below runs/, as four trainings leave them."""
     folder = tmp_path / "runs"
     for seed in (0, 1):
-        make_run(folder / "ohem" / f"2026-{seed}", f"seed={seed}", "name=ohem", errors=2)
-        make_run(folder / "ce" / f"2026-{seed}", f"seed={seed}", "name=ce", CE, errors=6)
+        make_run(folder / "ohem" / f"2026-{seed}", f"seed={seed}", "name=ohem", errors=2 + seed)
+        make_run(folder / "ce" / f"2026-{seed}", f"seed={seed}", "name=ce", CE, errors=16 + seed)
     return folder
 
 
@@ -242,6 +242,8 @@ def test_the_margin_is_in_points():
         make_study(gathered, baseline=None, group_by=None, margin=-1)
     with pytest.raises(ConfigError, match=r"^level: expected the level of the intervals, .* got 95$"):
         make_study(gathered, baseline=None, group_by=None, level=95)
+    with pytest.raises(ConfigError, match=r"^metrics: 'miou' is there twice$"):
+        make_study(gathered, baseline=None, group_by=None, metrics=["miou", "miou"])
 
 
 def test_no_such_baseline():
@@ -343,7 +345,7 @@ def test_other_classes_or_images_are_refused(runs, capsys, tmp_path, changed):
 
 def test_identical_runs_can_be_compared(runs, capsys, tmp_path, unwritten):
     for seed in (0, 1):
-        arrays = {"matrices": matrices(6)}
+        arrays = {"matrices": matrices(16 + seed)}
         make_run(runs / "b" / f"{seed}", f"seed={seed}", "name=b", "loss.thresh=0.6", arrays_changed=arrays)
     show_comparison([runs / "ce", runs / "b"], output=tmp_path / "out", names=["plain", "mined"])
     assert "mined: identical to plain" in capsys.readouterr().out

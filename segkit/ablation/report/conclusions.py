@@ -38,15 +38,15 @@ def _say_verdicts(findings: Findings) -> list[str]:
         if verdict in by_verdict:
             sentences.append(f"{verdict.capitalize()} than {baseline}: {_list(by_verdict[verdict])}.")
     if "within the margin" in by_verdict:
-        margin = points_text(by_verdict["within the margin"][0].margin).lstrip("+")
+        margin = f"{100 * (by_verdict['within the margin'][0].margin or 0.0):g}"
         names = join([found.variant for found in by_verdict["within the margin"]])
         sentences.append(f"No different from {baseline} by more than {margin} points either way: {names}.")
     if "not shown" in by_verdict:
         sentences.append(_say_not_shown(by_verdict["not shown"], baseline))
     if "one seed" in by_verdict:
         sentences.append(
-            "With one seed there is no verdict, because what other seeds would show is not known; on these images, "
-            f"with these trainings: {_list(by_verdict['one seed'])}."
+            "Where there is one seed there is no verdict, because what other seeds would show is not known; on these "
+            f"images, with these trainings: {_list(by_verdict['one seed'])}."
         )
     if "identical" in by_verdict:
         names = join([found.variant for found in by_verdict["identical"]])
@@ -77,21 +77,21 @@ def _say_not_shown(differences: Sequence[Difference], baseline: str) -> str:
 
 def _say_power(judged: Sequence[Difference]) -> list[str]:
     """What the study could have shown, and of what there would have to be more."""
+    judged = [found for found in judged if found.reach]
     if not judged:
         return []
     reach = sorted(found.reach for found in judged)
-    least, most = (points_text(share).lstrip("+") for share in (reach[0], reach[-1]))
+    digits = next((d for d in range(1, 5) if round(100 * reach[0], d)), 5)
+    least, most = (points_text(share, digits).lstrip("+") for share in (reach[0], reach[-1]))
     size = f"about {least}" if least == most else f"{least} to {most}"
     level = f"{100 * judged[0].level:g} %"
     count = judged[0].comparisons
-    together = f", which hold together for {count} comparisons," if count > 1 else ""
+    together = f", widened for {count} comparisons as p is," if count > 1 else ""
     intervals = (
         f"The {level} intervals{together} are for other images of the same kind and for other seeds. "
         f"A difference had to be larger than {size} points to be told from none"
     )
-    share = [(found.noise or 0.0) ** 2 / found.reach**2 for found in judged if found.reach]
-    if not share:
-        return [f"{intervals}."]
+    share = [(found.noise or 0.0) ** 2 / found.reach**2 for found in judged]
     if min(share) > MOST:
         return [
             f"{intervals}; nearly all of that is from seeds: more seeds would help, more images would not."

@@ -54,7 +54,7 @@ def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     )
     return [
         Heading("Differences to the baseline", 3),
-        Picture("forest", caption, "Forest plot of differences in mIoU"),
+        Picture("forest", caption, f"Forest plot of differences in {title}"),
     ]
 
 

@@ -18,14 +18,15 @@ from segkit.ablation.statistics.statistics import (
     accuracy,
     class_counts,
     class_differences,
-    class_iou,
     compare_to_baseline,
+    labelled_iou,
     labelled_miou,
     score,
 )
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
 from segkit.ablation.study.study import Comparability, Run, Study
+from segkit.errors import ConfigError
 
 REPLICATES = 10_000
 CLASS_REPLICATES = 2_000
@@ -61,13 +62,14 @@ class VariantScores:
 
 @dataclass(frozen=True)
 class Findings:
-    """A study with its statistics: `comparison` by the main metric, `others` by further ones. `scores` are of the
-    variants that have a run, in the order of the study."""
+    """A study with its statistics: `comparison` by the main metric, `others` by further ones; `unmeasured` says
+    which of them could not be measured. `scores` are of the variants that have a run, in the order of the study."""
 
     study: Study
     scores: tuple[VariantScores, ...]
     comparison: Comparison
     others: tuple[Comparison, ...]
+    unmeasured: tuple[str, ...]
     classes: Mapping[str, ClassDifferences]
     diff: ConfigDiff
     checks: tuple[Comparability, ...]
@@ -90,7 +92,9 @@ class Findings:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to be careful about, as sentences without capital and full stop."""
-        return (*self.comparison.warnings, *self._say_unlabelled())
+        further = [text for other in self.others for text in other.warnings]
+        new = [text for text in dict.fromkeys(further) if text not in self.comparison.warnings]
+        return (*self.comparison.warnings, *new, *self.unmeasured, *self._say_unlabelled())
 
     def _say_unlabelled(self) -> list[str]:
         sentences = []
@@ -128,26 +132,46 @@ def find_all(study: Study) -> Findings:
         if study.of(variant)
     }
     groups = None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by)
-    metrics = [find_metric(name, study.runs[0].class_names) for name in study.metrics]
-    comparison, *others = (
-        compare_to_baseline(
+    names = study.runs[0].class_names
+    main = find_metric(study.metrics[0], names)
+
+    def compare(metric: Metric, margin: float | None) -> Comparison:
+        return compare_to_baseline(
             matrices,
             study.baseline,
             groups=groups,
             replicates=REPLICATES,
             level=study.level,
-            margin=study.margin,
+            margin=margin,
             metric=metric,
+            class_names=names,
         )
-        for metric in metrics
-    )
+
+    comparison = compare(main, study.margin)
+    others, unmeasured = [], []
+    for name in study.metrics[1:]:
+        try:
+            others.append(
+                compare(find_metric(name, names), None)
+            )  # the margin is in points of the main metric
+        except ConfigError as error:  # a report on the others is worth more than none
+            unmeasured.append(str(error))
     classes = class_differences(
         matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES, level=study.level
     )
     # The best of more looks is better by chance alone.
     alike = len({count_evaluations(run) for run in study.runs}) == 1
-    scores = tuple(score_variant(variant, study.of(variant), metrics[0], alike=alike) for variant in matrices)
-    return Findings(study, scores, comparison, tuple(others), classes, diff_configs(study), tuple(checks))
+    scores = tuple(score_variant(variant, study.of(variant), main, alike=alike) for variant in matrices)
+    return Findings(
+        study,
+        scores,
+        comparison,
+        tuple(others),
+        tuple(unmeasured),
+        classes,
+        diff_configs(study),
+        tuple(checks),
+    )
 
 
 def count_evaluations(run: Run) -> int:
@@ -163,7 +187,7 @@ def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: boo
         main=_average(runs, lambda run: float(main.score(class_counts(run.matrices).sum(axis=0)))),
         miou=_average(runs, lambda run: labelled_miou(run.matrices)),
         accuracy=_average(runs, lambda run: accuracy(run.matrices)),
-        class_iou=mean_of_defined(np.stack([class_iou(run.matrices) for run in runs])),
+        class_iou=mean_of_defined(np.stack([labelled_iou(run.matrices) for run in runs])),
         ce=_average(runs, lambda run: (run.summary.get("last") or {}).get("ce")),
         best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")) if alike else None,
         speed=_average(runs, lambda run: run.summary.get("images_per_second")),

@@ -24,8 +24,7 @@ def points_text(share: float | None, digits: int = 1) -> str:
     """`+1.2` for a difference of 0.012: percentage points, always with a sign unless it rounds to zero."""
     if not is_number(share):
         return NOTHING
-    text = signless(100 * share, digits)
-    return text if text.startswith(MINUS) or not float(text) else f"+{text}"
+    return f"{'+' if round(100 * share, digits) > 0 else ''}{signless(100 * share, digits)}"
 
 
 def interval_text(interval: Sequence[float], digits: int = 1) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from segkit.ablation.report.findings import training_minutes
-from segkit.ablation.statistics.statistics import accuracy, class_iou, labelled_miou
+from segkit.ablation.statistics.statistics import accuracy, labelled_iou, labelled_miou
 from segkit.ablation.study.study import Run, Study
 
 
@@ -22,7 +22,7 @@ def render_csv(study: Study) -> str:
 
 def _row(run: Run) -> dict[str, Any]:
     best, last = run.summary.get("best") or {}, run.summary.get("last") or {}
-    iou = class_iou(run.matrices).tolist()
+    iou = labelled_iou(run.matrices).tolist()
     return {
         "variant": run.variant,
         "seed": run.seed,

@@ -40,12 +40,15 @@ def main_table(findings: Findings) -> Table:
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
     spread = "" if findings.seeds_per_variant == (1,) else ", mean ± sample standard deviation over seeds"
-    caption = (
-        f"Scores on {findings.study.runs[0].matrices.shape[0]:,} validation images{spread}; "
-        f"Δ is the difference in {findings.comparison.metric.title} to {findings.study.baseline} in percentage points "
-        "over the seeds both have, "
-        f"with its {say_interval(findings)}. {describe_seeds(findings)}"
-    )
+    delta = ""
+    if findings.comparison.differences:
+        title, baseline = findings.comparison.metric.title, findings.study.baseline
+        delta = (
+            f"; Δ is the difference in {title} to {baseline} in percentage points over the seeds both have, with its "
+            f"{say_interval(findings)}"
+        )
+    images = findings.study.runs[0].matrices.shape[0]
+    caption = f"Scores on {images:,} validation images{spread}{delta}. {describe_seeds(findings)}"
     note = (
         "Bold marks the largest mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
@@ -62,11 +65,13 @@ def say_interval(findings: Findings) -> str:
     level = f"{100 * comparison.level:g} %"
     judged = [found for found in comparison.differences if found.noise is not None]
     if not judged:
-        return f"{level} interval for other images alone, because there is one seed"
+        return f"{level} interval for other images alone, because they share one seed"
     together = ""
     if judged[0].comparisons > 1:
         together = f", widened for {judged[0].comparisons} comparisons as p is (Holm)"
-    alone = "" if len(judged) == len(comparison.differences) else "; with one seed for other images alone"
+    alone = (
+        "" if len(judged) == len(comparison.differences) else "; with one shared seed for other images alone"
+    )
     return f"{level} interval for other images and other seeds{together}{alone}"
 
 

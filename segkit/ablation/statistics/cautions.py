@@ -12,6 +12,7 @@ from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs
 FEW_UNITS = (
     20  # below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py)
 )
+VERY_FEW_UNITS = 5
 WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed to seed to be named for it
 NEEDED_SEEDS = 3  # so many seeds must tell that
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
@@ -28,9 +29,11 @@ def list_cautions(
     *,
     units: int,
     grouped: bool,
+    class_names: Sequence[str],
 ) -> tuple[str, ...]:
     """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `units`
-    how many units the metric has, `grouped` whether they are groups of images."""
+    how many units the metric has, `grouped` whether they are groups of images, `class_names` what
+    the classes are called."""
     cautions = [
         f"{variant} (seeds {_list_numbers(sorted(matrices[variant]))}) is left out: it shares no seed with {baseline} "
         f"(seeds {_list_numbers(sorted(matrices[baseline]))})"
@@ -39,9 +42,13 @@ def list_cautions(
     if found.pairs and units < FEW_UNITS:
         of = f" have what {metric.title} is measured on" if units < found.units else ""
         cautions.append(
-            f"only {units} independent images or groups{of}: with fewer than {FEW_UNITS} the intervals are somewhat "
-            "too narrow and the p values too small"
+            f"only {units} independent images or groups{of}: with fewer than {FEW_UNITS} the intervals are "
+            f"{'far' if units < VERY_FEW_UNITS else 'somewhat'} too narrow and the p values too small"
         )
+    cautions += [
+        f"all seeds of {variant} are equal in every image: they are one training, and count as one seed"
+        for variant in found.frozen
+    ]
     for pair in found.pairs:
         left_out = set(matrices[pair.variant]) ^ set(matrices[baseline])
         if left_out:
@@ -52,7 +59,7 @@ def list_cautions(
     return (
         *cautions,
         *_list_correlated(found, metric, grouped=grouped),
-        *_list_collapsed(found),
+        *_list_collapsed(found, class_names),
         *_list_wide_spreads(scores),
     )
 
@@ -105,7 +112,7 @@ def autocorrelation(values: np.ndarray, lag: int) -> float:
     return float((centred[lag:] * centred[:-lag]).sum()) / square if square > 0.0 else 0.0
 
 
-def _list_collapsed(found: Pairs) -> list[str]:
+def _list_collapsed(found: Pairs, class_names: Sequence[str]) -> list[str]:
     """Runs that predict one class everywhere, which is not what their labels are."""
     cautions = []
     for variant, runs in found.counts.items():
@@ -113,8 +120,9 @@ def _list_collapsed(found: Pairs) -> list[str]:
             _, labelled, predicted = run.sum(axis=0)
             c = int(predicted.argmax())
             if predicted[c] >= COLLAPSED * predicted.sum() and labelled[c] < COLLAPSED * labelled.sum():
+                name = class_names[c] if class_names else f"class {c}"
                 cautions.append(
-                    f"{variant}, seed {seed}, predicts nearly nothing but class {c}: that training has collapsed, and "
+                    f"{variant}, seed {seed}, predicts nearly nothing but {name}: that training has collapsed, and "
                     "its score is in the mean"
                 )
     return cautions
@@ -127,9 +135,9 @@ def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]]) -> list[str]:
         if ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS:
             middle = float(np.median(list(row.values())))
             furthest = max(row, key=lambda seed: abs(row[seed] - middle))
-            times = "infinitely" if math.isinf(ratio) else f"{ratio:.0f} times"
+            times = "far more than" if math.isinf(ratio) else f"{ratio:.0f} times as much as"
             cautions.append(
-                f"{variant} varies {times} as much from seed to seed as the others, most of all with seed {furthest} "
+                f"{variant} varies {times} the others from seed to seed, most of all with seed {furthest} "
                 f"({100 * row[furthest]:.1f}, where the median of its seeds is {100 * middle:.1f}): look at that run"
             )
     return cautions

@@ -23,10 +23,10 @@ class Score:
 class Difference:
     """A variant's score in `metric` minus the baseline's, averaged over the `seeds` both have.
 
-    `interval` is for other images and other seeds, at `level` for all `comparisons` together: it leaves 0 out exactly
-    if `p_holm` < 1 - level. `images` (below and above the value) and `noise` (from seeds, on either side) are the
-    half-widths that it is made of; `noise`, `p` and `p_holm` are None for one seed, whose interval is over images
-    alone, and at `level` by itself. `per_seed` are the differences in the order of `seeds`.
+    `interval` is for other images and other seeds, at `level`, widened for the number of `comparisons` as p is: it
+    leaves 0 out exactly if `p_holm` < 1 - level. `images` (below and above the value) and `noise` (from seeds, on
+    either side) are the half-widths that it is made of; `noise`, `p` and `p_holm` are None for one seed, whose interval
+    is over images alone. `per_seed` are the differences in the order of `seeds`.
 
     `seeds_needed` and `images_needed` are about how many would have shown a difference of this size, the other number
     staying as it is; None where no number would, or where nothing is to be shown. `verdict` is one of VERDICTS:
@@ -60,7 +60,7 @@ class Difference:
     @property
     def reach(self) -> float:
         """The smallest difference that would have been told from 0: what the interval reaches on the side of 0."""
-        return math.hypot(self.from_images, self.noise or 0.0)
+        return min(1.0, math.hypot(self.from_images, self.noise or 0.0))
 
     @property
     def words(self) -> str:
@@ -94,10 +94,11 @@ class Difference:
     def _say_small(self) -> str:
         if self.margin is None or not is_within(self.interval, self.margin):
             return ""
-        return f", though by less than the margin of {_write_points(self.margin)[0]}"
+        return f", though by less than the margin of {100 * self.margin:g}"
 
     def _say_within(self) -> str:
-        margin, low, high = _write_points(self.margin or 0.0, *self.interval)
+        margin = f"{100 * (self.margin or 0.0):g}"
+        low, high = _write_points(*self.interval)
         return (
             f"no different from {self.baseline} by more than {margin} {self._points} either way: the {self._level} "
             f"interval is {low} to {high} ({self._parts})"
@@ -123,8 +124,8 @@ class Difference:
         points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         interval = f"the {self._level} interval over images {low} to {high}"
         return (
-            f"{points} to {self.baseline} with one seed, {interval}: no verdict, because what other seeds would show "
-            "is not known"
+            f"{points} to {self.baseline} with the one seed that both have, {interval}: no verdict, because what other "
+            "seeds would show is not known"
         )
 
     @property

@@ -22,7 +22,7 @@ def group_images(names: Sequence[str], group_by: str | int | None) -> np.ndarray
     elif isinstance(group_by, str):
         groups = _number(_captured_texts(names, group_by))
     else:
-        length = _checked_length(group_by)
+        length = min(_checked_length(group_by), max(2, len(names)))
         last = max(0, (len(names) + length // 2) // length - 1)
         groups = np.minimum(np.arange(len(names), dtype=np.int64) // length, last)
     count = len(np.unique(groups))

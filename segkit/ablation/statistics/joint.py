@@ -79,10 +79,15 @@ class Variation:
 
 
 def joint_interval(value: float, images: ImagePart, seeds: SeedPart, level: float) -> tuple[float, float]:
-    """The interval at `level` of a difference."""
+    """The interval at `level` of a difference, which is between -1 and 1."""
     below, above = images.half_widths(level)
     around = seeds.half_width(level)
-    return value - math.hypot(below, around), value + math.hypot(above, around)
+    return clip(value - math.hypot(below, around), value + math.hypot(above, around))
+
+
+def clip(low: float, high: float) -> tuple[float, float]:
+    """The ends of an interval of differences of shares."""
+    return max(low, -1.0), min(high, 1.0)
 
 
 def joint_p(value: float, images: ImagePart, seeds: SeedPart) -> float:

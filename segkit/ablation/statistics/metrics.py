@@ -80,8 +80,8 @@ OF_A_CLASS = {"iou": ("IoU", iou), "dice": ("Dice", dice), "recall": ("recall", 
 
 def check_metric(name: str) -> str | None:
     """Why no metric can be called that, whatever the classes; None if one can."""
-    kind, slash, _ = name.partition("/")
-    if name in WHOLE or (slash and kind in OF_A_CLASS):
+    kind, _, of = name.partition("/")
+    if name in WHOLE or (of and kind in OF_A_CLASS):
         return None
     known = [*WHOLE, *(f"{kind}/CLASS" for kind in OF_A_CLASS)]
     close = difflib.get_close_matches(

@@ -35,13 +35,21 @@ class Pairs:
     """All runs as `counts` (G, 3, C) by variant and seed, of the G units that have a valid pixel; the pair of each
     variant that shares a seed with the baseline, in their order; and the variants that share none, `alone`.
 
-    `labelled` (C,): whether any image has the class.
+    `labelled` (C,): whether any image has the class. `trained` are the variants whose seeds say something about
+    training: not those that are identical to the baseline, nor those whose seeds are all alike, `frozen`.
     """
 
     counts: Mapping[str, Mapping[int, np.ndarray]]
     pairs: tuple[Pair, ...]
     alone: tuple[str, ...]
     labelled: np.ndarray
+    frozen: tuple[str, ...]
+
+    @property
+    def trained(self) -> set[str]:
+        """The variants whose seeds say something about training."""
+        copies = {pair.variant for pair in self.pairs if pair.identical}
+        return set(self.counts) - copies - set(self.frozen)
 
     @property
     def units(self) -> int:
@@ -81,7 +89,13 @@ def count_pairs(matrices: Matrices, baseline: str, groups: np.ndarray | None) ->
             " -> train both with the same seeds"
         )
     first = next(iter(by_image.values()))
-    return Pairs(counts, tuple(pairs), tuple(alone), first[:, 1].sum(axis=0) > 0)
+    frozen = tuple(variant for variant, runs in matrices.items() if len(runs) > 1 and _are_alike(runs))
+    return Pairs(counts, tuple(pairs), tuple(alone), first[:, 1].sum(axis=0) > 0, frozen)
+
+
+def _are_alike(runs: Mapping[int, np.ndarray]) -> bool:
+    first, *others = runs.values()
+    return all(np.array_equal(first, other) for other in others)
 
 
 def _name_seeds(variant: str, matrices: Matrices) -> str:

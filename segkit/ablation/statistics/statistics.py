@@ -29,13 +29,15 @@ from segkit.ablation.statistics.difference import Difference, Score, choose_verd
 from segkit.ablation.statistics.joint import (
     ImagePart,
     SeedPart,
+    clip,
     find_seed_parts,
     joint_interval,
     joint_p,
 )
-from segkit.ablation.statistics.metrics import MIOU, Metric
+from segkit.ablation.statistics.metrics import MIOU, Metric, iou
 from segkit.ablation.statistics.needed import find_images_needed, find_seeds_needed
 from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs, count_pairs
+from segkit.ablation.study.claims import HIGHEST_LEVEL
 from segkit.errors import ConfigError
 
 __all__ = [
@@ -101,14 +103,16 @@ def compare_to_baseline(
     level: float = 0.95,
     margin: float | None = None,
     metric: Metric = MIOU,
+    class_names: Sequence[str] = (),
 ) -> Comparison:
     """The difference of each variant to the baseline in `metric`, with its interval, p and verdict.
 
     `matrices[variant][seed]` are int64 confusion matrices (N, C, C), the same images in the same order everywhere.
     `groups` (N,) numbers the images' groups, see `group_images`; None: every image is independent. A unit without a
     valid pixel is left out. A variant is compared over the seeds it shares with the baseline; one that shares none is
-    left out, with a warning. `margin`, a share, is how large a difference may be and still not matter. The same
-    arguments give the same result. ConfigError if the runs cannot be paired or fewer than 2 units are left.
+    left out, with a warning, and seeds that are equal in every image count as one. `margin`, a share, is how large a
+    difference may be and still not matter; `class_names` are for warnings. The same arguments give the same result.
+    ConfigError if the runs cannot be paired or fewer than 2 units are left.
     """
     _check_options(replicates, level, margin)
     found = count_pairs(matrices, baseline, groups)
@@ -116,9 +120,8 @@ def compare_to_baseline(
         variant: {s: float(metric.score(run.sum(axis=0))) for s, run in runs.items()}
         for variant, runs in found.counts.items()
     }
-    copies = {pair.variant for pair in found.pairs if pair.identical}
-    own = {variant: row for variant, row in scores.items() if variant not in copies and row}
-    parts = find_seed_parts(own, baseline)
+    own = {variant: row for variant, row in scores.items() if variant in found.trained and row}
+    parts = find_seed_parts(own, baseline) if baseline in own else {}
     units = _count_units(found, metric) if found.pairs else 0
     measured = [
         _measure(
@@ -144,7 +147,16 @@ def compare_to_baseline(
         for one, p in zip(measured, p_holm, strict=True)
     )
     unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
-    cautions = list_cautions(found, matrices, baseline, own, metric, units=units, grouped=groups is not None)
+    cautions = list_cautions(
+        found,
+        matrices,
+        baseline,
+        own,
+        metric,
+        units=units,
+        grouped=groups is not None,
+        class_names=class_names,
+    )
     return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled, metric)
 
 
@@ -164,17 +176,16 @@ def class_differences(
     """
     _check_options(replicates, level, None)
     found = count_pairs(matrices, baseline, groups)
-    copies = {pair.variant for pair in found.pairs if pair.identical}
-    iou = {
+    by_class = {
         variant: {s: iou_of_counts(run.sum(axis=0)) for s, run in runs.items()}
         for variant, runs in found.counts.items()
-        if variant not in copies and runs
+        if variant in found.trained and runs
     }
     parts = {
         c: find_seed_parts(
-            {v: {s: float(one[c]) for s, one in row.items()} for v, row in iou.items()}, baseline
+            {v: {s: float(one[c]) for s, one in row.items()} for v, row in by_class.items()}, baseline
         )
-        for c in np.flatnonzero(found.labelled).tolist()
+        for c in (np.flatnonzero(found.labelled).tolist() if baseline in by_class else ())
     }
     return {
         pair.variant: _measure_classes(
@@ -201,8 +212,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _check_options(replicates: int, level: float, margin: float | None) -> None:
     if replicates < 100:
         raise ConfigError(f"replicates: expected at least 100, got {replicates} -> 10000 is usual")
-    if not 0.5 <= level < 1.0:
-        raise ConfigError(f"level: expected 0.5 <= level < 1, got {level} -> 0.95 is usual")
+    if not 0.5 <= level <= HIGHEST_LEVEL:
+        raise ConfigError(f"level: expected 0.5 <= level <= {HIGHEST_LEVEL}, got {level} -> 0.95 is usual")
     if margin is not None and not 0.0 < margin < 1.0:
         raise ConfigError(f"margin: expected a share between 0 and 1, got {margin} -> 0.005 is half a point")
 
@@ -279,8 +290,10 @@ def _judge(
         return difference
     if found.seeds is None or found.p is None or p_holm is None:
         below, above = found.images.half_widths(level)
-        ends = value - below, value + above
-        return replace(difference, interval=ends, images=(below, above), noise=None, verdict="one seed")
+        ends = clip(value - below, value + above)
+        return replace(
+            difference, interval=ends, images=(below, above), noise=None, verdict="one seed", comparisons=1
+        )
     # By what the correction multiplied p it divides what the interval may miss.
     wide = 1.0 - (1.0 - level) * max(1.0 / comparisons, found.p / p_holm)
     images, noise = found.images.half_widths(wide), found.seeds.half_width(wide)
@@ -313,7 +326,7 @@ def _measure_classes(
         else:
             with_label = samples[~np.isnan(samples[:, index]), index]
             images = ImagePart(with_label, float(value[index]), int(units[index]))
-            seeds = parts[index] or SeedPart(0.0, 1)
+            seeds = parts.get(index) or SeedPart(0.0, 1)
             lower[index], upper[index] = joint_interval(float(value[index]), images, seeds, level)
     return ClassDifferences(np.where(units > 0, value, np.nan), lower, upper, units)
 
@@ -322,6 +335,11 @@ def _mean_difference(scores: np.ndarray) -> np.ndarray:
     """Variant minus baseline, averaged over seeds, of (B, runs, ...) with the variant's runs first."""
     variant, baseline = np.split(scores, 2, axis=1)
     return (variant - baseline).mean(axis=1)
+
+
+def labelled_iou(matrices: np.ndarray) -> np.ndarray:
+    """IoU of each class (C,) of the set (N, C, C); NaN for a class that no image has."""
+    return iou(class_counts(matrices).sum(axis=0))
 
 
 def labelled_miou(matrices: np.ndarray) -> float:

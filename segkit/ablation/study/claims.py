@@ -6,6 +6,8 @@ from segkit.config.messages import show_value
 
 #: The level of intervals where nobody asks for another.
 LEVEL = 0.95
+#: Beyond, no number of images or seeds that anybody has tells anything.
+HIGHEST_LEVEL = 0.999
 #: What runs are compared by where nobody asks for something else.
 METRICS = ("miou",)
 
@@ -19,6 +21,8 @@ def check_margin(points: Any) -> str | None:
 
 def check_level(level: Any) -> str | None:
     """Why `level` is none for intervals, None if it is."""
-    if isinstance(level, int | float) and not isinstance(level, bool) and 0.5 <= level < 1:
+    if isinstance(level, int | float) and not isinstance(level, bool) and 0.5 <= level <= HIGHEST_LEVEL:
         return None
-    return f"expected the level of the intervals, 0.5 to below 1, such as 0.95, got {show_value(level)}"
+    return (
+        f"expected the level of the intervals, 0.5 to {HIGHEST_LEVEL}, such as 0.95, got {show_value(level)}"
+    )

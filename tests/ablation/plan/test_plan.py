@@ -295,8 +295,8 @@ SMALL = {
     "at position 0",
     "seeds: [0]\nmargin: 0": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 0",
     "seeds: [0]\nmargin: half": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 'half'",
-    "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, got 95",
-    "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to below 1, such as 0.95, "
+    "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to 0.999, such as 0.95, got 95",
+    "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to 0.999, such as 0.95, "
     "got true",
     "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
     "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "

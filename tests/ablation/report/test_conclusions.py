@@ -52,14 +52,14 @@ CASES = {
             difference("b", 0.0, "not shown", interval=(-0.011, 0.007), images=(0.011, 0.007), noise=0.001),
         ],
         "No variant was shown to differ from ce. Not shown to differ from ce: a and b. This does not show that they "
-        "are equal: their intervals lie within [−1.1, +0.8] points. The 95 % intervals, which hold together for 2 "
-        "comparisons, are for other images of the same kind and for other seeds. A difference had to be larger than "
+        "are equal: their intervals lie within [−1.1, +0.8] points. The 95 % intervals, widened for 2 comparisons as p "
+        "is, are for other images of the same kind and for other seeds. A difference had to be larger than "
         "0.4 to 0.7 points to be told from none; nearly all of that is from images: more images would help, more seeds "
         "would not.",
     ),
     "within the margin": (
         [difference("a", 0.001, "within the margin", margin=0.0075)],
-        "No variant was shown to differ from ce. No different from ce by more than 0.8 points either way: a."
+        "No variant was shown to differ from ce. No different from ce by more than 0.75 points either way: a."
         + BOTH,
     ),
     "identical": (
@@ -69,9 +69,9 @@ CASES = {
     ),
     "one seed": (
         [difference("a", 0.012, "one seed"), difference("b", -0.02, "one seed")],
-        "No variant was shown to differ from ce. With one seed there is no verdict, because what other seeds would "
-        "show is not known; on these images, with these trainings: a (+1.2 points, [+0.7, +1.7]) and b (−2.0 points, "
-        "[−2.5, −1.5]).",
+        "No variant was shown to differ from ce. Where there is one seed there is no verdict, because what other "
+        "seeds would show is not known; on these images, with these trainings: a (+1.2 points, [+0.7, +1.7]) and b "
+        "(−2.0 points, [−2.5, −1.5]).",
     ),
     "baseline only": ([], "Only ce has finished runs, so there is nothing to compare it with."),
 }

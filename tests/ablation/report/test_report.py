@@ -244,7 +244,7 @@ def test_the_report_says_what_a_reader_asks_for(written):
     text = (folder / "report.md").read_text()
     for part in (
         "Better than ce: ohem_ce (+",
-        "intervals, which hold together for 3 comparisons, are for other images of the same kind and for other seeds.",
+        "intervals, widened for 3 comparisons as p is, are for other images of the same kind and for other seeds.",
         "Caution: one planned run is missing: focal, seed 0: failed.",
         "Bold marks the largest mean and nothing more",
         "band: from the lowest to the highest seed",

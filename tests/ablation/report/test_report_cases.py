@@ -12,6 +12,7 @@ from segkit.ablation.report.document import Picture, Table
 from segkit.ablation.report.drawings import class_map, shared_seed_runs
 from segkit.ablation.report.findings import find_all, training_minutes
 from segkit.ablation.report.markdown import render_markdown
+from segkit.ablation.report.number_text import points_text
 from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table
@@ -33,8 +34,11 @@ def test_one_seed_has_no_deviation_and_says_so(tmp_path):
         "±" not in cell for row in tables[0] for cell in row[:8] + row[9:]
     )  # the part from images has one
     assert [row[4:6] for row in tables[0][2:]] == [["one seed", "-"]] * 3
-    assert "With one seed there is no verdict, because what other seeds would show is not known" in text
-    assert "95 % interval for other images alone, because there is one seed." in text
+    assert (
+        "Where there is one seed there is no verdict, because what other seeds would show is not known"
+        in text
+    )
+    assert "95 % interval for other images alone, because they share one seed." in text
     assert "One seed, so nothing is known about the spread between seeds." in text
 
 
@@ -59,6 +63,9 @@ def test_a_class_that_no_image_has_is_left_out_of_the_mean_and_said(tmp_path):
         "no image has a pixel of line, so this class has no IoU and is left out of every mean here, though up to 40 "
         "pixels of a run are predicted as it"
     ) in text
+    assert markdown_tables(text)[1][4][1:] == ["-"] * 4
+    assert not any("line" in row[9] for row in markdown_tables(text)[0])
+    assert [row["iou/line"] for row in csv.DictReader(io.StringIO(render_csv(study)))] == [""] * 12
     assert findings.scores[1].miou.mean == pytest.approx(
         np.nanmean(np.delete(findings.scores[1].class_iou, 3))
     )
@@ -78,6 +85,41 @@ def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
     assert "better than ce by" in text and "points of accuracy (95 % interval" in text
     rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
     assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
+
+
+def test_a_report_is_written_whatever_the_numbers(tmp_path):
+    """A collapsed run of two at a high level: no interval of a difference of shares is beyond 100 points."""
+    study = make_study(tmp_path, variants=("ce", "ohem_ce"), seeds=(0, 1), level=0.99, examples=False)
+    run = study.of("ohem_ce")[1]
+    labels = run.matrices.sum(axis=2)
+    run.matrices[:] = 0
+    run.matrices[:, :, 4] = labels
+    findings = find_all(study)
+    text = text_of(study)
+    [found] = findings.comparison.differences
+    assert -1 <= found.interval[0] <= found.interval[1] <= 1 and found.reach <= 1
+    assert (findings.classes["ohem_ce"].lower >= -1).all()
+    assert "ohem_ce, seed 1, predicts nearly nothing but star: that training has collapsed" in text
+    assert points_text(-18.94) == "−1,894.0" and points_text(18.94) == "+1,894.0"
+
+
+def test_a_further_metric_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
+    study = make_study(tmp_path, absent="star", examples=False)
+    text = text_of(study, metrics=("miou", "iou/star", "accuracy", "iou/strar"))
+    assert "metrics: iou/star: 0 independent image(s) or group(s) have what it takes" in text
+    assert "metrics: iou/strar: there is no class 'strar', did you mean 'star'?" in text
+    assert [row[0] for row in markdown_tables(text)[1][1:]] == ["accuracy"] * 3
+    for run in study.runs:
+        run.matrices[3:, 3] = 0
+    text = text_of(study, metrics=("miou", "iou/line"))
+    assert "only 3 independent images or groups have what IoU of line is measured on" in text
+
+
+def test_a_margin_is_of_the_main_metric(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    findings = find_all(replace(study, metrics=("accuracy", "miou"), margin=0.9))
+    assert findings.differences["bootstrapped_ce"].verdict == "within the margin"
+    assert {one.verdict for one in findings.others[0].differences} <= {"better", "worse", "not shown"}
 
 
 def test_where_all_variants_are_equal_none_is_bold(tmp_path):

@@ -79,8 +79,8 @@ def test_verdict(value, p_holm, interval, margin, verdict):
         ),
         (
             difference("one seed", 0.021, (0.012, 0.03), noise=None, p=None, p_holm=None),
-            "+2.1 points to ce with one seed, the 95 % interval over images 1.2 to 3.0: no verdict, because what other "
-            "seeds would show is not known",
+            "+2.1 points to ce with the one seed that both have, the 95 % interval over images 1.2 to 3.0: no verdict, "
+            "because what other seeds would show is not known",
         ),
         (
             difference("identical", 0.0, (0.0, 0.0), p=1.0, p_holm=1.0),
@@ -90,6 +90,15 @@ def test_verdict(value, p_holm, interval, margin, verdict):
 )
 def test_words(found, words):
     assert found.words == words
+
+
+@pytest.mark.parametrize("margin", [0.0025, 0.0004, 0.01, 0.125])
+def test_a_margin_is_written_as_it_was_given(margin):
+    text = f"{100 * margin:g}"
+    assert f"by more than {text} points" in difference("within the margin", 0, (0, 0), margin=margin).words
+    assert difference("better", margin / 2, (0, margin), margin=margin).words.endswith(
+        f"the margin of {text}"
+    )
 
 
 def test_what_is_not_zero_is_not_written_as_zero():

@@ -113,3 +113,8 @@ def test_fewer_than_two_images(names):
 def test_few_that_are_left_over_join_the_last_group(images, sizes):
     groups = group_images([f"{n:03d}" for n in range(images)], 5)
     assert np.bincount(groups).tolist() == sizes
+
+
+def test_a_number_beyond_every_set_makes_one_group():
+    with pytest.raises(ConfigError, match="makes 1 group"):
+        group_images(["a", "b", "c"], 10**23)

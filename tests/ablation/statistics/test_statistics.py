@@ -354,12 +354,29 @@ def test_a_class_labelled_nowhere_moves_nothing():
     assert labelled_miou(run) > data_set_miou(run) + 0.05
 
 
+def test_seeds_that_are_copies_are_one_training():
+    matrices = train({"ce": 0.7, "ohem": 0.8, "focal": 0.7})
+    alone = {"ce": matrices["ce"], "focal": matrices["focal"]}
+    expected = compare_to_baseline(alone, "ce", replicates=200).differences[0]
+    matrices["ohem"] = {s: matrices["ohem"][0].copy() for s in (0, 1, 2)}
+    comparison = compare_to_baseline(matrices, "ce", replicates=200)
+    ohem, focal = comparison.differences
+    assert (ohem.verdict, ohem.p, ohem.noise, ohem.comparisons) == ("one seed", None, None, 1)
+    assert focal == expected  # which the copies do not make surer
+    assert comparison.warnings == (
+        "all seeds of ohem are equal in every image: they are one training, and count as one seed",
+    )
+    matrices["ce"] = {s: matrices["ce"][0].copy() for s in (0, 1, 2)}
+    verdicts = [found.verdict for found in compare_to_baseline(matrices, "ce", replicates=200).differences]
+    assert verdicts == ["one seed", "one seed"]
+
+
 def test_a_variant_that_varies_more_than_the_others_is_named():
     matrices = train({"ce": 0.7, "a": 0.7, "wild": 0.7}, images=60, spread=0.0, seeds=(0, 1, 2, 3))
     matrices["wild"][2] = predict(draw_labels(60, 4, 0), 0.5, 9)
     comparison = compare_to_baseline(matrices, "ce", replicates=200)
     [warning] = [text for text in comparison.warnings if "wild" in text]
-    assert "as much from seed to seed as the others, most of all with seed 2 (" in warning
+    assert "times as much as the others from seed to seed, most of all with seed 2 (" in warning
 
 
 def test_equal_scores_by_other_errors_are_no_difference():
@@ -615,7 +632,9 @@ def test_options_out_of_range(compare):
     matrices = train({"ce": 0.7, "ohem": 0.8})
     with pytest.raises(ConfigError, match=r"^replicates: expected at least 100, got 99 -> 10000 is usual$"):
         compare(matrices, "ce", replicates=99)
-    with pytest.raises(ConfigError, match=r"^level: expected 0.5 <= level < 1, got 95 -> 0.95 is usual$"):
+    with pytest.raises(
+        ConfigError, match=r"^level: expected 0.5 <= level <= 0.999, got 95 -> 0.95 is usual$"
+    ):
         compare(matrices, "ce", level=95)
     with pytest.raises(
         ValueError, match=r"groups: expected one number for each of 30 images, got the shape \(29,\)"

@@ -9,10 +9,8 @@ from segkit.ablation.statistics.joint import find_spreads
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs
 
-FEW_UNITS = (
-    20  # below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py)
-)
-VERY_FEW_UNITS = 5
+#: Below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py).
+FEW_UNITS, VERY_FEW_UNITS = 20, 5
 WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed to seed to be named for it
 NEEDED_SEEDS = 3  # so many seeds must tell that
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
@@ -32,8 +30,8 @@ def list_cautions(
     class_names: Sequence[str],
 ) -> tuple[str, ...]:
     """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `units`
-    how many units the metric has, `grouped` whether they are groups of images, `class_names` what
-    the classes are called."""
+    how many units the metric has, `grouped` whether they are groups of images, `class_names` what the classes are
+    called."""
     cautions = [
         f"{variant} (seeds {_list_numbers(sorted(matrices[variant]))}) is left out: it shares no seed with {baseline} "
         f"(seeds {_list_numbers(sorted(matrices[baseline]))})"
@@ -79,14 +77,10 @@ def _list_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> list[str
     correlation = autocorrelation(strongest, 1)
     if correlation <= limit:
         return []
-    length = next(
-        (lag for lag in range(2, found.units // 4) if autocorrelation(strongest, lag) <= limit), None
-    )
-    advice = (
-        ""
-        if length is None
-        else f", or about {length}" + (" times as many images" if grouped else " in a row")
-    )
+    lags = range(2, found.units // 4)
+    length = next((lag for lag in lags if autocorrelation(strongest, lag) <= limit), None)
+    what_of_it = "times as many images" if grouped else "in a row"
+    advice = "" if length is None else f", or about {length} {what_of_it}"
     what = "groups" if grouped else "images"
     return [
         f"{what} that follow each other are alike (the correlation of what they do to a difference is "
@@ -99,9 +93,8 @@ def find_influences(pair: Pair, metric: Metric) -> np.ndarray:
     """How much the difference grows (G,) by each unit: what it is with it less what it is without it."""
     whole = pair.counts.sum(axis=1)[:, None]  # (2 S, 1, 3, C)
     change = metric.score(whole) - metric.score(whole - pair.counts)  # (2 S, G)
-    variant, baseline = np.split(
-        np.nan_to_num(change), 2
-    )  # without the only unit that has a label there is no score
+    # Without the only unit that has a label there is no score.
+    variant, baseline = np.split(np.nan_to_num(change), 2)
     return (variant - baseline).mean(axis=0)
 
 

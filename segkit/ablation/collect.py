@@ -62,4 +62,6 @@ def _why_missing(state: RunState) -> str:
         return f"failed: {state.error}"
     if state.kind == RESUMES:
         return f"not finished, {state.iteration:,} iterations so far"
-    return "not trained yet" if state.kind == NEW else state.words
+    if state.kind == NEW:
+        return f"not trained yet: {state.note}" if state.note else "not trained yet"
+    return state.words

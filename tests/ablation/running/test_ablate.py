@@ -195,6 +195,13 @@ def test_too_little_for_a_report(fake):
     ]
 
 
+def test_a_report_says_which_setting_makes_a_finished_run_another(trained):
+    plan = load_plan("ab.yaml", ["optimizer.lr=0.5"])
+    missing = collect.collect_study(plan).missing
+    assert [line.partition(": ")[0] for line in missing] == ["ce-seed0", "ohem-seed0"]
+    assert all("not trained yet: configuration changed (optimizer.lr: " in line for line in missing)
+
+
 def test_one_run(fake, ablate, capsys):
     assert ablate("--config", "ab.yaml", "--run", "ohem-seed1", "--devices", "cpu") == 0
     assert [path.name for path in sorted(Path("runs/ab").glob("*-seed*"))] == ["ohem-seed1"]

@@ -171,8 +171,8 @@ def class_differences(
 ) -> dict[str, ClassDifferences]:
     """The difference in IoU of each class, by variant; arguments and errors as for `compare_to_baseline`.
 
-    The interval of a class is over the replicates that have its label, and as wide as the number of units with the
-    label demands: (-1, 1) for 3 units or fewer at 95 %.
+    The interval of a class is for other images and other seeds, from the replicates that have its label, and as wide as
+    the number of units with the label demands; (-1, 1) for a single unit.
     """
     _check_options(replicates, level, None)
     found = count_pairs(matrices, baseline, groups)

@@ -38,8 +38,8 @@ def stored_weights(monkeypatch, tmp_path):
     [
         (MOBILE, {"aux": True}),
         (MOBILE, {"aux": False}),
-        ("deeplabv3_resnet50", {"aux": True}),
-        ("fcn_resnet50", {"aux": True}),
+        pytest.param("deeplabv3_resnet50", {"aux": True}, marks=pytest.mark.heavy),
+        pytest.param("fcn_resnet50", {"aux": True}, marks=pytest.mark.heavy),
         ("fcn_resnet50", {"aux": False}),
         ("lraspp_mobilenet_v3_large", {}),
     ],

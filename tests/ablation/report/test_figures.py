@@ -149,6 +149,7 @@ def test_the_figures_of_many_variants_with_long_names(tmp_path):
         assert 3.5 < height < 8
 
 
+@pytest.mark.heavy
 def test_class_maps_are_side_by_side_or_below_each_other(tmp_path):
     draw_classes(make_map(4, 3), tmp_path / "few")
     draw_classes(make_map(4, 13), tmp_path / "many")

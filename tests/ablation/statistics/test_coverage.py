@@ -30,8 +30,8 @@ def test_the_simulated_studies_are_what_they_are_said_to_be():
 @pytest.mark.parametrize("case", [Case(), Case(variants=6, spread=3.0)], ids=["alike", "one varies more"])
 def test_without_an_effect_few_studies_call_a_variant_different(case):
     """An image interval beside a seed interval did in 14 of 100 studies of the first kind."""
-    found = simulate(case, 120, replicates=300)
-    assert found.wrong <= bound(0.06, 120, 1)
+    found = simulate(case, 80, replicates=300)
+    assert found.wrong <= bound(0.06, 80, 1)
 
 
 def test_intervals_hold_the_truth():

@@ -105,11 +105,3 @@ def find_interval(samples: np.ndarray, value: float, *, units: int, level: float
     if k == 0:
         return -1.0, 1.0
     return min(float(ordered[k - 1]), value), max(float(ordered[count - k]), value)
-
-
-def find_p(samples: np.ndarray, value: float, *, units: int) -> float:
-    """Two-sided p of `value` against 0, from its replicates (R,): that of `find_interval`."""
-    if value == 0.0:
-        return 1.0
-    beyond = samples <= 0.0 if value > 0.0 else samples >= 0.0
-    return p_value(int(beyond.sum()), len(samples), units)

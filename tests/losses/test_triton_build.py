@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,12 @@ def test_the_kernels_compile_without_spilling(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 8, done.stdout
+    allowed = 0 if version("triton").startswith("3.6.") else 32
     for line in lines:
-        # Triton 3.8 puts six registers of a kernel's 168 on the stack, where 3.6 puts none: a kernel that spills in
-        # earnest takes hundreds of bytes, in each of its loops.
+        # With Triton 3.6, by which the kernels were measured, nothing is on the stack. 3.8 puts six registers of one
+        # kernel's 168 there.
         stack = int(line.split("STACK:")[1].split()[0])
-        assert stack <= 32 and "LOCAL:0 " in line, f"registers spill to memory: {line}"
+        assert stack <= allowed and "LOCAL:0 " in line, f"registers spill to memory: {line}"
 
 
 def test_triton_is_imported_by_the_first_call_only(tmp_path):

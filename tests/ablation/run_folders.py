@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.ablation.statistics.image_counts import count_matrices
 from segkit.ablation.study.study import Run, Study
 from segkit.config.load import load_config
 
@@ -25,6 +26,9 @@ def matrices(errors=1, labels=LABELS):
         found[:, c, c] = labels[:, c] - wrong[:, c]
         found[:, c, (c + 1) % classes] = wrong[:, c]
     return found
+
+
+draw_matrices = matrices
 
 
 def arrays(**changes):
@@ -91,8 +95,8 @@ def write(path, value):
     path.write_text(json.dumps(value))
 
 
-def fake_run(variant, seed=0, *overrides, env=None, fingerprints=None, **changes):
-    """A Run of debug.yaml with `overrides`, without a folder; `changes` replace its fields."""
+def fake_run(variant, seed=0, *overrides, env=None, fingerprints=None, matrices=None, **changes):
+    """A Run of debug.yaml with `overrides` that counted `matrices`, without a folder; `changes` replace its fields."""
     prints = {
         "data": "da7a",
         "initial_weights": f"beef{seed}",
@@ -107,7 +111,7 @@ def fake_run(variant, seed=0, *overrides, env=None, fingerprints=None, **changes
         "config": load_config("debug.yaml", [f"seed={seed}", *overrides]).to_mapping(),
         "class_names": CLASSES,
         "image_names": IMAGES,
-        "matrices": matrices(),
+        "counts": count_matrices(draw_matrices() if matrices is None else matrices),
         "iteration": 20,
         "definition": DEFINITION,
         "history": {},

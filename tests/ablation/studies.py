@@ -1,10 +1,12 @@
 """Made-up studies with run folders, for the tests of reports."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from segkit.ablation.statistics.image_counts import count_matrices
 from segkit.ablation.study.study import Run, Study
 
 DEFINITION = "mean over classes of TP / (TP + FP + FN) from one confusion matrix over all valid pixels."
@@ -30,6 +32,17 @@ ENVIRONMENT = {
     "git_commit": "45f802c1",
     "git_dirty": False,
 }
+
+
+@dataclass(frozen=True)
+class FakeRun(Run):
+    """A run that still has its `matrices`."""
+
+    matrices: np.ndarray
+
+    def recount(self) -> None:
+        """After its matrices were changed in place."""
+        object.__setattr__(self, "counts", count_matrices(self.matrices))
 
 
 def make_study(
@@ -76,7 +89,7 @@ def _make_run(
     random = np.random.default_rng([seed, *variant.encode()])
     matrices = _draw_matrices(random, labels, share + random.normal(0, 0.006))
     loss = LOSSES.get(variant, {"name": variant, "weight": 2.0})
-    return Run(
+    return FakeRun(
         folder=folder,
         variant=variant,
         seed=seed,
@@ -92,6 +105,7 @@ def _make_run(
         },
         class_names=tuple(classes),
         image_names=tuple(f"val/{n:04d}.png" for n in range(len(labels))),
+        counts=count_matrices(matrices),
         matrices=matrices,
         iteration=600,
         definition=DEFINITION,

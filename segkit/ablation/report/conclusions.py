@@ -1,9 +1,10 @@
 """What the statistics say, in plain words: the first paragraph of a report."""
 
+import math
 from collections.abc import Sequence
 
 from segkit.ablation.report.findings import Findings
-from segkit.ablation.report.number_text import difference_text, interval_text, points_text
+from segkit.ablation.report.number_text import difference_text, interval_text
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.study.phrases import NAMED, join
 
@@ -38,7 +39,7 @@ def _say_verdicts(findings: Findings) -> list[str]:
         if verdict in by_verdict:
             sentences.append(f"{verdict.capitalize()} than {baseline}: {_list(by_verdict[verdict])}.")
     if "within the margin" in by_verdict:
-        margin = f"{100 * (by_verdict['within the margin'][0].margin or 0.0):g}"
+        margin = f"{100 * (by_verdict['within the margin'][0].margin or 0.0):g}"  # always of points
         names = join([found.variant for found in by_verdict["within the margin"]])
         sentences.append(f"No different from {baseline} by more than {margin} points either way: {names}.")
     if "not shown" in by_verdict:
@@ -59,37 +60,39 @@ def _say_verdicts(findings: Findings) -> list[str]:
 
 def _list(differences: Sequence[Difference]) -> str:
     texts = [(found.variant, difference_text(found)) for found in differences]
-    return join([f"{variant} ({text.value} points, {text.interval})" for variant, text in texts])
+    unit = differences[0].unit.name
+    return join([f"{variant} ({text.value} {unit}, {text.interval})" for variant, text in texts])
 
 
 def _say_not_shown(differences: Sequence[Difference], baseline: str) -> str:
-    names = join([found.variant for found in differences])
+    names, unit = join([found.variant for found in differences]), differences[0].unit
     if len(differences) == 1:
-        allowed = f"its interval is {difference_text(differences[0]).interval} points"
+        allowed = f"its interval is {difference_text(differences[0]).interval} {unit.name}"
     else:
         ends = (
             min(found.interval[0] for found in differences),
             max(found.interval[1] for found in differences),
         )
-        allowed = f"their intervals lie within {interval_text(ends)} points"
+        within = interval_text(ends, unit.digits_for(ends), unit)
+        allowed = f"their intervals lie within {within} {unit.name}"
     return f"Not shown to differ from {baseline}: {names}. This does not show that they are equal: {allowed}."
 
 
 def _say_power(judged: Sequence[Difference]) -> list[str]:
     """What the study could have shown, and of what there would have to be more."""
-    judged = [found for found in judged if found.reach]
+    judged = [found for found in judged if found.reach and math.isfinite(found.reach)]
     if not judged:
         return []
-    reach = sorted(found.reach for found in judged)
-    digits = next((d for d in range(1, 5) if round(100 * reach[0], d)), 5)
-    least, most = (points_text(share, digits).lstrip("+") for share in (reach[0], reach[-1]))
+    reach, unit = sorted(found.reach for found in judged), judged[0].unit
+    digits = unit.digits_for(reach)
+    least, most = (unit.write(share, digits) for share in (reach[0], reach[-1]))
     size = f"about {least}" if least == most else f"{least} to {most}"
     level = f"{100 * judged[0].level:g} %"
     count = judged[0].comparisons
     together = f", widened for {count} comparisons as p is," if count > 1 else ""
     intervals = (
         f"The {level} intervals{together} are for other images of the same kind and for other seeds. "
-        f"A difference had to be larger than {size} points to be told from none"
+        f"A difference had to be larger than {size} {unit.name} to be told from none"
     )
     share = [(found.noise or 0.0) ** 2 / found.reach**2 for found in judged]
     if min(share) > MOST:

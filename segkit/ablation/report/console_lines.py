@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from segkit.ablation.report.findings import Findings
-from segkit.ablation.report.tables import main_column, main_table
+from segkit.ablation.report.tables import DELTA, MAIN, main_table, name_columns
 from segkit.ablation.study.config_diff import ConfigDiff, show_value
 from segkit.ablation.study.study import Comparability
 from segkit.system.console import table
 
 #: Columns of the report's main table that a terminal has room for.
-COLUMNS = ("Δ, points", "interval", "p (Holm)", "verdict", "seeds")
+COLUMNS = ("variant", MAIN, DELTA, "interval", "p (Holm)", "verdict", "seeds")
 
 #: Differing settings that the console shows; the report has all.
 SETTINGS_SHOWN = 8
@@ -23,7 +23,7 @@ def problem_lines(checks: Sequence[Comparability]) -> list[str]:
 
 def result_lines(findings: Findings) -> list[str]:
     """The scores in columns, each difference in words, and the settings that differ."""
-    rows = main_table(findings).select(("variant", main_column(findings), *COLUMNS))
+    rows = main_table(findings).select(name_columns(findings, COLUMNS))
     comparison = findings.comparison
     return [
         table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),

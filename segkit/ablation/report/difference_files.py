@@ -7,10 +7,12 @@ from typing import Any
 
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.statistics.difference import Difference
+from segkit.ablation.statistics.unit import POINTS
+from segkit.evaluation.scores import finite_or_none
 
 
 def render_differences_csv(findings: Findings) -> str:
-    """A row per metric and variant; scores are shares in [0, 1], blank where there is nothing to know."""
+    """A row per metric and variant; a unit of "share" is of scores in [0, 1]. Blank where there is nothing to know."""
     content = io.StringIO()
     names = list(_row(findings, None))
     writer = csv.DictWriter(content, fieldnames=names, lineterminator="\n")
@@ -48,14 +50,15 @@ def _row(findings: Findings, found: Difference | None) -> dict[str, Any]:
         "variant": found and found.variant,
         "baseline": findings.study.baseline,
         "metric": found and found.metric,
+        "unit": found and ("share" if found.unit is POINTS else found.unit.name),
         "difference": found and found.value,
-        "lower": found and found.interval[0],
-        "upper": found and found.interval[1],
+        "lower": found and finite_or_none(found.interval[0]),
+        "upper": found and finite_or_none(found.interval[1]),
         "level": findings.comparison.level,
         "comparisons": found and found.comparisons,
         "from_seeds": found and found.noise,
-        "from_images_lower": found and found.images[0],
-        "from_images_upper": found and found.images[1],
+        "from_images_lower": found and finite_or_none(found.images[0]),
+        "from_images_upper": found and finite_or_none(found.images[1]),
         "p": found and found.p,
         "p_holm": found and found.p_holm,
         "verdict": found and found.verdict,

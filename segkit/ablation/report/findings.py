@@ -2,29 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from segkit.ablation.statistics.classes import ClassDifferences
+from segkit.ablation.statistics.difference import Difference, Score, score
 from segkit.ablation.statistics.groups import group_images
-from segkit.ablation.statistics.metrics import Metric, find_metric
-from segkit.ablation.statistics.statistics import (
-    ClassDifferences,
-    Comparison,
-    Difference,
-    Score,
-    accuracy,
-    class_counts,
-    class_differences,
-    compare_to_baseline,
-    labelled_iou,
-    labelled_miou,
-    score,
-)
+from segkit.ablation.statistics.metrics import ACCURACY, MIOU, Metric, find_metric, iou
+from segkit.ablation.statistics.statistics import Comparison, compare_metrics
+from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
+from segkit.ablation.study.lacking import find_lacking
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.errors import ConfigError
 
@@ -108,9 +100,10 @@ class Findings:
 
     @property
     def best_variants(self) -> set[str]:
-        """The variants with the largest mean by the main metric."""
+        """The variants with the best mean by the main metric."""
         means = {one.variant: one.main.mean for one in self.scores if one.main is not None}
-        return {variant for variant, mean in means.items() if mean == max(means.values())}
+        best = min if self.comparison.metric.less_is_better else max
+        return {variant for variant, mean in means.items() if mean == best(means.values())}
 
     @property
     def seeds_per_variant(self) -> tuple[int, ...]:
@@ -126,52 +119,60 @@ def find_all(study: Study) -> Findings:
     """
     checks = check_comparable(study)
     refuse_incomparable(checks)
-    matrices = {
-        variant: {run.seed: run.matrices for run in study.of(variant)}
+    names = study.runs[0].class_names
+    metrics, unmeasured = [], []
+    for place, name in enumerate(study.metrics):
+        try:
+            metrics.append(_find_metric(study, name))
+        except ConfigError as error:  # a report on the others is worth more than none
+            if place == 0:
+                raise
+            unmeasured.append(str(error))
+    main = metrics[0]
+    if study.margin is not None and main.unit is not POINTS:
+        raise ConfigError(
+            f"margin: it is in points, and {main.name} is not -> put another metric first, or leave the margin out"
+        )
+    runs = {
+        variant: {run.seed: run.counts for run in study.of(variant)}
         for variant in study.variants
         if study.of(variant)
     }
-    groups = None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by)
-    names = study.runs[0].class_names
-    main = find_metric(study.metrics[0], names)
-
-    def compare(metric: Metric, margin: float | None) -> Comparison:
-        return compare_to_baseline(
-            matrices,
-            study.baseline,
-            groups=groups,
-            replicates=REPLICATES,
-            level=study.level,
-            margin=margin,
-            metric=metric,
-            class_names=names,
-        )
-
-    comparison = compare(main, study.margin)
-    others, unmeasured = [], []
-    for name in study.metrics[1:]:
-        try:
-            others.append(
-                compare(find_metric(name, names), None)
-            )  # the margin is in points of the main metric
-        except ConfigError as error:  # a report on the others is worth more than none
-            unmeasured.append(str(error))
-    classes = class_differences(
-        matrices, study.baseline, groups=groups, replicates=CLASS_REPLICATES, level=study.level
+    compared = compare_metrics(
+        runs,
+        study.baseline,
+        metrics,
+        groups=None if study.group_by is None else group_images(study.runs[0].image_names, study.group_by),
+        replicates=REPLICATES,
+        class_replicates=CLASS_REPLICATES,
+        level=study.level,
+        margin=study.margin,
+        class_names=names,
     )
     # The best of more looks is better by chance alone.
     alike = len({count_evaluations(run) for run in study.runs}) == 1
-    scores = tuple(score_variant(variant, study.of(variant), main, alike=alike) for variant in matrices)
     return Findings(
         study,
-        scores,
-        comparison,
-        tuple(others),
-        tuple(unmeasured),
-        classes,
+        tuple(score_variant(variant, study.of(variant), main, alike=alike) for variant in runs),
+        compared.comparisons[0],
+        compared.comparisons[1:],
+        (*unmeasured, *compared.unmeasured),
+        compared.classes,
         diff_configs(study),
         tuple(checks),
     )
+
+
+def _find_metric(study: Study, name: str) -> Metric:
+    """The metric of that name, with the tolerance in its title where it has one. Raises ConfigError, also for runs that
+    lack what it is computed from, with the command that scores them."""
+    metric = find_metric(name, study.runs[0].class_names)
+    lacking = find_lacking(study, metric)
+    if lacking is not None:
+        raise ConfigError(f"metrics: {name}: {lacking}")
+    if metric.kind != "borders":
+        return metric
+    return replace(metric, title=f"{metric.title} ({study.runs[0].counts.tolerance:g} px)")
 
 
 def count_evaluations(run: Run) -> int:
@@ -184,16 +185,23 @@ def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: boo
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),
-        main=_average(runs, lambda run: float(main.score(class_counts(run.matrices).sum(axis=0)))),
-        miou=_average(runs, lambda run: labelled_miou(run.matrices)),
-        accuracy=_average(runs, lambda run: accuracy(run.matrices)),
-        class_iou=mean_of_defined(np.stack([labelled_iou(run.matrices) for run in runs])),
+        main=_average(runs, lambda run: score_run(run, main)),
+        miou=_average(runs, lambda run: score_run(run, MIOU)),
+        accuracy=_average(runs, lambda run: score_run(run, ACCURACY)),
+        class_iou=mean_of_defined(np.stack([iou(run.counts.counts.sum(axis=0)) for run in runs])),
         ce=_average(runs, lambda run: (run.summary.get("last") or {}).get("ce")),
         best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")) if alike else None,
         speed=_average(runs, lambda run: run.summary.get("images_per_second")),
         memory=_average(runs, lambda run: run.summary.get("memory_gb")),
         minutes=_average(runs, training_minutes),
     )
+
+
+def score_run(run: Run, metric: Metric) -> float:
+    """The score of a run that has what the metric takes."""
+    table = run.counts.table(metric.kind)
+    assert table is not None  # or the metric would have been refused
+    return float(metric.score(table.sum(axis=0)))
 
 
 def training_minutes(run: Run) -> float | None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from segkit.ablation.statistics.difference import MINUS, Difference, Score, write_p
+from segkit.ablation.statistics.difference import Difference, Score, write_p
+from segkit.ablation.statistics.unit import POINTS, Unit
 
 NOTHING = "-"
+AMOUNT = Unit("", 1.0, 2)
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
@@ -17,24 +19,27 @@ def is_number(value: float | None) -> TypeGuard[float]:
 
 def percent_text(share: float | None) -> str:
     """`60.4` for 0.604, `-` where there is nothing to measure."""
-    return signless(100 * share, 1) if is_number(share) else NOTHING
+    return value_text(share, POINTS)
 
 
-def points_text(share: float | None, digits: int = 1) -> str:
+def value_text(value: float | None, unit: Unit) -> str:
+    """A score in its unit, with the decimals usual there."""
+    return unit.write(value, unit.digits) if is_number(value) else NOTHING
+
+
+def points_text(share: float | None, digits: int = 1, unit: Unit = POINTS) -> str:
     """`+1.2` for a difference of 0.012: percentage points, always with a sign unless it rounds to zero."""
-    if not is_number(share):
-        return NOTHING
-    return f"{'+' if round(100 * share, digits) > 0 else ''}{signless(100 * share, digits)}"
+    return unit.write_signed(share, digits) if is_number(share) else NOTHING
 
 
-def interval_text(interval: Sequence[float], digits: int = 1) -> str:
+def interval_text(interval: Sequence[float], digits: int = 1, unit: Unit = POINTS) -> str:
     """`[+0.3, +2.1]` in percentage points."""
-    return f"[{points_text(interval[0], digits)}, {points_text(interval[1], digits)}]"
+    return f"[{points_text(interval[0], digits, unit)}, {points_text(interval[1], digits, unit)}]"
 
 
 @dataclass(frozen=True)
 class DifferenceText:
-    """A difference as every table, figure and sentence writes it."""
+    """A difference as every table, figure and sentence writes it, without its unit."""
 
     value: str
     interval: str
@@ -44,31 +49,24 @@ class DifferenceText:
 
 
 def difference_text(found: Difference) -> DifferenceText:
-    """With one decimal, or the few more that it takes to write nothing but 0 as 0."""
-    digits = _digits_for([found.value, *found.interval])
+    """In its unit, with the decimals usual there, or the few more that it takes to write nothing but 0 as 0."""
+    unit = found.unit
+    digits = unit.digits_for([found.value, *found.interval])
     return DifferenceText(
-        points_text(found.value, digits),
-        interval_text(found.interval, digits),
+        points_text(found.value, digits, unit),
+        interval_text(found.interval, digits, unit),
         p_text(found.p_holm),
-        half_width_text(found.noise, digits),
-        half_width_text(found.from_images, digits),
+        half_width_text(found.noise, digits, unit),
+        half_width_text(found.from_images, digits, unit),
     )
 
 
-def _digits_for(shares: Sequence[float]) -> int:
-    for digits in range(1, 5):
-        rounded = [round(abs(100 * share), digits) for share in shares]
-        if not any(share and not shown for share, shown in zip(shares, rounded, strict=True)):
-            return digits
-    return 5
-
-
-def score_text(score: Score | None) -> str:
-    """`60.4 ± 0.5` in percent; without the deviation for one seed."""
+def score_text(score: Score | None, unit: Unit = POINTS) -> str:
+    """`60.4 ± 0.5` in percent, `0.185 ± 0.004` in nats; without the deviation for one seed."""
     if score is None or not is_number(score.mean):
         return NOTHING
-    deviation = f" ± {signless(100 * score.std, 1)}" if is_number(score.std) else ""
-    return percent_text(score.mean) + deviation
+    deviation = f" ± {unit.write(score.std, unit.digits)}" if is_number(score.std) else ""
+    return unit.write(score.mean, unit.digits) + deviation
 
 
 def spread_text(score: Score | None, digits: int | None = None) -> str:
@@ -76,13 +74,13 @@ def spread_text(score: Score | None, digits: int | None = None) -> str:
     if score is None or not is_number(score.mean):
         return NOTHING
     places = digits if digits is not None else _amount_digits(score.mean)
-    deviation = f" ± {signless(score.std, places)}" if is_number(score.std) else ""
-    return signless(score.mean, places) + deviation
+    deviation = f" ± {AMOUNT.write(score.std, places)}" if is_number(score.std) else ""
+    return AMOUNT.write(score.mean, places) + deviation
 
 
-def half_width_text(share: float | None, digits: int = 1) -> str:
+def half_width_text(share: float | None, digits: int = 1, unit: Unit = POINTS) -> str:
     """`±0.5` for 0.005."""
-    return f"±{signless(100 * share, digits)}" if is_number(share) else NOTHING
+    return f"±{unit.write(share, digits)}" if is_number(share) else NOTHING
 
 
 def p_text(p: float | None) -> str:
@@ -94,16 +92,8 @@ def amount_text(value: float | None) -> str:
     """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`."""
     if not is_number(value):
         return NOTHING
-    return signless(value, _amount_digits(value))
+    return AMOUNT.write(value, _amount_digits(value))
 
 
 def _amount_digits(value: float) -> int:
     return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-
-
-def signless(value: float, digits: int) -> str:
-    """The rounded value with a proper minus, never `-0.0`."""
-    text = f"{value:,.{digits}f}"
-    if text.startswith("-"):
-        text = text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]
-    return text

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from segkit.ablation.report.findings import training_minutes
-from segkit.ablation.statistics.statistics import accuracy, labelled_iou, labelled_miou
+from segkit.ablation.statistics.metrics import ACCURACY, MIOU, iou
 from segkit.ablation.study.study import Run, Study
 
 
@@ -22,13 +22,13 @@ def render_csv(study: Study) -> str:
 
 def _row(run: Run) -> dict[str, Any]:
     best, last = run.summary.get("best") or {}, run.summary.get("last") or {}
-    iou = labelled_iou(run.matrices).tolist()
+    counts = run.counts.counts.sum(axis=0)
     return {
         "variant": run.variant,
         "seed": run.seed,
         "iteration": run.iteration,
-        "mIoU": labelled_miou(run.matrices),
-        "accuracy": accuracy(run.matrices),
+        "mIoU": float(MIOU.score(counts)),
+        "accuracy": float(ACCURACY.score(counts)),
         "ce": last.get("ce"),
         "best_mIoU": best.get("mIoU"),
         "best_iteration": best.get("iteration"),
@@ -37,7 +37,7 @@ def _row(run: Run) -> dict[str, Any]:
         "training_minutes": training_minutes(run),
         "seconds": run.summary.get("seconds"),
         "parameters": run.summary.get("parameters"),
-        **{f"iou/{name}": value for name, value in zip(run.class_names, iou, strict=True)},
+        **{f"iou/{name}": value for name, value in zip(run.class_names, iou(counts).tolist(), strict=True)},
         "git_commit": run.env.get("git_commit"),
         "folder": str(run.folder),
     }

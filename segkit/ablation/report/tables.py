@@ -14,8 +14,12 @@ from segkit.ablation.report.number_text import (
     percent_text,
     score_text,
     spread_text,
+    value_text,
 )
+from segkit.ablation.statistics.metrics import Metric
+from segkit.ablation.statistics.unit import POINTS, Unit
 from segkit.ablation.study.config_diff import show_value
+from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
 
 #: Entries of env.json that a reader asks for, in order, with what to call them.
@@ -25,18 +29,18 @@ ENVIRONMENT = {
     "git_commit": "git commit", "git_dirty": "uncommitted changes",
 }  # fmt: skip
 
-#: Stands for the score by the main metric, which gives the column its name.
-MAIN = "score"
+#: Stand for the score by the main metric and the difference, whose columns are named after the metric and its unit.
+MAIN, DELTA = "score", "Δ"
 
 #: Columns of the main table that a paper has room for.
-PAPER = ("variant", MAIN, "Δ, points", "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
+PAPER = ("variant", MAIN, DELTA, "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
 
 
 def main_table(findings: Findings) -> Table:
     """A row per variant with its scores, and its difference to the baseline."""
     columns = (
-        "variant", main_column(findings), "Δ, points", "interval", "verdict", "p (Holm)", "seeds", "from seeds",
-        "from images", "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
+        "variant", main_column(findings), delta_column(findings), "interval", "verdict", "p (Holm)", "seeds",
+        "from seeds", "from images", "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
     spread = "" if findings.seeds_per_variant == (1,) else ", mean ± sample standard deviation over seeds"
@@ -44,13 +48,14 @@ def main_table(findings: Findings) -> Table:
     if findings.comparison.differences:
         title, baseline = findings.comparison.metric.title, findings.study.baseline
         delta = (
-            f"; Δ is the difference in {title} to {baseline} in percentage points over the seeds both have, with its "
-            f"{say_interval(findings)}"
+            f"; Δ is the difference in {title} to {baseline} in {_say_unit(findings.comparison.metric.unit)} over the "
+            f"seeds both have, with its {say_interval(findings)}"
         )
-    images = findings.study.runs[0].matrices.shape[0]
-    caption = f"Scores on {images:,} validation images{spread}{delta}. {describe_seeds(findings)}"
+    less = _say_less(findings) if findings.comparison.metric.less_is_better else ""
+    images = len(findings.study.runs[0].image_names)
+    caption = f"Scores on {images:,} validation images{spread}{delta}. {describe_seeds(findings)}{less}"
     note = (
-        "Bold marks the largest mean and nothing more: what a difference is worth is said by the verdict. "
+        "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
         "squares. Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, "
         "best mIoU the best evaluation during training, shown where all runs were evaluated equally often; all other "
@@ -88,7 +93,10 @@ def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
         )
     return (
         Cell(scores.variant),
-        Cell(score_text(scores.main), strong=scores.variant in findings.best_variants),
+        Cell(
+            score_text(scores.main, findings.comparison.metric.unit),
+            strong=scores.variant in findings.best_variants,
+        ),
         *compared,
         Cell(_worst_class(findings, scores)),
         Cell(score_text(scores.accuracy)),
@@ -117,12 +125,38 @@ def describe_seeds(findings: Findings) -> str:
 
 def paper_table(findings: Findings) -> Table:
     """The main table with the columns that a paper has room for."""
-    return main_table(findings).select([main_column(findings) if name == MAIN else name for name in PAPER])
+    return main_table(findings).select(name_columns(findings, PAPER))
 
 
 def main_column(findings: Findings) -> str:
     """The name of the column of the main metric."""
-    return f"{findings.comparison.metric.title}, %"
+    return _with_unit(findings.comparison.metric)
+
+
+def delta_column(findings: Findings) -> str:
+    """The name of the column of the difference by the main metric."""
+    return f"Δ, {findings.comparison.metric.unit.name}"
+
+
+def name_columns(findings: Findings, names: Sequence[str]) -> list[str]:
+    """Names of columns of the main table, of which MAIN and DELTA stand for two."""
+    known = {MAIN: main_column(findings), DELTA: delta_column(findings)}
+    return [known.get(name, name) for name in names]
+
+
+def _say_less(findings: Findings) -> str:
+    """Of which metrics less is better, as a sentence after a space."""
+    metrics = (findings.comparison.metric, *(other.metric for other in findings.others))
+    titles = [metric.title for metric in metrics if metric.less_is_better]
+    return f" Of {join(titles)} less is better." if titles else ""
+
+
+def _with_unit(metric: Metric) -> str:
+    return f"{metric.title}, {'%' if metric.unit is POINTS else metric.unit.name}"
+
+
+def _say_unit(unit: Unit) -> str:
+    return "percentage points" if unit is POINTS else unit.name
 
 
 def metric_table(findings: Findings) -> Table | None:
@@ -133,7 +167,7 @@ def metric_table(findings: Findings) -> Table | None:
             text = difference_text(found)
             rows.append(
                 plain_row(
-                    comparison.metric.title,
+                    comparison.metric.title if found.unit is POINTS else _with_unit(comparison.metric),
                     found.variant,
                     text.value,
                     text.interval,
@@ -145,23 +179,26 @@ def metric_table(findings: Findings) -> Table | None:
         return None
     looked = 1 + len(findings.others)
     caption = (
-        f"Differences to {findings.study.baseline} by further metrics, in points, with intervals and p as above, "
-        f"corrected within each metric. {looked} metrics were looked at in all: where one of them says what the main "
-        "one does not, chance had more than one try."
+        f"Differences to {findings.study.baseline} by further metrics, in points where no unit is named, intervals "
+        f"and p as above, corrected within each metric.{_say_less(findings)} {looked} metrics were looked at in all: "
+        "where one of them says what the main one does not, chance had more than one try."
     )
-    columns = ("metric", "variant", "Δ, points", "interval", "verdict", "p (Holm)")
+    columns = ("metric", "variant", "Δ", "interval", "verdict", "p (Holm)")
     return Table(columns, tuple(rows), left=2, caption=caption)
 
 
 def seed_table(findings: Findings) -> Table:
     """A row per variant, a column per seed: the score of every run, for the appendix of a paper."""
     seeds = sorted({seed for scores in findings.scores for seed in scores.seeds})
+    metric = findings.comparison.metric
     rows = []
     for scores in findings.scores:
         known = dict(zip(scores.seeds, scores.main.values if scores.main else (), strict=False))
-        rows.append(plain_row(scores.variant, *(percent_text(known.get(seed)) for seed in seeds)))
+        texts = [value_text(known.get(seed), metric.unit) for seed in seeds]
+        rows.append(plain_row(scores.variant, *texts))
     columns = ("variant", *(f"seed {seed}" for seed in seeds))
-    return Table(columns, tuple(rows), caption=f"{findings.comparison.metric.title} of every run in percent.")
+    what = "in percent" if metric.unit is POINTS else f"in {metric.unit.name}"
+    return Table(columns, tuple(rows), caption=f"{metric.title} of every run {what}.")
 
 
 def class_table(findings: Findings) -> Table:

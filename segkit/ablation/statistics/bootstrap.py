@@ -33,16 +33,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from segkit.ablation.statistics.counts import iou_of_counts, unions
 from segkit.ablation.statistics.student import student_inside
 
 CHUNK_CELLS = 4_000_000  # numbers held for one chunk of replicates, 32 MB each time they are held
 
 
-def sum_units(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Counts of each unit, (G, 3, C), from those of its images (N, 3, C), by group number (N,)."""
-    sums = np.zeros((groups.max() + 1, *counts.shape[1:]), dtype=np.int64)
-    np.add.at(sums, groups, counts)
+def sum_units(table: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The sums of each unit, (G, R, K), from those of its images (N, R, K), by group number (N,)."""
+    kind = np.int64 if np.issubdtype(table.dtype, np.integer) else table.dtype
+    sums = np.zeros((groups.max() + 1, *table.shape[1:]), dtype=kind)
+    np.add.at(sums, groups, table)
     return sums
 
 
@@ -54,30 +54,23 @@ def draw_units(generator: np.random.Generator, units: int, replicates: int) -> n
     return times.reshape(replicates, units).astype(np.float64)
 
 
-def resample_iou(counts: np.ndarray, *, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """IoU (B, runs, C) of chunks of B replicates, from the counts (runs, G, 3, C) of runs on the same units.
+def draw_chunks(units: int, *, replicates: int, seed: int, width: int) -> Iterator[np.ndarray]:
+    """How often each unit is drawn (B, units) in chunks of B replicates, for tables of `width` numbers a unit.
 
-    A class that has labels in the set but none in a replicate is NaN there for every run: it would be undefined for a
-    run that never predicts it and 0 for one that does, so a few pixels would move one side by 1 / C. A class never
-    labelled follows the definition: 0 where it is predicted, else NaN.
+    The draws depend on `units`, `seed` and the place of the replicate only, not on the chunks.
     """
-    labelled = counts[0, :, 1].sum(axis=0) > 0  # (C,)
-    for sums in resample_counts(counts, replicates=replicates, seed=seed):
-        counted = np.where(labelled, sums[:, :, 1] > 0, unions(sums) > 0)
-        yield np.where(counted, iou_of_counts(sums), np.nan)
-
-
-def resample_counts(counts: np.ndarray, *, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """The summed counts (B, runs, 3, C) of chunks of B replicates, from the counts (runs, G, 3, C) of runs on the same
-    units. The draws depend on G, `replicates` and `seed` only, not on the runs or the chunks."""
-    runs, units, _, classes = counts.shape
-    # Sums of integers are exact in float64 up to 2^53 pixels, and its matrix product is far faster than int64's.
-    table = counts.swapaxes(0, 1).reshape(units, -1).astype(np.float64)
     generator = np.random.Generator(np.random.PCG64(seed))
-    chunk = max(1, CHUNK_CELLS // (units + table.shape[1]))
+    chunk = max(1, CHUNK_CELLS // (units + width))
     for start in range(0, replicates, chunk):
-        times = draw_units(generator, units, min(chunk, replicates - start))
-        yield (times @ table).reshape(-1, runs, 3, classes)
+        yield draw_units(generator, units, min(chunk, replicates - start))
+
+
+def resample(times: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The sums (B, R, K) of what was drawn `times` (B, G) from a table (G, R, K).
+
+    Sums of integers are exact in float64 up to 2^53, and its matrix product is far faster than int64's.
+    """
+    return (times @ table.reshape(len(table), -1).astype(np.float64)).reshape(-1, *table.shape[1:])
 
 
 @lru_cache(maxsize=10_000)
@@ -93,15 +86,17 @@ def p_value(beyond: int, replicates: int, units: int) -> float:
     return 1.0 - student_inside(z * math.sqrt((units - 1) / units), units - 1)
 
 
-def find_interval(samples: np.ndarray, value: float, *, units: int, level: float) -> tuple[float, float]:
-    """The interval of a difference in [-1, 1] that has p >= 1 - level, from its replicates (R,).
+def find_interval(
+    samples: np.ndarray, value: float, *, units: int, level: float, limit: float = 1.0
+) -> tuple[float, float]:
+    """The interval of a difference in [-limit, limit] that has p >= 1 - level, from its replicates (R,).
 
-    It always contains `value`. (-1, 1) where so few units, or replicates, allow no statement.
+    It always contains `value`. All that is possible where so few units, or replicates, allow no statement.
     """
     ordered = np.sort(samples)
     count = len(ordered)
     # The smallest number of replicates beyond an end at which p says that the end is still possible.
     k = bisect_left(range(count // 2 + 1), 1.0 - level, key=lambda beyond: p_value(beyond, count, units))
     if k == 0:
-        return -1.0, 1.0
+        return -limit, limit
     return min(float(ordered[k - 1]), value), max(float(ordered[count - k]), value)

@@ -7,7 +7,7 @@ import numpy as np
 
 from segkit.ablation.statistics.joint import find_spreads
 from segkit.ablation.statistics.metrics import Metric
-from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs
+from segkit.ablation.statistics.pairs import Pair, Pairs
 
 #: Below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py).
 FEW_UNITS, VERY_FEW_UNITS = 20, 5
@@ -20,21 +20,20 @@ COLLAPSED = 0.995  # the share of all predictions that one class must have
 
 def list_cautions(
     found: Pairs,
-    matrices: Matrices,
-    baseline: str,
-    scores: Mapping[str, Mapping[int, float]],
     metric: Metric,
+    scores: Mapping[str, Mapping[int, float]],
     *,
     units: int,
     grouped: bool,
     class_names: Sequence[str],
 ) -> tuple[str, ...]:
-    """Of the runs that are compared; `scores` are those of the variants that are no copies of the baseline, `units`
-    how many units the metric has, `grouped` whether they are groups of images, `class_names` what the classes are
-    called."""
+    """Of the runs that are compared; `scores` are those by the metric, of which so many units tell, `units`; `grouped`:
+    they are groups of images. `class_names` is what the classes are called."""
+    baseline = found.baseline
+    seeds = {variant: sorted(runs) for variant, runs in found.counts.items()}
     cautions = [
-        f"{variant} (seeds {_list_numbers(sorted(matrices[variant]))}) is left out: it shares no seed with {baseline} "
-        f"(seeds {_list_numbers(sorted(matrices[baseline]))})"
+        f"{variant} (seeds {_list_numbers(seeds[variant])}) is left out: it shares no seed with {baseline} "
+        f"(seeds {_list_numbers(seeds[baseline])})"
         for variant in found.alone
     ]
     if found.pairs and units < FEW_UNITS:
@@ -48,7 +47,7 @@ def list_cautions(
         for variant in found.frozen
     ]
     for pair in found.pairs:
-        left_out = set(matrices[pair.variant]) ^ set(matrices[baseline])
+        left_out = set(seeds[pair.variant]) ^ set(seeds[baseline])
         if left_out:
             cautions.append(
                 f"{pair.variant} is compared with {baseline} over the seeds both have, {_list_numbers(pair.seeds)}; "
@@ -58,7 +57,7 @@ def list_cautions(
         *cautions,
         *_list_correlated(found, metric, grouped=grouped),
         *_list_collapsed(found, class_names),
-        *_list_wide_spreads(scores),
+        *_list_wide_spreads({v: row for v, row in scores.items() if v in found.trained and row}, metric),
     )
 
 
@@ -69,7 +68,7 @@ def count_predicted(found: Pairs, c: int) -> int:
 
 def _list_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> list[str]:
     """Whether units that follow each other pull the same way, as the frames of a video do."""
-    influences = [find_influences(pair, metric) for pair in found.pairs if not pair.identical]
+    influences = [find_influences(found, pair, metric) for pair in found.pairs if not pair.identical]
     if found.units < FEW_UNITS or not influences:
         return []
     strongest = max(influences, key=lambda influence: autocorrelation(influence, 1))
@@ -89,13 +88,17 @@ def _list_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> list[str
     ]
 
 
-def find_influences(pair: Pair, metric: Metric) -> np.ndarray:
+def find_influences(found: Pairs, pair: Pair, metric: Metric) -> np.ndarray:
     """How much the difference grows (G,) by each unit: what it is with it less what it is without it."""
-    whole = pair.counts.sum(axis=1)[:, None]  # (2 S, 1, 3, C)
-    change = metric.score(whole) - metric.score(whole - pair.counts)  # (2 S, G)
-    # Without the only unit that has a label there is no score.
-    variant, baseline = np.split(np.nan_to_num(change), 2)
-    return (variant - baseline).mean(axis=0)
+    tables = found.tables[metric.kind]
+
+    def influence(table: np.ndarray) -> np.ndarray:
+        whole = table.sum(axis=0)
+        # Without the only unit that has a label there is no score.
+        return np.nan_to_num(metric.score(whole) - metric.score(whole - table))
+
+    each = [influence(tables[pair.variant][s]) - influence(tables[found.baseline][s]) for s in pair.seeds]
+    return np.mean(each, axis=0)
 
 
 def autocorrelation(values: np.ndarray, lag: int) -> float:
@@ -121,8 +124,8 @@ def _list_collapsed(found: Pairs, class_names: Sequence[str]) -> list[str]:
     return cautions
 
 
-def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]]) -> list[str]:
-    cautions = []
+def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]], metric: Metric) -> list[str]:
+    cautions, unit = [], metric.unit
     for variant, ratio in find_spreads(scores).items():
         row = scores[variant]
         if ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS:
@@ -131,7 +134,8 @@ def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]]) -> list[str]:
             times = "far more than" if math.isinf(ratio) else f"{ratio:.0f} times as much as"
             cautions.append(
                 f"{variant} varies {times} the others from seed to seed, most of all with seed {furthest} "
-                f"({100 * row[furthest]:.1f}, where the median of its seeds is {100 * middle:.1f}): look at that run"
+                f"({unit.write(row[furthest], unit.digits)}, where the median of its seeds is "
+                f"{unit.write(middle, unit.digits)}): look at that run"
             )
     return cautions
 

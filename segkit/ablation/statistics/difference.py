@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MINUS = "−"  # as wide as the plus; the renderers know it
+from segkit.ablation.statistics.unit import POINTS, Unit
 
 #: What a difference can be called. "one seed": nothing, because what other seeds would do is not known.
 VERDICTS = ("better", "worse", "within the margin", "not shown", "one seed", "identical")
@@ -51,6 +51,8 @@ class Difference:
     seeds_needed: int | None = None
     images_needed: int | None = None
     metric: str = "mIoU"
+    unit: Unit = POINTS
+    less_is_better: bool = False
 
     @property
     def from_images(self) -> float:
@@ -60,11 +62,12 @@ class Difference:
     @property
     def reach(self) -> float:
         """The smallest difference that would have been told from 0: what the interval reaches on the side of 0."""
-        return min(1.0, math.hypot(self.from_images, self.noise or 0.0))
+        reach = math.hypot(self.from_images, self.noise or 0.0)
+        return min(1.0, reach) if self.unit is POINTS else reach
 
     @property
     def words(self) -> str:
-        """The finding as one plain sentence, without capital and full stop; scores in points (percent)."""
+        """The finding as one plain sentence, without capital and full stop."""
         return {
             "better": self._say_found,
             "worse": self._say_found,
@@ -77,35 +80,41 @@ class Difference:
     @property
     def _parts(self) -> str:
         """`±0.6 from seeds, ±0.3 from images`, of the half-width on the side of 0."""
-        digits = _digits_for(self.value, *self.interval)
-        noise, images = (f"{100 * share:.{digits}f}" for share in (self.noise or 0.0, self.from_images))
+        digits = self._digits
+        noise, images = (self.unit.write(part, digits) for part in (self.noise or 0.0, self.from_images))
         return f"±{noise} from seeds, ±{images} from images"
 
+    @property
+    def _digits(self) -> int:
+        return self.unit.digits_for([self.value, *self.interval])
+
+    def _write(self, *values: float) -> list[str]:
+        return [self.unit.write(value, self._digits) for value in values]
+
     def _say_found(self) -> str:
-        better = self.value > 0
-        low, high = self.interval if better else (-self.interval[1], -self.interval[0])
-        value, low, high = _write_points(abs(self.value), low, high)
+        low, high = self.interval if self.value > 0 else (-self.interval[1], -self.interval[0])
+        value, low, high = self._write(abs(self.value), low, high)
         p = f"{'Holm ' if self.comparisons > 1 else ''}p {write_p(self.p_holm)}"
         return (
-            f"{'better' if better else 'worse'} than {self.baseline} by {value} {self._points} ({self._level} interval "
+            f"{self.verdict} than {self.baseline} by {value} {self._points} ({self._level} interval "
             f"{low} to {high}, {p}; {self._parts}){self._say_small()}"
         )
 
     def _say_small(self) -> str:
         if self.margin is None or not is_within(self.interval, self.margin):
             return ""
-        return f", though by less than the margin of {100 * self.margin:g}"
+        return f", though by less than the margin of {self.unit.factor * self.margin:g}"
 
     def _say_within(self) -> str:
-        margin = f"{100 * (self.margin or 0.0):g}"
-        low, high = _write_points(*self.interval)
+        margin = f"{self.unit.factor * (self.margin or 0.0):g}"
+        low, high = self._write(*self.interval)
         return (
             f"no different from {self.baseline} by more than {margin} {self._points} either way: the {self._level} "
             f"interval is {low} to {high} ({self._parts})"
         )
 
     def _say_not_shown(self) -> str:
-        value, low, high = _write_points(self.value, *self.interval)
+        value, low, high = self._write(self.value, *self.interval)
         points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         return (
             f"no difference to {self.baseline} shown: {points}, the {self._level} interval {low} to {high} contains 0 "
@@ -120,7 +129,7 @@ class Difference:
         return f"; to show a difference of this size would take {' or '.join(ways) or 'more seeds and more images'}"
 
     def _say_one_seed(self) -> str:
-        value, low, high = _write_points(self.value, *self.interval)
+        value, low, high = self._write(self.value, *self.interval)
         points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         interval = f"the {self._level} interval over images {low} to {high}"
         return (
@@ -130,7 +139,7 @@ class Difference:
 
     @property
     def _points(self) -> str:
-        return "points" if self.metric == "mIoU" else f"points of {self.metric}"
+        return "points" if self.metric == "mIoU" else f"{self.unit.name} of {self.metric}"
 
     def _say_identical(self) -> str:
         return f"identical to {self.baseline}: the predictions are counted alike in every image"
@@ -150,11 +159,12 @@ def score(values: Sequence[float]) -> Score:
 
 
 def choose_verdict(
-    value: float, p_holm: float, interval: tuple[float, float], *, level: float, margin: float | None
+    gain: float, p_holm: float, interval: tuple[float, float], *, level: float, margin: float | None
 ) -> str:
-    """The verdict of a difference over several seeds that is not identical to the baseline."""
+    """The verdict of a difference over several seeds that is not identical to the baseline. A `gain` is the difference
+    with the sign that makes more of it better."""
     if p_holm < 1.0 - level:
-        return "better" if value > 0 else "worse"
+        return "better" if gain > 0 else "worse"
     return "within the margin" if margin is not None and is_within(interval, margin) else "not shown"
 
 
@@ -176,14 +186,3 @@ def _sample_std(values: Sequence[float], mean: float) -> float | None:
     if len(values) < 2:
         return None
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def _write_points(*shares: float) -> list[str]:
-    """Shares as points, with one decimal, or as many more as it takes that nothing but 0 is written as 0."""
-    digits = _digits_for(*shares)
-    texts = [f"{round(100 * share, digits) + 0.0:.{digits}f}" for share in shares]  # + 0.0: no minus zero
-    return [text.replace("-", MINUS) for text in texts]
-
-
-def _digits_for(*shares: float) -> int:
-    return next((d for d in range(1, 5) if all(round(100 * share, d) for share in shares if share)), 5)

@@ -41,16 +41,19 @@ Scores = Mapping[str, Mapping[int, float]]  # [variant][seed]
 @dataclass(frozen=True, eq=False)
 class ImagePart:
     """What other images would make of a difference: its replicates `samples` (R,), its `value`, and the number of
-    independent units that were resampled."""
+    independent units that were resampled. No difference is above `limit` in size."""
 
     samples: np.ndarray
     value: float
     units: int
+    limit: float = 1.0
 
     def half_widths(self, level: float) -> tuple[float, float]:
         """How far the interval reaches below and above the value."""
         reached = 1.0 - p_value(REACH, len(self.samples), self.units)
-        low, high = find_interval(self.samples, self.value, units=self.units, level=min(level, reached))
+        low, high = find_interval(
+            self.samples, self.value, units=self.units, level=min(level, reached), limit=self.limit
+        )
         stretch = 1.0
         if level > reached:
             freedom = self.units - 1
@@ -79,15 +82,15 @@ class Variation:
 
 
 def joint_interval(value: float, images: ImagePart, seeds: SeedPart, level: float) -> tuple[float, float]:
-    """The interval at `level` of a difference, which is between -1 and 1."""
+    """The interval at `level` of a difference, within its limit."""
     below, above = images.half_widths(level)
     around = seeds.half_width(level)
-    return clip(value - math.hypot(below, around), value + math.hypot(above, around))
+    return clip(value - math.hypot(below, around), value + math.hypot(above, around), images.limit)
 
 
-def clip(low: float, high: float) -> tuple[float, float]:
-    """The ends of an interval of differences of shares."""
-    return max(low, -1.0), min(high, 1.0)
+def clip(low: float, high: float, limit: float) -> tuple[float, float]:
+    """The ends of an interval of differences that are not above `limit` in size."""
+    return max(low, -limit), min(high, limit)
 
 
 def joint_p(value: float, images: ImagePart, seeds: SeedPart) -> float:

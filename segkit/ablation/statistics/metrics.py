@@ -1,54 +1,82 @@
-"""What runs can be compared by: scores that are functions of each class's counts, so that they can be resampled.
+"""What runs can be compared by: scores that are functions of sums over images, so that they can be resampled.
 
 `miou`, `mdice` and `macc` are means over the classes that have labels, of IoU, Dice and recall; `accuracy` is the
-share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS` are of one class.
+share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS` are of one class. `ce` is plain
+cross-entropy, the mean over all pixels, of which less is better. `boundary_iou` and `boundary_f1` are the scores of
+`segkit.evaluation.boundary_quality`, means over the classes that have a border in the labels; `boundary_iou/CLASS`
+and `boundary_f1/CLASS` are of one.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segkit.ablation.statistics.counts import unions
+from segkit.ablation.statistics.image_counts import Kind
+from segkit.ablation.statistics.unit import NATS, POINTS, Unit
 from segkit.errors import ConfigError
 
-Score = Callable[[np.ndarray], np.ndarray]  # counts (..., 3, C) -> (...), NaN where it is not defined
+Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN where it is not defined
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`name` is what a file says, `title` what a report says; `score` takes counts (..., 3, C) to scores (...), NaN
-    where there is no label for it."""
+    """`name` is what a file says, `title` what a report says. `score` takes sums (..., R, K) of the table `kind` (see
+    ImageCounts) to scores (...), NaN where nothing is labelled for it. No score is above `limit` in size."""
 
     name: str
     title: str
     score: Score
+    kind: Kind = "counts"
+    unit: Unit = POINTS
+    limit: float = 1.0
+    less_is_better: bool = False
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
     """IoU (..., C) of counts (..., 3, C); NaN for classes without labels."""
-    return _share(counts[..., 0, :], unions(counts), counts)
+    hits, labels, predictions = (counts[..., row, :] for row in range(3))
+    return _share(hits, labels + predictions - hits, labels)
 
 
 def dice(counts: np.ndarray) -> np.ndarray:
     """2 TP / (labels + predictions), likewise."""
-    return _share(2 * counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :], counts)
+    return _share(2 * counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :], counts[..., 1, :])
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
     """TP / labels, likewise."""
-    return _share(counts[..., 0, :], counts[..., 1, :], counts)
+    return _share(counts[..., 0, :], counts[..., 1, :], counts[..., 1, :])
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """The share of all pixels that are right, (...); NaN without a pixel."""
     hits, labels = counts[..., 0, :].sum(axis=-1), counts[..., 1, :].sum(axis=-1)
-    return np.divide(hits, labels, out=np.full(np.shape(labels), np.nan), where=labels > 0)
+    return _share(hits, labels, labels)
 
 
-def _share(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=counts[..., 1, :] > 0)
+def cross_entropy(sums: np.ndarray) -> np.ndarray:
+    """Mean cross-entropy (...) from its sum and the number of pixels (..., 2, 1); NaN without a pixel."""
+    return _share(sums[..., 0, 0], sums[..., 1, 0], sums[..., 1, 0])
+
+
+def boundary_iou(borders: np.ndarray) -> np.ndarray:
+    """Boundary IoU (..., C) of border counts (..., 6, C); NaN for classes without a border in the labels."""
+    return _share(borders[..., 0, :], borders[..., 1, :], borders[..., 5, :])
+
+
+def boundary_f1(borders: np.ndarray) -> np.ndarray:
+    """The contour score, likewise: 2PR / (P + R) with P and R the shares of border pixels that are near the other's."""
+    good_answer, answer, good_label, label = (borders[..., row, :] for row in range(2, 6))
+    good = good_answer * label + good_label * answer
+    score = np.divide(2 * good_answer * good_label, good, out=np.zeros(good.shape), where=good > 0)
+    return np.where(label > 0, score, np.nan)
+
+
+def _share(part: np.ndarray, whole: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=labelled > 0)
 
 
 def _mean(per_class: Score) -> Score:
@@ -65,17 +93,31 @@ def _mean(per_class: Score) -> Score:
 
 
 MIOU = Metric("miou", "mIoU", _mean(iou))
+ACCURACY = Metric("accuracy", "accuracy", accuracy)
+CE = Metric("ce", "cross-entropy", cross_entropy, "ce", NATS, math.inf, less_is_better=True)
 WHOLE = {
     metric.name: metric
     for metric in (
         MIOU,
         Metric("mdice", "mean Dice", _mean(dice)),
         Metric("macc", "mean class accuracy", _mean(recall)),
-        Metric("accuracy", "accuracy", accuracy),
+        ACCURACY,
+        CE,
+        Metric("boundary_iou", "boundary IoU", _mean(boundary_iou), "borders"),
+        Metric("boundary_f1", "boundary F1", _mean(boundary_f1), "borders"),
     )
 }
-#: What can be asked of one class, as `iou/line`.
-OF_A_CLASS = {"iou": ("IoU", iou), "dice": ("Dice", dice), "recall": ("recall", recall)}
+#: What can be asked of one class, as `iou/line`: its IoU (..., C) and so on, all classes at once.
+OF_A_CLASS = {
+    metric.name: metric
+    for metric in (
+        Metric("iou", "IoU", iou),
+        Metric("dice", "Dice", dice),
+        Metric("recall", "recall", recall),
+        Metric("boundary_iou", "boundary IoU", boundary_iou, "borders"),
+        Metric("boundary_f1", "boundary F1", boundary_f1, "borders"),
+    )
+}
 
 
 def check_metric(name: str) -> str | None:
@@ -105,6 +147,6 @@ def find_metric(name: str, class_names: Sequence[str]) -> Metric:
         raise ConfigError(
             f"metrics: {name}: there is no class '{class_name}'{meant} -> one of {', '.join(class_names)}"
         )
-    title, per_class = OF_A_CLASS[kind]
-    place = list(class_names).index(class_name)
-    return Metric(name, f"{title} of {class_name}", lambda counts: per_class(counts)[..., place])
+    of_all, place = OF_A_CLASS[kind], list(class_names).index(class_name)
+    title = f"{of_all.title} of {class_name}"
+    return replace(of_all, name=name, title=title, score=lambda sums: of_all.score(sums)[..., place])

@@ -1,49 +1,53 @@
 """Pairs a variant's runs with the baseline's: same seed, same images, same labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from segkit.ablation.statistics.bootstrap import sum_units
-from segkit.ablation.statistics.counts import class_counts
+from segkit.ablation.statistics.image_counts import KINDS, ImageCounts, Kind, count_matrices
 from segkit.errors import ConfigError
 
-Matrices = Mapping[str, Mapping[int, np.ndarray]]  # [variant][seed] -> int64 (N, C, C)
+#: [variant][seed]: the counts of a run, or its int64 confusion matrices (N, C, C).
+Runs = Mapping[str, Mapping[int, ImageCounts | np.ndarray]]
+#: [variant][seed]: sums (G, R, K) of the units.
+Tables = Mapping[str, Mapping[int, np.ndarray]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Pair:
-    """A variant beside the baseline: `counts` (2 S, G, 3, C) of G units, the variant's S seeds, then the baseline's.
-
-    `identical`: every matrix of every image is equal for every seed.
-    """
+    """A variant beside the baseline, over the seeds both have. `identical`: every matrix of every image is equal for
+    every seed."""
 
     variant: str
     seeds: tuple[int, ...]
-    counts: np.ndarray
     identical: bool
-
-    @property
-    def units(self) -> int:
-        """The number of independent units, G."""
-        return self.counts.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """All runs as `counts` (G, 3, C) by variant and seed, of the G units that have a valid pixel; the pair of each
-    variant that shares a seed with the baseline, in their order; and the variants that share none, `alone`.
+    """All runs as `tables` of the G units that have a valid pixel, by kind; the pair of each variant that shares a seed
+    with the baseline, in their order; and the variants that share none, `alone`.
 
-    `labelled` (C,): whether any image has the class. `trained` are the variants whose seeds say something about
-    training: not those that are identical to the baseline, nor those whose seeds are all alike, `frozen`.
+    A kind that not all runs have has no table; `lacking` names those that have none, as (variant, seed). `tolerance` is
+    that of the borders. `labelled` (C,): whether any image has the class. `trained` are the variants whose seeds say
+    something about training: not those that are identical to the baseline, nor those whose seeds are all alike,
+    `frozen`.
     """
 
-    counts: Mapping[str, Mapping[int, np.ndarray]]
+    baseline: str
+    tables: Mapping[Kind, Tables]
     pairs: tuple[Pair, ...]
     alone: tuple[str, ...]
     labelled: np.ndarray
     frozen: tuple[str, ...]
+    lacking: Mapping[Kind, tuple[tuple[str, int], ...]]
+
+    @property
+    def counts(self) -> Tables:
+        """TP, labels and predictions of every run."""
+        return self.tables["counts"]
 
     @property
     def trained(self) -> set[str]:
@@ -57,97 +61,130 @@ class Pairs:
         return next(len(run) for runs in self.counts.values() for run in runs.values())
 
 
-def count_pairs(matrices: Matrices, baseline: str, groups: np.ndarray | None) -> Pairs:
-    """The counts of all runs and the pairs with the baseline. Units without a valid pixel are left out.
+def count_pairs(runs: Runs, baseline: str, groups: np.ndarray | None) -> Pairs:
+    """The sums of all runs and the pairs with the baseline. Units without a valid pixel are left out.
 
-    Matrices are read one run at a time, so that a mapping may load them when asked. ConfigError if runs do not
-    belong together, none shares a seed with the baseline, or fewer than 2 units are left.
+    ConfigError if runs do not belong together, none shares a seed with the baseline, or fewer than 2 units are left.
     """
-    if baseline not in matrices:
+    if baseline not in runs:
         raise ConfigError(
-            f"baseline: {baseline!r} is none of the variants {', '.join(matrices)} -> name one of them"
+            f"baseline: {baseline!r} is none of the variants {', '.join(runs)} -> name one of them"
         )
-    by_image, groups = _count_runs(matrices, baseline, groups)
-    filled = _filled_units(by_image, baseline, groups)
-    counts: dict[str, dict[int, np.ndarray]] = {variant: {} for variant in matrices}
-    for (variant, seed), run in by_image.items():
-        counts[variant][seed] = sum_units(run, groups)[filled]
+    by_image = {
+        variant: {seed: _as_counts(run) for seed, run in row.items()} for variant, row in runs.items()
+    }
+    groups, filled = _find_units(by_image, baseline, groups)
+    tables: dict[Kind, Tables] = {}
+    lacking: dict[Kind, tuple[tuple[str, int], ...]] = {}
+    for kind in KINDS:
+        without = _list_lacking(by_image, kind)
+        if without:
+            lacking[kind] = without
+        else:
+            tables[kind] = _sum_tables(by_image, kind, groups, filled)
     pairs, alone = [], []
-    for variant in matrices:
-        seeds = tuple(sorted(set(matrices[variant]) & set(matrices[baseline])))
+    for variant, row in by_image.items():
         if variant == baseline:
             continue
+        seeds = tuple(sorted(set(row) & set(by_image[baseline])))
         if not seeds:
             alone.append(variant)
             continue
-        units = np.stack([counts[side][seed] for side in (variant, baseline) for seed in seeds])
-        identical = all(np.array_equal(matrices[variant][s], matrices[baseline][s]) for s in seeds)
-        pairs.append(Pair(variant, seeds, units, identical))
+        identical = all(row[s].digest == by_image[baseline][s].digest for s in seeds)
+        pairs.append(Pair(variant, seeds, identical))
     if alone and not pairs:
         raise ConfigError(
-            f"{_name_seeds(alone[0], matrices)} shares no seed with the baseline {_name_seeds(baseline, matrices)}"
+            f"{_name_seeds(alone[0], runs)} shares no seed with the baseline {_name_seeds(baseline, runs)}"
             " -> train both with the same seeds"
         )
-    first = next(iter(by_image.values()))
-    frozen = tuple(variant for variant, runs in matrices.items() if len(runs) > 1 and _are_alike(runs))
-    return Pairs(counts, tuple(pairs), tuple(alone), first[:, 1].sum(axis=0) > 0, frozen)
+    labelled = next(iter(by_image[baseline].values())).counts[:, 1].sum(axis=0) > 0
+    frozen = tuple(variant for variant, row in by_image.items() if len(row) > 1 and _are_alike(row))
+    return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking)
 
 
-def _are_alike(runs: Mapping[int, np.ndarray]) -> bool:
-    first, *others = runs.values()
-    return all(np.array_equal(first, other) for other in others)
+def _as_counts(run: ImageCounts | np.ndarray) -> ImageCounts:
+    return run if isinstance(run, ImageCounts) else count_matrices(run)
 
 
-def _name_seeds(variant: str, matrices: Matrices) -> str:
-    return f"{variant} (seeds: {', '.join(map(str, sorted(matrices[variant]))) or 'none'})"
+def _are_alike(row: Mapping[int, ImageCounts]) -> bool:
+    return len({run.digest for run in row.values()}) == 1
 
 
-def _count_runs(
-    matrices: Matrices, baseline: str, groups: np.ndarray | None
-) -> tuple[dict[tuple[str, int], np.ndarray], np.ndarray]:
-    """Counts (N, 3, C) of every run, checked to be of the same images, and their groups numbered from 0 (N,)."""
-    names = [baseline, *(name for name in matrices if name != baseline)]
-    runs = [(name, seed) for name in names for seed in matrices[name]]
-    if not runs:
+def _name_seeds(variant: str, runs: Runs) -> str:
+    return f"{variant} (seeds: {', '.join(map(str, sorted(runs[variant]))) or 'none'})"
+
+
+def _each(runs: Mapping[str, Mapping[int, ImageCounts]]) -> Iterator[tuple[tuple[str, int], ImageCounts]]:
+    for variant, row in runs.items():
+        for seed, run in row.items():
+            yield (variant, seed), run
+
+
+def _list_lacking(runs: Mapping[str, Mapping[int, ImageCounts]], kind: Kind) -> tuple[tuple[str, int], ...]:
+    """The runs without sums of this kind, or with borders of another tolerance than the first that has some."""
+    tolerance = next((run.tolerance for _, run in _each(runs) if run.borders is not None), None)
+    return tuple(
+        name
+        for name, run in _each(runs)
+        if run.table(kind) is None or (kind == "borders" and run.tolerance != tolerance)
+    )
+
+
+def _sum_tables(
+    runs: Mapping[str, Mapping[int, ImageCounts]], kind: Kind, groups: np.ndarray | None, filled: np.ndarray
+) -> Tables:
+    def units_of(run: ImageCounts) -> np.ndarray:
+        table = run.table(kind)
+        assert table is not None  # else its kind is lacking
+        summed = table if groups is None else sum_units(table, groups)
+        return summed if filled.all() else summed[filled]
+
+    return {variant: {seed: units_of(run) for seed, run in row.items()} for variant, row in runs.items()}
+
+
+def _find_units(
+    runs: Mapping[str, Mapping[int, ImageCounts]], baseline: str, groups: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The groups numbered from 0 (N,), None if every image is one; and which units (units,) have a valid pixel, because
+    drawing an empty one would change nothing but the count of units. Checks that all runs are of the same images."""
+    names = [baseline, *(name for name in runs if name != baseline)]
+    each = [((name, seed), runs[name][seed]) for name in names for seed in runs[name]]
+    if not each:
         raise ConfigError(f"baseline: {baseline!r} has no run -> train it first")
-    counts: dict[tuple[str, int], np.ndarray] = {}
-    for run in runs:
-        counts[run] = class_counts(matrices[run[0]][run[1]])
-        _check_same_images(counts, runs[0], run)
-    images = len(counts[runs[0]])
-    groups = np.arange(images) if groups is None else np.asarray(groups)
-    if groups.shape != (images,):
-        raise ValueError(
-            f"groups: expected one number for each of {images} images, got the shape {groups.shape}"
-        )
-    return counts, np.unique(groups, return_inverse=True)[1]
-
-
-def _check_same_images(
-    counts: Mapping[tuple[str, int], np.ndarray], first: tuple[str, int], run: tuple[str, int]
-) -> None:
-    """Differences are paired by image, which asks for the same labels in the same order."""
-    expected, found = counts[first], counts[run]
-    shown = f"{run[0]} (seed {run[1]}) and {first[0]} (seed {first[1]})"
-    advice = "-> compare runs that were evaluated on the same images"
-    if expected.shape != found.shape:
-        sizes = [f"{len(sizes)} images of {sizes.shape[-1]} classes" for sizes in (found, expected)]
-        raise ConfigError(f"{shown} differ: {sizes[0]} and {sizes[1]} {advice}")
-    different = (expected[:, 1] != found[:, 1]).any(axis=-1)  # (N,)
-    if different.any():
-        index = int(different.argmax())
-        raise ConfigError(f"{shown} have different labels, first in image {index} of {len(found)} {advice}")
-
-
-def _filled_units(
-    counts: Mapping[tuple[str, int], np.ndarray], baseline: str, groups: np.ndarray
-) -> np.ndarray:
-    """(units,) bool: units with a valid pixel. Drawing an empty one would change nothing but the count of units."""
-    labels = next(run for (name, _), run in counts.items() if name == baseline)[:, 1:2]
-    filled = sum_units(labels, groups).sum(axis=(1, 2)) > 0
+    first_name, first = each[0]
+    for name, run in each[1:]:
+        _check_same_images(first_name, first, name, run)
+    images = len(first.counts)
+    labels = first.counts[:, 1:2]  # (N, 1, C)
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (images,):
+            raise ValueError(
+                f"groups: expected one number for each of {images} images, got the shape {groups.shape}"
+            )
+        groups = np.unique(groups, return_inverse=True)[1]
+        labels = sum_units(labels, groups)
+    filled = np.any(labels, axis=(1, 2))
     if filled.sum() < 2:
         raise ConfigError(
             f"{filled.sum()} independent image(s) or group(s) with valid pixels: an interval over images needs at "
             "least 2 -> evaluate on more images, or check group_by"
         )
-    return filled
+    return groups, filled
+
+
+def _check_same_images(
+    first: tuple[str, int], expected: ImageCounts, name: tuple[str, int], found: ImageCounts
+) -> None:
+    """Differences are paired by image, which asks for the same labels in the same order."""
+    shown = f"{name[0]} (seed {name[1]}) and {first[0]} (seed {first[1]})"
+    advice = "-> compare runs that were evaluated on the same images"
+    if expected.counts.shape != found.counts.shape:
+        sizes = [f"{len(one.counts)} images of {one.counts.shape[-1]} classes" for one in (found, expected)]
+        raise ConfigError(f"{shown} differ: {sizes[0]} and {sizes[1]} {advice}")
+    different = (expected.counts[:, 1] != found.counts[:, 1]).any(axis=-1)  # (N,)
+    if different.any():
+        index = int(different.argmax())
+        raise ConfigError(
+            f"{shown} have different labels, first in image {index} of {len(found.counts)} {advice}"
+        )

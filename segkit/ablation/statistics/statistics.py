@@ -11,49 +11,19 @@ All scores are in [0, 1]. What was measured of all this: docs/ablation.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from segkit.ablation.statistics.bootstrap import resample_counts, resample_iou
 from segkit.ablation.statistics.cautions import count_predicted, list_cautions
-from segkit.ablation.statistics.counts import (
-    accuracy,
-    class_counts,
-    class_iou,
-    data_set_miou,
-    iou_of_counts,
-    miou_of_counts,
-)
-from segkit.ablation.statistics.difference import Difference, Score, choose_verdict, score
-from segkit.ablation.statistics.joint import (
-    ImagePart,
-    SeedPart,
-    clip,
-    find_seed_parts,
-    joint_interval,
-    joint_p,
-)
-from segkit.ablation.statistics.metrics import MIOU, Metric, iou
-from segkit.ablation.statistics.needed import find_images_needed, find_seeds_needed
-from segkit.ablation.statistics.pairs import Matrices, Pair, Pairs, count_pairs
-from segkit.ablation.study.claims import HIGHEST_LEVEL
+from segkit.ablation.statistics.classes import CLASS_IOU, ClassDifferences, measure_classes
+from segkit.ablation.statistics.difference import Difference
+from segkit.ablation.statistics.measured import judge_all, measure
+from segkit.ablation.statistics.metrics import MIOU, Metric
+from segkit.ablation.statistics.pairs import Pairs, Runs, count_pairs
+from segkit.ablation.statistics.replicates import resample_differences
+from segkit.ablation.statistics.student import HIGHEST_LEVEL
 from segkit.errors import ConfigError
-
-__all__ = [
-    "ClassDifferences",
-    "Comparison",
-    "Difference",
-    "Score",
-    "accuracy",
-    "class_counts",
-    "class_differences",
-    "class_iou",
-    "compare_to_baseline",
-    "data_set_miou",
-    "holm",
-    "score",
-]
 
 
 @dataclass(frozen=True)
@@ -73,140 +43,79 @@ class Comparison:
     metric: Metric = MIOU
 
 
-@dataclass(frozen=True, eq=False)
-class ClassDifferences:
-    """IoU of each class minus the baseline's, averaged over shared seeds: `value`, `lower`, `upper` (C,).
+@dataclass(frozen=True)
+class Compared:
+    """`comparisons` by metric, the main one first; why a further metric could not be measured, `unmeasured`; and the
+    differences of every class by variant, `classes`."""
 
-    NaN for a class without labels, for which no IoU can be told. `units` (C,): independent units with the label. The
-    intervals are for other images and other seeds (with one seed for other images alone), and unadjusted, so of 20
-    classes without any difference one may be expected to exclude 0.
-    """
-
-    value: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    units: np.ndarray
-
-    @property
-    def excludes_zero(self) -> np.ndarray:
-        """(C,) bool: the interval does not contain 0."""
-        return (self.lower > 0) | (self.upper < 0)
+    comparisons: tuple[Comparison, ...]
+    unmeasured: tuple[str, ...]
+    classes: Mapping[str, ClassDifferences]
 
 
-def compare_to_baseline(
-    matrices: Matrices,
+def compare_metrics(
+    runs: Runs,
     baseline: str,
+    metrics: Sequence[Metric],
     *,
     groups: np.ndarray | None = None,
     replicates: int = 10_000,
+    class_replicates: int = 0,
     seed: int = 0,
     level: float = 0.95,
     margin: float | None = None,
-    metric: Metric = MIOU,
     class_names: Sequence[str] = (),
-) -> Comparison:
-    """The difference of each variant to the baseline in `metric`, with its interval, p and verdict.
+) -> Compared:
+    """The difference of each variant to the baseline by every metric, with its interval, p and verdict.
 
-    `matrices[variant][seed]` are int64 confusion matrices (N, C, C), the same images in the same order everywhere.
+    `runs[variant][seed]` are counts or integer confusion matrices (N, C, C), of the same images in the same order.
     `groups` (N,) numbers the images' groups, see `group_images`; None: every image is independent. A unit without a
     valid pixel is left out. A variant is compared over the seeds it shares with the baseline; one that shares none is
-    left out, with a warning, and seeds that are equal in every image count as one. `margin`, a share, is how large a
-    difference may be and still not matter; `class_names` are for warnings. The same arguments give the same result.
-    ConfigError if the runs cannot be paired or fewer than 2 units are left.
+    left out, with a warning, and seeds that are equal in every image count as one. `margin`, in what the first metric
+    is measured in, is how large a difference by it may be and still not matter; `class_names` are for warnings. With
+    `class_replicates` the classes are compared too, by so many replicates. The same arguments give the same result.
+
+    ConfigError if the runs cannot be paired, fewer than 2 units are left, or the first metric cannot be measured.
     """
     _check_options(replicates, level, margin)
-    found = count_pairs(matrices, baseline, groups)
-    scores = {
-        variant: {s: float(metric.score(run.sum(axis=0))) for s, run in runs.items()}
-        for variant, runs in found.counts.items()
-    }
-    own = {variant: row for variant, row in scores.items() if variant in found.trained and row}
-    parts = find_seed_parts(own, baseline) if baseline in own else {}
-    units = _count_units(found, metric) if found.pairs else 0
-    measured = [
-        _measure(
-            metric,
-            pair,
-            score([scores[pair.variant][s] - scores[baseline][s] for s in pair.seeds]),
-            parts.get(pair.variant),
-            units=units,
-            replicates=replicates,
-            seed=seed,
-        )
-        for pair in found.pairs
-    ]
-    corrected = iter(holm([one.p for one in measured if one.p is not None]))
-    p_holm = [None if one.p is None else next(corrected) for one in measured]
-    comparisons = max(1, sum(p is not None for p in p_holm))
-    differences = tuple(
-        replace(
-            _judge(one, p, baseline, level=level, comparisons=comparisons, margin=margin),
-            metric=metric.title,
-            units=units,
-        )
-        for one, p in zip(measured, p_holm, strict=True)
-    )
+    found = count_pairs(runs, baseline, groups)
+    units, unmeasured = {}, []
+    for metric in metrics:
+        try:
+            units[metric] = _count_units(found, metric) if found.pairs else 0
+        except ConfigError as error:  # a report on the others is worth more than none
+            if metric is metrics[0]:
+                raise
+            unmeasured.append(str(error))
+    wanted = dict.fromkeys(units, replicates) | ({CLASS_IOU: class_replicates} if class_replicates else {})
+    samples = resample_differences(found, wanted, seed=seed)
     unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
-    cautions = list_cautions(
-        found,
-        matrices,
-        baseline,
-        own,
-        metric,
-        units=units,
-        grouped=groups is not None,
-        class_names=class_names,
-    )
-    return Comparison(baseline, differences, units, replicates, level, cautions, margin, unlabelled, metric)
-
-
-def class_differences(
-    matrices: Matrices,
-    baseline: str,
-    *,
-    groups: np.ndarray | None = None,
-    replicates: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, ClassDifferences]:
-    """The difference in IoU of each class, by variant; arguments and errors as for `compare_to_baseline`.
-
-    The interval of a class is for other images and other seeds, from the replicates that have its label, and as wide as
-    the number of units with the label demands; (-1, 1) for a single unit.
-    """
-    _check_options(replicates, level, None)
-    found = count_pairs(matrices, baseline, groups)
-    by_class = {
-        variant: {s: iou_of_counts(run.sum(axis=0)) for s, run in runs.items()}
-        for variant, runs in found.counts.items()
-        if variant in found.trained and runs
-    }
-    parts = {
-        c: find_seed_parts(
-            {v: {s: float(one[c]) for s, one in row.items()} for v, row in by_class.items()}, baseline
+    comparisons = []
+    for metric, count in units.items():
+        allowed = margin if metric is metrics[0] else None
+        scores = {
+            variant: {s: float(metric.score(table.sum(axis=0))) for s, table in row.items()}
+            for variant, row in found.tables[metric.kind].items()
+        }
+        measured = measure(found, metric, scores, samples, units=count)
+        cautions = list_cautions(
+            found, metric, scores, units=count, grouped=groups is not None, class_names=class_names
         )
-        for c in (np.flatnonzero(found.labelled).tolist() if baseline in by_class else ())
-    }
-    return {
-        pair.variant: _measure_classes(
-            pair,
-            {c: part.get(pair.variant) for c, part in parts.items()},
-            replicates=replicates,
-            seed=seed,
-            level=level,
+        comparisons.append(
+            Comparison(
+                baseline,
+                judge_all(measured, baseline, units=count, level=level, margin=allowed),
+                count,
+                replicates,
+                level,
+                cautions,
+                allowed,
+                unlabelled,
+                metric,
+            )
         )
-        for pair in found.pairs
-    }
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down corrected p: the i-th smallest of m times m - i + 1, never below a smaller one's, at most 1."""
-    corrected = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        largest = max(largest, (len(p_values) - rank) * p_values[index])
-        corrected[index] = min(1.0, largest)
-    return corrected
+    classes = measure_classes(found, samples, level=level) if class_replicates else {}
+    return Compared(tuple(comparisons), tuple(unmeasured), classes)
 
 
 def _check_options(replicates: int, level: float, margin: float | None) -> None:
@@ -218,21 +127,17 @@ def _check_options(replicates: int, level: float, margin: float | None) -> None:
         raise ConfigError(f"margin: expected a share between 0 and 1, got {margin} -> 0.005 is half a point")
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """A pair with what images and seeds do to its difference, before the correction, which needs the other variants.
-    A part that is not known (one seed), or is not asked for (identical), is None; and so is p for one seed."""
-
-    pair: Pair
-    per_seed: Score
-    images: ImagePart | None
-    seeds: SeedPart | None
-    p: float | None
-
-
 def _count_units(found: Pairs, metric: Metric) -> int:
-    """How many units have what the metric needs. Raises ConfigError for fewer than 2."""
-    units = int(np.isfinite(metric.score(found.pairs[0].counts[0])).sum())
+    """How many units have what the metric needs. Raises ConfigError for fewer than 2, and for runs that lack it."""
+    lacking = found.lacking.get(metric.kind)
+    if lacking:
+        names = ", ".join(f"{variant} (seed {s})" for variant, s in lacking)
+        raise ConfigError(
+            f"metrics: {metric.name}: not counted, or not alike, in {names} -> score these runs again"
+        )
+    pair = found.pairs[0]
+    table = found.tables[metric.kind][pair.variant][pair.seeds[0]]
+    units = int(np.isfinite(metric.score(table)).sum())
     if units < 2:
         raise ConfigError(
             f"metrics: {metric.name}: {units} independent image(s) or group(s) have what it takes, and an interval "
@@ -241,108 +146,43 @@ def _count_units(found: Pairs, metric: Metric) -> int:
     return units
 
 
-def _measure(
-    metric: Metric,
-    pair: Pair,
-    per_seed: Score,
-    seeds: SeedPart | None,
-    *,
-    units: int,
-    replicates: int,
-    seed: int,
-) -> _Measured:
-    if pair.identical:
-        return _Measured(pair, per_seed, None, None, 1.0)
-    chunks = resample_counts(pair.counts, replicates=replicates, seed=seed)
-    samples = np.concatenate([_mean_difference(metric.score(sums)) for sums in chunks])
-    images = ImagePart(samples[~np.isnan(samples)], per_seed.mean, units)
-    p = None if seeds is None else joint_p(per_seed.mean, images, seeds)
-    return _Measured(pair, per_seed, images, seeds, p)
-
-
-def _judge(
-    found: _Measured,
-    p_holm: float | None,
+def compare_to_baseline(
+    runs: Runs,
     baseline: str,
     *,
-    level: float,
-    comparisons: int,
-    margin: float | None,
-) -> Difference:
-    value, pair = found.per_seed.mean, found.pair
-    difference = Difference(
-        variant=pair.variant,
-        value=value,
-        interval=(0.0, 0.0),
-        p=found.p,
-        p_holm=p_holm,
-        per_seed=found.per_seed.values,
-        images=(0.0, 0.0),
-        noise=0.0,
-        verdict="identical",
-        baseline=baseline,
-        seeds=pair.seeds,
+    groups: np.ndarray | None = None,
+    replicates: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+    margin: float | None = None,
+    metric: Metric = MIOU,
+    class_names: Sequence[str] = (),
+) -> Comparison:
+    """By one metric; arguments and errors as for `compare_metrics`."""
+    return compare_metrics(
+        runs,
+        baseline,
+        [metric],
+        groups=groups,
+        replicates=replicates,
+        seed=seed,
         level=level,
-        comparisons=comparisons,
         margin=margin,
-    )
-    if found.images is None:
-        return difference
-    if found.seeds is None or found.p is None or p_holm is None:
-        below, above = found.images.half_widths(level)
-        ends = clip(value - below, value + above)
-        return replace(
-            difference, interval=ends, images=(below, above), noise=None, verdict="one seed", comparisons=1
-        )
-    # By what the correction multiplied p it divides what the interval may miss.
-    wide = 1.0 - (1.0 - level) * max(1.0 / comparisons, found.p / p_holm)
-    images, noise = found.images.half_widths(wide), found.seeds.half_width(wide)
-    ends = joint_interval(value, found.images, found.seeds, wide)
-    verdict = choose_verdict(value, p_holm, ends, level=level, margin=margin)
-    difference = replace(difference, interval=ends, images=images, noise=noise, verdict=verdict)
-    if verdict != "not shown" or not value:
-        return difference
-    side = difference.from_images
-    return replace(
-        difference,
-        seeds_needed=find_seeds_needed(value, side, found.seeds, seeds=len(pair.seeds), level=wide),
-        images_needed=find_images_needed(value, side, noise, units=found.images.units),
-    )
+        class_names=class_names,
+    ).comparisons[0]
 
 
-def _measure_classes(
-    pair: Pair, parts: Mapping[int, SeedPart | None], *, replicates: int, seed: int, level: float
-) -> ClassDifferences:
-    units = (pair.counts[0, :, 1] > 0).sum(axis=0)  # (C,)
-    value = _mean_difference(iou_of_counts(pair.counts.sum(axis=1))[None])[0]
-    chunks = resample_iou(pair.counts, replicates=replicates, seed=seed)
-    samples = np.concatenate([_mean_difference(iou) for iou in chunks])  # (R, C)
-    lower, upper = np.full((2, len(units)), np.nan)
-    for index in np.flatnonzero(units).tolist():
-        if pair.identical:
-            lower[index] = upper[index] = 0.0
-        elif units[index] == 1:  # nothing is known about other images
-            lower[index], upper[index] = -1.0, 1.0
-        else:
-            with_label = samples[~np.isnan(samples[:, index]), index]
-            images = ImagePart(with_label, float(value[index]), int(units[index]))
-            seeds = parts.get(index) or SeedPart(0.0, 1)
-            lower[index], upper[index] = joint_interval(float(value[index]), images, seeds, level)
-    return ClassDifferences(np.where(units > 0, value, np.nan), lower, upper, units)
-
-
-def _mean_difference(scores: np.ndarray) -> np.ndarray:
-    """Variant minus baseline, averaged over seeds, of (B, runs, ...) with the variant's runs first."""
-    variant, baseline = np.split(scores, 2, axis=1)
-    return (variant - baseline).mean(axis=1)
-
-
-def labelled_iou(matrices: np.ndarray) -> np.ndarray:
-    """IoU of each class (C,) of the set (N, C, C); NaN for a class that no image has."""
-    return iou(class_counts(matrices).sum(axis=0))
-
-
-def labelled_miou(matrices: np.ndarray) -> float:
-    """mIoU of the set (N, C, C) over the classes that some image has; NaN without any."""
-    counts = class_counts(matrices).sum(axis=0)
-    return miou_of_counts(counts[:, counts[1] > 0])
+def class_differences(
+    runs: Runs,
+    baseline: str,
+    *,
+    groups: np.ndarray | None = None,
+    replicates: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Mapping[str, ClassDifferences]:
+    """The difference in IoU of each class, by variant; arguments and errors as for `compare_metrics`."""
+    _check_options(replicates, level, None)
+    found = count_pairs(runs, baseline, groups)
+    samples = resample_differences(found, {CLASS_IOU: replicates}, seed=seed)
+    return measure_classes(found, samples, level=level)

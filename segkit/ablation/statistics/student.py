@@ -4,6 +4,9 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+#: Beyond this level no number of images or seeds that anybody has tells anything.
+HIGHEST_LEVEL = 0.999
+
 
 def student_inside(t: float, freedom: int) -> float:
     """P(|T| < t) (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""

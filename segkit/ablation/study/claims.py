@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from segkit.ablation.statistics.student import HIGHEST_LEVEL
 from segkit.config.messages import show_value
 
 #: The level of intervals where nobody asks for another.
 LEVEL = 0.95
-#: Beyond, no number of images or seeds that anybody has tells anything.
-HIGHEST_LEVEL = 0.999
 #: What runs are compared by where nobody asks for something else.
 METRICS = ("miou",)
 

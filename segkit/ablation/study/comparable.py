@@ -98,8 +98,8 @@ def _check_labels(study: Study) -> Iterator[Comparability]:
     """A pixel has one label whoever predicts it, so the sum of an image's row depends on the labels only."""
     first = study.runs[0]
     alike = [run for run in study.runs if _scored_alike(run, first)]
-    labels = first.matrices.sum(axis=2)  # (N, C): pixels of each class in each image
-    differing = {id(run): (run.matrices.sum(axis=2) != labels).any(axis=1) for run in alike}  # (N,) each
+    labels = first.counts.counts[:, 1]  # (N, C): pixels of each class in each image
+    differing = {id(run): (run.counts.counts[:, 1] != labels).any(axis=1) for run in alike}  # (N,) each
     other = [run for run in alike if differing[id(run)].any()]
     if other:
         images = differing[id(other[0])]

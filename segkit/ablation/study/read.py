@@ -2,14 +2,12 @@
 
 import csv
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segkit.ablation.study.per_image import Damaged, PerImage, read_arrays, read_per_image
 from segkit.ablation.study.study import Run
 from segkit.config.load import load_config
 from segkit.config.schema import Config
@@ -34,18 +32,18 @@ def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Ru
         raise CheckpointError(
             f"{folder}: expected a run with seed {seed}, but its {files.config.name} has {config.seed}"
         )
-    arrays = _read_per_image(files)
+    images = _read_per_image(files)
     env = _read_json(files.env)
     return Run(
         folder=folder,
         variant=variant,
         seed=config.seed,
         config=config.to_mapping(),
-        class_names=tuple(arrays["class_names"].tolist()),
-        image_names=tuple(arrays["names"].tolist()),
-        matrices=arrays["matrices"],
-        iteration=int(arrays["iteration"]),
-        definition=str(arrays["definition"]),
+        class_names=images.class_names,
+        image_names=images.names,
+        counts=images.counts,
+        iteration=images.iteration,
+        definition=images.definition,
         history=read_history(files.results),
         summary=_read_json(files.summary),
         env=env,
@@ -133,8 +131,8 @@ def read_examples(run: Run) -> list[dict[str, Any]]:
     path = RunFiles(run.folder).examples
     if not path.is_file():
         return []
-    arrays = _read_arrays(path)
     try:
+        arrays = read_arrays(path)
         shared = {
             "palette": arrays["palette"],
             "ignore_index": int(arrays["ignore_index"]),
@@ -149,55 +147,22 @@ def read_examples(run: Run) -> list[dict[str, Any]]:
             }
             for k, name in enumerate(arrays["names"].tolist())
         ]
+    except Damaged as error:
+        raise CheckpointError(_damaged(path, error)) from error
     except KeyError as error:
         raise CheckpointError(_damaged(path, f"it has no {error}")) from error
 
 
-def _read_per_image(files: RunFiles) -> Mapping[str, np.ndarray]:
+def _read_per_image(files: RunFiles) -> PerImage:
     path = files.per_image
     if not path.is_file():
         raise CheckpointError(
             f"{files} has no {path.name}: an older segkit did not write one\n"
             f"   -> {typed('evaluate')} --weights {files} --per-image, or train again"
         )
-    arrays = _read_arrays(path)
-    problem = _find_fault(arrays)
-    if problem:
-        raise CheckpointError(_damaged(path, problem))
-    return arrays
-
-
-def _find_fault(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """What is wrong with the arrays of a per_image.npz, or None."""
-    missing = [
-        name for name in ("names", "matrices", "class_names", "iteration", "definition") if name not in arrays
-    ]
-    if missing:
-        return f"it has no {', '.join(missing)}"
-    names, matrices, classes = arrays["names"], arrays["matrices"], arrays["class_names"]
-    for name, array in (("names", names), ("class_names", classes)):
-        if array.ndim != 1 or array.dtype.kind != "U" or not len(array):
-            return f"{name} should be a list of texts, is {_describe(array)}"
-        if len(set(array.tolist())) != len(array):
-            return f"{name} has the same entry twice"
-    expected = (len(names), len(classes), len(classes))
-    if matrices.dtype != np.int64 or matrices.shape != expected:
-        return f"matrices should be int64 {expected}, is {_describe(matrices)}"
-    if (matrices < 0).any():
-        return "matrices has negative counts"
-    if arrays["iteration"].shape or arrays["iteration"].dtype.kind not in "iu":
-        return f"iteration should be one whole number, is {_describe(arrays['iteration'])}"
-    if arrays["definition"].shape or arrays["definition"].dtype.kind != "U":
-        return f"definition should be one text, is {_describe(arrays['definition'])}"
-    return None
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an archive, without executing anything in it."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        return read_per_image(path)
+    except Damaged as error:
         raise CheckpointError(_damaged(path, error)) from error
 
 
@@ -223,7 +188,3 @@ def _damaged(path: Path, reason: object) -> str:
         RunFiles.examples.name: "delete it; the report then has no pictures of this run",
     }.get(path.name, "restore the file, or train again")
     return f"{path} is damaged: {reason}\n   -> {advice}"
-
-
-def _describe(array: np.ndarray) -> str:
-    return f"{array.dtype} {array.shape}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from segkit.ablation.statistics.image_counts import ImageCounts
 from segkit.ablation.study.claims import LEVEL, METRICS
 
 
@@ -18,9 +19,9 @@ from segkit.ablation.study.claims import LEVEL, METRICS
 class Run:
     """One finished run, as read from its run folder.
 
-    `matrices` are the int64 confusion matrices (N, C, C) of the validation images `image_names`, rows label,
-    columns prediction, as of `iteration` (the last evaluation, not the best: choosing the best of many by the same
-    images would flatter). `history` holds the columns of results.csv as (iterations, values). `fingerprints` has
+    `counts` are what its scores are made of, of the validation images `image_names`, as of `iteration` (the last
+    evaluation, not the best: choosing the best of many by the same images would flatter). `history` holds the columns
+    of results.csv as (iterations, values). `fingerprints` has
     `data`, `initial_weights`, `training_order`, `first_batch`, each a hexadecimal digest.
     """
 
@@ -30,7 +31,7 @@ class Run:
     config: Mapping[str, Any]
     class_names: tuple[str, ...]
     image_names: tuple[str, ...]
-    matrices: np.ndarray
+    counts: ImageCounts
     iteration: int
     definition: str
     history: Mapping[str, tuple[np.ndarray, np.ndarray]]

@@ -15,7 +15,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from segkit.ablation.statistics.statistics import Comparison, compare_to_baseline, labelled_miou
+from segkit.ablation.statistics.statistics import Comparison, compare_to_baseline
+from tests.ablation.matrix_scores import labelled_miou
 from tests.paths import REAL_DATA
 
 #: What a seed does: of the mIoU of a variant it makes a standard deviation of about a point.

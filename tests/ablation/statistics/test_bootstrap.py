@@ -7,9 +7,10 @@ import pytest
 
 from segkit.ablation.statistics import bootstrap
 from segkit.ablation.statistics.bootstrap import (
+    draw_chunks,
     find_interval,
     p_value,
-    resample_iou,
+    resample,
 )
 from segkit.ablation.statistics.student import student_inside, student_quantile
 
@@ -26,34 +27,17 @@ T_TABLE = {
 }
 
 
-def random_counts(runs, units, classes, seed):
-    """Counts (runs, units, 3, classes) of runs on the same units, some units without some classes."""
-    generator = np.random.default_rng(seed)
-    labelled = generator.integers(1, 50, (units, classes)) * (generator.random((units, classes)) < 0.5)
-    hits = generator.integers(0, labelled + 1, (runs, units, classes))
-    predicted = hits + generator.integers(0, 20, (runs, units, classes))
-    return np.stack([hits, np.broadcast_to(labelled, hits.shape), predicted], axis=2)
+def random_table(units, rows, columns, seed):
+    return np.random.default_rng(seed).integers(0, 50, (units, rows, columns))
 
 
-def resample_by_loop(counts, replicates, seed):
-    """IoU [replicate][run][class] of lists of drawn units, None where the class is not counted."""
-    runs, units, _, classes = counts.shape
-    draws = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(replicates, units))
-    ever = [any(counts[0][unit][1][c] for unit in range(units)) for c in range(classes)]
-    return [
-        [[iou_by_loop(counts[run], drawn, c, ever[c]) for c in range(classes)] for run in range(runs)]
-        for drawn in draws.tolist()
+def resample_all(table, *, replicates, seed):
+    """The sums (R, K, C) of every replicate, and the sizes of the chunks."""
+    chunks = [
+        resample(times, table)
+        for times in draw_chunks(len(table), replicates=replicates, seed=seed, width=table[0].size)
     ]
-
-
-def iou_by_loop(units, drawn, c, ever_labelled):
-    hits = sum(int(units[unit][0][c]) for unit in drawn)
-    labelled = sum(int(units[unit][1][c]) for unit in drawn)
-    predicted = sum(int(units[unit][2][c]) for unit in drawn)
-    if ever_labelled and not labelled:
-        return None
-    union = labelled + predicted - hits
-    return hits / union if union else None
+    return np.concatenate(chunks), [len(chunk) for chunk in chunks]
 
 
 def find_p(samples, value, *, units):
@@ -65,59 +49,32 @@ def find_p(samples, value, *, units):
 
 
 @pytest.mark.parametrize("units", [2, 5, 9])
-def test_resampled_iou_equals_the_loop(units):
-    counts = random_counts(runs=4, units=units, classes=5, seed=units)
-    counts[:, :, 1, 4] = counts[:, :, 0, 4] = 0  # never labelled: predicted by some runs, in some units
-    counts[1:3, :, 2, 4] = 0
-    expected = np.array(resample_by_loop(counts, 60, seed=3), dtype=float)
-    assert np.isnan(expected).any() and not np.isnan(expected).all()
-    found = np.concatenate(list(resample_iou(counts, replicates=60, seed=3)))
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_a_class_absent_from_a_replicate_is_left_out_for_all_runs():
-    counts = np.zeros((2, 2, 3, 2), dtype=np.int64)
-    counts[:, :, :, 0] = 10
-    counts[:, 0, :, 1] = 10  # class 1 is labelled in unit 0 only
-    counts[1, 1, 2, 1] = 1  # run 1 predicts it for one pixel of unit 1
-    found = np.concatenate(list(resample_iou(counts, replicates=40, seed=0)))
-    absent = np.isnan(found[:, 1, 1])
-    assert 0 < absent.sum() < 40
-    np.testing.assert_array_equal(np.isnan(found[:, 0, 1]), absent)
-    assert not np.isnan(found[:, :, 0]).any()
-
-
-def test_a_class_never_labelled_follows_the_definition():
-    counts = np.zeros((2, 2, 3, 2), dtype=np.int64)
-    counts[:, :, :, 0] = 10
-    counts[1, :, 2, 1] = 1
-    found = np.concatenate(list(resample_iou(counts, replicates=5, seed=0)))
-    assert np.isnan(found[:, 0, 1]).all()
-    assert (found[:, 1, 1] == 0).all()
+def test_resampled_sums_equal_the_loop(units):
+    table = random_table(units, 3, 4, seed=units)
+    draws = np.random.Generator(np.random.PCG64(3)).integers(0, units, size=(60, units))
+    expected = [sum(table[unit] for unit in drawn) for drawn in draws.tolist()]
+    np.testing.assert_array_equal(resample_all(table, replicates=60, seed=3)[0], expected)
 
 
 def test_chunks_change_nothing(monkeypatch):
-    counts = random_counts(runs=2, units=7, classes=3, seed=0)
-    whole = list(resample_iou(counts, replicates=50, seed=1))
-    monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 11 * (7 + 2 * 3 * 3))
-    parts = list(resample_iou(counts, replicates=50, seed=1))
-    assert [len(part) for part in whole] == [50]
-    assert [len(part) for part in parts] == [11, 11, 11, 11, 6]
-    np.testing.assert_array_equal(np.concatenate(parts), whole[0])
+    table = random_table(7, 3, 3, seed=0)
+    whole, sizes = resample_all(table, replicates=50, seed=1)
+    assert sizes == [50]
+    monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 11 * (7 + 3 * 3))
+    parts, sizes = resample_all(table, replicates=50, seed=1)
+    assert sizes == [11, 11, 11, 11, 6]
+    np.testing.assert_array_equal(parts, whole)
 
 
-def test_the_draws_do_not_depend_on_the_runs():
-    counts = random_counts(runs=6, units=7, classes=3, seed=0)
-    every = np.concatenate(list(resample_iou(counts, replicates=30, seed=1)))
-    one = np.concatenate(list(resample_iou(counts[[4]], replicates=30, seed=1)))
-    np.testing.assert_array_equal(every[:, [4]], one)
+def test_fewer_replicates_are_the_first_of_more():
+    table = random_table(7, 3, 3, seed=0)
+    more, fewer = (resample_all(table, replicates=count, seed=1)[0] for count in (50, 20))
+    np.testing.assert_array_equal(more[:20], fewer)
 
 
-def test_counts_are_exact_beyond_float32():
-    counts = np.full((1, 2, 3, 1), 2**40 + 1)
-    counts[:, :, 0] -= 1
-    found = np.concatenate(list(resample_iou(counts, replicates=4, seed=0)))
-    assert (found == 2**41 / (2**41 + 4)).all()
+def test_sums_are_exact_beyond_float32():
+    table = np.full((2, 3, 1), 2**40 + 1)
+    assert (resample_all(table, replicates=4, seed=0)[0] == 2**41 + 2).all()
 
 
 @pytest.mark.parametrize(("freedom", "t"), T_TABLE.items())

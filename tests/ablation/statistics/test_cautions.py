@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from segkit.ablation.statistics.cautions import autocorrelation, find_influences
-from segkit.ablation.statistics.counts import miou_of_counts
 from segkit.ablation.statistics.metrics import MIOU
 from segkit.ablation.statistics.pairs import count_pairs
 from segkit.ablation.statistics.statistics import compare_to_baseline
@@ -18,16 +17,18 @@ def cautions_of(case, *, groups=None, seed=0):
 
 def test_influences_equal_the_loop():
     study = draw_study(Case(variants=1, seeds=2, images=7), np.random.default_rng(0))
-    [pair] = count_pairs(study, "v0", None).pairs
+    found = count_pairs(study, "v0", None)
+    [pair] = found.pairs
+    runs = [found.counts[variant][s] for variant in ("v1", "v0") for s in pair.seeds]
     expected = []
     for unit in range(7):
         scores = [
-            [miou_of_counts(np.delete(run, left_out, axis=0).sum(axis=0)) for run in pair.counts]
+            [float(MIOU.score(np.delete(run, left_out, axis=0).sum(axis=0))) for run in runs]
             for left_out in ([], [unit])
         ]
         whole, without = ((row[0] + row[1] - row[2] - row[3]) / 2 for row in scores)
         expected.append(whole - without)
-    np.testing.assert_allclose(find_influences(pair, MIOU), expected, atol=1e-12)
+    np.testing.assert_allclose(find_influences(found, pair, MIOU), expected, atol=1e-12)
 
 
 def test_autocorrelation_equals_numpys():

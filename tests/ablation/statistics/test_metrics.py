@@ -1,16 +1,36 @@
 """What runs can be compared by: each score against loops over pixels, and comparisons by them."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
+import torch
 
-from segkit.ablation.statistics.counts import class_counts
-from segkit.ablation.statistics.metrics import MIOU, WHOLE, check_metric, find_metric
-from segkit.ablation.statistics.statistics import accuracy, compare_to_baseline, labelled_miou
+from segkit.ablation.statistics.bootstrap import find_interval
+from segkit.ablation.statistics.image_counts import count_matrices
+from segkit.ablation.statistics.metrics import (
+    CE,
+    MIOU,
+    WHOLE,
+    boundary_f1,
+    boundary_iou,
+    check_metric,
+    find_metric,
+)
+from segkit.ablation.statistics.statistics import class_differences, compare_metrics, compare_to_baseline
 from segkit.errors import ConfigError
+from segkit.evaluation.boundary_quality import BoundaryMeter
+from tests.ablation.matrix_scores import accuracy, class_counts, labelled_miou
 from tests.ablation.statistics.simulation import Case, draw_study
 
 CLASSES = [f"c{n}" for n in range(11)]
-NAMES = [*WHOLE, "iou/c2", "dice/c2", "recall/c2"]
+NAMES = [
+    *(name for name, metric in WHOLE.items() if metric.kind == "counts"),
+    "iou/c2",
+    "dice/c2",
+    "recall/c2",
+]
 
 
 def score_by_loop(name, matrix):
@@ -96,7 +116,7 @@ def test_the_units_of_a_class_are_the_images_that_have_it():
     [
         (
             "mIoU",
-            "there is no metric 'mIoU', did you mean 'miou'? -> one of miou, mdice, macc, accuracy, iou/CLASS, ",
+            "there is no metric 'mIoU', did you mean 'miou'? -> one of miou, mdice, macc, accuracy, ce, boundary_iou, ",
         ),
         ("iou", "there is no metric 'iou', did you mean 'iou/CLASS'? -> one of miou, mdice, "),
         ("iou/c22", "iou/c22: there is no class 'c22', did you mean 'c2'? -> one of c0, c1, "),
@@ -111,3 +131,127 @@ def test_a_metric_that_is_none(name, message):
 def test_names_can_be_checked_without_the_classes():
     assert check_metric("iou/whatever") is None and check_metric("miou") is None
     assert check_metric("bogus/line").startswith("there is no metric 'bogus/line'")
+
+
+# Cross-entropy and borders.
+
+
+def add_tables(study, *, ce=None, borders=None, tolerance=2.0):
+    """The runs as counts, with sums of cross-entropy and counts of borders, by (variant, seed)."""
+    return {
+        variant: {
+            s: dataclasses.replace(
+                count_matrices(run),
+                ce=None if ce is None else ce(variant, s, run),
+                borders=None if borders is None else borders(variant, s, run),
+                tolerance=None if borders is None else tolerance,
+            )
+            for s, run in row.items()
+        }
+        for variant, row in study.items()
+    }
+
+
+def draw_losses(gain):
+    """Sums of cross-entropy per image: about 0.5 a pixel, less by `gain` for v2."""
+
+    def draw(variant, s, run):
+        random = np.random.default_rng([s, *variant.encode()])
+        mean = 0.5 + 0.01 * s - (gain if variant == "v2" else 0.0)
+        return run.sum(axis=(1, 2)) * np.random.default_rng(0).normal(mean, 0.05, len(run)) + random.normal(
+            0, 20, len(run)
+        )
+
+    return draw
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.1, "better"), (-0.1, "worse")])
+def test_of_cross_entropy_less_is_better(gain, verdict):
+    study = draw_study(Case(variants=2, images=60), np.random.default_rng(1))
+    runs = add_tables(study, ce=draw_losses(gain))
+    same, found = compare_to_baseline(runs, "v0", replicates=300, metric=CE).differences
+    assert (same.verdict, found.verdict) == ("not shown", verdict)
+    means = [[runs[v][s].ce.sum() / study[v][s].sum() for v in ("v2", "v0")] for s in range(3)]
+    assert found.value == pytest.approx(sum(a - b for a, b in means) / 3, abs=1e-12)
+    assert f"{verdict} than v0 by 0.1" in found.words and "nats of cross-entropy" in found.words
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+def test_a_difference_of_cross_entropies_has_no_limit():
+    study = draw_study(Case(variants=2, images=60), np.random.default_rng(0))
+    runs = add_tables(study, ce=draw_losses(-3.0))
+    _, found = compare_to_baseline(runs, "v0", replicates=300, metric=CE).differences
+    assert found.interval[1] > found.value > 2.9 and found.interval[0] > 1
+    few = find_interval(np.full(9, 0.5), 0.5, units=2, level=0.99, limit=CE.limit)
+    assert few == (-math.inf, math.inf)
+
+
+def test_scores_of_borders_are_those_of_the_meter():
+    random = np.random.default_rng(3)
+    target = (
+        torch.from_numpy(random.integers(0, 3, (4, 8, 9))).repeat_interleave(3, 1).repeat_interleave(3, 2)
+    )
+    answer = target.clone()
+    answer[:, 5:9, 5:9] = 1
+    answer[answer == 3] = 0
+    meter = BoundaryMeter(num_classes=4, ignore_index=255, tolerance=2.0)
+    meter.add(target, answer)
+    counts = meter.counts.numpy().T  # (6, C)
+    expected = meter.scores()
+    for name, values in (("boundary_iou", expected.iou), ("boundary_f1", expected.f1)):
+        assert float(WHOLE[name].score(counts)) == pytest.approx(np.nanmean(values), abs=1e-12)
+        of_class = find_metric(f"{name}/c1", [f"c{n}" for n in range(4)])
+        assert float(of_class.score(counts)) == pytest.approx(values[1], abs=1e-12)
+        assert np.isnan(of_class.score(np.zeros((2, 6, 4)))).all()
+
+
+def test_a_class_whose_border_is_predicted_only_is_left_out():
+    counts = np.array([[3, 5, 2, 4, 2, 4], [0, 9, 0, 7, 0, 0]]).T  # (6, 2)
+    assert boundary_iou(counts).tolist()[0] == 3 / 5 and np.isnan(boundary_iou(counts)[1])
+    assert boundary_f1(counts).tolist()[0] == 0.5 and np.isnan(boundary_f1(counts)[1])
+    assert boundary_f1(np.array([0, 5, 0, 0, 0, 4])[:, None]).tolist() == [0.0]
+
+
+def test_a_gain_at_the_borders_is_found():
+    def draw(variant, s, run):
+        random = np.random.default_rng([s, *variant.encode()])
+        union = np.full((len(run), 11), 100)
+        hits = random.binomial(union, 0.6 if variant == "v2" else 0.5)
+        rows = [hits, union, hits, union, hits, union]
+        return np.stack(rows, axis=1)
+
+    runs = add_tables(draw_study(Case(variants=2), np.random.default_rng(1)), borders=draw)
+    for name in ("boundary_iou", "boundary_f1", "boundary_iou/c3"):
+        metric = find_metric(name, CLASSES)
+        same, better = compare_to_baseline(runs, "v0", replicates=300, metric=metric).differences
+        assert (same.verdict, better.verdict) == ("not shown", "better")
+
+
+def test_runs_that_lack_what_a_metric_takes_are_named():
+    study = draw_study(Case(variants=1, images=20), np.random.default_rng(0))
+    runs = add_tables(study, borders=lambda variant, s, run: np.ones((len(run), 6, 11), dtype=int))
+    runs["v1"][1] = dataclasses.replace(runs["v1"][1], tolerance=3.0)
+    metric = WHOLE["boundary_iou"]
+    with pytest.raises(
+        ConfigError, match=r"^metrics: boundary_iou: not counted, or not alike, in v1 \(seed 1\)"
+    ):
+        compare_to_baseline(runs, "v0", replicates=300, metric=metric)
+    compared = compare_metrics(runs, "v0", [MIOU, metric, CE], replicates=300)
+    assert [one.metric for one in compared.comparisons] == [MIOU]
+    assert [text.partition(":")[2].partition(":")[0] for text in compared.unmeasured] == [
+        " boundary_iou",
+        " ce",
+    ]
+
+
+def test_many_metrics_at_once_are_what_they_are_alone():
+    study = draw_study(Case(variants=2, images=50), np.random.default_rng(4))
+    runs = add_tables(study, ce=draw_losses(0.02))
+    metrics = [MIOU, CE, find_metric("iou/c2", CLASSES)]
+    together = compare_metrics(runs, "v0", metrics, replicates=400, class_replicates=150)
+    for metric, found in zip(metrics, together.comparisons, strict=True):
+        assert found == compare_to_baseline(runs, "v0", replicates=400, metric=metric)
+    alone = class_differences(runs, "v0", replicates=150)
+    for variant, found in together.classes.items():
+        np.testing.assert_array_equal(found.lower, alone[variant].lower)
+        np.testing.assert_array_equal(found.value, alone[variant].value)

@@ -8,19 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.ablation.statistics.counts import class_counts
-from segkit.ablation.statistics.statistics import (
-    accuracy,
-    class_differences,
-    class_iou,
-    compare_to_baseline,
-    data_set_miou,
-    holm,
-    labelled_miou,
-    score,
-)
+from segkit.ablation.statistics.difference import score
+from segkit.ablation.statistics.image_counts import count_matrices
+from segkit.ablation.statistics.measured import holm
+from segkit.ablation.statistics.metrics import ACCURACY, MIOU, iou
+from segkit.ablation.statistics.statistics import class_differences, compare_to_baseline
 from segkit.errors import ConfigError
 from segkit.evaluation import metrics
+from tests.ablation.matrix_scores import class_counts, class_iou, labelled_miou
 
 
 def draw_labels(images, classes, seed):
@@ -102,31 +97,34 @@ def test_scores_equal_the_metrics_exactly(seed):
     matrices[:, 3], matrices[:, :, 3] = 0, 0  # class 3 appears nowhere, class 2 only as a prediction
     matrices[0, 0, 2] = 5
     total = torch.from_numpy(matrices.sum(axis=0))
-    assert data_set_miou(matrices) == metrics.mean_iou(total)
-    assert accuracy(matrices) == metrics.accuracy(total)
-    np.testing.assert_array_equal(class_iou(matrices), metrics.iou(total))
-    assert data_set_miou(matrices) == pytest.approx(miou_by_loop(matrices), abs=1e-15)
+    counts = class_counts(matrices).sum(axis=0)
+    assert float(ACCURACY.score(counts)) == metrics.accuracy(total)
+    labelled = np.array([0, 1, 4, 5])  # of class 2, which is predicted only, no IoU is told
+    np.testing.assert_array_equal(iou(counts)[labelled], np.array(metrics.iou(total))[labelled])
+    assert np.isnan(iou(counts)[2:4]).all()
+    assert float(MIOU.score(counts)) == pytest.approx(labelled_miou(matrices), abs=1e-15)
+    assert float(MIOU.score(counts)) == pytest.approx(miou_by_loop(matrices, ever_labelled=(2,)), abs=1e-15)
 
 
 def test_scores_by_hand():
     matrices = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[1, 0, 0], [2, 1, 0], [0, 0, 0]]])
-    assert class_iou(matrices)[:2].tolist() == [4 / 7, 3 / 6]
-    assert math.isnan(class_iou(matrices)[2])
-    assert data_set_miou(matrices) == (4 / 7 + 3 / 6) / 2
-    assert accuracy(matrices) == 7 / 10
-    assert class_counts(matrices)[0].tolist() == [[3, 2, 0], [4, 2, 0], [3, 3, 0]]
+    counts = class_counts(matrices)
+    assert counts[0].tolist() == [[3, 2, 0], [4, 2, 0], [3, 3, 0]]
+    assert iou(counts.sum(axis=0))[:2].tolist() == [4 / 7, 3 / 6]
+    assert math.isnan(iou(counts.sum(axis=0))[2])
+    assert float(MIOU.score(counts.sum(axis=0))) == (4 / 7 + 3 / 6) / 2
+    assert float(ACCURACY.score(counts.sum(axis=0))) == 7 / 10
 
 
 def test_scores_of_no_valid_pixel_are_nan():
-    matrices = np.zeros((2, 3, 3), dtype=np.int64)
-    assert math.isnan(data_set_miou(matrices))
-    assert math.isnan(accuracy(matrices))
-    assert np.isnan(class_iou(matrices)).all()
+    counts = class_counts(np.zeros((2, 3, 3), dtype=np.int64)).sum(axis=0)
+    assert math.isnan(MIOU.score(counts)) and math.isnan(ACCURACY.score(counts))
+    assert np.isnan(iou(counts)).all()
 
 
 def test_matrices_must_be_counts():
     with pytest.raises(ValueError, match="confusion matrices hold integer counts, got float64"):
-        data_set_miou(np.zeros((2, 3, 3)))
+        count_matrices(np.zeros((2, 3, 3)))
 
 
 def test_score_over_seeds():
@@ -351,7 +349,7 @@ def test_a_class_labelled_nowhere_moves_nothing():
     assert narrow.unlabelled == {}
     run = wider["ohem"][0]
     assert labelled_miou(run) == pytest.approx(np.nanmean(class_iou(run)[:4]))
-    assert labelled_miou(run) > data_set_miou(run) + 0.05
+    assert labelled_miou(run) > metrics.mean_iou(torch.from_numpy(run.sum(axis=0))) + 0.05
 
 
 def test_seeds_that_are_copies_are_one_training():
@@ -404,7 +402,7 @@ def test_a_planted_effect_is_found():
 def test_seeds_are_paired_and_averaged():
     matrices = train({"ce": 0.7, "ohem": 0.75}, seeds=(3, 1, 2))
     [found] = compare_to_baseline(matrices, "ce", replicates=200).differences
-    by_hand = [data_set_miou(matrices["ohem"][s]) - data_set_miou(matrices["ce"][s]) for s in (1, 2, 3)]
+    by_hand = [labelled_miou(matrices["ohem"][s]) - labelled_miou(matrices["ce"][s]) for s in (1, 2, 3)]
     assert found.seeds == (1, 2, 3)
     assert found.per_seed == pytest.approx(by_hand, abs=1e-15)
     assert found.value == pytest.approx(sum(by_hand) / 3, abs=1e-15)

@@ -101,8 +101,9 @@ def test_what_leaves_no_number_with_a_meaning(changes, text):
 
 def test_other_labels_name_the_setting_that_made_them():
     data = {**fake_run("ce").config["data"], "resize": [90, 120]}
-    run = fake_run("ce", 1, CE, matrices=matrices(1, LABELS // 2))
-    study = sound(fake_run("ce", 1, CE, matrices=run.matrices, config={**run.config, "data": data}))
+    run = fake_run("ce", 1, CE)
+    other = matrices(1, LABELS // 2)
+    study = sound(fake_run("ce", 1, CE, matrices=other, config={**run.config, "data": data}))
     (text,) = [text for text in texts(study, "error") if text.startswith("validation labels")]
     assert "first val/0 (data.resize is [90, 120] and null) -> score all" in text
 

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from segkit.ablation.study import per_image
 from segkit.ablation.study.read import read_examples, read_run
 from segkit.errors import CheckpointError, ConfigError
 from tests.ablation.run_folders import CLASSES, DEFINITION, IMAGES, arrays, make_run, matrices, write
@@ -23,7 +24,8 @@ def test_every_file_arrives(tmp_path):
     assert (run.folder, run.variant, run.seed, run.label) == (folder, "ohem", 3, "ohem, seed 3")
     assert run.config["loss"]["name"] == "ohem_ce"
     assert (run.class_names, run.image_names) == (CLASSES, IMAGES)
-    assert np.array_equal(run.matrices, matrices(2)) and run.matrices.dtype == np.int64
+    assert_counted(run.counts, matrices(2))
+    assert (run.counts.ce, run.counts.borders, run.counts.tolerance) == (None, None, None)
     assert (run.iteration, run.definition) == (20, DEFINITION)
     assert run.summary["iterations"] == 20
     assert run.env["torch"] == "2.9.0"
@@ -162,7 +164,9 @@ def test_a_damaged_archive(tmp_path, content):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"iteration": None, "definition": None}, "it has no iteration, definition"),
+        ({"iteration": None}, "it has no iteration"),
+        ({"definition": None}, "it has no definition"),
+        ({"matrices": None}, "it has neither pixels nor matrices"),
         ({"names": np.array([1, 2, 3, 4])}, "names should be a list of texts, is int64 (4,)"),
         ({"class_names": np.array("abc")}, "class_names should be a list of texts, is <U3 ()"),
         ({"names": np.array([], dtype=str)}, "names should be a list of texts, is <U1 (0,)"),
@@ -181,6 +185,75 @@ def test_arrays_that_do_not_fit_together(tmp_path, changes, reason):
     folder = make_run(tmp_path / "run")
     np.savez(folder / "per_image.npz", **arrays(**changes))
     assert refusal(folder).startswith(f"{folder}/per_image.npz is damaged: {reason}\n")
+
+
+SPARSE = {
+    "matrices": None,
+    "image": np.array([0, 0, 1, 2, 3], dtype=np.int32),
+    "label": np.array([0, 1, 0, 2, 2], dtype=np.uint8),
+    "prediction": np.array([0, 2, 0, 0, 2], dtype=np.uint8),
+    "pixels": np.array([7, 1, 5, 4, 2**40]),
+    "ce_sums": np.array([1.5, 0.0, 2.0, 3.0]),
+    "borders": np.arange(72).reshape(4, 3, 6),
+    "boundary_tolerance": np.array(2.5),
+}
+
+
+def test_entries_are_the_matrices_they_stand_for(tmp_path):
+    folder = make_run(tmp_path / "run", arrays_changed=SPARSE)
+    dense = np.zeros((4, 3, 3), dtype=np.int64)
+    dense[SPARSE["image"], SPARSE["label"], SPARSE["prediction"]] = SPARSE["pixels"]
+    found = read_run(folder, variant="ohem").counts
+    assert_counted(found, dense)
+    assert found.ce.tolist() == [1.5, 0.0, 2.0, 3.0]
+    assert found.table("ce")[:, :, 0].tolist() == [[1.5, 8], [0.0, 5], [2.0, 4], [3.0, 2**40]]
+    assert found.tolerance == 2.5
+    assert found.borders.shape == (4, 6, 3)
+    assert found.borders[2, :, 1].tolist() == SPARSE["borders"][2, 1].tolist()
+    older = make_run(tmp_path / "older", arrays_changed={"matrices": dense})
+    assert read_run(older, variant="ohem").counts.digest == found.digest
+    dense[0, 1, 2], dense[0, 1, 1] = 0, 1
+    other = make_run(tmp_path / "other", arrays_changed={"matrices": dense})
+    assert read_run(other, variant="ohem").counts.digest != found.digest
+
+
+@pytest.mark.parametrize("block", [1, 9, 20, 10**6])
+def test_matrices_are_read_in_blocks(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(per_image, "BLOCK", block)
+    assert_counted(read_run(make_run(tmp_path / "run"), variant="ohem").counts, matrices(1))
+
+
+def assert_counted(found, dense):
+    """Against sums of the matrices (N, C, C)."""
+    hits = np.stack([np.diag(matrix) for matrix in dense])
+    np.testing.assert_array_equal(
+        found.counts, np.stack([hits, dense.sum(axis=2), dense.sum(axis=1)], axis=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image": None}, "it has no image"),
+        ({"image": np.array([0, 0, 1, 2, 4])}, "image has values from 0 to 4, beyond 0 to 3"),
+        ({"label": np.array([0, 1, 0, -1, 2])}, "label has values from -1 to 2, beyond 0 to 2"),
+        ({"pixels": np.array([7, 1, 0, 4, 1])}, "pixels has values from 0 to 7, beyond 1 to inf"),
+        ({"pixels": np.ones(5)}, "pixels should be 5 whole numbers, is float64 (5,)"),
+        ({"prediction": np.ones(4, dtype=int)}, "prediction should be 5 whole numbers, is int64 (4,)"),
+        ({"image": np.array([0, 0, 2, 1, 3])}, "its entries are not in the order of images, labels and"),
+        ({"label": np.zeros(5, int), "prediction": np.zeros(5, int)}, "its entries are not in the order"),
+        ({"ce_sums": np.ones(3)}, "ce_sums should be 4 numbers, is float64 (3,)"),
+        (
+            {"borders": np.zeros((4, 6, 3), dtype=int)},
+            "borders should be counts (4, 3, 6), is int64 (4, 6, 3)",
+        ),
+        ({"boundary_tolerance": None}, "it has no boundary_tolerance"),
+        ({"boundary_tolerance": np.array("2")}, "boundary_tolerance should be one number, is <U1 ()"),
+    ],
+)
+def test_entries_that_do_not_fit_together(tmp_path, changes, reason):
+    folder = make_run(tmp_path / "run", arrays_changed={**SPARSE, **changes})
+    assert refusal(folder).startswith(f"{folder}/per_image.npz is damaged: {reason}")
 
 
 def save_examples(folder, **changes):
@@ -234,8 +307,8 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     from segkit.runs.recording.arrays import save_per_image
 
     folder = make_run(tmp_path / "run")
-    per_image = torch.from_numpy(matrices())
-    result = Evaluation(per_image.sum(dim=0), 0.5, 4, per_image, IMAGES)
+    counted = torch.from_numpy(matrices())
+    result = Evaluation(counted.sum(dim=0), 0.5, 4, counted, IMAGES)
     save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
     panel = {
         "name": "a",

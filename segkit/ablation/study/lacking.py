@@ -1,0 +1,37 @@
+"""Whether runs have what a metric is computed from, and what to do if not."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from segkit.ablation.statistics.metrics import Metric
+from segkit.ablation.study.phrases import plural
+from segkit.ablation.study.study import Run, Study
+from segkit.system.run_files import RunFiles
+from segkit.system.typed import typed
+
+#: Pixels within which borders are compared where nobody says otherwise.
+TOLERANCE = 2.0
+
+
+def find_lacking(study: Study, metric: Metric) -> str | None:
+    """What some runs lack for this metric, with the command that scores them anew; None if nothing."""
+    if metric.kind == "borders":
+        tolerance = choose_tolerance(study.runs)
+        runs = [run for run in study.runs if run.counts.tolerance != tolerance]
+        what, option = f"no borders counted within {tolerance:g} pixels", f" --boundary {tolerance:g}"
+    else:
+        runs = [run for run in study.runs if run.counts.table(metric.kind) is None]
+        what, option = "no cross-entropy of each image, because an older segkit wrote it", ""
+    if not runs:
+        return None
+    folders = " ".join(str(run.folder) for run in runs)
+    return (
+        f"the {RunFiles.per_image.name} of {plural(len(runs), 'run')} has {what}\n"
+        f"   -> {typed('evaluate')} --per-image{option} --weights {folders}"
+    )
+
+
+def choose_tolerance(runs: Sequence[Run]) -> float:
+    """The tolerance within which most of the runs have their borders counted, else the usual one."""
+    known = Counter(run.counts.tolerance for run in runs if run.counts.tolerance is not None)
+    return known.most_common(1)[0][0] if known else TOLERANCE

@@ -11,7 +11,6 @@ from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import val_batches
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluation.boundary_quality import BoundaryMeter
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
@@ -95,24 +94,22 @@ def score(
         skip_bad=config.data.skip_bad,
         note=bad.note,
     )
-    known = {"num_classes": len(labels.class_names), "ignore_index": dataset.ignore_index}
-    borders = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
     result = evaluate(
         predictor.forward,
         predictor.model,
         tqdm(batches, unit="batch", disable=None, leave=False),
-        **known,
+        num_classes=len(labels.class_names),
+        ignore_index=dataset.ignore_index,
         device=predictor.device,
-        observe=None if borders is None else borders.add,
+        boundary=boundary,
     )
     assert result is not None  # there is nothing that would stop it
     print(class_table(result, labels.class_names))
     extra = {}
-    if borders is not None:
-        print(
-            f"\nborders, within {boundary:g} pixels\n{boundary_table(borders.scores(), labels.class_names)}"
-        )
-        extra = {"boundary": boundary_as_json(borders.scores(), labels.class_names)}
+    if result.borders is not None:
+        borders = result.borders.scores()
+        print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
+        extra = {"boundary": boundary_as_json(borders, labels.class_names)}
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path}"

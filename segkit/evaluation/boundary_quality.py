@@ -38,32 +38,51 @@ class BoundaryScores:
         return mean_defined(self.f1)
 
 
+@dataclass(frozen=True)
+class BorderCounts:
+    """What a BoundaryMeter counts of N images, with its tolerance in pixels: `counts` int64 (N, C, 6).
+
+    Of each image and class, in this order, the numbers of pixels
+
+    0. of the class in label and prediction, within the tolerance of its border in both;
+    1. of the class in label or prediction, within the tolerance of its border there;
+    2. of the predicted border that are within the tolerance of the labelled one;
+    3. of the predicted border;
+    4. of the labelled border that are within the tolerance of the predicted one;
+    5. of the labelled border.
+    """
+
+    counts: Tensor
+    tolerance: float
+
+    def scores(self) -> BoundaryScores:
+        """The scores of all images: of the sums, so that no image counts more than its borders."""
+        iou, f1 = [], []
+        for hit, union, good_answer, answer, good_label, label in self.counts.sum(dim=0).tolist():
+            iou.append(hit / union if union else math.nan)
+            # 2PR / (P + R) with P = good_answer / answer and R = good_label / label; 0 if either has no border.
+            good = good_answer * label + good_label * answer
+            f1.append(2 * good_answer * good_label / good if good else 0.0 if answer + label else math.nan)
+        return BoundaryScores(iou, f1, self.tolerance)
+
+
 class BoundaryMeter:
-    """Counts over a data set: sums of pixels, like the confusion matrix, so that no image counts more than its borders.
+    """Counts the pixels near the borders of each class. The tolerance is in pixels, 1 at least.
 
     A border pixel of a class is one with a valid pixel of another class above, below, left or right of it.
     """
 
     def __init__(self, *, num_classes: int, ignore_index: int, tolerance: float):
         self.num_classes, self.ignore_index, self.tolerance = num_classes, ignore_index, tolerance
-        self.counts = torch.zeros(num_classes, 6, dtype=torch.int64)
 
-    def add(self, target: Tensor, prediction: Tensor) -> None:
-        """Count images: labels and predicted class ids, both (N, H, W) on any device."""
-        for label, answer in zip(target.cpu().long(), prediction.cpu().long(), strict=True):
+    def count(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """The counts (N, C, 6) of BorderCounts, of labels and predicted class ids, both (N, H, W) on any device."""
+        counts = torch.zeros(len(target), self.num_classes, 6, dtype=torch.int64)
+        for found, label, answer in zip(counts, target.cpu().long(), prediction.cpu().long(), strict=True):
             valid = label != self.ignore_index  # (H, W)
             for class_id in torch.cat([label[valid], answer[valid]]).unique().tolist():
-                self.counts[class_id] += self._count(valid, label == class_id, answer == class_id)
-
-    def scores(self) -> BoundaryScores:
-        """The scores of all images added so far."""
-        iou, f1 = [], []
-        for hit, union, good_answer, answer, good_label, label in self.counts.tolist():
-            iou.append(hit / union if union else math.nan)
-            # 2PR / (P + R) with P = good_answer / answer and R = good_label / label; 0 if either has no border.
-            good = good_answer * label + good_label * answer
-            f1.append(2 * good_answer * good_label / good if good else 0.0 if answer + label else math.nan)
-        return BoundaryScores(iou, f1, self.tolerance)
+                found[class_id] = self._count(valid, label == class_id, answer == class_id)
+        return counts
 
     def _count(self, valid: Tensor, label: Tensor, answer: Tensor) -> Tensor:
         """The counts (6,) of one class from the pixels (H, W) that have it."""

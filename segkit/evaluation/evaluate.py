@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from segkit.evaluation import metrics
+from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.image_counts import ImageCollector
+from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.upsampled_scores import score_pixels
 
 
@@ -22,16 +25,20 @@ class Evaluation:
 
     `matrix` is the int64 confusion matrix (C, C), rows label, columns prediction, summed over all valid pixels;
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
-    `matrices` int64 (N, C, C) are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of
-    the data set, and `places` are the images' numbers there (empty: 0, 1, 2 ...).
+    `matrices` are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of the data set,
+    and `places` are the images' numbers there (empty: 0, 1, 2 ...). In the same order, `ce_sums` float64 (N,) are the
+    sums of the cross-entropy over the valid pixels of each image, and `borders` what was counted of the borders between
+    classes, if that was asked for.
     """
 
     matrix: Tensor
     ce: float
     images: int
-    matrices: Tensor | None = None
+    matrices: ImageMatrices | None = None
     names: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    ce_sums: Tensor | None = None
+    borders: BorderCounts | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -55,18 +62,18 @@ def evaluate(
     device: torch.device,
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    observe: Callable[[Tensor, Tensor], None] | None = None,
+    boundary: float | None = None,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
 
     `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model`, preprocessing and autocast
     included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if `stop()`
-    became true between two batches: half a validation set is not a score. `observe` gets the labels and the predicted
-    ids of each batch, both (N, H, W) on the device.
+    became true between two batches: half a validation set is not a score. With `boundary`, a tolerance in pixels of at
+    least 1, the borders between classes are counted too, which takes the host several times as long as the rest.
     """
-    matrices = [torch.zeros(0, num_classes, num_classes, dtype=torch.int32, device=device)]
-    names: list[str] = []
-    places: list[int] = []
+    known = {"num_classes": num_classes, "ignore_index": ignore_index}
+    meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
+    images = ImageCollector(num_classes=num_classes, meter=meter)
     # Sums in float64, so that a large set does not lose its last digits; MPS has no float64.
     ce_sum = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     was_training = model.training
@@ -78,28 +85,14 @@ def evaluate(
             target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
             output = forward(batch["image"].to(device, non_blocking=True))
             pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
-            counts = metrics.confusion_matrices(
-                target, pixels.prediction, num_classes=num_classes, ignore_index=ignore_index
-            )
-            if observe is not None:
-                observe(target, pixels.prediction)
-            matrices.append(counts.int())  # (N, C, C); no image has 2^31 pixels
-            names += batch["name"]
-            places += batch["index"].tolist() if "index" in batch else range(len(places), len(names))
+            counts = metrics.confusion_matrices(target, pixels.prediction, **known)
+            ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=ce_sum.dtype)  # (N,)
             ce_sum += pixels.ce.sum(dtype=ce_sum.dtype)
+            images.add(batch, counts, ce_sums, pixels.prediction)
     finally:
         model.train(was_training)
-    # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
-    order = sorted(range(len(places)), key=places.__getitem__)
-    per_image = torch.cat(matrices).cpu().long()[order]  # (images, C, C)
-    matrix = per_image.sum(dim=0)
+    found = images.finish()
+    matrix = found.matrices.sum()
     valid = int(matrix.sum())
     ce = float(ce_sum) / valid if valid else float("nan")
-    return Evaluation(
-        matrix,
-        ce,
-        len(per_image),
-        per_image,
-        tuple(names[n] for n in order),
-        tuple(places[n] for n in order),
-    )
+    return Evaluation(matrix, ce, len(found.matrices), **found._asdict())

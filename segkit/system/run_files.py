@@ -32,7 +32,7 @@ class RunFiles(NamedFolder):
     val_predictions = Entry("val_batch0_pred.jpg", "The same validation images with the predictions.")
     best_images = Entry("best8.jpg", "The eight validation images predicted best.")
     worst_images = Entry("worst8.jpg", "The eight validation images predicted worst.")
-    per_image = Entry("per_image.npz", "One confusion matrix per validation image.")
+    per_image = Entry("per_image.npz", "Confusion matrix and cross-entropy of every validation image.")
     examples = Entry("examples.npz", "The example images with their predictions and kept pixels.")
     example_pictures = Entry("examples", "The folder of the pictures of the examples, one per moment.")
     checkpoints = Entry("checkpoints", "The folder of the numbered checkpoints.")

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from segkit.config.load import config_from_mapping
-from segkit.evaluation.boundary_quality import BoundaryMeter
+from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.scores import boundary_as_json, boundary_table
+from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.training.build import build
 
 IGNORE = 255
@@ -16,27 +17,26 @@ IGNORE = 255
 
 def measure(*pairs, classes=3, tolerance=2.0):
     meter = BoundaryMeter(num_classes=classes, ignore_index=IGNORE, tolerance=tolerance)
-    for target, prediction in pairs:
-        meter.add(target[None], prediction[None])
-    return meter.scores()
+    counts = [meter.count(target[None], prediction[None]) for target, prediction in pairs]
+    return BorderCounts(torch.cat(counts), tolerance).scores()
 
 
-def reference(pairs, *, classes, tolerance):
-    """Boundary IoU and F1 of each class, pixel by pixel."""
-    totals = [[0] * 6 for _ in range(classes)]
-    for target, prediction in pairs:
-        places = [(y, x) for y in range(target.shape[0]) for x in range(target.shape[1])]
-        valid = [place for place in places if target[place] != IGNORE]
-        for c in range(classes):
-            label = {place for place in valid if target[place] == c}
-            answer = {place for place in valid if prediction[place] == c}
-            parts = []
-            for inside in (label, answer):
-                outside = set(valid) - inside
-                band = {place for place in inside if near(place, outside, tolerance)}
-                parts += [band, {place for place in inside if near(place, outside, 1)}]
-            label_band, label_border, answer_band, answer_border = parts
-            found = [
+def reference_counts(target, prediction, *, classes, tolerance):
+    """The six counts of each class of one image, pixel by pixel."""
+    places = [(y, x) for y in range(target.shape[0]) for x in range(target.shape[1])]
+    valid = [place for place in places if target[place] != IGNORE]
+    counts = []
+    for c in range(classes):
+        label = {place for place in valid if target[place] == c}
+        answer = {place for place in valid if prediction[place] == c}
+        parts = []
+        for inside in (label, answer):
+            outside = set(valid) - inside
+            band = {place for place in inside if near(place, outside, tolerance)}
+            parts += [band, {place for place in inside if near(place, outside, 1)}]
+        label_band, label_border, answer_band, answer_border = parts
+        counts.append(
+            [
                 len(label_band & answer_band),
                 len(label_band | answer_band),
                 sum(near(place, label_border, tolerance) for place in answer_border),
@@ -44,7 +44,18 @@ def reference(pairs, *, classes, tolerance):
                 sum(near(place, answer_border, tolerance) for place in label_border),
                 len(label_border),
             ]
-            totals[c] = [a + b for a, b in zip(totals[c], found, strict=True)]
+        )
+    return counts
+
+
+def reference(pairs, *, classes, tolerance):
+    """Boundary IoU and F1 of each class over all images."""
+    totals = [[0] * 6 for _ in range(classes)]
+    for pair in pairs:
+        for total, found in zip(
+            totals, reference_counts(*pair, classes=classes, tolerance=tolerance), strict=True
+        ):
+            total[:] = [a + b for a, b in zip(total, found, strict=True)]
     iou, f1 = [], []
     for hit, union, good_answer, answer, good_label, label in totals:
         iou.append(hit / union if union else math.nan)
@@ -82,6 +93,16 @@ def test_scores_are_those_of_the_definition(tolerance, ignored):
     assert 0 < scores.mean_iou < 1
 
 
+@pytest.mark.parametrize("tolerance", [1.0, 2.5])
+def test_every_image_has_counts_of_its_own(tolerance):
+    pairs = [blobs(seed, classes=3 + seed % 2) for seed in range(3)]
+    meter = BoundaryMeter(num_classes=4, ignore_index=IGNORE, tolerance=tolerance)
+    targets, predictions = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    counts = meter.count(targets, predictions)
+    assert counts.dtype == torch.int64
+    assert counts.tolist() == [reference_counts(*pair, classes=4, tolerance=tolerance) for pair in pairs]
+
+
 def test_perfect_and_hopeless_predictions():
     target, _ = blobs(0, ignored=0)
     perfect = measure((target, target))
@@ -116,7 +137,7 @@ def test_class_without_border_is_not_defined():
     assert boundary_as_json(scores, ["a", "b"])["iou"] == {"a": None, "b": None}
 
 
-def test_evaluation_shows_the_meter_what_it_scores():
+def test_evaluation_counts_the_borders_of_what_it_scores():
     mapping = {
         "name": "tiny",
         "device": "cpu",
@@ -126,19 +147,22 @@ def test_evaluation_shows_the_meter_what_it_scores():
         "train": {"iterations": 2, "batch_size": 2, "workers": 0},
     }
     experiment = build(config_from_mapping(mapping, origin="test"))
-    seen = []
-    result = evaluate(
-        lambda image: experiment.model(experiment.preprocess(image)),
-        experiment.model,
-        experiment.val_batches(),
-        num_classes=5,
-        ignore_index=255,
-        device=experiment.device,
-        observe=lambda target, prediction: seen.append((target, prediction)),
-    )
-    assert [len(target) for target, _ in seen] == [2, 1]
-    agree = sum(int(((target == answer) & (target != 255)).sum()) for target, answer in seen)
-    assert agree == int(result.matrix.diagonal().sum())
+    batches = list(experiment.val_batches())
+
+    def forward(image):
+        return experiment.model(experiment.preprocess(image))
+
+    known = {"num_classes": 5, "ignore_index": 255}
+    result = evaluate(forward, experiment.model, batches, **known, device=experiment.device, boundary=2.5)
+    experiment.model.eval()
+    meter = BoundaryMeter(**known, tolerance=2.5)
+    counts = [
+        meter.count(batch["target"], predict_pixels(forward(batch["image"]), batch["target"].shape[-2:]))
+        for batch in batches
+    ]
+    assert [len(count) for count in counts] == [2, 1]
+    assert torch.equal(result.borders.counts, torch.cat(counts)) and result.borders.counts.any()
+    assert result.borders.tolerance == 2.5
 
 
 def test_table():

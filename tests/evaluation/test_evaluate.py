@@ -103,17 +103,21 @@ def test_matrix_and_ce_equal_a_loop_over_all_pixels(options):
 
 
 @torch.no_grad()
-def test_every_image_has_a_matrix_of_its_own():
+def test_every_image_has_a_matrix_and_a_cross_entropy_of_its_own():
     model = Net(stride=2)
     result = score(model, BATCHES)
-    assert result.matrices.dtype == torch.int64 and result.matrices.shape == (6, CLASSES, CLASSES)
     singles = [
         {key: each[key][n : n + 1] for key in ("image", "target")}
         for each in BATCHES
         for n in range(len(each["name"]))
     ]
-    for matrix, single in zip(result.matrices, singles, strict=True):
-        assert matrix.tolist() == reference(model, [single])[0]
+    for matrix, ce_sum, single in zip(result.matrices, result.ce_sums.tolist(), singles, strict=True):
+        expected, ce = reference(model, [single])
+        assert matrix.tolist() == expected
+        assert ce_sum == pytest.approx(ce * sum(map(sum, expected)), rel=1e-5)
+    assert result.ce_sums.dtype == torch.float64 and result.ce_sums.shape == (6,)
+    assert result.ce == pytest.approx(float(result.ce_sums.sum() / result.matrix.sum()), rel=1e-14)
+    assert torch.equal(result.matrix, torch.stack([*result.matrices]).sum(dim=0))
     assert result.names == ("0-0", "0-1", "1-0", "1-1", "2-0", "3-0")
     assert len({str(matrix.tolist()) for matrix in result.matrices}) == 6, "or the order would not show"
 
@@ -123,10 +127,16 @@ def test_images_are_in_the_order_of_the_data_set_however_they_were_batched():
     tall, wide = (
         dict(batch(4, size=2), index=torch.tensor([0, 2])), dict(batch(5, size=2, width=9), index=torch.tensor([1, 3])),
     )  # fmt: skip
-    result, one, other = (score(Net(), batches) for batches in ([tall, wide], [tall], [wide]))
+    result, one, other = (score(Net(), batches, boundary=1.5) for batches in ([tall, wide], [tall], [wide]))
     assert result.names == ("4-0", "5-0", "4-1", "5-1")
-    expected = [one.matrices[0], other.matrices[0], one.matrices[1], other.matrices[1]]
-    assert torch.equal(result.matrices, torch.stack(expected))
+    for found in (
+        lambda score: score.matrices.dense(),
+        lambda score: score.ce_sums,
+        lambda score: score.borders.counts,
+    ):
+        expected = [found(one)[0], found(other)[0], found(one)[1], found(other)[1]]
+        assert torch.equal(found(result), torch.stack(expected))
+        assert not torch.equal(expected[1], expected[2]), "or the order would not show"
 
 
 def test_score_does_not_depend_on_how_images_are_batched():
@@ -138,8 +148,9 @@ def test_score_does_not_depend_on_how_images_are_batched():
     ]
     one, other = score(model, [whole | {"name": names}]), score(model, singles)
     assert torch.equal(one.matrix, other.matrix)
-    assert torch.equal(one.matrices, other.matrices) and one.names == other.names == tuple(names)
+    assert one.matrices == other.matrices and one.names == other.names == tuple(names)
     assert one.ce == pytest.approx(other.ce, rel=1e-6)
+    assert one.ce_sums.tolist() == pytest.approx(other.ce_sums.tolist(), rel=1e-6)
 
 
 def test_ignore_index_may_be_negative_or_the_id_of_a_class():
@@ -236,13 +247,15 @@ def test_all_pixels_ignored_gives_nan_not_a_crash():
     result = score(Net(), blank)
     assert math.isnan(result.ce) and math.isnan(result.mean_iou)
     assert not result.matrix.any()
-    assert result.images == 6
+    assert result.images == 6 and result.ce_sums.tolist() == [0.0] * 6
 
 
 def test_empty_set_gives_nan_not_a_crash():
     result = score(Net(), [])
     assert math.isnan(result.ce) and math.isnan(result.mean_iou) and result.images == 0
-    assert result.matrices.shape == (0, CLASSES, CLASSES) and result.names == ()
+    assert len(result.matrices) == 0 and result.names == () and result.ce_sums.shape == (0,)
+    assert result.borders is None
+    assert score(Net(), [], boundary=2.0).borders.counts.shape == (0, CLASSES, 6)
 
 
 def test_an_image_without_labels_changes_nothing_but_the_count():

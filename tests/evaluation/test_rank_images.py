@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.scores import rank_images
 
 
 def evaluation(**matrices) -> Evaluation:
-    stacked = torch.tensor(list(matrices.values()))
-    return Evaluation(stacked.sum(dim=0), 0.5, len(stacked), stacked, tuple(matrices))
+    found = ImageMatrices.from_dense(torch.tensor(list(matrices.values())))
+    return Evaluation(found.sum(), 0.5, len(found), found, tuple(matrices))
 
 
 RESULT = evaluation(

@@ -27,19 +27,38 @@ LARGEST_EXAMPLE = 512
 
 
 def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *, iteration: int) -> None:
-    """Write the confusion matrix of every validation image.
+    """Write what was counted of every validation image. Raises CannotWrite.
 
-    The arrays: `matrices` int64 (N, C, C), rows label, columns prediction; `names` (N,); `class_names` (C,);
-    `iteration` at which the model was scored; `definition`, the text of DEFINITION. Raises CannotWrite.
+    The arrays, of N images and C classes:
+
+    - `names` (N,) of the images, in the order of the data set, and `class_names` (C,);
+    - `iteration` at which the model was scored; `definition`, the text of DEFINITION;
+    - `image`, `label`, `prediction` int32 (M,) and `pixels` int64 (M,): the confusion matrices without their zeros.
+      Entry m says that so many `pixels` of that `image` (0 ... N-1) have that label and that prediction (0 ... C-1).
+      Sorted by image, label and prediction, no three of which occur twice. Ignored pixels are not counted;
+    - `ce_sums` float64 (N,): the cross-entropy in nats, summed over the valid pixels of each image;
+    - `borders` int64 (N, C, 6), only where they were counted: the six numbers of pixels near the borders of each class
+      that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels.
     """
-    assert result.matrices is not None  # only one read from a checkpoint has none
+    matrices = result.matrices
+    assert matrices is not None and result.ce_sums is not None  # only one read from a checkpoint has none
+    arrays = {
+        "image": matrices.image,
+        "label": matrices.label,
+        "prediction": matrices.prediction,
+        "pixels": matrices.pixels,
+        "ce_sums": result.ce_sums.numpy(),
+    }
+    if result.borders is not None:
+        arrays["borders"] = result.borders.counts.numpy()
+        arrays["boundary_tolerance"] = np.asarray(float(result.borders.tolerance))
     _save(
         path,
-        matrices=result.matrices.numpy(),
         names=np.asarray(result.names, dtype=str),
         class_names=np.asarray(class_names, dtype=str),
         iteration=np.asarray(iteration),
         definition=np.asarray(DEFINITION),
+        **arrays,
     )
 
 

@@ -137,8 +137,8 @@ def _usage(facts: CardFacts) -> str:
         f"{typed('predict')} --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
         f"{typed('train')} --config {facts.folder}        # the same training once more\n"
         "```\n\n"
-        f"The first two take {weights}. `{RunFiles.per_image.name}` has the confusion matrix of each validation image "
-        "as of the last evaluation."
+        f"The first two take {weights}. `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each "
+        "validation image as of the last evaluation."
     )
 
 

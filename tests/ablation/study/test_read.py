@@ -302,13 +302,15 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     import torch
 
     from segkit.evaluation.evaluate import Evaluation
+    from segkit.evaluation.image_matrices import ImageMatrices
     from segkit.runs.recording.arrays import DEFINITION as WRITTEN
     from segkit.runs.recording.arrays import save_examples as write_examples
     from segkit.runs.recording.arrays import save_per_image
 
     folder = make_run(tmp_path / "run")
-    counted = torch.from_numpy(matrices())
-    result = Evaluation(counted.sum(dim=0), 0.5, 4, counted, IMAGES)
+    counted = ImageMatrices.from_dense(torch.from_numpy(matrices()))
+    ce_sums = torch.zeros(4, dtype=torch.float64)
+    result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums)
     save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
     panel = {
         "name": "a",
@@ -320,5 +322,6 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     write_examples(folder / "examples.npz", [panel], [(0, 0, 0)] * 3, 255, iteration=20)
     run = read_run(folder, variant="ohem")
     assert (run.image_names, run.iteration, run.definition) == (IMAGES, 20, WRITTEN)
+    assert np.array_equal(run.matrices, matrices()) and run.matrices.dtype == np.int64
     (example,) = read_examples(run)
     assert example["image"].shape == (4, 6, 3) and example["kept"] is None

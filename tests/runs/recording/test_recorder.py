@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.scores import class_line, class_table, scores_as_json
 from segkit.runs.checkpoint import check_plain
 from segkit.runs.recording import recorder as recorder_module
@@ -30,7 +31,16 @@ LABELS = Legend(("road", "car", "bird"), [(0, 0, 0), (230, 159, 0), (86, 180, 23
 MATRICES = torch.tensor(
     [[[4, 0, 0], [0, 0, 0], [0, 0, 0]], [[2, 2, 0], [0, 4, 0], [0, 0, 0]], [[0, 0, 0]] * 3]
 )
-RESULT = Evaluation(MATRICES.sum(dim=0), 0.5, 3, MATRICES, ("one", "two", "blank"))
+
+
+def evaluation(matrices, *names) -> Evaluation:
+    """Of images with these names and confusion matrices (N, C, C)."""
+    sums = torch.zeros(len(names), dtype=torch.float64)
+    found = ImageMatrices.from_dense(matrices)
+    return Evaluation(found.sum(), 0.5, len(names), found, names, ce_sums=sums)
+
+
+RESULT = evaluation(MATRICES, "one", "two", "blank")
 CPU = torch.device("cpu")
 NO_WAIT = SimpleNamespace(seconds=lambda: 0.0)
 
@@ -594,7 +604,7 @@ def test_files_of_an_evaluation(open_recorder, tmp_path):
     assert not (
         tmp_path / "confusion_matrix.png"
     ).exists()  # drawing takes a second: at the end, or once a minute
-    other = Evaluation(MATRICES[0], 0.5, 1, MATRICES[:1], ("one",))
+    other = evaluation(MATRICES[:1], "one")
     recorder.evaluation(4, other, best=False)
     assert (tmp_path / "confusion_matrix.csv").read_text().splitlines()[1:] == [
         "road,4,0,0",
@@ -609,7 +619,7 @@ def test_files_of_an_evaluation(open_recorder, tmp_path):
 
 def test_best_score_so_far_is_a_curve(open_recorder, tmp_path):
     recorder = open_recorder(tensorboard=True, first=2)
-    worse = Evaluation(MATRICES[1], 0.5, 1, MATRICES[1:2], ("two",))
+    worse = evaluation(MATRICES[1:2], "two")
     recorder.evaluation(4, worse, best=False)  # before the first best one there is nothing to show
     recorder.best_score = 0.25  # as a resumed run sets it
     recorder.evaluation(6, worse, best=False)

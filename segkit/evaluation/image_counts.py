@@ -1,0 +1,77 @@
+"""What is counted of every single image of a pass over a validation set."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.system.host_copy import HostCopy
+
+
+class ImageCounts(NamedTuple):
+    """Of N images in the order of the data set: the fields of the same names of an `Evaluation`."""
+
+    matrices: ImageMatrices
+    ce_sums: Tensor
+    borders: BorderCounts | None
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+class ImageCollector:
+    """Brings the counts of each batch to the host while the device is at the next one, and keeps what is not 0.
+
+    So the device holds those of two batches at most, and nothing waits for the batch that it was just given.
+    """
+
+    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None):
+        self._meter = meter
+        self._matrices = [
+            ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
+        ]
+        self._ce_sums = [torch.zeros(0, dtype=torch.float64)]
+        self._borders = [torch.zeros(0, num_classes, 6, dtype=torch.int64)]
+        self._names: list[str] = []
+        self._places: list[int] = []
+        self._on_its_way: tuple[HostCopy, Tensor] | None = None
+
+    def add(self, batch: Mapping[str, Any], counts: Tensor, ce_sums: Tensor, prediction: Tensor) -> None:
+        """Start to copy what was counted of `batch`, and take in what was of the one before.
+
+        `counts` int64 (N, C, C), `ce_sums` floats (N,) and `prediction` (N, H, W) are on the device.
+        """
+        self._names += batch["name"]
+        places = batch["index"].tolist() if "index" in batch else range(len(self._places), len(self._names))
+        self._places += places
+        # No image has 2^31 pixels, and half of the bytes are to be copied.
+        copy = HostCopy(counts.int(), ce_sums, *([] if self._meter is None else [prediction]))
+        before, self._on_its_way = self._on_its_way, (copy, batch["target"])
+        self._take(before)
+
+    def finish(self) -> ImageCounts:
+        """Of all images, in the order of their places in the data set."""
+        before, self._on_its_way = self._on_its_way, None
+        self._take(before)
+        # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
+        order = sorted(range(len(self._places)), key=self._places.__getitem__)
+        meter = self._meter
+        return ImageCounts(
+            ImageMatrices.join(self._matrices).reorder(order),
+            torch.cat(self._ce_sums)[order],
+            None if meter is None else BorderCounts(torch.cat(self._borders)[order], meter.tolerance),
+            tuple(self._names[n] for n in order),
+            tuple(self._places[n] for n in order),
+        )
+
+    def _take(self, arriving: tuple[HostCopy, Tensor] | None) -> None:
+        if arriving is None:
+            return
+        copy, target = arriving
+        counts, ce_sums, *prediction = copy.wait()
+        self._matrices.append(ImageMatrices.from_dense(counts))
+        self._ce_sums.append(ce_sums.double())
+        if self._meter is not None:
+            self._borders.append(self._meter.count(target, prediction[0]))

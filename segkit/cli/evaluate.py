@@ -1,6 +1,7 @@
 """`segkit evaluate`: score trained weights."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,42 @@ from segkit.system.environment import require_torch_pair
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import program
 
+#: `data.root=elsewhere`; in a path, the "=" comes after a "/".
+_OVERRIDE = re.compile(r"[\w.]+=")
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=program("evaluate"), description="Score trained weights on a data set.")
+    """The arguments; `weights` is a list, of one run without `per_image`, and `overrides` holds every `key=value`."""
+    parser = _make_parser()
+    args = parser.parse_intermixed_args(arguments)
+    # `--weights RUN RUN data.root=elsewhere`: an option with several values takes what follows it.
+    first, *others = args.weights
+    taken = [value for value in others if _OVERRIDE.match(value)]
+    args.weights = [first, *(value for value in others if value not in taken)]
+    # Of one key given twice the later counts.
+    args.overrides = sorted([*args.overrides, *taken], key=list(arguments).index)
+    if len(args.weights) > 1 and not args.per_image:
+        parser.error(f"--weights: one run at a time, got {len(args.weights)}; several only with --per-image")
+    if len(args.weights) > 1 and args.output is not None:
+        parser.error(f"--output is for the scores of one run, got {len(args.weights)}; leave it out")
+    return args
+
+
+def _make_parser() -> CommandParser:
+    parser = CommandParser(
+        prog=program("evaluate"),
+        description="Score trained weights on a data set.",
+        epilog="exit codes: 0 done, 2 configuration or usage, 3 data, 4 checkpoint, 6 in use by another process, "
+        "7 cannot write; of several runs, that of those that failed (1 if they differ)",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data.root=elsewhere")
-    parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="a run folder or a checkpoint; several with --per-image",
+    )
     parser.add_argument(
         "--split", choices=("val", "train"), default="val", help="which part of the data (val)"
     )
@@ -22,31 +54,33 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--per-image",
         action="store_true",
-        help=f"score the last weights of a run and write its {RunFiles.per_image.name}, for runs of an older segkit",
+        help=f"score the last weights of each run and write its {RunFiles.per_image.name}, for runs of an older segkit",
     )
     parser.add_argument(
         "--boundary",
         type=float,
         metavar="PIXELS",
-        help="also score the borders between classes, with this tolerance",
+        help="also score the borders between classes, with this tolerance; with --per-image, of every image",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
-    args = parser.parse_intermixed_args(arguments)
-    if args.per_image and args.boundary is not None:
-        parser.error(
-            "--per-image repeats what training scores, which --boundary is no part of; leave one out"
-        )
-    return args
+    return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     require_torch_pair()
     import_user_code(args.imports)
-
-    from segkit.commands.evaluate import evaluate_per_image, evaluate_weights  # need torch
-
-    options = {"split": args.split, "device": args.device, "output": args.output}
+    options = {
+        "split": args.split,
+        "device": args.device,
+        "output": args.output,
+        "boundary": args.boundary,
+    }
     if args.per_image:
+        from segkit.commands.evaluate_per_image import evaluate_per_image  # needs torch
+
         return evaluate_per_image(args.weights, args.overrides, **options)
-    return evaluate_weights(args.weights, args.overrides, **options, boundary=args.boundary)
+
+    from segkit.commands.evaluate import evaluate_weights  # needs torch
+
+    return evaluate_weights(args.weights[0], args.overrides, **options)

@@ -10,20 +10,15 @@ from tqdm import tqdm
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import val_batches
-from segkit.errors import CheckpointError, ConfigError
+from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
-from segkit.runs.checkpoint import NoneIntact, newest_intact
-from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import Predictor, load_predictor
-from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.resume import run_folder_of
 from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
-from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, iteration_of, list_checkpoints
 from segkit.training.build import build_dataset
 
 
@@ -40,32 +35,16 @@ def evaluate_weights(
 
     With `boundary`, also the borders between classes, with that tolerance in pixels.
     """
-    if boundary is not None and not 1 <= boundary < math.inf:
-        raise ConfigError(f"--boundary is a distance of at least 1 pixel, got {boundary:g} -> --boundary 3")
+    require_tolerance(boundary)
     predictor = load_predictor(weights, choose_device(device))
     score(predictor, overrides, split=split, output=output, boundary=boundary)
     return 0
 
 
-def evaluate_per_image(
-    weights: str | Path, overrides: Sequence[str], *, split: str, device: str, output: Path | None
-) -> int:
-    """Score the last weights of a run and write per_image.npz into its folder, as training does at its end.
-
-    Refuses, with ConfigError or CheckpointError, what would not be the run's own score: other data, another split,
-    weights outside of a run folder or chosen by the score. Raises RunFolderInUse while the run goes on.
-    """
-    checkpoint, run = last_checkpoint_of(Path(weights))
-    if split != "val":
-        raise ConfigError(f"--per-image is of the validation set, got --split {split} -> leave --split out")
-    predictor = load_predictor(checkpoint, choose_device(device))
-    refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
-    with RunFolder.reopen(run) as folder:
-        result = score(predictor, overrides, split=split, output=output)
-        iteration = iteration_of(predictor.path)
-        save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
-        print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")
-    return 0
+def require_tolerance(boundary: float | None) -> None:
+    """Raises ConfigError for a distance in pixels that no border can be scored with."""
+    if boundary is not None and not 1 <= boundary < math.inf:
+        raise ConfigError(f"--boundary is a distance of at least 1 pixel, got {boundary:g} -> --boundary 3")
 
 
 def score(
@@ -120,41 +99,6 @@ def score(
         scores = scores_as_json(result, labels.class_names)
         write_json(output, {"weights": str(predictor.path), "split": split, **scores, **extra})
     return result
-
-
-def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
-    """The numbered checkpoint that `weights` is, or the newest intact one of that run folder, and the run folder.
-
-    Raises CheckpointError for anything else: best.pt was chosen by the score of the images that are to be scored.
-    """
-    if weights.is_dir():
-        found = newest_intact(RunFiles(weights).checkpoints)
-        if isinstance(found, NoneIntact) or run_folder_of(found.path) is None:
-            reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
-            raise CheckpointError(
-                f"--per-image scores the newest of {NUMBERED_CHECKPOINTS} in a run folder, and {weights} has none"
-                f"{reasons}\n"
-                "   -> give a run folder, such as runs/ohem/TIME"
-            )
-        return found.path, weights
-    run = run_folder_of(weights)
-    numbered = [] if run is None else list_checkpoints(RunFiles(run).checkpoints)
-    if run is None or weights.resolve() not in [path.resolve() for path in numbered]:
-        raise CheckpointError(
-            f"--per-image writes into a run folder what its last weights score, got {weights}\n"
-            f"   -> give the run folder, or a numbered checkpoint in its {RunFiles.checkpoints.name}/"
-        )
-    return weights, run
-
-
-def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str) -> None:
-    """Raises ConfigError for overrides after which the score would be of other images."""
-    asked = config_from_mapping(trained.to_mapping(), origin=origin, overrides=overrides)
-    if asked.data != trained.data:
-        raise ConfigError(
-            "--per-image is the run's own score on its own data, which an override below data changes "
-            "-> leave out --per-image, or the override"
-        )
 
 
 def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:

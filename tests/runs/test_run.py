@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import pty
 import re
@@ -19,10 +20,12 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkit.cli import train
+from segkit.cli import evaluate, train
 from segkit.cli.run_command import run_command
-from segkit.commands.evaluate import evaluate_per_image, evaluate_weights
+from segkit.commands.evaluate import evaluate_weights
+from segkit.commands.evaluate_per_image import evaluate_per_image
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
+from segkit.evaluation.boundary_quality import BorderCounts
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
 from segkit.registry import MODELS
@@ -581,8 +584,8 @@ def test_summary_has_what_runs_are_compared_by(finished):
     assert summary["images_per_second"] == pytest.approx(8 * 4 / summary["training_seconds"])
 
 
-def evaluate_images(weights: Path, *overrides: str, split: str = "val") -> int:
-    return evaluate_per_image(weights, overrides, split=split, device="cpu", output=None)
+def evaluate_images(weights: Path, *overrides: str, split: str = "val", **options) -> int:
+    return evaluate_per_image([weights], overrides, split=split, device="cpu", output=None, **options)
 
 
 def assert_alike(arrays, expected) -> None:
@@ -610,6 +613,39 @@ def test_matrices_of_single_images_are_those_of_training(trained, capsys):
     assert evaluate_images(trained / "checkpoints/000006.pt") == 0
     with np.load(path) as arrays:
         assert arrays["iteration"] == 6
+
+
+def test_borders_of_single_images_are_added_on_request(trained, tmp_path, capsys):
+    path, output = trained / "per_image.npz", tmp_path / "scores.json"
+    with np.load(path) as arrays:
+        expected = {name: arrays[name] for name in arrays}
+    assert evaluate_images(trained, boundary=2.0) == 0
+    with np.load(path) as arrays:
+        assert set(arrays) == {*expected, "borders", "boundary_tolerance"}
+        assert_alike(arrays, expected)
+        assert arrays["borders"].shape == (6, 5, 6) and float(arrays["boundary_tolerance"]) == 2.0
+        counts = torch.from_numpy(arrays["borders"])
+    last = trained / "checkpoints/000008.pt"
+    assert evaluate_weights(last, [], split="val", device="cpu", output=output, boundary=2.0) == 0
+    scores, found = json.loads(output.read_text())["boundary"], BorderCounts(counts, 2.0).scores()
+    assert [*scores["iou"].values()] == [None if math.isnan(value) else value for value in found.iou]
+    assert [*scores["f1"].values()] == [None if math.isnan(value) else value for value in found.f1]
+    assert scores["mean_iou"] == found.mean_iou and counts[:, :, 5].any()
+    first, second = capsys.readouterr().out.split(f"wrote {path}: 6 images at iteration 8\n")
+    assert first.partition("borders")[2] == second.partition("borders")[2], "the same table both times"
+
+
+def test_the_intact_ones_of_several_runs_are_scored(trained, tmp_path, capsys):
+    broken = trained.with_name("broken")
+    shutil.copytree(trained, broken)
+    for checkpoint in (broken / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"")
+    (trained / "per_image.npz").unlink()
+    arguments = ["--weights", str(broken), str(trained), "eval.batch_size=2", "--per-image", "--device=cpu"]
+    assert run_command(evaluate.main, arguments) == CheckpointError.exit_code
+    printed = capsys.readouterr()
+    assert f"wrote {trained / 'per_image.npz'}: 6 images at iteration 8" in printed.out
+    assert f"1 of 2 runs failed:\n  {broken}  exit status 4\n     --per-image scores" in printed.err
 
 
 def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny, trained):

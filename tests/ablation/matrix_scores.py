@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from segkit.ablation.statistics.image_counts import count_matrices
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.evaluation import metrics
 
 

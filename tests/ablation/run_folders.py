@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.ablation.statistics.image_counts import count_matrices
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.study.study import Run, Study
 from segkit.config.load import load_config
 

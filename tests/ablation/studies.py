@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.ablation.statistics.image_counts import count_matrices
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.study.study import Run, Study
 
 DEFINITION = "mean over classes of TP / (TP + FP + FN) from one confusion matrix over all valid pixels."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segkit.ablation.statistics.image_counts import Kind
+from segkit.ablation.statistics.run_counts import Kind
 from segkit.ablation.statistics.unit import NATS, POINTS, Unit
 from segkit.errors import ConfigError
 
@@ -24,7 +24,7 @@ Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN whe
 @dataclass(frozen=True)
 class Metric:
     """`name` is what a file says, `title` what a report says. `score` takes sums (..., R, K) of the table `kind` (see
-    ImageCounts) to scores (...), NaN where nothing is labelled for it. No score is above `limit` in size."""
+    RunCounts) to scores (...), NaN where nothing is labelled for it. No score is above `limit` in size."""
 
     name: str
     title: str

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from segkit.ablation.statistics.bootstrap import sum_units
-from segkit.ablation.statistics.image_counts import KINDS, ImageCounts, Kind, count_matrices
+from segkit.ablation.statistics.run_counts import KINDS, Kind, RunCounts, count_matrices
 from segkit.errors import ConfigError
 
 #: [variant][seed]: the counts of a run, or its int64 confusion matrices (N, C, C).
-Runs = Mapping[str, Mapping[int, ImageCounts | np.ndarray]]
+Runs = Mapping[str, Mapping[int, RunCounts | np.ndarray]]
 #: [variant][seed]: sums (G, R, K) of the units.
 Tables = Mapping[str, Mapping[int, np.ndarray]]
 
@@ -102,11 +102,11 @@ def count_pairs(runs: Runs, baseline: str, groups: np.ndarray | None) -> Pairs:
     return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking)
 
 
-def _as_counts(run: ImageCounts | np.ndarray) -> ImageCounts:
-    return run if isinstance(run, ImageCounts) else count_matrices(run)
+def _as_counts(run: RunCounts | np.ndarray) -> RunCounts:
+    return run if isinstance(run, RunCounts) else count_matrices(run)
 
 
-def _are_alike(row: Mapping[int, ImageCounts]) -> bool:
+def _are_alike(row: Mapping[int, RunCounts]) -> bool:
     return len({run.digest for run in row.values()}) == 1
 
 
@@ -114,13 +114,13 @@ def _name_seeds(variant: str, runs: Runs) -> str:
     return f"{variant} (seeds: {', '.join(map(str, sorted(runs[variant]))) or 'none'})"
 
 
-def _each(runs: Mapping[str, Mapping[int, ImageCounts]]) -> Iterator[tuple[tuple[str, int], ImageCounts]]:
+def _each(runs: Mapping[str, Mapping[int, RunCounts]]) -> Iterator[tuple[tuple[str, int], RunCounts]]:
     for variant, row in runs.items():
         for seed, run in row.items():
             yield (variant, seed), run
 
 
-def _list_lacking(runs: Mapping[str, Mapping[int, ImageCounts]], kind: Kind) -> tuple[tuple[str, int], ...]:
+def _list_lacking(runs: Mapping[str, Mapping[int, RunCounts]], kind: Kind) -> tuple[tuple[str, int], ...]:
     """The runs without sums of this kind, or with borders of another tolerance than the first that has some."""
     tolerance = next((run.tolerance for _, run in _each(runs) if run.borders is not None), None)
     return tuple(
@@ -131,9 +131,9 @@ def _list_lacking(runs: Mapping[str, Mapping[int, ImageCounts]], kind: Kind) -> 
 
 
 def _sum_tables(
-    runs: Mapping[str, Mapping[int, ImageCounts]], kind: Kind, groups: np.ndarray | None, filled: np.ndarray
+    runs: Mapping[str, Mapping[int, RunCounts]], kind: Kind, groups: np.ndarray | None, filled: np.ndarray
 ) -> Tables:
-    def units_of(run: ImageCounts) -> np.ndarray:
+    def units_of(run: RunCounts) -> np.ndarray:
         table = run.table(kind)
         assert table is not None  # else its kind is lacking
         summed = table if groups is None else sum_units(table, groups)
@@ -143,7 +143,7 @@ def _sum_tables(
 
 
 def _find_units(
-    runs: Mapping[str, Mapping[int, ImageCounts]], baseline: str, groups: np.ndarray | None
+    runs: Mapping[str, Mapping[int, RunCounts]], baseline: str, groups: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """The groups numbered from 0 (N,), None if every image is one; and which units (units,) have a valid pixel, because
     drawing an empty one would change nothing but the count of units. Checks that all runs are of the same images."""
@@ -174,7 +174,7 @@ def _find_units(
 
 
 def _check_same_images(
-    first: tuple[str, int], expected: ImageCounts, name: tuple[str, int], found: ImageCounts
+    first: tuple[str, int], expected: RunCounts, name: tuple[str, int], found: RunCounts
 ) -> None:
     """Differences are paired by image, which asks for the same labels in the same order."""
     shown = f"{name[0]} (seed {name[1]}) and {first[0]} (seed {first[1]})"

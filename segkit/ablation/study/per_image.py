@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from segkit.ablation.statistics.image_counts import Entries, ImageCounts, count_entries
+from segkit.ablation.statistics.run_counts import Entries, RunCounts, count_entries
 
 #: Matrices of an older file that are read at once, in numbers.
 BLOCK = 1_000_000
@@ -33,7 +33,7 @@ class PerImage:
     class_names: tuple[str, ...]
     iteration: int
     definition: str
-    counts: ImageCounts
+    counts: RunCounts
 
 
 def read_arrays(path: Path, *, without: str = "") -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.ablation.statistics.image_counts import ImageCounts
+from segkit.ablation.statistics.run_counts import RunCounts
 from segkit.ablation.study.claims import LEVEL, METRICS
 
 
@@ -31,7 +31,7 @@ class Run:
     config: Mapping[str, Any]
     class_names: tuple[str, ...]
     image_names: tuple[str, ...]
-    counts: ImageCounts
+    counts: RunCounts
     iteration: int
     definition: str
     history: Mapping[str, tuple[np.ndarray, np.ndarray]]

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from segkit.ablation.statistics.bootstrap import find_interval
-from segkit.ablation.statistics.image_counts import count_matrices
 from segkit.ablation.statistics.metrics import (
     CE,
     MIOU,
@@ -18,9 +17,10 @@ from segkit.ablation.statistics.metrics import (
     check_metric,
     find_metric,
 )
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.statistics.statistics import class_differences, compare_metrics, compare_to_baseline
 from segkit.errors import ConfigError
-from segkit.evaluation.boundary_quality import BoundaryMeter
+from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from tests.ablation.matrix_scores import accuracy, class_counts, labelled_miou
 from tests.ablation.statistics.simulation import Case, draw_study
 
@@ -195,9 +195,9 @@ def test_scores_of_borders_are_those_of_the_meter():
     answer[:, 5:9, 5:9] = 1
     answer[answer == 3] = 0
     meter = BoundaryMeter(num_classes=4, ignore_index=255, tolerance=2.0)
-    meter.add(target, answer)
-    counts = meter.counts.numpy().T  # (6, C)
-    expected = meter.scores()
+    found = BorderCounts(meter.count(target, answer), 2.0)
+    counts = found.counts.sum(dim=0).numpy().T  # (6, C)
+    expected = found.scores()
     for name, values in (("boundary_iou", expected.iou), ("boundary_f1", expected.f1)):
         assert float(WHOLE[name].score(counts)) == pytest.approx(np.nanmean(values), abs=1e-12)
         of_class = find_metric(f"{name}/c1", [f"c{n}" for n in range(4)])

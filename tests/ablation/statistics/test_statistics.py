@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from segkit.ablation.statistics.difference import score
-from segkit.ablation.statistics.image_counts import count_matrices
 from segkit.ablation.statistics.measured import holm
 from segkit.ablation.statistics.metrics import ACCURACY, MIOU, iou
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.statistics.statistics import class_differences, compare_to_baseline
 from segkit.errors import ConfigError
 from segkit.evaluation import metrics

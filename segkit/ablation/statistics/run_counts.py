@@ -19,7 +19,7 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageCounts:
+class RunCounts:
     """Sums over the pixels of each of N images.
 
     `counts` integers (N, 3, C): true positives, pixels with the label, pixels given the prediction of each class;
@@ -43,7 +43,7 @@ class ImageCounts:
         return self.counts if kind == "counts" else self.borders
 
 
-def count_entries(entries: Entries, *, images: int, classes: int) -> ImageCounts:
+def count_entries(entries: Entries, *, images: int, classes: int) -> RunCounts:
     """The counts of confusion matrices with these entries."""
     image, label, prediction, pixels = entries
     place = image.astype(np.int64) * classes
@@ -59,10 +59,10 @@ def count_entries(entries: Entries, *, images: int, classes: int) -> ImageCounts
     digest = hashlib.blake2b(digest_size=16)
     for part in ((place + label) * classes + prediction, pixels.astype(np.int64)):
         digest.update(part.tobytes())
-    return ImageCounts(counts, digest.hexdigest())
+    return RunCounts(counts, digest.hexdigest())
 
 
-def count_matrices(matrices: np.ndarray) -> ImageCounts:
+def count_matrices(matrices: np.ndarray) -> RunCounts:
     """The counts of confusion matrices (N, C, C)."""
     matrices = np.asarray(matrices)
     if not np.issubdtype(matrices.dtype, np.integer):

@@ -103,11 +103,12 @@ def _dense_entries(path: Path, *, images: int, classes: int) -> Entries:
             for start in range(0, images, step):
                 number = min(step, images - start)
                 content = file.read(number * classes**2 * kind.itemsize)
-                block = np.frombuffer(content, dtype=kind).reshape(number, classes, classes)
-                if (block < 0).any():
+                block = np.frombuffer(content, dtype=kind)
+                found = np.flatnonzero(block)
+                if (block[found] < 0).any():
                     raise Damaged("matrices has negative counts")
-                image, label, prediction = np.nonzero(block)
-                parts.append((image + start, label, prediction, block[image, label, prediction]))
+                image, label, prediction = np.unravel_index(found, (number, classes, classes))
+                parts.append((image + start, label, prediction, block[found]))
     except KeyError as error:
         raise Damaged("it has neither pixels nor matrices") from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:

@@ -16,7 +16,7 @@ from segkit.ablation.report.number_text import points_text
 from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table
-from segkit.errors import CannotWrite, DataError
+from segkit.errors import CannotWrite, ConfigError, DataError
 from tests.ablation.report_tables import markdown_tables
 from tests.ablation.studies import make_study
 
@@ -86,6 +86,75 @@ def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
     assert "better than ce by" in text and "points of accuracy (95 % interval" in text
     rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
     assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
+
+
+def count_further(study, *, tolerance=2.0, without=()):
+    """The study whose runs also have sums of cross-entropy and counts of borders, but for those of some seeds."""
+    runs = []
+    for run in study.runs:
+        random = np.random.default_rng([run.seed, *run.variant.encode()])
+        hits = run.matrices.diagonal(axis1=1, axis2=2)
+        labels = run.matrices.sum(axis=2)
+        ce = (labels.sum(axis=1) - hits.sum(axis=1)) * 1.5 + random.normal(0, 5, len(labels))
+        borders = np.stack([hits, labels, hits, labels, hits, labels], axis=1) // 10
+        counts = replace(run.counts, ce=ce, borders=borders, tolerance=tolerance)
+        runs.append(run if run.seed in without else replace(run, counts=counts))
+    return replace(study, runs=tuple(runs))
+
+
+def test_cross_entropy_as_the_main_metric(tmp_path):
+    study = count_further(make_study(tmp_path, examples=False))
+    findings = find_all(replace(study, metrics=("ce", "boundary_iou", "boundary_f1/line")))
+    text = text_of(study, metrics=("ce", "boundary_iou", "boundary_f1/line"))
+    main, further, *_ = markdown_tables(text)
+    assert main[0][1:3] == ["cross-entropy, nats", "Δ, nats"]
+    total = [run.counts.ce.sum() / run.matrices.sum() for run in study.of("ohem_ce")]
+    shown = f"{np.mean(total):.3f} ± {np.std(total, ddof=1):.3f}"
+    assert main[2][1] == shown and f"| **{shown}** |" in text  # the lowest is the best
+    assert [row[4] for row in main[2:]] == ["better", "not shown", "worse"]
+    assert main[2][2].startswith("−0.1") and main[4][2].startswith("+0.0")
+    assert "Of cross-entropy less is better." in text
+    assert "Better than ce: ohem_ce (−0.1" in text and " nats, [" in text
+    assert "ohem_ce: better than ce by 0.1" in text and "nats of cross-entropy (95 % interval" in text
+    assert [row[0] for row in further[1:]] == ["boundary IoU (2 px)"] * 3 + ["boundary F1 of line (2 px)"] * 3
+    assert findings.best_variants == {"ohem_ce"}
+    rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
+    assert [row["unit"] for row in rows] == ["nats"] * 3 + ["share"] * 6
+
+
+def test_a_further_metric_in_another_unit_says_so(tmp_path):
+    further = markdown_tables(
+        text_of(count_further(make_study(tmp_path, examples=False)), metrics=("miou", "ce"))
+    )
+    assert [row[0] for row in further[1][1:]] == ["cross-entropy, nats"] * 3
+
+
+def test_runs_that_lack_borders_are_named_with_the_command_that_counts_them(tmp_path):
+    study = count_further(make_study(tmp_path, examples=False), tolerance=3.0, without=(0, 1))
+    folders = " ".join(str(run.folder) for run in study.runs if run.seed in (0, 1))
+    message = (
+        "metrics: boundary_iou: the per_image.npz of 8 runs has no borders counted within 3 pixels\n"
+        f"   -> python scripts/evaluate.py --per-image --boundary 3 --weights {folders}"
+    )
+    with pytest.raises(ConfigError) as caught:
+        find_all(replace(study, metrics=("boundary_iou", "miou")))
+    assert str(caught.value) == message
+    findings = find_all(replace(study, metrics=("miou", "boundary_iou", "ce")))
+    assert findings.unmeasured[0] == message
+    assert (
+        "metrics: ce: the per_image.npz of 8 runs has no cross-entropy of each image"
+        in findings.unmeasured[1]
+    )
+    with pytest.raises(ConfigError, match="within 2 pixels"):
+        find_all(replace(make_study(tmp_path / "none", examples=False), metrics=("boundary_iou",)))
+
+
+def test_a_margin_is_in_points(tmp_path):
+    study = count_further(make_study(tmp_path, examples=False))
+    with pytest.raises(
+        ConfigError, match="margin: it is in points, and ce is not -> put another metric first"
+    ):
+        find_all(replace(study, metrics=("ce",), margin=0.005))
 
 
 def test_a_report_is_written_whatever_the_numbers(tmp_path):

@@ -112,10 +112,10 @@ def test_cross_entropy_as_the_main_metric(tmp_path):
     shown = f"{np.mean(total):.3f} ± {np.std(total, ddof=1):.3f}"
     assert main[2][1] == shown and f"| **{shown}** |" in text  # the lowest is the best
     assert [row[4] for row in main[2:]] == ["better", "not shown", "worse"]
-    assert main[2][2].startswith("−0.1") and main[4][2].startswith("+0.0")
+    assert main[2][2].startswith("−0.0") and main[4][2].startswith("+0.0")
     assert "Of cross-entropy less is better." in text
-    assert "Better than ce: ohem_ce (−0.1" in text and " nats, [" in text
-    assert "ohem_ce: better than ce by 0.1" in text and "nats of cross-entropy (95 % interval" in text
+    assert "Better than ce: ohem_ce (−0.0" in text and " nats, [" in text
+    assert "ohem_ce: better than ce by 0.0" in text and "nats of cross-entropy (95 % interval" in text
     assert [row[0] for row in further[1:]] == ["boundary IoU (2 px)"] * 3 + ["boundary F1 of line (2 px)"] * 3
     assert findings.best_variants == {"ohem_ce"}
     rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))

@@ -38,9 +38,9 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
     )
 
 
-def make_report(plan: AblationPlan) -> list[str]:
+def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
     """Write the report into the plan's folder; returns the lines to print. Without a finished run of the baseline and
-    of one more variant there is nothing to compare, and the lines say so."""
+    of one more variant there is nothing to compare, and the lines say so. With `pdf`, figures as PDF too."""
     study = collect_study(plan)
     lines = [f"missing   {text}" for text in study.missing]
     others = [variant for variant in plan.variants if variant != plan.baseline and study.of(variant)]
@@ -53,7 +53,7 @@ def make_report(plan: AblationPlan) -> list[str]:
     from segkit.ablation.report.report import write_findings
 
     findings = find_all(study)
-    path = write_findings(findings, plan.folder)
+    path = write_findings(findings, plan.folder, pdf=pdf)
     return [*lines, *problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
 
 

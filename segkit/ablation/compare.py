@@ -26,6 +26,7 @@ def compare_runs(
     metrics: Sequence[str] = METRICS,
     names: Sequence[str] = (),
     report: str | os.PathLike[str] | None = None,
+    pdf: bool = False,
 ) -> Findings:
     """Compare finished runs: their scores by variant, and the differences to the baseline with what they are worth.
 
@@ -34,7 +35,8 @@ def compare_runs(
     `group_by` makes units of images that are not independent (a regular expression, or so many in a row); `margin` is
     how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals;
     `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, ce, boundary_iou,
-    iou/CLASS ...). With `report`, a folder, the report is written there too.
+    iou/CLASS ...). With `report`, a folder, the report is written there too, with `pdf` with its figures as PDF beside
+    the PNGs.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
@@ -45,7 +47,7 @@ def compare_runs(
     )
     findings = find_all(study)
     if report is not None:
-        write_findings(findings, Path(report))
+        write_findings(findings, Path(report), pdf=pdf)
     return findings
 
 
@@ -59,11 +61,12 @@ def show_comparison(
     metrics: Sequence[str] = METRICS,
     names: Sequence[str] = (),
     output: Path | None = None,
+    pdf: bool = False,
     command: str = "",
 ) -> int:
     """Compare finished runs as `compare_runs` does, print what was found and write the report; returns the exit status.
 
-    `output` is the folder of the report, by default `compare/TIME` beside the runs.
+    `output` is the folder of the report, by default `compare/TIME` beside the runs; `pdf` as in `compare_runs`.
     """
     gathered = gather_runs(paths, names=names)
     study = make_study(
@@ -78,7 +81,7 @@ def show_comparison(
     _print_study(study, gathered, chosen=baseline is not None)
     findings = find_all(study)
     print("\n".join([*problem_lines(findings.checks), "", *result_lines(findings)]))
-    print(f"report    {write_findings(findings, output or default_output(study.runs))}")
+    print(f"report    {write_findings(findings, output or default_output(study.runs), pdf=pdf)}")
     return 0
 
 

@@ -17,7 +17,7 @@ class ReportFiles(NamedFolder):
     )
     differences_json = Entry("differences.json", "The same, for another program.")
     latex = Entry("report.tex", "The tables for a paper.")
-    figures = Entry("figures", "The folder of the figures, as .png and .pdf.")
+    figures = Entry("figures", "The folder of the figures, as .png and, if asked for, .pdf.")
 
 
 class AblationFiles(ReportFiles):

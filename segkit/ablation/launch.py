@@ -30,19 +30,20 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     return 0
 
 
-def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str]) -> int:
-    """Train what is not finished, then write the report. Returns the exit status."""
+def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str], pdf: bool = False) -> int:
+    """Train what is not finished, then write the report, see `make_report`. Returns the exit status."""
     slots = make_slots(devices, plan.runs[0].config.device)
     iterations = count_iterations(plan, inspect_plan(plan))
     advice = "wait for it or stop it; the same command then continues"
     lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
-        return _train_and_report(plan, Launcher(plan, slots, iterations=iterations, imports=imports))
+        launcher = Launcher(plan, slots, iterations=iterations, imports=imports)
+        return _train_and_report(plan, launcher, pdf=pdf)
     finally:
         os.close(lock)
 
 
-def _train_and_report(plan: AblationPlan, launcher: Launcher) -> int:
+def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool) -> int:
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
         print(line, flush=True)
@@ -52,7 +53,7 @@ def _train_and_report(plan: AblationPlan, launcher: Launcher) -> int:
         print(f"\nstopped   continue with the same command: {plan.command}", flush=True)
         return exit_code(outcomes, launcher.stopped_by)
     try:
-        for line in make_report(plan):
+        for line in make_report(plan, pdf=pdf):
             print(line, flush=True)
     finally:
         print_failures(outcomes)  # last, where it is seen
@@ -76,9 +77,9 @@ def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: S
     return exit_code(outcomes, launcher.stopped_by)
 
 
-def write_report_only(plan: AblationPlan) -> int:
-    """Write the report of the runs that are finished."""
-    for line in make_report(plan):
+def write_report_only(plan: AblationPlan, *, pdf: bool = False) -> int:
+    """Write the report of the runs that are finished, see `make_report`."""
+    for line in make_report(plan, pdf=pdf):
         print(line)
     return 0
 

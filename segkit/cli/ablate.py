@@ -55,6 +55,9 @@ def _make_parser() -> CommandParser:
     parser.add_argument("--run", metavar="NAME", help="train only this run, such as ohem-seed0; no report")
     parser.add_argument("--report", action="store_true", help="only write the report of the finished runs")
     parser.add_argument(
+        "--pdf", action="store_true", help="the figures of the report as PDF too, for a paper"
+    )
+    parser.add_argument(
         "--launcher", choices=("local", "slurm"), default="local", help="slurm prints a job script"
     )
     parser.add_argument("--submit", action="store_true", help="with --launcher slurm: submit it with sbatch")
@@ -75,13 +78,17 @@ def main(arguments: Sequence[str]) -> int:
 
     plan = load_plan(args.config, args.overrides, seeds=args.seeds)
     if args.report:
-        return launch.write_report_only(plan)
+        return launch.write_report_only(plan, pdf=args.pdf)
     if args.run:
         return launch.run_one(plan, args.run, devices=args.devices, imports=args.imports)
     if args.launcher == "slurm":
         return slurm.launch(
-            plan, options=args.slurm, imports=args.imports, submit=args.submit and not args.dry_run
+            plan,
+            options=args.slurm,
+            imports=args.imports,
+            submit=args.submit and not args.dry_run,
+            pdf=args.pdf,
         )
     if args.dry_run:
         return launch.show_plan(plan, devices=args.devices)
-    return launch.run_all(plan, devices=args.devices, imports=args.imports)
+    return launch.run_all(plan, devices=args.devices, imports=args.imports, pdf=args.pdf)

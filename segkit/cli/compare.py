@@ -52,6 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="where to write (compare/TIME beside the runs)"
     )
+    parser.add_argument("--pdf", action="store_true", help="the figures as PDF too, for a paper")
     return parser.parse_args(arguments)
 
 
@@ -75,5 +76,6 @@ def main(arguments: Sequence[str]) -> int:
         metrics=args.metrics,
         names=args.names,
         output=args.output,
+        pdf=args.pdf,
         command=f"{typed('compare')} {shlex.join(arguments)}",
     )

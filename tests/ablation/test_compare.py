@@ -297,7 +297,8 @@ def test_the_settings_on_the_console():
 def unwritten(monkeypatch):
     """No report: another test writes one, which takes seconds."""
     monkeypatch.setattr(
-        "segkit.ablation.compare.write_findings", lambda findings, output: output / "report.html"
+        "segkit.ablation.compare.write_findings",
+        lambda findings, output, *, pdf: output / f"report{'-pdf' * pdf}.html",
     )
 
 
@@ -349,6 +350,15 @@ def test_identical_runs_can_be_compared(runs, capsys, tmp_path, unwritten):
         make_run(runs / "b" / f"{seed}", f"seed={seed}", "name=b", "loss.thresh=0.6", arrays_changed=arrays)
     show_comparison([runs / "ce", runs / "b"], output=tmp_path / "out", names=["plain", "mined"])
     assert "mined: identical to plain" in capsys.readouterr().out
+
+
+def test_pdf_reaches_the_report(runs, capsys, tmp_path, unwritten):
+    arguments = [str(runs), "--baseline", "ce", "--output", str(tmp_path)]
+    assert main([*arguments, "--pdf"]) == main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("report")] == [
+        f"report    {tmp_path / name}" for name in ("report-pdf.html", "report.html")
+    ]
 
 
 def test_arguments():

@@ -74,12 +74,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure by the name of its files, `figures/<stem>.png` and `.pdf`."""
+    """A figure by the name of its files, `figures/<stem>.png` and, with `pdf`, `.pdf`."""
 
     stem: str
     caption: str
     alt: str
     label: str = ""
+    pdf: bool = False
 
 
 @dataclass(frozen=True)

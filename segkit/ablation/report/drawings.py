@@ -1,7 +1,9 @@
 """Draws the figures of a report, and says what each shows, or why there is none."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +22,51 @@ from segkit.ablation.study.study import Run
 from segkit.system.files import cannot_write
 from segkit.system.run_files import RunFiles
 
-Looks = dict[str, Look]
+#: The files that a report may leave in the folder of its figures; whatever else is there is somebody else's.
+_FIGURE = re.compile(r"(forest|classes|learning|kept|cost|example_\d+)\.(png|pdf)")
 
 
-def draw_all(findings: Findings, folder: Path) -> list[Block]:
-    """Write every figure into `folder` and return what the report shows of them. Raises CannotWrite."""
+@dataclass(frozen=True)
+class Sheet:
+    """What all figures of a report share: their folder, the looks of the variants, and whether a PDF is wanted too."""
+
+    folder: Path
+    looks: Mapping[str, Look]
+    pdf: bool = False
+
+    def picture(self, stem: str, caption: str, alt: str) -> Picture:
+        """The figure that was written under that name."""
+        return Picture(stem, caption, alt, pdf=self.pdf)
+
+
+def draw_all(findings: Findings, folder: Path, *, pdf: bool = False) -> list[Block]:
+    """Write every figure into `folder`, as PNG and with `pdf` as PDF too, and return what the report shows of them.
+
+    What an earlier report left there and this one does not write is removed. Raises CannotWrite.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    looks = choose_looks(findings.study.variants, findings.study.baseline)
+    sheet = Sheet(folder, choose_looks(findings.study.variants, findings.study.baseline), pdf)
     parts = (_differences, _classes, _learning, _kept, _cost, _examples)
-    return [block for part in parts for block in part(findings, looks, folder)]
+    blocks = [block for part in parts for block in part(findings, sheet)]
+    _remove_stale(sheet, {block.stem for block in blocks if isinstance(block, Picture)})
+    return blocks
 
 
-def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _remove_stale(sheet: Sheet, written: Set[str]) -> None:
+    """Remove the figures of an earlier report that are none of this one's: they would show other numbers."""
+    for path in sorted(sheet.folder.iterdir()):
+        stays = path.stem in written and (sheet.pdf or path.suffix == ".png")
+        if not stays and _FIGURE.fullmatch(path.name):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+
+
+def _differences(findings: Findings, sheet: Sheet) -> list[Block]:
     rows = forest_rows(findings.comparison.differences)
     if not rows:
         return [Paragraph("No forest plot: there is no variant to compare with the baseline.")]
@@ -43,9 +75,10 @@ def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
         rows,
         findings.study.baseline,
         findings.comparison.level,
-        looks,
-        folder / "forest",
+        sheet.looks,
+        sheet.folder / "forest",
         metric=title,
+        pdf=sheet.pdf,
     )
     seeds = "the one seed" if findings.seeds_per_variant == (1,) else "a seed, paired with the baseline's"
     caption = (
@@ -54,7 +87,7 @@ def _differences(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     )
     return [
         Heading("Differences to the baseline", 3),
-        Picture("forest", caption, f"Forest plot of differences in {title}"),
+        sheet.picture("forest", caption, f"Forest plot of differences in {title}"),
     ]
 
 
@@ -73,10 +106,10 @@ def class_map(findings: Findings) -> ClassMap:
     )
 
 
-def _classes(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _classes(findings: Findings, sheet: Sheet) -> list[Block]:
     everything = class_map(findings)
     chosen = choose_classes(everything)
-    draw_classes(chosen, folder / "classes")
+    draw_classes(chosen, sheet.folder / "classes", pdf=sheet.pdf)
     level = f"{100 * findings.comparison.level:.0f} %"
     caption = "IoU of each class, mean over seeds"
     cells = chosen.difference.size
@@ -93,7 +126,7 @@ def _classes(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
         )
     return [
         Heading("Classes", 3),
-        Picture("classes", f"{caption}.", "Heat maps of IoU per class and variant"),
+        sheet.picture("classes", f"{caption}.", "Heat maps of IoU per class and variant"),
     ]
 
 
@@ -102,7 +135,7 @@ def _panel(findings: Findings, title: str, column: str, **options: bool) -> Pane
     return Panel(title, tuple(curve for curve in curves if curve is not None), **options)
 
 
-def _learning(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _learning(findings: Findings, sheet: Sheet) -> list[Block]:
     panels = [
         _panel(findings, "validation mIoU, %", "val/mIoU", percent=True),
         _panel(findings, "validation cross-entropy", "val/ce"),
@@ -110,24 +143,27 @@ def _learning(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     panels = [panel for panel in panels if panel.curves]
     if not panels:
         return [Paragraph("No learning curves: no run logged val/mIoU or val/ce.")]
-    draw_curves(panels, looks, folder / "learning")
+    draw_curves(panels, sheet.looks, sheet.folder / "learning", pdf=sheet.pdf)
     caption = f"Learning curves on the validation images. {_say_band(panels)}"
-    return [Heading("Learning curves", 3), Picture("learning", caption, "Validation mIoU and cross-entropy")]
+    return [
+        Heading("Learning curves", 3),
+        sheet.picture("learning", caption, "Validation mIoU and cross-entropy"),
+    ]
 
 
-def _kept(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _kept(findings: Findings, sheet: Sheet) -> list[Block]:
     panel = _panel(findings, "pixels kept by the loss, %", "loss/kept_fraction", percent=True, from_zero=True)
     shown = [curve.variant for curve in panel.curves]
     if not shown:
         return [Paragraph("No curves of the kept fraction: no run logged loss/kept_fraction.")]
-    draw_curves([panel], looks, folder / "kept")
+    draw_curves([panel], sheet.looks, sheet.folder / "kept", pdf=sheet.pdf)
     without = [variant for variant in findings.variants if variant not in shown]
     logs = "does not log" if len(without) == 1 else "do not log"
     left_out = (
         f" {join(without)} {logs} it and {'is' if len(without) == 1 else 'are'} left out." if without else ""
     )
     caption = f"Share of the valid pixels that the loss keeps. {_say_band([panel])}{left_out}"
-    return [Heading("What the loss keeps", 3), Picture("kept", caption, "Kept fraction over the run")]
+    return [Heading("What the loss keeps", 3), sheet.picture("kept", caption, "Kept fraction over the run")]
 
 
 def _say_band(panels: Sequence[Panel]) -> str:
@@ -137,16 +173,16 @@ def _say_band(panels: Sequence[Panel]) -> str:
     return "Line: mean over seeds; band: from the lowest to the highest seed."
 
 
-def _cost(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _cost(findings: Findings, sheet: Sheet) -> list[Block]:
     points = cost_points([(scores.variant, scores.minutes, scores.miou) for scores in findings.scores])
     if not points:
         return [Paragraph("No plot of cost against mIoU: no run has a summary with images per second.")]
-    draw_cost(points, looks, folder / "cost")
+    draw_cost(points, sheet.looks, sheet.folder / "cost", pdf=sheet.pdf)
     bars = (
         "One seed." if findings.seeds_per_variant == (1,) else "Bars: ± sample standard deviation over seeds."
     )
     caption = f"Training time, without validation (images seen / images per second), against mIoU. {bars}"
-    return [Heading("Cost", 3), Picture("cost", caption, "Training time against mIoU")]
+    return [Heading("Cost", 3), sheet.picture("cost", caption, "Training time against mIoU")]
 
 
 def shared_seed_runs(findings: Findings) -> list[Run]:
@@ -156,7 +192,7 @@ def shared_seed_runs(findings: Findings) -> list[Run]:
     return [next((run for run in found if seeds and run.seed == seeds[0]), found[0]) for found in runs]
 
 
-def _examples(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
+def _examples(findings: Findings, sheet: Sheet) -> list[Block]:
     runs = shared_seed_runs(findings)
     chosen = choose_examples(runs)
     if not chosen.examples:
@@ -167,11 +203,11 @@ def _examples(findings: Findings, looks: Looks, folder: Path) -> list[Block]:
     ]
     for number, example in enumerate(chosen.examples, 1):
         stem = f"example_{number}"
-        draw_example(example, chosen, findings.class_names, folder / stem)
+        draw_example(example, chosen, findings.class_names, sheet.folder / stem, pdf=sheet.pdf)
         share = 100 * example.disagreement(chosen.ignore_index)
         caption = f"{os.path.basename(example.name)}: not all variants agree in {share:.0f} % of the labelled pixels."
         blocks.append(
-            Picture(stem, caption, f"{example.name} with its label and the predictions of all variants")
+            sheet.picture(stem, caption, f"{example.name} with its label and the predictions of all variants")
         )
     return blocks
 

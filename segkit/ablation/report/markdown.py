@@ -49,7 +49,8 @@ def _render(block: Block) -> str:
             return _fence(block.text)
         case Picture():
             place = f"{ReportFiles.figures.name}/{block.stem}"
-            return f"![{escape(block.alt)}]({place}.png)\n\n{_caption(block)} ([PDF]({place}.pdf))"
+            link = f" ([PDF]({place}.pdf))" if block.pdf else ""
+            return f"![{escape(block.alt)}]({place}.png)\n\n{_caption(block)}{link}"
         case Table():
             return _table(block)
         case Details():

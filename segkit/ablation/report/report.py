@@ -40,22 +40,25 @@ from segkit.system.files import write_text
 LONG_TABLE = 30  # rows beyond which a table is behind a line to click on
 
 
-def write_report(study: Study, output: Path) -> Path:
+def write_report(study: Study, output: Path, *, pdf: bool = False) -> Path:
     """Score and compare the runs of `study` and write the report of it, see `write_findings`.
 
     Raises DataError if the runs cannot be compared, ConfigError for a `group_by` that does not fit the images,
     CheckpointError for a damaged examples.npz, CannotWrite.
     """
-    return write_findings(find_all(study), output)
+    return write_findings(find_all(study), output, pdf=pdf)
 
 
-def write_findings(findings: Findings, output: Path) -> Path:
+def write_findings(findings: Findings, output: Path, *, pdf: bool = False) -> Path:
     """Write report.html (returned), .md, .csv, .tex, differences.csv and .json, and figures/ into `output`.
+
+    With `pdf` the figures are there as PDF too, which takes longer than all the rest. Figures of an earlier report that
+    this one does not have are removed.
 
     Raises CheckpointError for a damaged examples.npz, CannotWrite.
     """
     files = ReportFiles(output)
-    figures = draw_all(findings, files.figures)
+    figures = draw_all(findings, files.figures, pdf=pdf)
     document = number_captions(compose(findings, figures))
     write_text(files.markdown, render_markdown(document))
     write_text(files.csv, render_csv(findings.study))

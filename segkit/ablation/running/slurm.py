@@ -13,15 +13,16 @@ from segkit.system.files import cannot_write, write_text
 from segkit.system.typed import started
 
 
-def launch(plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str], submit: bool) -> int:
-    """Print the job script; with `submit`, hand it and the report's to sbatch instead."""
+def launch(
+    plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str], submit: bool, pdf: bool = False
+) -> int:
+    """Print the job script; with `submit`, hand it and the report's to sbatch instead. `pdf` is for the report."""
     names = [state.run.name for state in inspect_plan(plan) if state.kind not in (FINISHED, IN_USE)]
     if not names:
-        print(
-            f"nothing to train: all {len(plan.runs)} runs are finished or in use\n   -> {plan.command} --report"
-        )
+        command = f"{plan.command} --report{' --pdf' * pdf}"
+        print(f"nothing to train: all {len(plan.runs)} runs are finished or in use\n   -> {command}")
         return 0
-    script = job_script(plan, names, options=options, imports=imports)
+    script = job_script(plan, names, options=options, imports=imports, pdf=pdf)
     if not submit:
         print(script, end="")
         return 0
@@ -35,13 +36,18 @@ def launch(plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str]
     print(
         f"submitted {path} as job {job}, {len(names)} tasks; what they print: {plan.files.logs}/", flush=True
     )
-    report = run_sbatch(report_command(plan, job, options=options, imports=imports))
+    report = run_sbatch(report_command(plan, job, options=options, imports=imports, pdf=pdf))
     print(f"submitted the report as job {report}, after them: {plan.files.page}", flush=True)
     return 0
 
 
 def job_script(
-    plan: AblationPlan, names: Sequence[str], *, options: Sequence[str], imports: Sequence[str]
+    plan: AblationPlan,
+    names: Sequence[str],
+    *,
+    options: Sequence[str],
+    imports: Sequence[str],
+    pdf: bool = False,
 ) -> str:
     """The batch script that trains the runs `names`, one per task of the array."""
     files = AblationFiles(plan.folder.absolute())
@@ -63,16 +69,16 @@ def job_script(
         f'exec {shlex.join(_ablate_command(plan, imports))} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
         "",
         "# The report, behind all tasks however they end (JOB is what sbatch printed for this script):",
-        f"#   {shlex.join(report_command(plan, 'JOB', options=options, imports=imports))}",
+        f"#   {shlex.join(report_command(plan, 'JOB', options=options, imports=imports, pdf=pdf))}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def report_command(
-    plan: AblationPlan, job: str, *, options: Sequence[str], imports: Sequence[str]
+    plan: AblationPlan, job: str, *, options: Sequence[str], imports: Sequence[str], pdf: bool = False
 ) -> list[str]:
     """The sbatch command line of the job that writes the report when job `job` has ended."""
-    command = shlex.join([*_ablate_command(plan, imports), "--report"])
+    command = shlex.join([*_ablate_command(plan, imports), "--report", *["--pdf"] * pdf])
     return [
         "sbatch",
         "--parsable",

@@ -100,7 +100,7 @@ def test_every_block_is_rendered(tmp_path):
         Bullets(("one", "two")),
         Checks((("ok", "fine"), ("warning", "hm"), ("error", "no"))),
         Code("python x.py --a='b'"),
-        Picture("f", "What it shows.", "alt", label="Figure 1"),
+        Picture("f", "What it shows.", "alt", label="Figure 1", pdf=True),
         Details("more", (Paragraph("inside"),)),
         folder=tmp_path,
     )

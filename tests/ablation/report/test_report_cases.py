@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -297,6 +298,24 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(CannotWrite, match=r"cannot write .*out/figures: a file is where a folder should be"):
         write_report(study, tmp_path / "out")
+
+
+def test_figures_are_pdf_too_if_asked_for_and_old_ones_go(tmp_path):
+    study = make_study(tmp_path, seeds=(0,), variants=("ce", "ohem_ce"), examples=False)
+    figures = tmp_path / "out" / "figures"
+    write_report(study, tmp_path / "out", pdf=True)
+    stems = {path.stem for path in figures.glob("*.png")}
+    assert {path.stem for path in figures.glob("*.pdf")} == stems
+    assert all(path.read_bytes().startswith(b"%PDF") for path in figures.glob("*.pdf"))
+    markdown = (tmp_path / "out" / "report.md").read_text()
+    assert set(re.findall(r"\[PDF\]\(figures/(\w+)\.pdf\)", markdown)) == stems
+    for name in ("example_7.png", "example_7.pdf", "mine.pdf"):
+        (figures / name).write_text("another's")
+    bare = tuple(replace(run, summary={**run.summary, "images_per_second": None}) for run in study.runs)
+    write_report(replace(study, runs=bare), tmp_path / "out")
+    left = {path.name for path in figures.iterdir()}
+    assert left == {f"{stem}.png" for stem in stems - {"cost"}} | {"mine.pdf"}
+    assert "PDF" not in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_pictures_and_tables_without_caption_get_no_number(tmp_path):

@@ -85,7 +85,7 @@ def interrupt_and_continue() -> dict[str, list]:
         patch.setattr(
             launch, "Launcher", partial(Launcher, train=[sys.executable, str(HALTING_TRAIN)], poll=0.02)
         )
-        patch.setattr(launch, "make_report", lambda plan: [])  # a test of its own makes it
+        patch.setattr(launch, "make_report", lambda plan, *, pdf: [])  # a test of its own makes it
         for name, value in {"AFTER": "12", "MARK": "halted", "ONLY": "ohem-seed0"}.items():
             patch.setenv(f"HALT_{name}", value)
         thread = threading.Thread(target=interrupt)
@@ -165,7 +165,7 @@ def fake(small, monkeypatch):
     monkeypatch.setattr(
         launch, "Launcher", partial(Launcher, train=[sys.executable, str(FAKE_TRAIN)], poll=0.02)
     )
-    monkeypatch.setattr(launch, "make_report", lambda plan: ["report    here"])
+    monkeypatch.setattr(launch, "make_report", lambda plan, *, pdf: [f"report    here{' with PDF' * pdf}"])
     return small
 
 
@@ -185,6 +185,12 @@ def test_failures_are_listed_last_and_are_the_exit_status(fake, ablate, monkeypa
     )
     assert missing[1].startswith("ohem-seed0: ")  # the fake's per_image.npz is empty
     assert missing[2:] == ("ce-seed1: not trained yet", "ohem-seed1: not trained yet")
+
+
+@pytest.mark.parametrize("what", [(), ("--report",)])
+def test_pdf_is_for_the_report(fake, ablate, capsys, what):
+    assert ablate("--config", "ab.yaml", "--seeds", "0", "--pdf", *what) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "report    here with PDF"
 
 
 def test_too_little_for_a_report(fake):

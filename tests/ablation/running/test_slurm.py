@@ -108,6 +108,11 @@ def test_signal_of_slurm_reaches_the_program(plan):
     assert process.returncode == 143
 
 
+def test_pdf_is_for_the_report_alone(plan):
+    script = slurm.job_script(plan, ["ce-seed0"], options=[], imports=[], pdf=True)
+    assert "--report --pdf" in script and script.count("--pdf") == 1
+
+
 def test_submitting(plan, sbatch, capsys):
     assert slurm.launch(plan, options=["--gres=gpu:1"], imports=[], submit=True) == 0
     array, report = sbatch()

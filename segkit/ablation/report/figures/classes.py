@@ -45,7 +45,7 @@ def choose_classes(classes: ClassMap, *, most: int = MOST_CLASSES) -> ClassMap:
     )
 
 
-def draw_classes(classes: ClassMap, stem: Path) -> None:
+def draw_classes(classes: ClassMap, stem: Path, *, pdf: bool = False) -> None:
     """Write both maps, side by side if they fit a page, else below each other. Raises CannotWrite."""
     names = shorten_all(classes.class_names, 26)
     margin = 0.3 + 0.075 * max(len(name) for name in names)
@@ -56,7 +56,7 @@ def draw_classes(classes: ClassMap, stem: Path) -> None:
     rows = head + 0.25 * len(names)
     count = sum(columns) if beside else max(columns)
     size = (max(3.6, margin + CELL * count + 0.4), rows if beside or not columns[1] else 2 * rows)
-    draw(stem, size, lambda figure: _paint(figure, classes, names, beside))
+    draw(stem, size, lambda figure: _paint(figure, classes, names, beside), pdf=pdf)
 
 
 def _paint(figure: Any, classes: ClassMap, names: Sequence[str], beside: bool) -> None:

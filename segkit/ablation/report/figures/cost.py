@@ -34,10 +34,12 @@ def cost_points(costs: Sequence[tuple[str, Score | None, Score | None]]) -> list
     return points
 
 
-def draw_cost(points: Sequence[CostPoint], looks: Mapping[str, Look], stem: Path) -> None:
+def draw_cost(
+    points: Sequence[CostPoint], looks: Mapping[str, Look], stem: Path, *, pdf: bool = False
+) -> None:
     """Write the plot; times below two minutes are shown in seconds. Raises CannotWrite."""
     width = WIDTH if len(points) > FEW else 0.72 * WIDTH
-    draw(stem, (width, 2.8), lambda figure: _paint(figure, points, looks))
+    draw(stem, (width, 2.8), lambda figure: _paint(figure, points, looks), pdf=pdf)
 
 
 def _paint(figure: Any, points: Sequence[CostPoint], looks: Mapping[str, Look]) -> None:

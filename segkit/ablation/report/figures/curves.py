@@ -63,11 +63,11 @@ def _finite(iterations: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
     return unique, np.asarray(values, dtype=float)[kept][first]
 
 
-def draw_curves(panels: Sequence[Panel], looks: Mapping[str, Look], stem: Path) -> None:
+def draw_curves(panels: Sequence[Panel], looks: Mapping[str, Look], stem: Path, *, pdf: bool = False) -> None:
     """Write the panels side by side below one legend. Raises CannotWrite."""
     names = list(dict.fromkeys(curve.variant for panel in panels for curve in panel.curves))
     width = WIDTH if len(panels) > 1 or len(names) > FEW else 0.72 * WIDTH
-    draw(stem, (width, 2.5), lambda figure: _paint(figure, panels, names, looks))
+    draw(stem, (width, 2.5), lambda figure: _paint(figure, panels, names, looks), pdf=pdf)
 
 
 def _paint(figure: Any, panels: Sequence[Panel], names: Sequence[str], looks: Mapping[str, Look]) -> None:

@@ -139,7 +139,9 @@ def plan_grid(example: Example, legend: float) -> Grid:
     return Grid(columns, rows, len(bands), (side, side * min(height / width, 2.0)), legend)
 
 
-def draw_example(example: Example, examples: Examples, class_names: Sequence[str], stem: Path) -> None:
+def draw_example(
+    example: Example, examples: Examples, class_names: Sequence[str], stem: Path, *, pdf: bool = False
+) -> None:
     """Write the image, its label and, below the name of each variant, what it predicts. Raises CannotWrite."""
     classes = _classes_shown(example, examples)
     names = [shorten(class_names[index], 18) for index in classes]
@@ -152,7 +154,7 @@ def draw_example(example: Example, examples: Examples, class_names: Sequence[str
         _paint(figure, example, examples, grid)
         _add_legend(figure, [examples.palette[index] for index in classes], names, ignored, per_row)
 
-    draw(stem, grid.size, paint, layout=None)
+    draw(stem, grid.size, paint, layout=None, pdf=pdf)
 
 
 def _bands(answers: Sequence[Answer]) -> list[Sequence[Answer]]:

@@ -49,12 +49,14 @@ def draw_forest(
     stem: Path,
     *,
     metric: str = "mIoU",
+    pdf: bool = False,
 ) -> None:
     """Write the plot. Raises CannotWrite."""
     draw(
         stem,
         (WIDTH, 1.05 + 0.46 * len(rows)),
         lambda figure: _paint(figure, rows, baseline, level, looks, metric),
+        pdf=pdf,
     )
 
 

@@ -85,8 +85,12 @@ def draw(
     paint: Callable[[Any], None],
     *,
     layout: Literal["constrained"] | None = "constrained",
+    pdf: bool = False,
 ) -> None:
-    """Write `<stem>.png` and `<stem>.pdf`: a figure of `size` inches, filled by `paint(figure)`. Raises CannotWrite."""
+    """Write `<stem>.png` and with `pdf` `<stem>.pdf`: a figure of `size` inches, filled by `paint(figure)`.
+
+    Raises CannotWrite.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -97,7 +101,7 @@ def draw(
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
         paint(figure)
-        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None}))[: 1 + pdf]:
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
             write_bytes(stem.with_suffix(f".{kind}"), content.getvalue())

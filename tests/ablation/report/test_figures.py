@@ -1,7 +1,10 @@
 """What the figures show, as numbers, and that they are drawn whatever the names and numbers are."""
 
+import gc
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from segkit.ablation.report.figures.classes import ClassMap, choose_classes, draw_classes
@@ -121,6 +124,17 @@ def test_looks_are_distinct_and_the_baseline_is_dark():
     others = [name for name in MANY if name != MANY[3]]
     assert choose_looks([*others, MANY[3]], MANY[3])[MANY[0]] == looks[MANY[0]]
     assert len({look.color for name, look in looks.items() if name in others[:6]}) == 6
+
+
+def test_a_figure_is_laid_out_and_drawn_once_and_the_collector_is_on_again(tmp_path, monkeypatch):
+    drawn = []
+    whole = Figure.draw
+    monkeypatch.setattr(
+        Figure, "draw", lambda self, renderer: drawn.append(gc.isenabled()) or whole(self, renderer)
+    )
+    draw_cost([CostPoint("ce", 3.0, 0.1, 60.0, 1.0)], choose_looks(["ce"], "ce"), tmp_path / "cost")
+    assert drawn == [False]
+    assert gc.isenabled()
 
 
 def test_names_are_shortened_in_the_middle_unless_two_would_be_alike():

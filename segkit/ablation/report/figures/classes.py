@@ -81,7 +81,7 @@ def _paint_iou(axis: Any, classes: ClassMap, names: Sequence[str]) -> None:
     for row, column in np.ndindex(values.shape):
         text = percent_text(values[row, column] / 100)
         color = _readable(drawn, values[row, column])
-        axis.text(column, row, text, ha="center", va="center", size=8, color=color)
+        _write(axis, column, row, text, color)
     _label(axis, names, shorten_all(classes.variants, 26), "IoU, %")
 
 
@@ -95,8 +95,13 @@ def _paint_difference(axis: Any, classes: ClassMap, names: Sequence[str]) -> Non
         clear = bool(classes.clear.T[row, column])
         color = _readable(drawn, values[row, column]) if clear else "#8a8a90"
         text = points_text(values[row, column] / 100)
-        axis.text(column, row, text, ha="center", va="center", size=8, color=color)
+        _write(axis, column, row, text, color)
     _label(axis, names, shorten_all(classes.compared, 26), "Δ, points")
+
+
+def _write(axis: Any, column: int, row: int, text: str, color: str) -> None:
+    # Not in the layout: it is inside of a cell, and measuring each takes as long as drawing it.
+    axis.text(column, row, text, ha="center", va="center", size=8, color=color, in_layout=False)
 
 
 def _heat(axis: Any, values: np.ndarray, colors: str, low: float, high: float, bad: str = "#f4f4f6") -> Any:
@@ -119,10 +124,9 @@ def _label(axis: Any, names: Sequence[str], variants: Sequence[str], title: str)
     axis.set_yticks(range(len(names)), names)
     axis.set_xticks(range(len(variants)), variants, rotation=40, ha="left", rotation_mode="anchor")
     axis.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
-    axis.set_xticks(np.arange(len(variants) + 1) - 0.5, minor=True)
-    axis.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axis.tick_params(which="minor", length=0)
-    axis.grid(which="minor", color="white", linewidth=1.5)
-    axis.set_axisbelow(False)
+    ends = (-0.5, len(variants) - 0.5), (-0.5, len(names) - 0.5)
+    axis.vlines(np.arange(len(variants) + 1) - 0.5, *ends[1], color="white", linewidth=1.5)
+    axis.hlines(np.arange(len(names) + 1) - 0.5, *ends[0], color="white", linewidth=1.5)
+    axis.set(xlim=ends[0], ylim=ends[1][::-1])
     axis.spines[:].set_visible(False)
     axis.set_xlabel(title, fontweight="bold")

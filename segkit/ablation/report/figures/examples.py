@@ -168,14 +168,18 @@ def _paint(figure: Any, example: Example, examples: Examples, grid: Grid) -> Non
     pictures = Pictures(example, examples)
     names = [answer.variant for answer in example.answers]
     titles = shorten_to_fit(figure, names, grid.panel[0], size=TITLE_SIZE)
-    _show(figure, grid.box(0, 0, 0), pictures.image(), "image")
-    _show(figure, grid.box(0, 0, 1), pictures.label(), "label")
+    axis = figure.add_axes(
+        (0, 0, 1, 1), xlim=(0, 1), ylim=(0, 1), autoscale_on=False
+    )  # one, for each takes long
+    axis.set_axis_off()
+    _show(axis, grid.box(0, 0, 0), pictures.image(), "image")
+    _show(axis, grid.box(0, 0, 1), pictures.label(), "label")
     for number, answer in enumerate(example.answers):
         band, column = divmod(number, grid.columns - 2)
-        _show(figure, grid.box(band, 0, 2 + column), pictures.prediction(answer), titles[number])
-        _show(figure, grid.box(band, 1, 2 + column), pictures.errors(answer))
+        _show(axis, grid.box(band, 0, 2 + column), pictures.prediction(answer), titles[number])
+        _show(axis, grid.box(band, 1, 2 + column), pictures.errors(answer))
         if answer.kept is not None:
-            _show(figure, grid.box(band, 2, 2 + column), pictures.kept(answer))
+            _show(axis, grid.box(band, 2, 2 + column), pictures.kept(answer))
         elif grid.rows == 3:
             _write(figure, grid.box(band, 2, 2 + column), "not told by\nits loss", "center")
     for band in range(grid.bands):
@@ -232,14 +236,17 @@ class Pictures:
         return picture.permute(1, 2, 0).numpy()
 
 
-def _show(figure: Any, box: tuple[float, float, float, float], picture: np.ndarray, title: str = "") -> None:
-    axis = figure.add_axes(box)
-    axis.set_axis_off()
+def _show(axis: Any, box: tuple[float, float, float, float], picture: np.ndarray, title: str = "") -> None:
+    left, bottom, width, height = box
     axis.imshow(
-        picture, interpolation="nearest" if max(picture.shape) <= 200 else "antialiased", aspect="auto"
+        picture,
+        interpolation="nearest" if max(picture.shape) <= 200 else "antialiased",
+        aspect="auto",
+        extent=(left, left + width, bottom, bottom + height),
     )
     if title:
-        axis.set_title(title, fontsize=TITLE_SIZE, loc="center", pad=3, fontweight="normal")
+        x, top = left + width / 2, bottom + height + 3 / 72 / axis.figure.get_figheight()
+        axis.text(x, top, title, ha="center", va="baseline", size=TITLE_SIZE)
 
 
 def _write(figure: Any, box: tuple[float, float, float, float], words: str, side: str) -> None:

@@ -1,8 +1,10 @@
 """What all figures of a report have in common: one look per variant, type, sizes, how a file is written."""
 
+import gc
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +24,8 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D")
 
 _RC: dict[str, Any] = {
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are the same everywhere
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -51,6 +55,7 @@ _RC: dict[str, Any] = {
     "lines.linewidth": 1.7,
     "lines.solid_capstyle": "round",
     "hatch.linewidth": 0.6,
+    "image.composite_image": False,  # each picture keeps its own pixels in a PDF
     "pdf.fonttype": 42,  # text stays text for whoever edits the figure
     "savefig.facecolor": "white",
 }
@@ -95,16 +100,38 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_RC), warnings.catch_warnings():
+    with matplotlib.rc_context(_RC), warnings.catch_warnings(), _without_collector():
         # A name in a script that the font lacks is shown as boxes; the tables have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, layout=layout)
+        figure = Figure(figsize=size, layout=layout, dpi=DPI)
         FigureCanvasAgg(figure)
         paint(figure)
+        _arrange(figure)
         for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None}))[: 1 + pdf]:
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
             write_bytes(stem.with_suffix(f".{kind}"), content.getvalue())
+
+
+@contextmanager
+def _without_collector() -> Generator[None, None, None]:
+    """Without the search for unreachable objects, which a figure's many new ones set off again and again, through all
+    that torch has loaded."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _arrange(figure: Any) -> None:
+    """Lay the figure out once, for all files: otherwise each of them is drawn twice, the first time for its layout."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # "none" leaves a place holder, and a drawing for it
 
 
 def shorten(name: str, most: int) -> str:

@@ -39,7 +39,7 @@ PAPER = ("variant", MAIN, DELTA, "interval", "p (Holm)", "verdict", "seeds", "im
 def main_table(findings: Findings) -> Table:
     """A row per variant with its scores, and its difference to the baseline."""
     columns = (
-        "variant", main_column(findings), delta_column(findings), "interval", "verdict", "p (Holm)", "seeds",
+        "variant", main_column(findings), delta_column(findings), "verdict", "interval", "p (Holm)", "seeds",
         "from seeds", "from images", "worst class", "accuracy, %", "ce", "best mIoU", "img/s", "GB",
     )  # fmt: skip
     rows = tuple(_main_row(findings, scores) for scores in findings.scores)
@@ -89,7 +89,7 @@ def _main_row(findings: Findings, scores: VariantScores) -> tuple[Cell, ...]:
     else:
         text = difference_text(difference)
         compared = plain_row(
-            text.value, text.interval, difference.verdict, text.p_holm, seeds, text.noise, text.images
+            text.value, difference.verdict, text.interval, text.p_holm, seeds, text.noise, text.images
         )
     return (
         Cell(scores.variant),
@@ -170,8 +170,8 @@ def metric_table(findings: Findings) -> Table | None:
                     comparison.metric.title if found.unit is POINTS else _with_unit(comparison.metric),
                     found.variant,
                     text.value,
-                    text.interval,
                     found.verdict,
+                    text.interval,
                     text.p_holm,
                 )
             )
@@ -183,7 +183,7 @@ def metric_table(findings: Findings) -> Table | None:
         f"and p as above, corrected within each metric.{_say_less(findings)} {looked} metrics were looked at in all: "
         "where one of them says what the main one does not, chance had more than one try."
     )
-    columns = ("metric", "variant", "Δ", "interval", "verdict", "p (Holm)")
+    columns = ("metric", "variant", "Δ", "verdict", "interval", "p (Holm)")
     return Table(columns, tuple(rows), left=2, caption=caption)
 
 

@@ -42,19 +42,23 @@ class Texts(HTMLParser):
 
     def __init__(self, page: str):
         super().__init__()
-        self.open, self.texts = [], []
+        self.open, self.texts, self.broken = [], [], False
         self.feed(page)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "img"):
+        self.broken = tag == "wbr"  # the text goes on
+        if tag not in ("meta", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.broken:
+            data = self.texts.pop() + data
+        self.broken = False
         self.texts.append(data)
 
 
@@ -75,6 +79,21 @@ def test_html_of_a_table():
     assert '<thead><tr><th class="words">variant</th><th>mIoU</th></tr></thead>' in page
     assert '<tr><td class="words">a|b</td><td><strong>−1.2</strong></td></tr>' in page
     assert "font-variant-numeric: tabular-nums" in page
+
+
+def test_a_wide_page_part_scrolls_in_its_own_box_under_a_shadow_and_is_whole_in_print():
+    _, page = render_body(TABLE)
+    style, _, printed = page.partition("</style>")[0].partition("@media print")
+    assert ".wide { overflow-x: auto;" in style and style.count(" local") == style.count(" scroll,") + 1 == 2
+    assert "position: sticky" in style and "@media (max-width: 640px)" in style
+    assert ".wide { overflow: visible; background: none; }" in printed and "position: static" in printed
+    assert "min-width: 0 !important" in printed
+
+
+def test_names_break_where_their_words_end():
+    _, page = render_body(Table(("a_b", "c_d"), (plain_row("ohem_ce.thresh-0.7", "1_2"),)))
+    assert '<td class="words">ohem_<wbr>ce.<wbr>thresh-<wbr>0.<wbr>7</td><td>1_2</td>' in page
+    assert '<th class="words">a_<wbr>b</th><th>c_d</th>' in page
 
 
 def test_latex_of_a_table():
@@ -114,7 +133,9 @@ def test_every_block_is_rendered(tmp_path):
         "<ul><li>one</li><li>two</li></ul>",
         '<li class="warning"><b>⚠</b><span>hm</span></li>',
         "<pre><code>python x.py --a=&#x27;b&#x27;</code></pre>",
-        'width="944" alt="alt"><figcaption><b>Figure 1.</b> What it shows.</figcaption></figure>',
+        '<figure><div class="wide"><img src="data:image/png;base64,',
+        'style="max-width: 944px; min-width: 604px" alt="alt"></div>',
+        "</div><figcaption><b>Figure 1.</b> What it shows.</figcaption></figure>",
         "<details>\n<summary>more</summary>\n<p>inside</p>\n</details>",
     ):
         assert part in page

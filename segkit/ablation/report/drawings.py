@@ -13,7 +13,8 @@ from segkit.ablation.report.figures.classes import MOST_CLASSES, ClassMap, choos
 from segkit.ablation.report.figures.cost import cost_points, draw_cost
 from segkit.ablation.report.figures.curves import Panel, average_curve, draw_curves
 from segkit.ablation.report.figures.examples import Examples, choose_examples, draw_example
-from segkit.ablation.report.figures.forest import draw_forest, forest_rows
+from segkit.ablation.report.figures.forest import ForestRow, draw_forest, forest_rows
+from segkit.ablation.report.figures.paired import draw_paired, seed_lines
 from segkit.ablation.report.figures.style import Look, choose_looks
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.tables import say_interval
@@ -23,7 +24,7 @@ from segkit.system.files import cannot_write
 from segkit.system.run_files import RunFiles
 
 #: The files that a report may leave in the folder of its figures; whatever else is there is somebody else's.
-_FIGURE = re.compile(r"(forest|classes|learning|kept|cost|example_\d+)\.(png|pdf)")
+_FIGURE = re.compile(r"(forest|paired|classes|learning|kept|cost|example_\d+)\.(png|pdf)")
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,43 @@ def _differences(findings: Findings, sheet: Sheet) -> list[Block]:
     seeds = "the one seed" if findings.seeds_per_variant == (1,) else "a seed, paired with the baseline's"
     caption = (
         f"Difference in {title} to {findings.study.baseline}. Thin bar: {say_interval(findings)}; thick bar: the "
-        f"part of it from images; large marker: mean over seeds; small dot: {seeds}."
+        f"part of it from images; large marker: mean over seeds; small dot: {seeds}.{_say_shares(rows)}"
     )
     return [
         Heading("Differences to the baseline", 3),
         sheet.picture("forest", caption, f"Forest plot of differences in {title}"),
+        *_paired(findings, sheet),
     ]
+
+
+def _say_shares(rows: Sequence[ForestRow]) -> str:
+    """What the bars beside the forest plot are; nothing if there are none."""
+    if all(row.from_seeds is None for row in rows):
+        return ""
+    alone = " (with one seed: images only)" if any(row.verdict == "one seed" for row in rows) else ""
+    return (
+        " Bars on the right: how much of the square of the interval's half-width on the side of 0 is from seeds and "
+        f"how much from images{alone}."
+    )
+
+
+def _paired(findings: Findings, sheet: Sheet) -> list[Block]:
+    known = [
+        dict(zip(scores.seeds, scores.main.values if scores.main else (), strict=False))
+        for scores in findings.scores
+    ]
+    lines = seed_lines(known)
+    if len(lines) < 2:
+        return [Paragraph("No lines from variant to variant for each seed: there is one seed.")]
+    title, baseline = findings.comparison.metric.title, findings.study.baseline
+    draw_paired(lines, findings.variants, baseline, sheet.folder / "paired", metric=title, pdf=sheet.pdf)
+    caption = (
+        f"{title} of every run, the runs of a seed joined by a line: where the lines run side by side, the seeds agree "
+        f"on the difference. Bar: mean of a variant over its seeds; bold: the baseline."
+    )
+    if any(len(scores) < len(lines) for scores in known):
+        caption += " A line is interrupted where a seed has no run."
+    return [sheet.picture("paired", caption, f"{title} of each variant, joined seed by seed")]
 
 
 def class_map(findings: Findings) -> ClassMap:

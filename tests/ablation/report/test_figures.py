@@ -1,6 +1,7 @@
 """What the figures show, as numbers, and that they are drawn whatever the names and numbers are."""
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from segkit.ablation.report.figures.examples import (
     draw_example,
     plan_grid,
 )
-from segkit.ablation.report.figures.forest import draw_forest, forest_rows
+from segkit.ablation.report.figures.forest import draw_forest, forest_rows, seeds_share
+from segkit.ablation.report.figures.paired import draw_paired, seed_lines
 from segkit.ablation.report.figures.style import choose_looks, shorten, shorten_all
 from segkit.ablation.statistics.difference import Difference, Score
 from tests.ablation.studies import make_study
@@ -78,6 +80,48 @@ def test_forest_rows_are_in_points():
     assert (row.variant, row.text, row.verdict) == ("a", "+1.2  [−0.3, +2.1]", "not shown")
     assert [row.value, row.low, row.high, *row.seeds] == pytest.approx([1.2, -0.3, 2.1, 1.0, 1.4])
     assert row.images == pytest.approx((0.6, 1.7))
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({}, 9 / 25),
+        ({"value": -0.01}, 9 / 10),
+        ({"noise": 0.0}, 0.0),
+        ({"images": (0.0, 0.0)}, 1.0),
+        ({"images": (0.0, 0.0), "noise": 0.0}, None),
+        ({"noise": None, "verdict": "one seed"}, None),
+        ({"verdict": "identical"}, None),
+    ],
+)
+def test_the_share_of_seeds_is_of_the_square_on_the_side_of_0(changes, share):
+    found = Difference("a", 0.01, (0.0, 0.1), 0.1, 0.2, (0.01,), (0.004, 0.001), 0.003, "not shown")
+    found = replace(found, **changes)
+    assert seeds_share(found) == (None if share is None else pytest.approx(share))
+    (row,) = forest_rows([found])
+    assert row.from_seeds == seeds_share(found)
+
+
+def test_a_line_per_seed_has_a_gap_where_a_run_is_missing():
+    lines = seed_lines([{0: 0.5, 2: 0.6}, {}, {1: 0.7, 2: 0.8}])
+    assert [line.seed for line in lines] == [0, 1, 2]
+    assert [line.values for line in lines] == [
+        pytest.approx((50, np.nan, np.nan), nan_ok=True),
+        pytest.approx((np.nan, np.nan, 70), nan_ok=True),
+        pytest.approx((60, np.nan, 80), nan_ok=True),
+    ]
+
+
+@pytest.mark.parametrize(("seeds", "labels"), [(3, 4), (9, 2)])
+def test_paired_lines_of_many_variants_with_a_missing_run(tmp_path, monkeypatch, seeds, labels):
+    legends = []
+    whole = Figure.legend
+    monkeypatch.setattr(Figure, "legend", lambda *a, **o: legends.append(a[2]) or whole(*a, **o))
+    scores = [{s: 0.5 + 0.01 * s + 0.02 * v for s in range(seeds) if (s, v) != (1, 4)} for v in range(13)]
+    draw_paired(seed_lines(scores), MANY, MANY[2], tmp_path / "paired")
+    width, height = assert_drawn(tmp_path / "paired")
+    assert width == 7.0 and 3 < height < 5
+    assert len(legends[0]) == labels and legends[0][-1] == "mean"
 
 
 def test_cost_points_need_both_numbers():

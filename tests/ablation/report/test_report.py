@@ -227,7 +227,15 @@ def test_csv_has_a_row_per_run_at_full_precision(written):
 def test_every_figure_is_there_and_not_empty(written):
     _, folder = written
     stems = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert stems == {"forest", "classes", "learning", "kept", "cost", *(f"example_{n}" for n in (1, 2, 3, 4))}
+    assert stems == {
+        "forest",
+        "paired",
+        "classes",
+        "learning",
+        "kept",
+        "cost",
+        *(f"example_{n}" for n in (1, 2, 3, 4)),
+    }
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".png"}
     for stem in stems:
         with Image.open(folder / "figures" / f"{stem}.png") as picture:
@@ -276,4 +284,4 @@ def test_captions_are_numbered_in_order_of_appearance(written):
     _, folder = written
     text = (folder / "report.md").read_text()
     assert re.findall(r"\*\*Table (\d+)\.\*\*", text) == ["1", "2", "3", "4"]
-    assert re.findall(r"\*\*Figure (\d+)\.\*\*", text) == [str(n) for n in range(1, 10)]
+    assert re.findall(r"\*\*Figure (\d+)\.\*\*", text) == [str(n) for n in range(1, 11)]

@@ -10,7 +10,8 @@ import pytest
 
 from segkit.ablation.report.difference_files import render_differences_csv
 from segkit.ablation.report.document import Picture, Table
-from segkit.ablation.report.drawings import class_map, shared_seed_runs
+from segkit.ablation.report.drawings import Sheet, _differences, class_map, shared_seed_runs
+from segkit.ablation.report.figures.style import choose_looks
 from segkit.ablation.report.findings import find_all, training_minutes
 from segkit.ablation.report.markdown import render_markdown
 from segkit.ablation.report.number_text import points_text
@@ -221,6 +222,36 @@ def test_missing_runs_are_left_out_and_said(tmp_path):
     assert [run.label for run in shared_seed_runs(findings)] == [
         "ce, seed 1", "bootstrapped_ce, seed 1", "weighted_mask_ce, seed 1",
     ]  # fmt: skip
+
+
+def captions(study, folder) -> dict[str, str]:
+    """What is written below each figure of differences, and the sentences instead of one."""
+    blocks = _differences(find_all(study), Sheet(folder, choose_looks(study.variants, study.baseline)))
+    return {
+        getattr(block, "stem", "none"): getattr(block, "caption", None) or block.text for block in blocks[1:]
+    }
+
+
+def test_captions_say_what_the_figures_of_differences_show(tmp_path):
+    study = make_study(tmp_path, variants=("ce", "ohem_ce"), seeds=(0, 1), examples=False)
+    found = captions(study, tmp_path)
+    assert list(found) == ["forest", "paired"]
+    assert "half-width on the side of 0 is from seeds and how much from images." in found["forest"]
+    assert found["paired"].startswith("mIoU of every run, the runs of a seed joined by a line")
+    assert "interrupted" not in found["paired"]
+    missing = replace(study, runs=study.runs[:-1])
+    found = captions(missing, tmp_path)
+    assert "Bars on the right" not in found["forest"]  # one shared seed is left
+    assert found["paired"].endswith("A line is interrupted where a seed has no run.")
+
+
+def test_one_seed_has_neither_shares_nor_lines_and_says_so(tmp_path):
+    study = make_study(tmp_path, variants=("ce", "ohem_ce"), seeds=(0,), examples=False)
+    found = captions(study, tmp_path)
+    assert "for other images alone, because they share one seed" in found["forest"]
+    assert "Bars on the right" not in found["forest"]
+    assert found["none"] == "No lines from variant to variant for each seed: there is one seed."
+    assert not (tmp_path / "paired.png").exists()
 
 
 def test_the_baseline_alone_is_reported(tmp_path):

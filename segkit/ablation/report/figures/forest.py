@@ -1,4 +1,5 @@
-"""Forest plot: the difference of each variant to the baseline with its interval, and a dot per seed."""
+"""Forest plot: the difference of each variant to the baseline with its interval, a dot per seed, and beside it where
+the interval comes from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,17 @@ from segkit.ablation.report.figures.style import INK, SOFT, WIDTH, Look, draw, s
 from segkit.ablation.report.number_text import difference_text, is_number
 from segkit.ablation.statistics.difference import Difference
 
+#: Of the bars of shares: greys, since colours are the variants'.
+SEEDS, IMAGES = "#55555b", "#c9c9cf"
+
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of the plot, in percentage points; `images` are the ends of the part from images."""
+    """One line of the plot, in percentage points; `images` are the ends of the part from images.
+
+    `from_seeds` is the share of seeds in the square of the half-width on the side of 0, in [0, 1]; the rest is from
+    images. None where there is nothing to share out: with one seed, and where all predictions are equal.
+    """
 
     variant: str
     value: float
@@ -22,6 +30,15 @@ class ForestRow:
     seeds: tuple[float, ...]
     text: str
     verdict: str
+    from_seeds: float | None = None
+
+
+def seeds_share(found: Difference) -> float | None:
+    """The share of `noise` in the square that it and `from_images` add up to; None with one seed or if identical."""
+    if found.noise is None or found.verdict == "identical":
+        return None
+    seeds, images = found.noise**2, found.from_images**2
+    return seeds / (seeds + images) if is_number(seeds + images) and seeds + images > 0 else None
 
 
 def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
@@ -36,7 +53,17 @@ def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
         text = difference_text(found)
         shown = f"{text.value}  {text.interval}"
         rows.append(
-            ForestRow(found.variant, 100 * found.value, low, high, images, seeds, shown, found.verdict)
+            ForestRow(
+                found.variant,
+                100 * found.value,
+                low,
+                high,
+                images,
+                seeds,
+                shown,
+                found.verdict,
+                seeds_share(found),
+            )
         )
     return rows
 
@@ -54,7 +81,7 @@ def draw_forest(
     """Write the plot. Raises CannotWrite."""
     draw(
         stem,
-        (WIDTH, 1.05 + 0.46 * len(rows)),
+        (WIDTH, 1.05 + 0.46 * len(rows) + 0.2 * any(row.from_seeds is not None for row in rows)),
         lambda figure: _paint(figure, rows, baseline, level, looks, metric),
         pdf=pdf,
     )
@@ -68,7 +95,11 @@ def _paint(
     looks: Mapping[str, Look],
     metric: str,
 ) -> None:
-    axis = figure.subplots()
+    if any(row.from_seeds is not None for row in rows):
+        axis, beside = figure.subplots(1, 2, width_ratios=(5, 1), sharey=True)
+        _paint_shares(beside, rows)
+    else:
+        axis = figure.subplots()
     axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
     names = shorten_all([row.variant for row in rows], 30)
     for place, row in enumerate(rows):
@@ -109,4 +140,28 @@ def _paint(
     axis.text(
         1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
         color=SOFT,
+    )  # fmt: skip
+
+
+def _paint_shares(axis: Any, rows: Sequence[ForestRow]) -> None:
+    """Bars of the shares of seeds and images, and in words where there is one seed."""
+    for place, row in enumerate(rows):
+        share = row.from_seeds
+        if share is None:
+            if row.verdict == "one seed":
+                axis.text(0, place, "images only", va="center", size=8.5, color=SOFT)
+            continue
+        for left, width, color, ink in ((0.0, share, SEEDS, "white"), (share, 1 - share, IMAGES, INK)):
+            axis.barh(place, width, 0.42, left=left, color=color, linewidth=0)
+            if width >= 0.5:
+                text = f"{100 * width:.0f} %"
+                axis.text(left + width / 2, place, text, ha="center", va="center", size=8, color=ink)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([])
+    axis.tick_params(axis="y", length=0, labelleft=False)
+    axis.spines[:].set_visible(False)
+    handles = [axis.barh(0, 0, color=color) for color in (SEEDS, IMAGES)]
+    axis.figure.legend(
+        handles, ["from seeds", "from images"], loc="outside upper right", ncols=2, borderpad=0, handlelength=0.8,
+        handleheight=0.8, handletextpad=0.4, columnspacing=1.0, labelcolor=SOFT,
     )  # fmt: skip

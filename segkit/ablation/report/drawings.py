@@ -17,7 +17,7 @@ from segkit.ablation.report.figures.forest import ForestRow, draw_forest, forest
 from segkit.ablation.report.figures.paired import draw_paired, seed_lines
 from segkit.ablation.report.figures.style import Look, choose_looks
 from segkit.ablation.report.findings import Findings
-from segkit.ablation.report.tables import say_interval
+from segkit.ablation.report.tables import main_column, say_interval
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
 from segkit.system.files import cannot_write
@@ -79,6 +79,7 @@ def _differences(findings: Findings, sheet: Sheet) -> list[Block]:
         sheet.looks,
         sheet.folder / "forest",
         metric=title,
+        unit=findings.comparison.metric.unit,
         pdf=sheet.pdf,
     )
     seeds = "the one seed" if findings.seeds_per_variant == (1,) else "a seed, paired with the baseline's"
@@ -109,11 +110,13 @@ def _paired(findings: Findings, sheet: Sheet) -> list[Block]:
         dict(zip(scores.seeds, scores.main.values if scores.main else (), strict=False))
         for scores in findings.scores
     ]
-    lines = seed_lines(known)
+    metric = findings.comparison.metric
+    lines = seed_lines(known, metric.unit)
     if len(lines) < 2:
         return [Paragraph("No lines from variant to variant for each seed: there is one seed.")]
-    title, baseline = findings.comparison.metric.title, findings.study.baseline
-    draw_paired(lines, findings.variants, baseline, sheet.folder / "paired", metric=title, pdf=sheet.pdf)
+    title, baseline = metric.title, findings.study.baseline
+    score = main_column(findings)
+    draw_paired(lines, findings.variants, baseline, sheet.folder / "paired", score=score, pdf=sheet.pdf)
     caption = (
         f"{title} of every run, the runs of a seed joined by a line: where the lines run side by side, the seeds agree "
         f"on the difference. Bar: mean of a variant over its seeds; bold: the baseline."

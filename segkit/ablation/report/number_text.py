@@ -27,6 +27,11 @@ def value_text(value: float | None, unit: Unit) -> str:
     return unit.write(value, unit.digits) if is_number(value) else NOTHING
 
 
+def say_unit(unit: Unit) -> str:
+    """`percentage points`, or what else differences are in."""
+    return "percentage points" if unit is POINTS else unit.name
+
+
 def points_text(share: float | None, digits: int = 1, unit: Unit = POINTS) -> str:
     """`+1.2` for a difference of 0.012: percentage points, always with a sign unless it rounds to zero."""
     return unit.write_signed(share, digits) if is_number(share) else NOTHING

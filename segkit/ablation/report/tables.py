@@ -12,12 +12,13 @@ from segkit.ablation.report.number_text import (
     amount_text,
     difference_text,
     percent_text,
+    say_unit,
     score_text,
     spread_text,
     value_text,
 )
 from segkit.ablation.statistics.metrics import Metric
-from segkit.ablation.statistics.unit import POINTS, Unit
+from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.config_diff import show_value
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
@@ -48,7 +49,7 @@ def main_table(findings: Findings) -> Table:
     if findings.comparison.differences:
         title, baseline = findings.comparison.metric.title, findings.study.baseline
         delta = (
-            f"; Δ is the difference in {title} to {baseline} in {_say_unit(findings.comparison.metric.unit)} over the "
+            f"; Δ is the difference in {title} to {baseline} in {say_unit(findings.comparison.metric.unit)} over the "
             f"seeds both have, with its {say_interval(findings)}"
         )
     less = _say_less(findings) if findings.comparison.metric.less_is_better else ""
@@ -153,10 +154,6 @@ def _say_less(findings: Findings) -> str:
 
 def _with_unit(metric: Metric) -> str:
     return f"{metric.title}, {'%' if metric.unit is POINTS else metric.unit.name}"
-
-
-def _say_unit(unit: Unit) -> str:
-    return "percentage points" if unit is POINTS else unit.name
 
 
 def metric_table(findings: Findings) -> Table | None:

@@ -1,14 +1,16 @@
 """Forest plot: the difference of each variant to the baseline with its interval, a dot per seed, and beside it where
 the interval comes from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segkit.ablation.report.figures.style import INK, SOFT, WIDTH, Look, draw, shorten_all
-from segkit.ablation.report.number_text import difference_text, is_number
+from segkit.ablation.report.number_text import difference_text, is_number, say_unit
 from segkit.ablation.statistics.difference import Difference
+from segkit.ablation.statistics.unit import POINTS, Unit
 
 #: Of the bars of shares: greys, since colours are the variants'.
 SEEDS, IMAGES = "#55555b", "#c9c9cf"
@@ -16,7 +18,7 @@ SEEDS, IMAGES = "#55555b", "#c9c9cf"
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of the plot, in percentage points; `images` are the ends of the part from images.
+    """One line of the plot; `images` are the ends of the part from images. An end that nobody knows is NaN.
 
     `from_seeds` is the share of seeds in the square of the half-width on the side of 0, in [0, 1]; the rest is from
     images. None where there is nothing to share out: with one seed, and where all predictions are equal.
@@ -26,7 +28,7 @@ class ForestRow:
     value: float
     low: float
     high: float
-    images: tuple[float, float]
+    images: tuple[float, ...]
     seeds: tuple[float, ...]
     text: str
     verdict: str
@@ -47,15 +49,17 @@ def forest_rows(differences: Sequence[Difference]) -> list[ForestRow]:
     for found in differences:
         if not is_number(found.value):
             continue
-        low, high = (100 * end for end in found.interval)
-        images = 100 * (found.value - found.images[0]), 100 * (found.value + found.images[1])
-        seeds = tuple(100 * value for value in found.per_seed)
+        factor = found.unit.factor
+        low, high = (factor * end if is_number(end) else math.nan for end in found.interval)
+        ends = found.value - found.images[0], found.value + found.images[1]
+        images = tuple(factor * end if is_number(end) else math.nan for end in ends)
+        seeds = tuple(factor * value for value in found.per_seed)
         text = difference_text(found)
         shown = f"{text.value}  {text.interval}"
         rows.append(
             ForestRow(
                 found.variant,
-                100 * found.value,
+                factor * found.value,
                 low,
                 high,
                 images,
@@ -76,13 +80,15 @@ def draw_forest(
     stem: Path,
     *,
     metric: str = "mIoU",
+    unit: Unit = POINTS,
     pdf: bool = False,
 ) -> None:
     """Write the plot. Raises CannotWrite."""
+    what = f"difference in {metric} to {shorten_all([baseline], 30)[0]}, {say_unit(unit)}"
     draw(
         stem,
         (WIDTH, 1.05 + 0.46 * len(rows) + 0.2 * any(row.from_seeds is not None for row in rows)),
-        lambda figure: _paint(figure, rows, baseline, level, looks, metric),
+        lambda figure: _paint(figure, rows, what, level, looks),
         pdf=pdf,
     )
 
@@ -90,10 +96,9 @@ def draw_forest(
 def _paint(
     figure: Any,
     rows: Sequence[ForestRow],
-    baseline: str,
+    what: str,
     level: float,
     looks: Mapping[str, Look],
-    metric: str,
 ) -> None:
     if any(row.from_seeds is not None for row in rows):
         axis, beside = figure.subplots(1, 2, width_ratios=(5, 1), sharey=True)
@@ -136,7 +141,8 @@ def _paint(
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x")
-    axis.set_xlabel(f"difference in {metric} to {shorten_all([baseline], 30)[0]}, percentage points")
+    axis.locator_params(axis="x", nbins=6)  # or labels with three decimals run into each other
+    axis.set_xlabel(what)
     axis.text(
         1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
         color=SOFT,

@@ -9,6 +9,7 @@ import numpy as np
 
 from segkit.ablation.report.figures.curves import FEW
 from segkit.ablation.report.figures.style import INK, WIDTH, add_legend, draw, shorten_all
+from segkit.ablation.statistics.unit import POINTS, Unit
 
 LONGEST = 26  # characters of a name below the axis
 MOST_TOLD = 8  # seeds, beyond which their lines look alike
@@ -17,16 +18,18 @@ _MARKERS = "osD^vPX*"
 
 @dataclass(frozen=True)
 class SeedLine:
-    """The scores of one seed in percent, by variant; NaN where the run is missing."""
+    """The scores of one seed in their unit, by variant; NaN where the run is missing."""
 
     seed: int
     values: tuple[float, ...]
 
 
-def seed_lines(scores: Sequence[Mapping[int, float]]) -> list[SeedLine]:
-    """A line per seed from the scores of each variant by seed, in shares."""
+def seed_lines(scores: Sequence[Mapping[int, float]], unit: Unit = POINTS) -> list[SeedLine]:
+    """A line per seed from the scores of each variant by seed."""
     seeds = sorted({seed for known in scores for seed in known})
-    return [SeedLine(seed, tuple(100 * known.get(seed, np.nan) for known in scores)) for seed in seeds]
+    return [
+        SeedLine(seed, tuple(unit.factor * known.get(seed, np.nan) for known in scores)) for seed in seeds
+    ]
 
 
 def draw_paired(
@@ -35,7 +38,7 @@ def draw_paired(
     baseline: str,
     stem: Path,
     *,
-    metric: str = "mIoU",
+    score: str = "mIoU, %",
     pdf: bool = False,
 ) -> None:
     """Write the plot. Raises CannotWrite."""
@@ -47,7 +50,7 @@ def draw_paired(
     draw(
         stem,
         (width, height),
-        lambda figure: _paint(figure, lines, variants, names, baseline, metric, turned),
+        lambda figure: _paint(figure, lines, variants, names, baseline, score, turned),
         pdf=pdf,
     )
 
@@ -58,7 +61,7 @@ def _paint(
     variants: Sequence[str],
     names: Sequence[str],
     baseline: str,
-    metric: str,
+    score: str,
     turned: bool,
 ) -> None:
     import matplotlib
@@ -84,7 +87,7 @@ def _paint(
     for label, variant in zip(axis.get_xticklabels(), variants, strict=True):
         label.set_fontweight("bold" if variant == baseline else "normal")
     axis.tick_params(axis="x", length=0)
-    axis.set_ylabel(f"{metric}, %")
+    axis.set_ylabel(score)
     axis.grid(axis="y")
     shown = [f"seed {line.seed}" for line in lines] if told else ["a seed"]
     add_legend(figure, [*handles[: len(shown)], *mean], [*shown, "mean"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from segkit import __version__
 from segkit.cli.run_command import run_command
+from segkit.system.screen import guarded_screens
 
 #: Command -> what it does. The file is segkit/cli/COMMAND.py, which is imported only when the command is called.
 COMMANDS = {
@@ -25,7 +26,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names with the others, and return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with guarded_screens():
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2

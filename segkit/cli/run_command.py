@@ -8,28 +8,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segkit.errors import ConfigError, SegkitError
+from segkit.system.screen import guarded_screens
 
 
 def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run `main(arguments)` and return the exit status of the process.
 
     A SegkitError is shown as its message alone; with `--debug` among the arguments, and for anything else (a
-    bug), the traceback is shown.
+    bug), the traceback is shown. That nobody reads what is printed (`... | head`), or that it cannot be written,
+    changes neither what is done nor the exit status.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        return main(arguments)
-    except SegkitError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `... | head` closed the pipe; there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    with guarded_screens():
+        try:
+            return main(arguments)
+        except SegkitError as error:
+            if "--debug" in arguments:
+                traceback.print_exc()
+            print(error, file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
 
 
 def import_user_code(names: Sequence[str]) -> None:

@@ -235,8 +235,7 @@ def exit_code_of(error: BaseException) -> int:
     """The exit status that the process will end with."""
     if isinstance(error, SegkitError):
         return error.exit_code
-    codes: dict[type[BaseException], int] = {BrokenPipeError: 141, KeyboardInterrupt: 130}
-    return codes.get(type(error), 1)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def runs_dir(config: Config) -> str:

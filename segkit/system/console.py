@@ -1,22 +1,20 @@
 """Text for people: a progress bar on a terminal, plain lines elsewhere, and a copy of every line in a log file."""
 
-import errno
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
 from segkit.system.files import cannot_write
+from segkit.system.screen import as_screen
 
 
 class Console:
     """Prints lines above a progress bar if `stream` is a terminal, else plainly; appends them to `log_file`."""
 
     def __init__(self, *, stream: TextIO | None = None, log_file: Path | None = None):
-        self.stream = _Screen(stream or sys.stdout)
+        self.stream = as_screen(stream or sys.stdout)
         self.log_file = log_file
         self.bar: tqdm | None = None
 
@@ -66,32 +64,6 @@ class Console:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-class _Screen:
-    """A stream whose terminal may be closed: from then on, what is written goes nowhere. The log has it."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        return self._unless_closed(lambda: self._stream.write(text)) or len(text)
-
-    def flush(self) -> None:
-        self._unless_closed(self._stream.flush)
-
-    def _unless_closed(self, action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            # What is buffered, and what others print, would fail again: let all of it end where nobody looks.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            return None
 
 
 def table(rows: list[list[str]]) -> str:

@@ -3,10 +3,12 @@
 import os
 import signal
 import threading
-import time
 from typing import Any
 
-#: Seconds within which a repeated signal is the same request: `timeout` signals the process and its group.
+from segkit.system.signal_arrivals import SignalArrivals
+
+#: Seconds within which a repeated signal is the same request: `timeout` signals the process and its group, a launcher
+#: passes on the Ctrl-C that the terminal sends to all. Counted from arrival to arrival, however long a step takes.
 _SAME_REQUEST = 0.1
 
 
@@ -28,7 +30,8 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._noted_at = 0.0
+        self._came_at = 0.0
+        self._arrivals = SignalArrivals()
         self._process = 0
         self._earlier: dict[signal.Signals, Any] = {}  # what signal.signal returned
 
@@ -45,6 +48,7 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
+            self._arrivals.start()
             wanted = [number for number in self.signals if not _is_ignored_hangup(number)]
             self._earlier = {number: signal.signal(number, self._note) for number in wanted}
         return self
@@ -53,6 +57,8 @@ class Interrupt:
         for number, handler in self._earlier.items():
             # None: the earlier handler was not installed by Python and cannot be put back from here.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self._earlier:
+            self._arrivals.stop()
         self._earlier = {}
 
     def _note(self, number: int, _frame: object) -> None:
@@ -60,8 +66,8 @@ class Interrupt:
             self._act_in_child(number)
         elif self.signal is None:
             self.signal = signal.Signals(number)
-            self._noted_at = time.monotonic()
-        elif number != signal.SIGHUP and time.monotonic() - self._noted_at > _SAME_REQUEST:
+            self._came_at = self._arrivals.last()
+        elif number != signal.SIGHUP and self._arrivals.last() - self._came_at > _SAME_REQUEST:
             _die_by(number)
 
     def _act_in_child(self, number: int) -> None:

@@ -34,7 +34,7 @@ from segkit.runs.folder import RunFolder, read_status
 from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
-from tests.processes import finish, wait_until
+from tests.processes import HANG_LIMIT, finish, wait_until
 from tests.scripts import run_script
 
 HALTING_TRAIN = ROOT / "tests" / "halting_train.py"
@@ -452,17 +452,6 @@ def test_model_with_other_classes_is_found_before_a_run_folder_is_made(tiny, cap
     assert not (tiny / "runs").exists()
 
 
-def test_closed_pipe_is_in_the_status(tiny, monkeypatch):
-    def closed(trainer):
-        raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(Trainer, "fit", closed)
-    monkeypatch.setattr("os.dup2", lambda *handles: None)
-    assert run("--config", "tiny.yaml") == 141
-    status = read_status(only_run(tiny))
-    assert (status["state"], status["exit_code"]) == ("failed", 141)
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -498,6 +487,41 @@ def test_closed_terminal_stops_the_run_after_saving(tiny):
     assert (status["state"], status["exit_code"]) == ("stopped", 129)
     assert load_checkpoint(Path(status["checkpoint"]))["trainer"]["iteration"] == status["iteration"] == 9
     assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
+
+
+def test_ctrl_c_after_the_reader_of_a_pipe_has_gone_saves(tiny):
+    """As `train.py ... | tee log` and Ctrl-C, which ends tee first."""
+    environment = {**os.environ, "HALT_AFTER": "9", "HALT_MARK": "halted"}
+    command = [sys.executable, str(HALTING_TRAIN), "--config", "tiny.yaml", "train.iterations=20"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    wait_until(Path("halted").exists, lambda: process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(HANG_LIMIT) == 130
+    status = read_status(only_run(tiny))
+    assert (status["state"], status["exit_code"], status["iteration"]) == ("stopped", 130, 9)
+    assert load_checkpoint(Path(status["checkpoint"]))["trainer"]["iteration"] == 9
+    assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
+
+
+def test_a_full_disk_under_the_output_ends_nothing(tiny):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(HALTING_TRAIN), "--config", "tiny.yaml"],
+            env={**os.environ, "HALT_AFTER": "0", "HALT_MARK": "halted"},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_LIMIT,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == (
+        "stdout cannot be written any more: No space left on device; the work goes on without it"
+    )
+    assert read_status(only_run(tiny))["state"] == "done"
+    assert "done      best mIoU" in (only_run(tiny) / "train.log").read_text()
 
 
 def test_run_killed_within_a_window_has_the_rows_of_a_whole_one_after_a_resume(tiny):

@@ -19,10 +19,11 @@ from tests.processes import read_rest, run_python
 LOOP = """
     import sys
     from types import SimpleNamespace
-    from segkit.system import interrupt as module
+    from segkit.system import signal_arrivals
+    from segkit.system.interrupt import Interrupt
     seconds = 100.0
-    module.time = SimpleNamespace(monotonic=lambda: seconds)
-    with module.Interrupt() as interrupt:
+    signal_arrivals.time = SimpleNamespace(monotonic=lambda: seconds)
+    with Interrupt() as interrupt:
         print("ready", flush=True)
         while sys.stdin.readline() and not interrupt.requested:
             pass
@@ -34,10 +35,10 @@ LOOP = """
 """
 
 
-def start(script=LOOP):
+def start(script=LOOP, *arguments):
     """A training loop in miniature, past the point where the handlers are in place."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -89,6 +90,69 @@ def test_a_signal_delivered_twice_is_one_request():
     assert go_on(process) == "going on\n"
     assert read_rest(process) == ""
     assert process.returncode == 143
+
+
+# A step in C that no signal interrupts and that lets other threads run: waiting for a mutex, which another thread
+# unlocks when the signal has arrived, so that the handler runs `step` seconds later.
+SLOW_STEP = """
+    import ctypes, sys, threading
+    from types import SimpleNamespace
+    from segkit.system import signal_arrivals
+    from segkit.system.interrupt import Interrupt
+    before, step = map(float, sys.argv[1:])
+    seconds, asked = 100.0, threading.Event()
+
+    def monotonic():
+        asked.set()
+        return seconds
+
+    signal_arrivals.time = SimpleNamespace(monotonic=monotonic)
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+    libc.pthread_mutex_lock(mutex)
+
+    def end_step():
+        global seconds
+        asked.wait()
+        seconds += step
+        libc.pthread_mutex_unlock(mutex)
+
+    with Interrupt() as interrupt:
+        print("ready", flush=True)
+        while not interrupt.requested:
+            sys.stdin.readline()
+        seconds += before
+        asked.clear()
+        threading.Thread(target=end_step).start()
+        print("in the step", flush=True)
+        libc.pthread_mutex_lock(mutex)
+        print("saving", flush=True)
+    sys.exit(interrupt.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("before", "code"), [(0.05, 130), (0.3, -signal.SIGTERM)])
+def test_what_counts_is_when_signals_come_and_not_when_a_long_step_lets_them_be_handled(before, code):
+    process = start(SLOW_STEP, str(before), "10")
+    process.send_signal(signal.SIGINT)
+    assert go_on(process) == "in the step\n"
+    process.send_signal(signal.SIGTERM)
+    assert read_rest(process) == ("saving\n" if code > 0 else "")
+    assert process.returncode == code
+
+
+def test_signals_of_a_forked_process_are_not_those_of_its_parent():
+    code = """
+        import os, signal
+        from segkit.system.interrupt import Interrupt
+        with Interrupt() as interrupt:
+            if (child := os.fork()) == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(interrupt.requested, interrupt._arrivals._last)
+    """
+    done = run_python("-c", textwrap.dedent(code), cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "False None\n"), done.stderr
 
 
 def test_a_closed_terminal_may_be_reported_twice():

@@ -44,7 +44,7 @@ def finish_run(
     if finished:
         show_best_and_worst(experiment, trainer, recorder)
     card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
-    write_text(folder.model_card, model_card(card))
+    recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
 
 
 def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Recorder) -> None:

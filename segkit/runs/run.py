@@ -24,6 +24,7 @@ from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
+from segkit.runs.rescue import rescue
 from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
 from segkit.runs.state import go_on_from, saver
 from segkit.system.console import Console
@@ -133,15 +134,20 @@ def train_in(
     folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
     try:
         write_json(folder.check, start.report.as_json())
-        plot_class_frequencies(folder.labels_plot, start.report, experiment.data.train.class_names)
+        names = experiment.data.train.class_names
+        recorder.spared.write(
+            "plots", lambda: plot_class_frequencies(folder.labels_plot, start.report, names)
+        )
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
         finish_run(folder, experiment, trainer, recorder, bad, finished=finished, flops=start.flops, env=env)
     except BaseException as error:
-        recorder.close()
         error = explain(error, experiment)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
+            rescue(trainer, error, str(folder), tell=console.line)
+        recorder.close()
+        with suppress(CannotWrite, OSError):
             note_failure(folder, error, trainer.iteration, checkpoint=recorder.last_checkpoint)
             console.log(f"failed: {error}")
             bad.write()

@@ -103,6 +103,9 @@ class Trainer:
         self.iteration = 0
         self.best = {"mean_iou": -1.0, "iteration": 0}
         self.evaluated = self.saved = -1
+        self.stepping = (
+            False  # from the optimizer's step until the iteration is counted the state is of neither
+        )
 
     def fit(self) -> bool:
         """Train to the end of the plan. Returns False if `stop()` ended the run early; either way the last
@@ -120,6 +123,7 @@ class Trainer:
             micro_batches, waited = self.fetch(batches)
             values = self.update(micro_batches)
             self.iteration += 1
+            self.stepping = False
             self.recorder.update(self.iteration, values, micro_batches, waited=waited)
             if self.due(self.plan.evaluate_every):
                 self.evaluate_and_keep_best()
@@ -169,6 +173,7 @@ class Trainer:
         if self.scaler.is_enabled():
             # As a tensor: get_scale() would wait for the device.
             values["grad_scale"] = self.scaler.scale(torch.ones((), device=self.device))
+        self.stepping = True
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -151,7 +151,7 @@ def test_a_worker_that_the_system_kills_ends_the_run_with_a_message(tiny, capsys
         return read(self, index)
 
     monkeypatch.setattr(Folder, "__getitem__", dying)
-    assert run("--config", "tiny.yaml", "train.workers=1", SKIP) == 1
+    assert run("--config", "tiny.yaml", "train.workers=1", SKIP) == 3
     error = capsys.readouterr().err.strip()
     assert error.startswith("a process that loads data was ended by the system (")
     assert (
@@ -159,7 +159,7 @@ def test_a_worker_that_the_system_kills_ends_the_run_with_a_message(tiny, capsys
         in error
     )
     status = read_status(only_run(tiny))
-    assert (status["state"], status["exit_code"], status["error"]) == ("failed", 1, error)
+    assert (status["state"], status["exit_code"], status["error"]) == ("failed", 3, error)
 
 
 def test_a_run_that_skips_says_what_and_how_often(tiny, capsys):

@@ -95,7 +95,7 @@ def test_a_signal_delivered_twice_is_one_request():
 # A step in C that no signal interrupts and that lets other threads run: waiting for a mutex, which another thread
 # unlocks when the signal has arrived, so that the handler runs `step` seconds later.
 SLOW_STEP = """
-    import ctypes, sys, threading
+    import ctypes, select, sys, threading
     from types import SimpleNamespace
     from segkit.system import signal_arrivals
     from segkit.system.interrupt import Interrupt
@@ -103,8 +103,9 @@ SLOW_STEP = """
     seconds, asked = 100.0, threading.Event()
 
     def monotonic():
+        now = seconds
         asked.set()
-        return seconds
+        return now
 
     signal_arrivals.time = SimpleNamespace(monotonic=monotonic)
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
@@ -113,6 +114,8 @@ SLOW_STEP = """
     def end_step():
         global seconds
         asked.wait()
+        while select.select([interrupt._arrivals._ends[0]], [], [], 0)[0]:
+            pass  # until it is noted when the signal came
         seconds += step
         libc.pthread_mutex_unlock(mutex)
 

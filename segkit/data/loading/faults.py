@@ -5,7 +5,7 @@ import os
 import resource
 import shutil
 
-from segkit.errors import SegkitError
+from segkit.errors import DataError, SegkitError
 
 #: What torch says when the operating system took a worker or its shared memory away.
 WORKER_TROUBLE = ("DataLoader worker (pid", "Pin memory thread exited", "shared memory (shm)", "</torch_")
@@ -14,6 +14,8 @@ FILES_TROUBLE = ("Too many open files", "items of ancdata")
 
 class WorkerDied(SegkitError):
     """The operating system ended a process that loads data, or refused it memory or files."""
+
+    exit_code = DataError.exit_code
 
 
 def explain_worker_death(error: BaseException) -> str | None:

@@ -20,6 +20,7 @@ from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage, class_line, class_table
 from segkit.runs.recording.arrays import save_per_image
+from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
 from segkit.runs.recording.log_window import Window
 from segkit.runs.recording.pictures import RunPictures
@@ -62,6 +63,7 @@ class Recorder:
             warn=console.line,
         )
         self.drawn = RunPictures(folder, labels, self.events)
+        self.spared = BestEffort(console.line)
         self.pending: list[tuple[int, dict[str, Any], list[str]]] = []
         self.waits: list[Wait] = []
         self.window = Window()
@@ -104,7 +106,7 @@ class Recorder:
     def update(self, iteration: int, values: dict[str, Any], batches: list, *, waited: Wait) -> None:
         """Keep the values of one update, unread; log a line where one is due."""
         if iteration == 1:
-            self.drawn.training_batch(batches[0])
+            self.spared.write("pictures", lambda: self.drawn.training_batch(batches[0]))
         self.iteration = iteration
         names = [name for batch in batches for name in batch["name"]]
         self.pending.append((iteration, values, names))
@@ -140,11 +142,9 @@ class Recorder:
     def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None:
         """Log a validation score."""
         self.last_evaluation = (iteration, result)
-        names, iou, accuracy = (
-            self.labels.class_names,
-            metrics.iou(result.matrix),
-            metrics.accuracy(result.matrix),
-        )
+        self.events.try_again()
+        names = self.labels.class_names
+        iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
         scalars = {"val/mIoU": result.mean_iou, "val/accuracy": accuracy, "val/ce": result.ce}
         scalars |= {f"val/iou/{name}": value for name, value in zip(names, iou, strict=True)}
         self._scalars(iteration, scalars)
@@ -165,7 +165,7 @@ class Recorder:
     def pictures(self, iteration: int, panels: list[Panel]) -> None:
         """Show the example images: image | label | prediction | errors | cross-entropy | kept pixels."""
         if panels:
-            self.drawn.examples(iteration, panels)
+            self.spared.write("pictures", lambda: self.drawn.examples(iteration, panels))
         self.restart_clock()
 
     # --- called by the run around the loop
@@ -208,7 +208,7 @@ class Recorder:
 
     def ranked(self, path: Path, images: Sequence[RankedImage], panels: list[Panel]) -> None:
         """Show `images` with what the trained model makes of them, in the picture `path`."""
-        self.drawn.ranked(path, images, panels)
+        self.spared.write("pictures", lambda: self.drawn.ranked(path, images, panels))
 
     def close(self) -> None:
         """Release the terminal and the events file; nothing more is recorded."""
@@ -242,6 +242,9 @@ class Recorder:
 
     def _plot(self) -> None:
         self.plotted = time.perf_counter()
+        self.spared.write("plots", self._draw_plots)
+
+    def _draw_plots(self) -> None:
         names = list(self.labels.class_names)
         colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in self.labels.palette]
         plot_results(self.results, names, colors, self.folder.results_plot)

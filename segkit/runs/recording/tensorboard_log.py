@@ -25,18 +25,29 @@ BARS = 50
 class TensorBoardLog:
     """Writes events below `folder`, or nothing if that is None.
 
-    Curves are not worth a run: if the events file cannot be written, `warn` gets one line and nothing more is recorded.
-    Earlier events from `purge_step` on are superseded: the run resumed before them.
+    Curves are not worth a run: if the events file cannot be written, `warn` gets one line the first time, and nothing
+    is recorded until `try_again` can open another. Earlier events from `purge_step` on are superseded: the run resumed
+    before them.
     """
 
     def __init__(self, folder: Path | None, *, purge_step: int | None, warn: Callable[[str], Any]):
-        self.warn = warn
+        self.warn, self.folder = warn, folder
         self.writer: SummaryWriter | None = None
-        if folder is not None:
-            try:
-                self.writer = SummaryWriter(str(folder), purge_step=purge_step)
-            except OSError as error:
-                self._stop(error)
+        self.failed = False
+        self._open(purge_step)
+
+    def try_again(self) -> None:
+        """After a failure, go on in another file if one can be opened."""
+        if self.failed and self.writer is None:
+            self._open(None)
+
+    def _open(self, purge_step: int | None) -> None:
+        if self.folder is None:
+            return
+        try:
+            self.writer = SummaryWriter(str(self.folder), purge_step=purge_step)
+        except OSError as error:
+            self._stop(error)
 
     def begin(self, config_text: str, hyperparameters: Mapping[str, Any], iteration: int) -> None:
         """Note the configuration, as text and as hyperparameters."""
@@ -74,7 +85,7 @@ class TensorBoardLog:
     def close(self) -> None:
         """Write what is pending and let go of the file."""
         self._write(lambda writer: writer.close())
-        self.writer = None
+        self.writer = self.folder = None
 
     def _summary(self, summary: Any) -> None:
         """Write what SummaryWriter has no method for."""
@@ -95,7 +106,11 @@ class TensorBoardLog:
 
     def _stop(self, error: OSError) -> None:
         self.writer = None
-        self.warn(f"warning: TensorBoard stopped recording: {error}; training goes on")
+        if not self.failed:
+            self.warn(
+                f"warning: TensorBoard stopped recording: {error}; training goes on, and it is tried again"
+            )
+        self.failed = True
 
 
 def hyperparameters(config: Mapping[str, Any], *, iterations: int) -> dict[str, str | float]:

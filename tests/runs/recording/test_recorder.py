@@ -442,7 +442,7 @@ def test_resumed_run_supersedes_events_and_rows_after_its_checkpoint(open_record
 
 
 DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-WARNING = f"warning: TensorBoard stopped recording: {DISK_FULL}; training goes on"
+WARNING = f"warning: TensorBoard stopped recording: {DISK_FULL}; training goes on, and it is tried again"
 
 
 def test_full_disk_under_tensorboard_warns_once_and_training_goes_on(open_recorder, monkeypatch):
@@ -495,6 +495,12 @@ def test_events_folder_that_cannot_be_made_warns_and_training_goes_on(open_recor
     ]
     assert len(warnings) == 1
     assert recorder.results.column("train/loss")[0] == [2]
+    recorder.evaluation(2, RESULT, best=True)  # tried again, in vain
+    (tmp_path / "tb").unlink()
+    recorder.evaluation(4, RESULT, best=False)
+    recorder.close()
+    assert [event.step for event in read_events(tmp_path).Scalars("val/mIoU")] == [4]
+    assert [line for line in lines(recorder) if "TensorBoard stopped" in line] == warnings
 
 
 def test_another_error_under_tensorboard_is_not_hidden(open_recorder, monkeypatch):

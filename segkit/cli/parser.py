@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -24,6 +25,17 @@ class CommandParser(argparse.ArgumentParser):
             help="user code that registers more",
         )
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse_known_args(
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:  # what all ways of parsing go through
+        """As argparse has it, but an empty argument is an error: nearly always a variable that is not set, and as a
+        path it would mean the present folder."""
+        given = sys.argv[1:] if args is None else list(args)
+        if "" in given:
+            before = given[given.index("") - 1] if given.index("") else "the first"
+            self.error(f"an argument is empty, after {before}: is a variable not set?")
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message`, and exit with status 2."""

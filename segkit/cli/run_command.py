@@ -1,5 +1,6 @@
 """What every command shares: user code by `--import`, errors as one screen, exit codes."""
 
+import errno
 import importlib
 import os
 import sys
@@ -30,6 +31,25 @@ def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] |
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
+        except (OSError, RuntimeError) as error:
+            reason = _explain_path(error)
+            if reason is None or "--debug" in arguments:
+                raise
+            print(reason, file=sys.stderr)
+            return ConfigError.exit_code
+
+
+def _explain_path(error: OSError | RuntimeError) -> str | None:
+    """What to say of a path that no system can follow, wherever it is tried first; None if it is something else."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = os.fsdecode(error.filename or "")
+        return f"a name is too long for a file: {name[:40]}...{name[-20:]} ({len(name)} characters) -> a shorter one"
+    # pathlib's words until Python 3.12, for what it resolves.
+    if (isinstance(error, OSError) and error.errno == errno.ELOOP) or str(error).startswith("Symlink loop"):
+        return (
+            f"a symbolic link leads back to itself: {getattr(error, 'filename', None) or error} -> remove it"
+        )
+    return None
 
 
 def import_user_code(names: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """What every command shares: `--import`, one screen per error, exit codes."""
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +222,47 @@ def test_a_closed_pipe_changes_nothing():
     process.stdout = None  # read no more
     assert finish(process)[1] == ""
     assert process.returncode == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--config", "x" * 300],
+        ["train", "--config", "debug.yaml", "--resume", "x" * 300],
+        ["train", "--config", "debug.yaml", "--import", "x" * 300 + ".py"],
+        ["evaluate", "--weights", "x" * 300],
+        ["check_data", "x" * 300],
+        ["compare", "x" * 300],
+    ],
+)
+def test_a_name_too_long_is_said_without_a_traceback(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    command = importlib.import_module(f"segkit.cli.{words[0]}")
+    assert run_command(command.main, words[1:]) == 2
+    assert re.fullmatch(
+        r"a name is too long for a file: x{40}\.\.\..* -> a shorter one\n", capsys.readouterr().err
+    )
+
+
+def test_a_link_that_leads_back_to_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    command = importlib.import_module("segkit.cli.check_data")
+    assert run_command(command.main, ["loop"]) == 2
+    assert "a symbolic link leads back to itself: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "after"),
+    [
+        ("predict", ["--weights", "", "--source", "a"], "--weights"),
+        ("predict", ["--weights", "a", "--source", ""], "--source"),
+        ("train", ["--config", "debug.yaml", "--resume", ""], "--resume"),
+        ("check_data", [""], "the first"),
+    ],
+)
+def test_an_empty_argument_is_refused(capsys, command, words, after):
+    with pytest.raises(SystemExit) as caught:
+        importlib.import_module(f"segkit.cli.{command}").main(words)
+    assert caught.value.code == 2
+    assert f"an argument is empty, after {after}: is a variable not set?" in capsys.readouterr().err

@@ -25,14 +25,14 @@ IGNORE_INDEX = 255
 REFERENCE = 128  # the image side at which the sizes below are in pixels
 SMALLEST = 32
 
-STAR_SHARE = 0.25  # of the images have one
+STAR_SHARE = 0.5  # of the images have one
 BLUR_SHARE = 0.4  # of the large shapes have a soft border
 UNSURE_SHARE = 0.5  # of the soft borders are unlabelled
 ODD_SHARE = 0.25  # of the shapes have a colour that says nothing about their class
 BLANK_SHARE = 0.25  # of the images have an unlabelled rectangle
 LEAST_CONTRAST = 25.0  # of a shape to what it covers, in grey levels
 #: Typical colours of background, circle, square, line and star; what is drawn deviates a lot.
-COLOURS = np.array([(110, 110, 110), (215, 110, 90), (60, 85, 190), (235, 220, 150), (50, 170, 80)])
+COLOURS = np.array([(110, 110, 110), (215, 110, 90), (60, 85, 190), (235, 220, 150), (40, 200, 70)])
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601 luma
 
 Distance = np.ndarray  # float32 (H, W): pixels to the outline, negative inside
@@ -126,7 +126,7 @@ def draw_shapes(random: np.random.Generator, height: int, width: int) -> list[Sh
         shapes.append(Shape(LINE, thin_line(random, x, y, width=random.uniform(1, 3)), 1.0))
     shapes = [shapes[i] for i in random.permutation(len(shapes))]
     if random.random() < STAR_SHARE:
-        shapes.append(Shape(STAR, place(star, 7, 12), 1.0))
+        shapes.append(Shape(STAR, place(star, 8, 14), 1.0))
     return shapes
 
 

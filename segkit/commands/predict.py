@@ -1,6 +1,6 @@
 """Segmenting images that have no labels, at their original size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ def predict_images(
     """Segment an image or every image below a folder; returns the exit status.
 
     Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks, in the folders of
-    the source. Raises DataError for an image that cannot be read, naming it.
+    the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before any is segmented,
+    if a result would replace another or an image.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
@@ -44,7 +45,8 @@ def predict_images(
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
-    refuse_replacing(images, stems, forms)
+    results = plan_results(source, images, stems, forms)
+    refuse_replacing(images, results)
     for path, stem in zip(tqdm(images, unit="image", disable=None), stems, strict=True):
         image, _ = read_image(path, channels=predictor.channels)
         ids = predictor.predict(image)
@@ -63,25 +65,47 @@ def find_images(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise DataError(f"--source {source}: no such file or folder")
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise DataError(f"--source {source}: no images in it (looked for {', '.join(SUFFIXES)})")
-    stems: dict[Path, Path] = {}
-    for path in found:
-        other = stems.setdefault(path.with_suffix(""), path)
-        if other is not path:
-            raise DataError(f"--source {source}: {other.name} and {path.name} would get the same output name")
     return found
 
 
-def refuse_replacing(images: Sequence[Path], stems: Sequence[Path], forms: Sequence[str]) -> None:
+def plan_results(
+    source: Path, images: Sequence[Path], stems: Sequence[Path], forms: Sequence[str]
+) -> dict[Path, Path]:
+    """The image that each file to be written comes from; `stems` are the names of the results without their endings.
+
+    Raises ConfigError if two images would have a result of one name, as `a.jpg` and `a.png`, or `a.jpg` and `a_ids.jpg`
+    by `a_ids.png`, or if one's result would be where the folder of another's has to be.
+    """
+    results: dict[Path, Path] = {}
+    for image, stem in zip(images, stems, strict=True):
+        for form in dict.fromkeys(forms):
+            result = Path(f"{stem}{ENDINGS[form]}")
+            if result in results:
+                raise _clash(source, result, f"{results[result]} and {image}")
+            results[result] = image
+    for result, image in results.items():
+        for folder in result.parents:
+            if folder in results:
+                raise _clash(source, folder, f"{results[folder]} and be the folder of {image}")
+    return results
+
+
+def _clash(source: Path, result: Path, images: str) -> ConfigError:
+    return ConfigError(
+        f"--source {source}: two results would be called {result}: it would hold {images}\n"
+        "   -> rename one of them, or segment them apart: --source IMAGE --output DIR"
+    )
+
+
+def refuse_replacing(images: Sequence[Path], results: Iterable[Path]) -> None:
     """Raises ConfigError if a result would have the name of one of the images."""
     sources = {path.resolve() for path in images}
-    for stem in stems:
-        for form in forms:
-            result = Path(f"{stem}{ENDINGS[form]}")
-            if result.resolve() in sources:
-                raise ConfigError(f"--output: the result {result} would replace that image -> another folder")
+    for result in results:
+        if result.resolve() in sources:
+            raise ConfigError(f"--output: the result {result} would replace that image -> another folder")
 
 
 def save_prediction(

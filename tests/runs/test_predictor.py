@@ -354,15 +354,12 @@ def test_images_are_found_at_any_depth_in_name_order(pictures):
     assert find_images(pictures / "b.png") == [pictures / "b.png"]
 
 
-def test_no_images_and_two_that_would_get_one_name(pictures):
+def test_no_images(pictures):
     message = refusal(DataError, find_images, pictures / "nowhere")
     assert message == f"--source {pictures}/nowhere: no such file or folder"
     (pictures / "empty").mkdir()
     message = refusal(DataError, find_images, pictures / "empty")
     assert message.startswith(f"--source {pictures}/empty: no images in it (looked for .png, .jpg,")
-    Image.new("RGB", (4, 4)).save(pictures / "b.jpg")
-    message = refusal(DataError, find_images, pictures)
-    assert message == f"--source {pictures}: b.jpg and b.png would get the same output name"
 
 
 def predict(run, source, output=None, *, forms=("overlay", "palette", "ids"), opacity=0.5, weights=""):
@@ -400,6 +397,37 @@ def test_results_never_replace_the_images(run, pictures, source, output, replace
     result = pictures / output / Path(replaced).name
     assert message == f"--output: the result {result} would replace that image -> another folder"
     assert {path: path.read_bytes() for path in pictures.rglob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    ("others", "forms", "clash"),
+    [
+        (["b.jpg"], ("overlay",), "b_overlay.jpg: it would hold {0}/b.jpg and {0}/b.png"),
+        (["deeper/a.b.png"], ("ids",), "deeper/a.b_ids.png: it would hold {0}/deeper/a.b.JPG and {0}/deeper/a.b.png"),
+        (["b_ids.jpg"], ("palette", "ids"), "b_ids.png: it would hold {0}/b.png and {0}/b_ids.jpg"),
+        (["b_ids.jpg"], ("ids", "palette", "ids"), "b_ids.png: it would hold {0}/b.png and {0}/b_ids.jpg"),
+        (["b.png.d/x.png", "b.png.d.png"], ("palette",), None),
+        (["c.jpg", "c.png/x.jpg"], ("palette",), "c.png: it would hold {0}/c.jpg and be the folder of {0}/c.png/x.jpg"),
+    ],
+)  # fmt: skip
+def test_results_never_replace_one_another(run, pictures, tmp_path, others, forms, clash):
+    for name in others:
+        (pictures / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(pictures / name)
+    output = tmp_path / "out"
+    if clash is None:
+        assert predict(run, pictures, output, forms=forms) == 0
+        return
+    message = refusal(ConfigError, predict, run, pictures, output, forms=forms)
+    assert message == (
+        f"--source {pictures}: two results would be called {output}/{clash.format(pictures)}\n"
+        "   -> rename one of them, or segment them apart: --source IMAGE --output DIR"
+    )
+    assert not output.exists()
+
+
+def test_a_form_asked_for_twice_is_written_once(run, pictures, tmp_path):
+    assert predict(run, pictures / "b.png", tmp_path / "out", forms=("ids", "ids")) == 0
 
 
 def test_results_may_lie_beside_the_images_if_no_name_is_taken(run, pictures):

@@ -3,6 +3,8 @@
 import textwrap
 from dataclasses import dataclass
 
+from segkit.system.printable import printable
+
 LONGEST_LINE = 100
 WIDTH = 110
 UNBROKEN_SPACE = "\u00a0"
@@ -47,17 +49,12 @@ class Problem:
                 hint, WIDTH, initial_indent="   ", subsequent_indent="      ", break_on_hyphens=False
             )
             lines += [line.replace(UNBROKEN_SPACE, " ") for line in wrapped]
-        return "\n".join(_make_printable(line) for line in lines)
+        return "\n".join(printable(line.replace("\t", " "), keep="") for line in lines)
 
 
 def keep_on_one_line(words: str) -> str:
     """The words, so that a hint of which they are part is not wrapped between them: commands are for copying."""
     return words.replace(" ", UNBROKEN_SPACE)
-
-
-def _make_printable(line: str) -> str:
-    """Without the escape codes and stray bytes that a file could send to the terminal."""
-    return "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in line)
 
 
 def shorten(text: str, limit: int = LONGEST_LINE) -> str:

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from segkit.data.palette import Color, colorize
 from segkit.evaluation.panels import Panel
 from segkit.system.files import cannot_write
+from segkit.system.printable import show_class, show_name
 
 GAP = 3  # pixels between pictures
 READABLE = 160  # pixels of width below which a picture is enlarged
@@ -107,23 +108,23 @@ def stack(rows: Sequence[Tensor], *, columns: int = 1) -> Tensor:
 
 
 def titled(parts: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
-    """Pictures of equal size in one row, small ones enlarged by a whole factor, each under its title."""
+    """Pictures of equal size in one row, small ones enlarged by a whole factor, each under its title on one line."""
     factor = -(-READABLE // parts[0].shape[2])
     parts = [part.repeat_interleave(factor, 1).repeat_interleave(factor, 2) for part in parts]
     row, width = beside(parts), parts[0].shape[2]
     band = Image.new("RGB", (row.shape[2], HEADING), "white")
     draw = ImageDraw.Draw(band)
     for number, title in enumerate(titles):
-        draw.text((number * (width + GAP) + 2, 1), title, fill="black")
+        draw.text((number * (width + GAP) + 2, 1), show_name(title), fill="black")
     heading = torch.from_numpy(np.array(band)).permute(2, 0, 1)
     return torch.cat([heading, row], dim=1)
 
 
 def legend(class_names: Sequence[str], palette: Sequence[Color], *, width: int) -> Tensor:
     """The colours of the classes with their names, in as many lines as `width` pixels need."""
-    font = ImageFont.load_default()
+    font, names = ImageFont.load_default(), [show_class(name) for name in class_names]
     places, left, line = [], 4, 0
-    for name in class_names:
+    for name in names:
         space = HEADING + 4 + math.ceil(font.getlength(name)) + 12
         if left + space > width and left > 4:
             left, line = 4, line + 1
@@ -131,7 +132,7 @@ def legend(class_names: Sequence[str], palette: Sequence[Color], *, width: int) 
         left += space
     band = Image.new("RGB", (width, (line + 1) * (HEADING + 4) + 4), "white")
     draw = ImageDraw.Draw(band)
-    for name, color, (x, y) in zip(class_names, palette, places, strict=True):
+    for name, color, (x, y) in zip(names, palette, places, strict=True):
         draw.rectangle((x, y, x + HEADING - 2, y + HEADING - 2), fill=tuple(color), outline="black")
         draw.text((x + HEADING + 4, y), name, fill="black", font=font)
     return torch.from_numpy(np.array(band)).permute(2, 0, 1)
@@ -156,7 +157,7 @@ def moments(pictures: Sequence[tuple[str, Tensor]]) -> Tensor:
     parts = []
     for caption, picture in pictures:
         band = Image.new("RGB", (picture.shape[2], 2 * HEADING), "white")
-        ImageDraw.Draw(band).text((4, HEADING // 2), caption, fill="black")
+        ImageDraw.Draw(band).text((4, HEADING // 2), show_name(caption), fill="black")
         parts += [torch.from_numpy(np.array(band)).permute(2, 0, 1), picture]
     width = max(part.shape[2] for part in parts)
     canvas = torch.full((3, sum(part.shape[1] for part in parts), width), 255, dtype=torch.uint8)

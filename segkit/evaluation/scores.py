@@ -8,6 +8,7 @@ from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BoundaryScores
 from segkit.evaluation.evaluate import Evaluation
 from segkit.system.console import percent, table
+from segkit.system.printable import show_class
 
 #: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
 LISTED = 24
@@ -34,7 +35,7 @@ def class_table(result: Evaluation, class_names: Sequence[str]) -> str:
     columns = zip(class_names, *scores, counts, strict=True)
     rows = [["class", "IoU", "Dice", "recall", "pixels %"]]
     for name, iou, dice, recall, count in columns:
-        rows.append([name, percent(iou), percent(dice), percent(recall), percent(count / total)])
+        rows.append([show_class(name), percent(iou), percent(dice), percent(recall), percent(count / total)])
     means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
     rows.append(["mean", *map(percent, means), ""])
     return table(rows)
@@ -44,7 +45,7 @@ def boundary_table(scores: BoundaryScores, class_names: Sequence[str]) -> str:
     """The boundary scores of every class, and their means, in columns."""
     rows = [["class", "boundary IoU", "boundary F1"]]
     for name, iou, f1 in zip(class_names, scores.iou, scores.f1, strict=True):
-        rows.append([name, percent(iou), percent(f1)])
+        rows.append([show_class(name), percent(iou), percent(f1)])
     rows.append(["mean", percent(scores.mean_iou), percent(scores.mean_f1)])
     return table(rows)
 
@@ -82,7 +83,7 @@ def finite_or_none(value: float) -> float | None:
 
 
 def _join(pairs: Sequence[tuple[str, float]]) -> str:
-    return "  ".join(f"{name} {percent(value)}" for name, value in pairs)
+    return "  ".join(f"{show_class(name)} {percent(value)}" for name, value in pairs)
 
 
 class RankedImage(NamedTuple):

@@ -7,7 +7,7 @@ from segkit.evaluation.scores import rank_images
 from segkit.runs.folder import RunFolder
 from segkit.runs.header import describe_device, describe_loss
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.recording.model_card import CardFacts, model_card
+from segkit.runs.recording.model_card import CardFacts, Code, model_card
 from segkit.runs.recording.recorder import Recorder
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
@@ -147,7 +147,7 @@ def _environment_rows(env: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((name, str(version)) for name, version in versions.items() if version is not None),
         ("code", f"git commit {commit}{changed}"),
         ("hardware", hardware),
-        ("command", f"`{env['command']}`"),
+        ("command", Code(env["command"])),
     ]
 
 

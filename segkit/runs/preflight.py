@@ -15,6 +15,7 @@ from segkit.runs.header import header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
+from segkit.system.printable import show_path
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Batch
@@ -46,7 +47,7 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         values = trainer.update(micro_batches)
         loss = float(values["loss"])
         if not math.isfinite(loss):
-            names = ", ".join(name for batch in micro_batches for name in batch["name"][:8])
+            names = ", ".join(show_path(name) for batch in micro_batches for name in batch["name"][:8])
             raise NotFiniteError(
                 f"the loss is {loss} after {len(seconds)} updates (images: {names})\n   -> a lower optimizer.lr, "
                 "a longer schedule.warmup, train.clip_norm=1, or train.amp=off"

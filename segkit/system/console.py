@@ -1,4 +1,7 @@
-"""Text for people: a progress bar on a terminal, plain lines elsewhere, and a copy of every line in a log file."""
+"""Text for people: a progress bar on a terminal, plain lines elsewhere, and a copy of every line in a log file.
+
+All of it is printable, whatever the names in it hold: see `segkit.system.printable`.
+"""
 
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from segkit.system.files import cannot_write
+from segkit.system.printable import printable
 from segkit.system.screen import as_screen
 
 
@@ -20,6 +24,7 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """Print `text` and append it to the log."""
+        text = printable(text)
         if self.bar is None:
             print(text, file=self.stream, flush=True)
         else:
@@ -32,7 +37,7 @@ class Console:
             return
         try:
             with self.log_file.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
+                file.write(printable(text) + "\n")
         except OSError as error:
             raise cannot_write(self.log_file, error) from error
 

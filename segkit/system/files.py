@@ -62,8 +62,11 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the content of `path` as a whole, in UTF-8. Raises CannotWrite."""
-    write_bytes(path, text.encode("utf-8"))
+    r"""Replace the content of `path` as a whole, in UTF-8. Raises CannotWrite.
+
+    A byte of a file name that is no UTF-8 becomes an escape such as `\udcff`, which JSON reads back as it was.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Output streams whose errors end nothing: whoever read them is gone, but the work goes on."""
+"""Output streams whose errors end nothing, and that get only what is printable."""
 
 import errno
 import os
@@ -7,12 +7,15 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from segkit.system.printable import printable_piece
+
 #: Nobody is left to be told: the reader of a pipe ended, the terminal was closed.
 _NOBODY = (errno.EPIPE, errno.EIO)
 
 
 class Screen:
-    """A text stream; from its first error on, what is written goes nowhere. `tell` then gets the error.
+    """A text stream that is written only what is printable, see `segkit.system.printable`. From its first error on, what
+    is written goes nowhere, and `tell` gets the error.
 
     A run that trains for days must not end because `tee` did, or because the disk that its output is redirected to is
     full. What matters is in a file beside it, as in train.log.
@@ -27,7 +30,7 @@ class Screen:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        self._attempt(lambda: self._stream.write(self._encodable(text)))
+        self._attempt(lambda: self._stream.write(self._encodable(printable_piece(text))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

@@ -154,7 +154,7 @@ def test_key_that_is_a_list():
             "      2 | ---",
         ),
         ("a: *b", "f.yaml:1:4: YAML syntax: found undefined alias 'b'\n      1 | a: *b"),
-        ("ok: 1\na: \x01", "f.yaml:2:4: the character #x0001 is not allowed\n      2 | a: ?"),
+        ("ok: 1\na: \x01", "f.yaml:2:4: the character #x0001 is not allowed\n      2 | a: \\x01"),
         ("a: &x [*x]", "f.yaml:1:4: an alias stands inside its own anchor\n      1 | a: &x [*x]"),
     ],
 )

@@ -21,6 +21,7 @@ from segkit.ablation.report.tables import main_column, say_interval
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
 from segkit.system.files import cannot_write
+from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles
 
 #: The files that a report may leave in the folder of its figures; whatever else is there is somebody else's.
@@ -240,9 +241,12 @@ def _examples(findings: Findings, sheet: Sheet) -> list[Block]:
         stem = f"example_{number}"
         draw_example(example, chosen, findings.class_names, sheet.folder / stem, pdf=sheet.pdf)
         share = 100 * example.disagreement(chosen.ignore_index)
-        caption = f"{os.path.basename(example.name)}: not all variants agree in {share:.0f} % of the labelled pixels."
+        name = show_path(os.path.basename(example.name))
+        caption = f"{name}: not all variants agree in {share:.0f} % of the labelled pixels."
         blocks.append(
-            sheet.picture(stem, caption, f"{example.name} with its label and the predictions of all variants")
+            sheet.picture(
+                stem, caption, f"{show_path(example.name)} with its label and the predictions of all variants"
+            )
         )
     return blocks
 

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from html import escape
 from pathlib import Path
 
 from segkit.ablation.report.document import (
@@ -19,6 +18,7 @@ from segkit.ablation.report.document import (
     Table,
 )
 from segkit.ablation.report.markdown import MARKS
+from segkit.system.markup import escape_html as escape
 
 PIXELS_PER_DOT = 944 / 1400  # a figure of full width fills the page, and text is as large in all of them
 SMALLEST = (

@@ -1,6 +1,7 @@
 r"""Tables for a paper: LaTeX that needs \usepackage{booktabs} and nothing else."""
 
 from segkit.ablation.report.document import Cell, Table
+from segkit.system.printable import printable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -24,12 +25,13 @@ _SPECIAL = {
     '"': "''",
     "`": r"\textasciigrave{}",
     "\n": " ",
+    "\t": " ",
 }
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX that typesets exactly that text."""
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    r"""Plain text as LaTeX that typesets exactly that text; control characters as escapes such as \x1b."""
+    return "".join(_SPECIAL.get(character, character) for character in printable(text))
 
 
 def render_latex(tables: list[tuple[str, Table]]) -> str:
@@ -61,8 +63,8 @@ def _render(label: str, table: Table) -> str:
 
 
 def _row(texts: list[str]) -> str:
-    # A bracket right after the \\ of the line before would be read as its optional argument.
-    first = f"{{{texts[0]}}}" if texts[0].startswith("[") else texts[0]
+    # A bracket or a star right after the \\ of the line before would be read as its optional argument.
+    first = f"{{{texts[0]}}}" if texts[0].startswith(("[", "*")) else texts[0]
     return " & ".join([first, *texts[1:]]) + r" \\"
 
 

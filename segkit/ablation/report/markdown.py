@@ -16,6 +16,8 @@ from segkit.ablation.report.document import (
     Picture,
     Table,
 )
+from segkit.system.markup import escape_markdown as escape
+from segkit.system.printable import printable
 
 MARKS = {"ok": "✓", "warning": "⚠", "error": "✗"}
 
@@ -24,15 +26,6 @@ def render_markdown(document: Document) -> str:
     """The whole document; figures are links relative to its folder."""
     parts = [f"# {escape(document.title)}", *(_render(block) for block in document.blocks)]
     return "\n\n".join(parts) + "\n"
-
-
-def escape(text: str) -> str:
-    """Plain text as Markdown that shows exactly that text."""
-    text = " ".join(text.split("\n")).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*|$~])", r"\\\1", text)
-    text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # would make a link of the brackets before it
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # inside a word it emphasises nothing
-    return re.sub(r"^(\s*\d*)([#+.)-])(?=#*\s)", r"\1\\\2", text)  # would begin a heading or a list
 
 
 def _render(block: Block) -> str:
@@ -46,7 +39,7 @@ def _render(block: Block) -> str:
         case Checks():
             return "\n".join(f"- {MARKS[level]} {escape(text)}" for level, text in block.items)
         case Code():
-            return _fence(block.text)
+            return _fence(printable(block.text))
         case Picture():
             place = f"{ReportFiles.figures.name}/{block.stem}"
             link = f" ([PDF]({place}.pdf))" if block.pdf else ""

@@ -4,7 +4,6 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from PIL import Image
 from torch import Tensor
@@ -20,6 +19,8 @@ from segkit.commands.visualise.drawing import (
 from segkit.commands.visualise.samples import Shown, Step, View
 from segkit.commands.visualise.style import STYLE
 from segkit.data.palette import Legend
+from segkit.system.markup import escape_html as escape
+from segkit.system.printable import show_path
 
 #: Pixels of the longer side of a picture of a sample, and of a single transform.
 BOX, SMALL_BOX = 480, 320
@@ -47,9 +48,10 @@ def render_page(
         *(_render_sample(item, labels, top) for item in shown),
     ]
     if steps:
+        name = escape(show_path(example.name))
         parts += [
             "<h2>What each transform does alone</h2>",
-            f"<p>On {escape(example.name)}, in the order of the configuration; in colours where labels move too.</p>",
+            f"<p>On {name}, in the order of the configuration; in colours where labels move too.</p>",
             *(
                 _render_step(number, step, example.original, labels)
                 for number, step in enumerate(steps, start=1)
@@ -99,7 +101,7 @@ def _render_sample(item: Shown, labels: Legend, top: float) -> str:
             *_weight_figure(view, "weights", top),
         ]
         groups.append(_group(f"in epoch {epoch}", view.size, figures))
-    heading = f"<h3>{escape(item.name)} <small>image {item.index}</small></h3>"
+    heading = f"<h3>{escape(show_path(item.name))} <small>image {item.index}</small></h3>"
     rows = 1 + len(original)  # the heading, and as many pictures in every column
     return f'<section>{heading}<div class="groups" style="--rows:{rows}">{"".join(groups)}</div></section>'
 

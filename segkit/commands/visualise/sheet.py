@@ -18,6 +18,7 @@ from segkit.commands.visualise.drawing import (
 from segkit.commands.visualise.samples import Shown, View
 from segkit.data.palette import Legend
 from segkit.evaluation.pictures import GAP
+from segkit.system.printable import show_class, show_name
 
 #: Pixels of the longer side of a picture; of small pictures, which grow by whole factors, it may be less.
 BOX = 256
@@ -56,7 +57,9 @@ def _draw_row(item: Shown, labels: Legend, top: float) -> Tensor:
     columns = [_draw_cell(title, picture, height) for title, picture in cells]
     gap = torch.full((3, columns[0].shape[1], 2 * GAP), 255, dtype=torch.uint8)
     row = torch.cat([piece for column in columns for piece in (column, gap)][:-1], dim=2)
-    return torch.cat([_write([f"{item.name}   {item.original.size}"], row.shape[2], bold=True), row], dim=1)
+    return torch.cat(
+        [_write([f"{show_name(item.name)}   {item.original.size}"], row.shape[2], bold=True), row], dim=1
+    )
 
 
 def _weight_cell(title: str, view: View, top: float) -> list[tuple[str, Tensor]]:
@@ -76,7 +79,7 @@ def _draw_cell(title: str, picture: Tensor, height: int) -> Tensor:
 def _draw_legend(shown: Sequence[Shown], labels: Legend, width: int) -> Tensor:
     """The colours of the classes that occur, in as many lines as they need."""
     found = find_classes(shown, len(labels.class_names))[:MOST_CLASSES]
-    entries = [(labels.class_names[n], tuple(labels.palette[n])) for n in found]
+    entries = [(show_class(labels.class_names[n]), tuple(labels.palette[n])) for n in found]
     entries += [("ignored: hatched", None)]
     font, places, left, line = _font(), [], 0, 0
     for name, _ in entries:

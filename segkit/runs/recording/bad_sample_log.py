@@ -9,6 +9,7 @@ from typing import Any
 
 from segkit.data.loading.bad_samples import BadSample
 from segkit.system.files import write_text
+from segkit.system.printable import show_path
 
 COLUMNS = ("part", "file", "reason", "epoch", "times")
 
@@ -94,7 +95,7 @@ class BadSampleLog:
 
 
 def _describe(sample: BadSample) -> str:
-    instead = "left out" if sample.replaced_by is None else f"replaced by {sample.replaced_by}"
+    instead = "left out" if sample.replaced_by is None else f"replaced by {show_path(sample.replaced_by)}"
     # Nearly every message names the file; a data set without files may not name its sample.
     named = sample.file in sample.reason or not sample.file.startswith("sample ")
     return f"bad data  {'' if named else f'{sample.file}: '}{sample.reason}; {instead}"

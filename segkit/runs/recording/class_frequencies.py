@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from segkit.data.check import CheckReport, Tally
 from segkit.system.files import write_bytes
+from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,9 @@ def plot_shares(path: Path, tallies: Mapping[str, Tally], class_names: Sequence[
         axis.set_xlabel(f"{of_what} (log scale)")
         axis.xaxis.set_major_formatter("{x:g}")
         axis.grid(axis="x", alpha=0.25)
-    axes[0].set_yticks(range(count), class_names, fontsize=10 if count <= FEW else 8)
+    axes[0].set_yticks(
+        range(count), [plot_label(name) for name in class_names], fontsize=10 if count <= FEW else 8
+    )
     axes[0].set_ylim(count - 0.4, -0.6)
     figure.suptitle(_title(title, tallies), fontsize=11)
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from segkit.system.files import write_bytes, write_text
+from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,8 +52,9 @@ def plot_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], *, it
     axis.set_facecolor("0.85")
     image = axis.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=100)
     size = max(3.0, min(9.0, 60 * side / (8 * classes)))
-    axis.set_xticks(range(classes), class_names, rotation=90, fontsize=size)
-    axis.set_yticks(range(classes), class_names, fontsize=size)
+    labels = [plot_label(name) for name in class_names]
+    axis.set_xticks(range(classes), labels, rotation=90, fontsize=size)
+    axis.set_yticks(range(classes), labels, fontsize=size)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     axis.set_title(f"% of each class's pixels, iteration {iteration:,}", fontsize=10)

@@ -8,6 +8,7 @@ from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.system.console import duration, percent
+from segkit.system.markup import code_span, escape_markdown
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
@@ -23,6 +24,11 @@ PICTURES = (
     (RunFiles.train_batch.name, "The first training batch as the network saw it"),
     (RunFiles.labels_plot.name, "How often each class occurs"),
 )
+
+
+class Code(str):
+    """The value of a row that is to be read as code."""
+
 
 #: Those that only a finished run draws; in the folder of another they are of a shorter run that was continued.
 ENDINGS = (RunFiles.best_images.name, RunFiles.worst_images.name)
@@ -59,7 +65,7 @@ class CardFacts:
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown. Links are to the pictures that are in the folder."""
     parts = [
-        f"# {facts.name}",
+        f"# {escape_markdown(facts.name)}",
         _state(facts),
         "## What was trained",
         rows_as_table([*facts.model, *facts.loss]),
@@ -84,11 +90,11 @@ def model_card(facts: CardFacts) -> str:
 def rows_as_table(rows: Sequence[tuple[str, str]]) -> str:
     """Rows of (what, value) as a Markdown table without a heading."""
     lines = ["| | |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {_cell(what)} | {_cell(value)} |" for what, value in rows)])
+    return "\n".join([*lines, *(f"| {escape_markdown(what)} | {_value(value)} |" for what, value in rows)])
 
 
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+def _value(text: str) -> str:
+    return code_span(text) if isinstance(text, Code) else escape_markdown(text)
 
 
 def _state(facts: CardFacts) -> str:
@@ -96,9 +102,10 @@ def _state(facts: CardFacts) -> str:
     since = ", since it was resumed last" if facts.resumed else ""
     if facts.finished:
         return f"A finished training run of segkit: {facts.total:,} iterations in {took}{since}."
+    resume = code_span(f"{typed('train')} --resume {facts.folder}")
     return (
         f"**Unfinished**: stopped after {facts.iteration:,} of {facts.total:,} iterations, so no score below is of a "
-        f"fully trained model. To continue: `{typed('train')} --resume {facts.folder}`"
+        f"fully trained model. To continue: {resume}"
     )
 
 
@@ -115,7 +122,9 @@ def _scores(facts: CardFacts) -> list[str]:
     columns = (metrics.iou(matrix), metrics.dice(matrix), metrics.class_accuracy(matrix))
     table = ["| class | IoU | Dice | recall | pixels |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, iou, dice, recall, pixels in zip(facts.class_names, *columns, counts, strict=True):
-        table.append(f"| {_cell(name)} | {percent(iou)} | {percent(dice)} | {percent(recall)} | {pixels:,} |")
+        table.append(
+            f"| {escape_markdown(name)} | {percent(iou)} | {percent(dice)} | {percent(recall)} | {pixels:,} |"
+        )
     means = (metrics.mean_iou(matrix), metrics.mean_dice(matrix), metrics.mean_class_accuracy(matrix))
     cells = " | ".join(f"**{percent(mean)}**" for mean in means)
     table.append(f"| **mean** | {cells} | {sum(counts):,} |")

@@ -30,6 +30,7 @@ from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json
+from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
@@ -263,7 +264,9 @@ class Recorder:
         self.charts_arranged = True
 
     def _not_finite(self, iteration: int, value: float, names: list[str]) -> str:
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        shown = ", ".join(show_path(name) for name in names[:8]) + (
+            f" and {len(names) - 8} more" if len(names) > 8 else ""
+        )
         last = (
             f"last good checkpoint: {self.last_checkpoint}" if self.last_checkpoint else "no checkpoint yet"
         )

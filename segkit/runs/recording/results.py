@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import scores_as_json
 from segkit.system.files import cannot_write, write_text
+from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def plot_results(table: ResultsTable, class_names: list[str], colors: list[str],
     panels = [
         ("loss", {"train/loss": "loss", "train/ce": "ce (train)", "val/ce": "ce (val)"}),
         ("mIoU", {"val/mIoU": "mIoU", "val/accuracy": "pixel accuracy"}),
-        ("IoU per class", {f"val/iou/{name}": name for name in class_names}),
+        ("IoU per class", {f"val/iou/{name}": plot_label(name) for name in class_names}),
         (
             "what the loss keeps",
             {"loss/kept_fraction": "kept fraction", "loss/threshold": "threshold (p of true class)"},

@@ -107,8 +107,19 @@ def test_latex_of_a_table():
 
 
 def test_latex_does_not_read_a_bracket_as_an_option():
-    text = latex.render_latex([("t", Table(("a",), (plain_row("[x]"),)))])
-    assert "{[x]} \\\\" in text
+    text = latex.render_latex([("t", Table(("a",), (plain_row("[x]"), plain_row("*y"))))])
+    assert "{[x]} \\\\" in text and "{*y} \\\\" in text
+
+
+def test_control_characters_are_shown_in_every_format():
+    name = "a\x1b[31m\u202eb\r\x07"
+    markdown, page = render_body(Table(("class",), (plain_row(name),)), Code(f"{name}\nx"))
+    text = latex.render_latex([("t", Table(("class",), (plain_row(name),)))])
+    for rendered in (markdown, page, text):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", rendered)
+    assert "| a\\\\x1b[31m\\\\u202eb\\\\r\\\\x07 |" in markdown
+    assert "a\\x1b[31m\\u202eb\\r\\x07\nx" in markdown and "a\\x1b[31m" in page
+    assert r"a\textbackslash{}x1b[31m\textbackslash{}u202eb" in text
 
 
 def test_every_block_is_rendered(tmp_path):

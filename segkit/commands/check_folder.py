@@ -30,6 +30,7 @@ from segkit.data.loading.parallel import worth_starting
 from segkit.data.sources import recognise_source
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text
+from segkit.system.printable import show_path
 from segkit.system.typed import typed
 
 #: Files with the classes, looked for in the folder and in the folders of its parts.
@@ -225,7 +226,7 @@ def _find_unpaired(root: Path, layout: FoundLayout) -> list[Finding]:
     ):
         if paths:
             have = f"{what} has" if len(paths) == 1 else f"{what}s have"
-            text = f"{len(paths)} {have} no {missing}: {', '.join(_shown(path, root) for path in paths[:4])}"
+            text = f"{len(paths)} {have} no {missing}: {', '.join(show_path(_shown(path, root)) for path in paths[:4])}"
             found.append(make(kind, text + (", ..." if len(paths) > 4 else ""), paths))
     return found
 
@@ -233,7 +234,8 @@ def _find_unpaired(root: Path, layout: FoundLayout) -> list[Finding]:
 def _find_mixed(raw: RawValues) -> list[Finding]:
     if not raw.mixed:
         return []
-    text = f"{len(raw.mixed)} masks hold colours where others hold values: {raw.mixed[0]} -> save all masks alike"
+    first = show_path(raw.mixed[0])
+    text = f"{len(raw.mixed)} masks hold colours where others hold values: {first} -> save all masks alike"
     return [problem("mixed-masks", text, raw.mixed)]
 
 

@@ -17,6 +17,7 @@ from segkit.evaluation.pictures import as_rgb
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
+from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles, folder_around
 
 #: What is added to an image's name, without its suffix, for each form of the result.
@@ -84,18 +85,20 @@ def plan_results(
         for form in dict.fromkeys(forms):
             result = Path(f"{stem}{ENDINGS[form]}")
             if result in results:
-                raise _clash(source, result, f"{results[result]} and {image}")
+                raise _clash(source, result, f"{show_path(results[result])} and {show_path(image)}")
             results[result] = image
     for result, image in results.items():
         for folder in result.parents:
             if folder in results:
-                raise _clash(source, folder, f"{results[folder]} and be the folder of {image}")
+                raise _clash(
+                    source, folder, f"{show_path(results[folder])} and be the folder of {show_path(image)}"
+                )
     return results
 
 
 def _clash(source: Path, result: Path, images: str) -> ConfigError:
     return ConfigError(
-        f"--source {source}: two results would be called {result}: it would hold {images}\n"
+        f"--source {source}: two results would be called {show_path(result)}: it would hold {images}\n"
         "   -> rename one of them, or segment them apart: --source IMAGE --output DIR"
     )
 
@@ -105,7 +108,9 @@ def refuse_replacing(images: Sequence[Path], results: Iterable[Path]) -> None:
     sources = {path.resolve() for path in images}
     for result in results:
         if result.resolve() in sources:
-            raise ConfigError(f"--output: the result {result} would replace that image -> another folder")
+            raise ConfigError(
+                f"--output: the result {show_path(result)} would replace that image -> another folder"
+            )
 
 
 def save_prediction(

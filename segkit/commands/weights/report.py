@@ -12,6 +12,7 @@ from segkit.data.palette import Color
 from segkit.data.weight_maps.weight_files import HIGHEST, read_weights
 from segkit.evaluation.pictures import as_rgb, color_ids, heat, save_jpeg, stack, titled
 from segkit.system.files import write_json
+from segkit.system.printable import show_class
 
 SUMMARY = "make_weights.json"
 PREVIEW = "make_weights.jpg"
@@ -29,7 +30,7 @@ def describe_maps(part: PartMaps) -> list[str]:
     ]
     if part.left_out:
         lines.append(f"          {len(part.left_out):,} left out: {part.left_out[0]}")
-    names = part.dataset.class_names
+    names = [show_class(name) for name in part.dataset.class_names]
     width = max(len("class"), *map(len, names))
     lines.append(f"          {'class':{width}}  of the pixels  of the weight")
     rows = sorted(zip(names, _shares(facts.pixels), _shares(facts.weights), strict=True), key=lambda r: -r[2])

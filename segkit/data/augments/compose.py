@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from segkit.data.sample import Sample, TargetMask, WeightMap
 from segkit.errors import DataError
 from segkit.registry import AUGMENTS
+from segkit.system.printable import show_path
 from segkit.types import ComponentsOf
 
 #: What to do about the usual reason why a transform fails.
@@ -43,7 +44,9 @@ class ComposeAugment:
                 ) from error
             problem = find_problem(sample, values)
             if problem:
-                raise DataError(f"{name} {problem}, which an augmentation must not do ({sample.name})")
+                raise DataError(
+                    f"{name} {problem}, which an augmentation must not do ({show_path(sample.name)})"
+                )
         target = values["target"].as_subclass(tv_tensors.Mask)
         return replace(sample, image=values["image"], target=target, weight=values["weight"])
 
@@ -72,7 +75,7 @@ def find_problem(before: Sample, after: dict[str, Any]) -> str | None:
 def describe(sample: Sample) -> str:
     """Name, size and channels, for messages."""
     channels = sample.image.shape[0]
-    return f"{sample.name} ({_size(sample.image)}, {channels} channel{'s' * (channels != 1)})"
+    return f"{show_path(sample.name)} ({_size(sample.image)}, {channels} channel{'s' * (channels != 1)})"
 
 
 def first_line(error: Exception) -> str:

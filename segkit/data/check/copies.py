@@ -11,6 +11,7 @@ from segkit.data.check.finding import Finding, warning
 from segkit.data.check.look import Look
 from segkit.data.check.tally import Tally
 from segkit.data.loading.sampler import spread
+from segkit.system.printable import show_path
 
 HEAD = 4096  # bytes that are compared first
 #: Greys by which the thumbnails of two copies differ at most (photographs of CamVid saved as JPEG of quality 30: 4,
@@ -36,7 +37,7 @@ def find_shared_images(
         if len(copies) > 1
         else "1 val image is also a train image"
     )
-    text = f"{count}: {copy} is {original}, so the scores flatter"
+    text = f"{count}: {show_path(copy)} is {show_path(original)}, so the scores flatter"
     return [warning("shared-images", text, [path for pair in copies.items() for path in pair])]
 
 
@@ -60,7 +61,8 @@ def find_similar_images(train: Tally, val: Tally) -> list[Finding]:
         return []
     copy, original = next(iter(found.items()))
     count = f"{len(found)} val images look" if len(found) > 1 else "1 val image looks"
-    text = f"{count} like train images saved anew: {copy} like {original}, so the scores may flatter"
+    pair = f"{show_path(copy)} like {show_path(original)}"
+    text = f"{count} like train images saved anew: {pair}, so the scores may flatter"
     return [warning("similar-images", text, [path for pair in found.items() for path in pair])]
 
 
@@ -90,7 +92,7 @@ def find_repeated_images(tally: Tally, part: str) -> list[Finding]:
         if len(repeated) > 1
         else f"1 {part} image repeats another"
     )
-    text = f"{count}: {copy} is {original}"
+    text = f"{count}: {show_path(copy)} is {show_path(original)}"
     return [warning("repeated-images", text, [path for pair in repeated.items() for path in pair])]
 
 

@@ -7,6 +7,7 @@ from segkit.data.check.raw_values import RawValues
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.check.tally import Tally
 from segkit.system.console import table
+from segkit.system.printable import show_class
 
 #: Classes up to which the table has them all; beyond, the most and the least frequent.
 MOST_CLASSES = 40
@@ -69,7 +70,9 @@ def describe_class_shares(class_names: Sequence[str], tallies: Mapping[str, Tall
         shown, left_out = {*places[:half], *places[-half:]}, len(places) - 2 * half
     for n, name in enumerate(class_names):
         if n in shown:
-            rows.append([name, *(text for tally in tallies.values() for text in _class_cells(tally, n))])
+            rows.append(
+                [show_class(name), *(text for tally in tallies.values() for text in _class_cells(tally, n))]
+            )
     rows.append(
         ["ignored", *(text for t in tallies.values() for text in (f"{100 * t.ignored_share:.2f} %", ""))]
     )

@@ -8,6 +8,7 @@ from PIL import Image
 
 from segkit.data.files.images_and_masks import EXIF_ORIENTATION, FORMATS, read_labels
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
 MOST_COLOURS = 512
@@ -150,10 +151,10 @@ def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path, formats=FORMATS)
     except FileNotFoundError:
-        raise DataError(f"cannot read {path}: no such file") from None
+        raise DataError(f"cannot read {show_path(path)}: no such file") from None
     except Image.UnidentifiedImageError:
         raise DataError(
-            f"cannot read {path}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+            f"cannot read {show_path(path)}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
         ) from None
     except Exception as error:  # a damaged header makes Pillow raise nearly anything
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {show_path(path)}: {error}") from error

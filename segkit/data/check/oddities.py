@@ -6,6 +6,7 @@ from typing import Any
 from segkit.data.check.finding import Finding, counted, note, problem, warning
 from segkit.data.check.tally import Tally
 from segkit.data.files.validate import shorten
+from segkit.system.printable import show_path
 
 MUCH_IGNORED = 0.5
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
@@ -46,7 +47,11 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
     if turned:
         text = counted(len(turned), f"{part} image is", f"{part} images are")
         found.append(
-            note("exif", f"{text} turned upright as EXIF data say, their masks are not: {turned[0]}", turned)
+            note(
+                "exif",
+                f"{text} turned upright as EXIF data say, their masks are not: {show_path(turned[0])}",
+                turned,
+            )
         )
     return found
 
@@ -61,7 +66,7 @@ def find_ignored_foreground(dataset: Any, tally: Tally) -> list[Finding]:
         problem(
             "foreground-ignored",
             f"masks hold only 0 and {ignore}, and {ignore} is ignore_index: all but "
-            f"{dataset.class_names[0]!r} would be ignored, as in {tally.mask_paths[0]}\n"
+            f"{dataset.class_names[0]!r} would be ignored, as in {show_path(tally.mask_paths[0])}\n"
             f"   -> data.label_map: {{0: 0, {ignore}: 1}} if {ignore} is a class, "
             f"{{{ignore}: ignore}} if it does mean unknown",
             tally.mask_paths,
@@ -145,7 +150,9 @@ def _find_jpeg_masks(tally: Tally) -> list[Finding]:
     jpegs = [path for path in tally.mask_paths if path.suffix.lower() in (".jpg", ".jpeg")]
     if not jpegs:
         return []
-    text = f"masks are JPEG files, which changes labels near edges: {jpegs[0]} -> save masks as PNG"
+    text = (
+        f"masks are JPEG files, which changes labels near edges: {show_path(jpegs[0])} -> save masks as PNG"
+    )
     return [warning("jpeg-masks", text, jpegs)]
 
 
@@ -164,7 +171,7 @@ def _find_soft_masks(tally: Tally, part: str) -> list[Finding]:
         warning(
             "soft-masks",
             f"{len(soft)} of the {len(looked)} {part} masks looked at closely {are} smoothed: values that lie only on "
-            f"edges, such as {shorten(values, most=4)} in {path} -> resize masks with `nearest`",
+            f"edges, such as {shorten(values, most=4)} in {show_path(path)} -> resize masks with `nearest`",
             [path for path, _ in soft],
         )
     ]
@@ -175,5 +182,6 @@ def _find_constant_images(tally: Tally, part: str) -> list[Finding]:
     if not constant:
         return []
     are = "is" if len(constant) == 1 else "are"
-    text = f"{len(constant)} of the {tally.samples} {part} images checked {are} one colour throughout: {constant[0]}"
+    count = f"{len(constant)} of the {tally.samples} {part} images checked {are}"
+    text = f"{count} one colour throughout: {show_path(constant[0])}"
     return [warning("constant-images", text, constant)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.data.check.look import Look
+from segkit.system.printable import show_class
 
 
 @dataclass
@@ -105,11 +106,11 @@ def empty_tally(dataset: Any) -> Tally:
 
 def describe_classes(dataset: Any, tally: Tally) -> list[str]:
     """A table of the classes: share of the valid pixels and number of the images checked that have them."""
-    width = max(len("ignored"), *(len(name) for name in dataset.class_names))
+    width = max(len("ignored"), *(len(show_class(name)) for name in dataset.class_names))
     lines = [f"{'class':{width}}  pixels      in"]
     for name, pixels, images in class_rows(dataset, tally):
         share = 100 * pixels / max(1, tally.valid)
-        lines.append(f"{name:{width}}  {share:5.2f} %  {images}/{tally.samples} images")
+        lines.append(f"{show_class(name):{width}}  {share:5.2f} %  {images}/{tally.samples} images")
     lines.append(f"{'ignored':{width}}  {100 * tally.ignored_share:5.2f} %  of all pixels")
     return lines
 

@@ -14,6 +14,7 @@ from segkit.data.palette import voc_color
 from segkit.data.sample import Size
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
+from segkit.system.printable import show_path
 
 
 @DATASETS.register("sbd")
@@ -79,11 +80,13 @@ class Sbd(PairedFiles):
             with mask_path.open("rb") as file:
                 values = loadmat(file)["GTcls"][0]["Segmentation"][0]
         except FileNotFoundError:
-            raise DataError(f"cannot read {mask_path}: no such file") from None
+            raise DataError(f"cannot read {show_path(mask_path)}: no such file") from None
         except Exception as error:  # a damaged file makes scipy raise nearly anything
-            raise DataError(f"cannot read {mask_path}: no Matlab file with GTcls.Segmentation") from error
+            raise DataError(
+                f"cannot read {show_path(mask_path)}: no Matlab file with GTcls.Segmentation"
+            ) from error
         if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.uint8:
-            raise DataError(f"cannot use {mask_path}: GTcls.Segmentation is not a matrix of bytes")
+            raise DataError(f"cannot use {show_path(mask_path)}: GTcls.Segmentation is not a matrix of bytes")
         return values, False
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.errors import ConfigError, DataError
+from segkit.system.printable import show_path
 
 STEM, SPLIT = "{stem}", "{split}"
 
@@ -68,8 +69,8 @@ class FilePattern:
         return [path for path in paths if path.suffix.lower() in SUFFIXES]
 
     def shown(self, path: Path) -> str:
-        """A file as messages name it: relative to the root if it lies there."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        """A file as messages name it: relative to the root if it lies there, and printable."""
+        return show_path(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def find(self, others: Sequence["FilePattern"] = ()) -> dict[str, Path]:
         """The files that are there by stem, sorted, without those that one of `others` fits more closely.
@@ -120,7 +121,7 @@ class FilePattern:
         suffixes = [self.suffix] if self.suffix else SUFFIXES
         suffix = "|".join(re.escape(suffix) for suffix in suffixes)
         folder = re.escape(os.fspath(self.folder).rstrip("/"))
-        return re.compile(f"{folder}/(?P<folder>(?:.+/)?){name}(?i:{suffix})")
+        return re.compile(f"{folder}/(?P<folder>(?:.+/)?){name}(?i:{suffix})", re.DOTALL)
 
 
 def write_option(key: str, pattern: str) -> str:
@@ -140,7 +141,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+    raise DataError(f"cannot read the folder {show_path(error.filename)}: {error.strerror}") from error
 
 
 def _leads_back(place: str, name: str) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 #: The formats that are decoded, whatever a file calls itself, and the suffixes that are looked for.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -35,7 +36,9 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
     if image.mode.startswith("I"):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
         image = Image.fromarray(_high_byte(np.asarray(image), path))
     elif image.mode == "F":
-        raise DataError(f"cannot use {path}: floating-point pixels -> save it with 8 or 16 bits per channel")
+        raise DataError(
+            f"cannot use {show_path(path)}: floating-point pixels -> save it with 8 or 16 bits per channel"
+        )
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     mode = "L" if channels == 1 else "RGB"
@@ -56,7 +59,9 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
     """
     image, packing = _open(path)
     if packing == "LA;16B":  # decoded as 8-bit colour
-        raise DataError(f"cannot use {path} as a mask: 16-bit greyscale with alpha -> save it without alpha")
+        raise DataError(
+            f"cannot use {show_path(path)} as a mask: 16-bit greyscale with alpha -> save it without alpha"
+        )
     # The alpha channel says nothing about the label.
     if image.mode in ("LA", "PA"):
         image = image.getchannel(0)
@@ -68,7 +73,7 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), False
     raise DataError(
-        f"cannot use {path} as a mask: its pixels are of type {image.mode} "
+        f"cannot use {show_path(path)} as a mask: its pixels are of type {image.mode} "
         "-> save class ids as an 8-bit or 16-bit single-channel PNG"
     )
 
@@ -78,7 +83,7 @@ def read_numbers(path: Path) -> np.ndarray:
     image, packing = _open(path)
     if image.mode not in ("L", "I") and not image.mode.startswith("I;16"):
         raise DataError(
-            f"cannot use {path}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"
+            f"cannot use {show_path(path)}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"
         )
     return _undo_scaling(np.asarray(image), packing).astype(np.float32)
 
@@ -95,13 +100,13 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"cannot read {path}: no such file") from None
+        raise DataError(f"cannot read {show_path(path)}: no such file") from None
     except Image.UnidentifiedImageError:
-        raise DataError(f"cannot read {path}: {_describe_unknown(path)}") from None
+        raise DataError(f"cannot read {show_path(path)}: {_describe_unknown(path)}") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {show_path(path)}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {show_path(path)}: {error}") from error
 
 
 def _refuse_stack(image: Image.Image, path: Path) -> None:
@@ -114,7 +119,8 @@ def _refuse_stack(image: Image.Image, path: Path) -> None:
     image.seek(0)
     if is_page and second == first:
         raise DataError(
-            f"cannot use {path}: it holds {image.n_frames} images of one size -> save each as a file of its own"
+            f"cannot use {show_path(path)}: it holds {image.n_frames} images of one size "
+            "-> save each as a file of its own"
         )
 
 
@@ -142,5 +148,7 @@ def _undo_scaling(values: np.ndarray, packing: str) -> np.ndarray:
 
 def _high_byte(values: np.ndarray, path: Path) -> np.ndarray:
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(f"cannot use {path}: values beyond 16 bits -> save it with 8 or 16 bits per channel")
+        raise DataError(
+            f"cannot use {show_path(path)}: values beyond 16 bits -> save it with 8 or 16 bits per channel"
+        )
     return (values >> 8).astype(np.uint8)

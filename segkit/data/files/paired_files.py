@@ -16,6 +16,7 @@ from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
 from segkit.data.sample import Sample, resize_nearest
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 from segkit.system.typed import typed
 
 
@@ -112,8 +113,8 @@ class PairedFiles:
         return self.label_map.names_value(value)
 
     def shown(self, path: Path) -> str:
-        """A file as messages name it: relative to `root` if it lies there."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        """A file as messages name it: relative to `root` if it lies there, and printable."""
+        return show_path(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def _size(path: Path) -> int | None:
@@ -129,9 +130,9 @@ def file_state(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError:
-        raise DataError(f"cannot read {path}: no such file") from None
+        raise DataError(f"cannot read {show_path(path)}: no such file") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {show_path(path)}: {error.strerror}") from error
 
 
 def existing_root(root: str) -> Path:

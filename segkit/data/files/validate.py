@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 
 def check_ids(target: torch.Tensor, *, num_classes: int, ignore_index: int, source: str) -> None:
@@ -44,8 +45,8 @@ def describe_wrong_ids(ids: Sequence[int], *, num_classes: int, ignore_index: in
 
 
 def shorten(values: Sequence[object], *, most: int = 12) -> str:
-    """The values joined by commas, cut after `most`."""
-    text = ", ".join(str(value) for value in values[:most])
+    """The values joined by commas, cut after `most`; names among them are made printable."""
+    text = ", ".join(show_path(str(value)) for value in values[:most])
     return f"{text}, ... ({len(values)} in all)" if len(values) > most else text
 
 

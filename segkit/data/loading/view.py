@@ -19,6 +19,7 @@ from segkit.data.loading.bad_samples import (
 from segkit.data.loading.sampler import derive_seed
 from segkit.data.sample import Sample, WeightMap
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 WeightMaker = Callable[[Sample], Tensor]
 Augment = Callable[[Sample], Sample]
@@ -119,7 +120,7 @@ def _describe_failures(count: int) -> str:
 def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sample:
     """The sample with its weight map. Raises DataError for wrong labels and weights, naming the file."""
     sample = dataset[index]
-    source = str(sample.mask_path or sample.name)
+    source = show_path(sample.mask_path or sample.name)
     check_ids(
         sample.target, num_classes=dataset.num_classes, ignore_index=dataset.ignore_index, source=source
     )

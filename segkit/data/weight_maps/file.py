@@ -17,6 +17,7 @@ from segkit.data.weight_maps.weight_files import (
 )
 from segkit.errors import DataError
 from segkit.registry import WEIGHT_MAPS
+from segkit.system.printable import show_path
 from segkit.system.typed import typed
 from segkit.types import PositiveFloat
 
@@ -52,14 +53,14 @@ class File:
     def _find(self, sample: Sample) -> Path:
         if sample.weight_path is None:
             raise DataError(
-                f"the weight map 'file' needs a data set of files, and {sample.name} comes from none\n"
+                f"the weight map 'file' needs a data set of files, and {show_path(sample.name)} comes from none\n"
                 "   -> data.weight_map={name: boundary}"
             )
         stem = weight_stem(sample.weight_path, sample.name, self.root)
         path = find_weights(stem)
         if path is None:
             raise DataError(
-                f"the weight map 'file' needs a map for every image: expected {stem}.(png|npy)\n"
+                f"the weight map 'file' needs a map for every image: expected {show_path(stem)}.(png|npy)\n"
                 f"   -> {typed('make_weights')} writes them; data.weight_map={{name: boundary}} computes them on the "
                 "fly"
             )
@@ -71,7 +72,7 @@ def _check_labels(path: Path, sample: Sample) -> None:
     made_from = find_labels(path)
     if made_from is not None and made_from != digest_labels(sample.target.as_subclass(Tensor).numpy()):
         raise DataError(
-            f"{path} was made from other labels than {sample.mask_path or sample.name} has now\n"
+            f"{show_path(path)} was made from other labels than {show_path(sample.mask_path or sample.name)} has now\n"
             f"   -> {typed('make_weights')}, with the configuration of these maps, makes those anew that need it;\n"
             "      data.weight_map.any_labels=true uses them as they are"
         )

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from segkit.data.files.images_and_masks import FORMATS, read_numbers
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 from segkit.system.typed import typed
 
 #: In the order in which they are looked for.
@@ -83,12 +84,12 @@ def read_weights(path: Path, *, scale: float | None) -> np.ndarray:
     own, wide = _look_at(path)
     if own is not None and scale is not None and own != scale:
         raise DataError(
-            f"{path} says that its scale is {own:g}, and data.weight_map.scale is {scale:g}\n"
+            f"{show_path(path)} says that its scale is {own:g}, and data.weight_map.scale is {scale:g}\n"
             f"   -> leave data.weight_map.scale out: files made by {typed('make_weights')} carry their scale"
         )
     if own is None and scale is None and wide:
         raise DataError(
-            f"{path} has 16-bit values, and nothing says what they mean\n"
+            f"{show_path(path)} has 16-bit values, and nothing says what they mean\n"
             "   -> data.weight_map.scale=NUMBER, by which they are multiplied (such as 0.001)"
         )
     return (values.astype(np.float64) * (own or scale or 1.0)).astype(np.float32)
@@ -113,7 +114,9 @@ def _look_at(path: Path) -> tuple[float | None, bool]:
     except (TypeError, ValueError):
         scale = math.nan
     if not (math.isfinite(scale) and scale > 0):
-        raise DataError(f"cannot use {path}: it says that its scale is {text!r}, which is no positive number")
+        raise DataError(
+            f"cannot use {show_path(path)}: it says that its scale is {text!r}, which is no positive number"
+        )
     return scale, wide
 
 
@@ -122,7 +125,7 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {show_path(path)}: {error}") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise DataError(f"cannot use {path}: expected an array of numbers (H, W)")
+        raise DataError(f"cannot use {show_path(path)}: expected an array of numbers (H, W)")
     return values.astype(np.float32)

@@ -32,6 +32,7 @@ from segkit.registry import (
     WEIGHT_MAPS,
 )
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
+from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
 from segkit.training.experiment import Data, Experiment
 from segkit.training.trainer import Plan
@@ -158,6 +159,9 @@ def build_dataset(config: Config, split: str) -> Any:
         where = config.origin_of("data.root")
         first, newline, rest = str(error).partition("\n")
         raise DataError(f"{first} ({where}){newline}{rest}") from error
+    for name in dataset.class_names:
+        if wrong := describe_controls(name):
+            raise ConfigError(f"data: {config.data.name}: {wrong} -> rename it in the data set")
     if config.data.cache != "disk":
         return dataset
     return Cached(dataset, on_disk(), settings=data_settings(config, split))

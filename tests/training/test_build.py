@@ -174,6 +174,18 @@ def test_parameter_named_like_something_segkit_knows_stays_the_files(register):
     assert received == [7]
 
 
+def test_control_characters_in_the_classes_of_any_data_set_are_refused(monkeypatch):
+    monkeypatch.setattr(
+        DATASETS.get("shapes"), "class_names", ("background", "\x1b[2J", "square", "line", "star")
+    )
+    with pytest.raises(ConfigError) as raised:
+        build_data(config_from_mapping(TINY, origin="test"))
+    assert str(raised.value) == (
+        "data: shapes: the name of a class holds a line break or a control character: \\x1b[2J "
+        "-> rename it in the data set"
+    )
+
+
 def test_durations_reach_a_constructor_in_iterations(register):
     received = {}
 

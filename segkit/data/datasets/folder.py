@@ -18,6 +18,7 @@ from segkit.data.files.layout import Layout
 from segkit.data.files.paired_files import PairedFiles, existing_root
 from segkit.data.sample import Size
 from segkit.registry import DATASETS
+from segkit.system.printable import describe_controls
 from segkit.types import Expects, NonNegativeInt
 
 #: Names of the classes, or the file that lists them.
@@ -130,6 +131,8 @@ def _check_classes(classes: list[str], ignore_index: int) -> None:
     if 0 <= ignore_index < len(classes):
         raise ValueError(f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}")
     for name in classes:
+        if wrong := describe_controls(name):
+            raise ValueError(f"classes: {wrong}")
         if classes.count(name) > 1:
             raise ValueError(f"classes names {name!r} twice")
         if name in (IGNORE, REST):

@@ -19,6 +19,7 @@ from segkit.data.files.label_map import IGNORE, LARGEST_VALUE, REST
 from segkit.data.files.text_lists import find_text, read_lines
 from segkit.data.palette import Color
 from segkit.errors import ConfigError
+from segkit.system.printable import describe_controls
 
 KINDS = "one name per line, CVAT's labelmap.txt, Roboflow's _classes.csv or a class_dict.csv of name,r,g,b"
 #: Files that hold classes in a form which is not read.
@@ -161,6 +162,8 @@ def _read_colour(parts: list[str] | None, line: int) -> Color | None:
 def _check_unique(listed: Iterable[ListedClass]) -> None:
     seen: dict[tuple[str, int | str], int] = {}
     for entry in listed:
+        if wrong := describe_controls(entry.name):
+            raise _BadLine(entry.line, wrong)
         if entry.name in (IGNORE, REST):
             raise _BadLine(entry.line, f"a class cannot be called {entry.name!r}, which label_map uses")
         for what, key in (("the name", entry.name), *(("the value", key) for key in entry.keys)):

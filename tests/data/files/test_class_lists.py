@@ -32,6 +32,13 @@ def test_one_name_per_line(tmp_path):
     assert listed.path == tmp_path / "classes.txt"
 
 
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\u2028b", "a\u202eb"])
+def test_control_characters(tmp_path, name):
+    shown = name.encode("unicode_escape").decode()
+    found = problem(tmp_path, f'name,r,g,b\nsky,0,0,1\n"{name}",0,0,2\n', "class_dict.csv")
+    assert "\x1b" not in found and shown in found and "class_dict.csv" in found
+
+
 def test_byte_order_mark_and_old_line_ends(tmp_path):
     assert read(tmp_path, "sky\r\nroad\rcar", encoding="utf-8-sig").names == ["sky", "road", "car"]
 

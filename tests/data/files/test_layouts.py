@@ -138,6 +138,17 @@ def test_link_that_leads_nowhere_is_named_when_it_is_read(put):
     assert message(DataError, lambda: dataset[1]) == f"cannot read {root}/images/train/b.png: no such file"
 
 
+def test_any_character_may_be_in_names_and_folders(put):
+    name = "a\nb/\x1b[31m|<c>"
+    masks = [f"masks/train/{stem}.png" for stem in ("1", name)]
+    root = put("images/train/1.png", f"images/train/{name}.png", masks=masks)
+    assert folder(root).names == ["1", name]
+    (root / masks[1]).write_bytes(b"no image")
+    assert r"masks/train/a\nb/\x1b[31m|<c>.png" in message(DataError, lambda: folder(root)[1])
+    with pytest.raises(ValueError, match=r"classes: the name of a class holds .*: b\\x07$"):
+        folder(root, classes=["a", "b\x07"])
+
+
 def test_names_that_are_no_text(put):
     root = put("images/train/a.png", masks=["masks/train/a.png"])
     name = os.fsdecode(b"\xe4.png")

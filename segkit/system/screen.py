@@ -14,8 +14,9 @@ _NOBODY = (errno.EPIPE, errno.EIO)
 
 
 class Screen:
-    """A text stream that is written only what is printable, see `segkit.system.printable`. From its first error on, what
-    is written goes nowhere, and `tell` gets the error.
+    """A text stream that is written only what is printable, see `segkit.system.printable`.
+
+    From its first error on, what is written goes nowhere, and `tell` gets the error.
 
     A run that trains for days must not end because `tee` did, or because the disk that its output is redirected to is
     full. What matters is in a file beside it, as in train.log.

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import torch
 
 from segkit.errors import CannotWrite, CheckpointError
+from segkit.runs.aside import set_aside
 from segkit.system.files import cannot_write, sweep_temporaries, write_atomically
-from segkit.system.run_files import RunFiles, checkpoint_path, iteration_of, list_checkpoints, path_set_aside
+from segkit.system.run_files import RunFiles, checkpoint_path, iteration_of, list_checkpoints
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
 FORMAT_VERSION = 1
@@ -146,7 +147,7 @@ def save_numbered(folder: str | Path, state: dict[str, Any], *, iteration: int, 
         save_checkpoint(path, state)
         for other in list_checkpoints(folder):
             if iteration_of(other) > iteration:
-                other.replace(path_set_aside(other))
+                set_aside(other)
         for old in list_checkpoints(folder)[keep:]:
             old.unlink()
     except OSError as error:

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from segkit.evaluation.scores import rank_images
+from segkit.runs.best import settle_best
 from segkit.runs.folder import RunFolder
 from segkit.runs.header import describe_device, describe_loss
+from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.model_card import CardFacts, Code, model_card
 from segkit.runs.recording.recorder import Recorder
+from segkit.runs.recording.results import moment_as_json
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -33,18 +37,35 @@ def finish_run(
     `flops` are the operations per image, `env` is the content of env.json. The last checkpoint is on the disk
     already: if a file cannot be written, resuming the run writes it.
     """
+    # best.pt may have been deleted meanwhile: the summary and the card name what is there
+    settled = settle_best(folder, trainer.best, trainer.kept, until=trainer.iteration)
+    trainer.kept = settled.kept
+    for line in settled.notes:
+        recorder.console.line(line)
     facts = {
+        "best_weights": moment_as_json(trainer.kept),
         "parameters": experiment.parameters,
         "flops_per_image": flops,
         "device": describe_device(experiment.device),
         "bad_samples": bad.counts(),
     }
     bad.write()
+    if finished:
+        redo_what_was_set_aside(folder, trainer, recorder)
     summary = recorder.finish(best=trainer.best, finished=finished, facts=facts)
     if finished:
         show_best_and_worst(experiment, trainer, recorder)
     card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
     recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
+
+
+def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recorder) -> None:
+    """Write what a run would lack that ends where it was resumed: what was there was of a later moment."""
+    if recorder.last_evaluation is not None and not folder.confusion_matrix.is_file():
+        result = recorder.last_evaluation[1]
+        save_confusion_table(folder.confusion_matrix, result.matrix, recorder.labels.class_names)
+    if trainer.plan.pictures_every and not folder.examples.is_file():
+        recorder.pictures(trainer.iteration, trainer.panels(trainer.examples, loss=trainer.loss))
 
 
 def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Recorder) -> None:
@@ -58,6 +79,9 @@ def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Reco
         result = trainer.evaluate_model()
         if result is None:
             return
+        if not recorder.folder.per_image.is_file():  # set aside, as above
+            names = recorder.labels.class_names
+            save_per_image(recorder.folder.per_image, result, names, iteration=iteration)
     pictures = (recorder.folder.best_images, recorder.folder.worst_images)
     for picture, images in zip(pictures, rank_images(result, RANKED), strict=True):
         panels = trainer.panels(experiment.val_images([image.place for image in images]))
@@ -87,6 +111,7 @@ def card_facts(
         total=experiment.plan.iterations,
         seconds=seconds,
         best=trainer.best,
+        kept=trainer.kept,
         last=recorder.last_evaluation,
         resumed=recorder.first > 0,
     )

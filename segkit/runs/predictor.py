@@ -21,6 +21,7 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.evaluate import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
+from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.system.device import choose_amp, choose_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
@@ -94,7 +95,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
     try:
         config = _read_config(state["config"], path)
         channels, logits_channels = state["channels"], state["logits_channels"]
-        tensors, resize = _model_state(state), state["resize"]
+        tensors, resize = scored_weights(state), state["resize"]
         palette = tuple((red, green, blue) for red, green, blue in state["palette"])
         labels = Legend(tuple(state["class_names"]), palette, state["ignore_index"])
     except KeyError as error:
@@ -149,14 +150,3 @@ def _load(path: Path) -> tuple[Path, dict[str, Any]]:
             f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}{reasons}"
         )
     return found.path, found.state
-
-
-def _model_state(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that validation scored: best.pt holds just these, a numbered checkpoint the moving average apart."""
-    if "trainer" not in state:
-        return state["model"]
-    ema = state["trainer"]["ema"]
-    if ema is None:
-        return state["trainer"]["model"]
-    prefix = "module."
-    return {key.removeprefix(prefix): value for key, value in ema.items() if key.startswith(prefix)}

@@ -26,7 +26,7 @@ from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.runs.rescue import rescue
 from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
-from segkit.runs.state import go_on_from, saver
+from segkit.runs.state import go_back, go_on_from, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
@@ -107,6 +107,7 @@ def train_in(
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     first = found.state["trainer"]["iteration"] if found else 0
+    kept = go_back(folder, found, tell=console.line) if found else {}
     if not found:
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "fingerprints": dict(start.fingerprints)}
@@ -130,7 +131,7 @@ def train_in(
         note=bad.note,
     )
     if found:
-        go_on_from(found, trainer, recorder, bad)
+        go_on_from(found, trainer, recorder, bad, kept=kept)
     folder.write_status("running", iteration=first, checkpoint=recorder.last_checkpoint)
     try:
         write_json(folder.check, start.report.as_json())

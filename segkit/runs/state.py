@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from segkit.runs.aside import remove_set_aside, set_aside_later
+from segkit.runs.best import settle_best
 from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.runs.folder import RunFolder
 from segkit.runs.recording.bad_sample_log import BadSampleLog
@@ -27,6 +29,7 @@ def saver(
             return
         whole = {**meta, "trainer": state, "recorder": recorder.state_dict(), "bad_samples": bad.state_dict()}
         path = save_numbered(folder.checkpoints, whole, iteration=iteration, keep=keep)
+        remove_set_aside(folder, iteration)
         # Not sooner: the configuration of a resumed run must fit the checkpoint that it would go on from.
         write_text(folder.config, config)
         bad.write()
@@ -50,9 +53,27 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def go_on_from(found: Found, trainer: Trainer, recorder: Recorder, bad: BadSampleLog) -> None:
-    """Put trainer, recorder and the log of bad samples into the state of a checkpoint."""
+def go_back(folder: RunFolder, found: Found, *, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Leave in the folder only what is of the history of a checkpoint, before anything else reads it.
+
+    Returns the moment whose weights best.pt holds then. `tell` gets a line on what changed. Raises CannotWrite.
+    """
+    state = found.state["trainer"]
+    iteration, best = state["iteration"], state["best"]
+    kept = state.get("kept", best)  # not in checkpoints of an older segkit
+    lines = set_aside_later(folder, iteration)
+    settled = settle_best(folder, best, kept, until=iteration)
+    for line in [*lines, *settled.notes]:
+        tell(line)
+    return settled.kept
+
+
+def go_on_from(
+    found: Found, trainer: Trainer, recorder: Recorder, bad: BadSampleLog, *, kept: dict[str, Any]
+) -> None:
+    """Put trainer, recorder and the log of bad samples into the state of a checkpoint; `kept` is from `go_back`."""
     trainer.load_state_dict(found.state["trainer"])
+    trainer.kept = kept
     recorder.last_checkpoint = found.path
     recorder.best_score = trainer.best["mean_iou"]
     if "recorder" in found.state:  # not in checkpoints of an older segkit

@@ -9,6 +9,7 @@ from pathlib import Path
 from segkit.system.entries import Entry, NamedFolder
 
 _NUMBERED = re.compile(r"(\d+)\.pt")
+_ASIDE = ".aside"
 
 
 class RunFiles(NamedFolder):
@@ -88,9 +89,36 @@ def iteration_of(path: Path) -> int:
     return int(path.stem)
 
 
-def path_set_aside(checkpoint: Path) -> Path:
-    """What a checkpoint is called that is kept but no longer counts."""
-    return checkpoint.with_name(f"{checkpoint.name}.aside")
+def path_set_aside(path: Path) -> Path:
+    """What a file of a run is called that is kept but no longer counts."""
+    return path.with_name(f"{path.name}{_ASIDE}")
+
+
+def list_set_aside(run: RunFiles) -> list[Path]:
+    """The files of a run that were set aside, in all its folders, by path."""
+    return sorted(
+        path for folder in _own_folders(run) for path in folder.glob(f"*{_ASIDE}") if path.is_file()
+    )
+
+
+def list_numbered(run: RunFiles) -> dict[Path, int]:
+    """The files of a run whose name is the iteration that they are of: checkpoints and pictures, newest first."""
+    found = [path for folder in _own_folders(run)[1:] for path in folder.glob("*") if path.is_file()]
+    numbers = {
+        path: int(path.stem) for path in found if path.stem.isdigit() and path.suffix in (".pt", ".jpg")
+    }
+    return dict(sorted(numbers.items(), key=lambda item: item[1], reverse=True))
+
+
+def number_of_set_aside(path: Path) -> int | None:
+    """The iteration in the name of a file that was set aside, None where it is not named after one."""
+    stem = path.name.partition(".")[0]
+    return int(stem) if stem.isdigit() else None
+
+
+def _own_folders(run: RunFiles) -> list[Path]:
+    """The run folder itself and those in it whose files are of single moments."""
+    return [run.path, run.checkpoints, run.example_pictures, run.moments]
 
 
 def folder_around(checkpoint: Path) -> Path:

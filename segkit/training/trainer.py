@@ -102,6 +102,9 @@ class Trainer:
             )
         self.iteration = 0
         self.best = {"mean_iou": -1.0, "iteration": 0}
+        self.kept = dict(
+            self.best
+        )  # the moment of the weights in best.pt: another one only where they were lost
         self.evaluated = self.saved = -1
         self.stepping = (
             False  # from the optimizer's step until the iteration is counted the state is of neither
@@ -239,11 +242,14 @@ class Trainer:
             return
         self.evaluated = self.iteration
         score = result.mean_iou
+        moment = {"mean_iou": score, "iteration": self.iteration}
         best = score > self.best["mean_iou"] and math.isfinite(result.ce)
+        keep = score > self.kept["mean_iou"] and math.isfinite(result.ce)
         if best:
-            self.best = {"mean_iou": score, "iteration": self.iteration}
+            self.best = dict(moment)
         self.recorder.evaluation(self.iteration, result, best=best)
-        if best:
+        if keep:
+            self.kept = moment
             self.save(best=True)
 
     def panels(self, batches: Iterable[Batch], *, loss: nn.Module | None = None) -> list[Panel]:
@@ -274,7 +280,7 @@ class Trainer:
 
     def best_state(self) -> dict[str, Any]:
         """The weights that were scored, for evaluating and predicting."""
-        return {**self.best, "model": self.evaluated_model.state_dict()}
+        return {**self.kept, "model": self.evaluated_model.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that resuming needs: plain types and tensors only."""
@@ -283,6 +289,7 @@ class Trainer:
             "evaluated": self.evaluated,
             "seed": self.plan.seed,
             "best": dict(self.best),
+            "kept": dict(self.kept),
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -304,4 +311,5 @@ class Trainer:
         self.iteration = state["iteration"]
         self.evaluated = state["evaluated"]
         self.best = dict(state["best"])
+        self.kept = dict(state.get("kept", self.best))  # not in checkpoints of an older segkit
         self.saved = self.iteration

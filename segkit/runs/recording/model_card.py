@@ -38,7 +38,8 @@ ENDINGS = (RunFiles.best_images.name, RunFiles.worst_images.name)
 class CardFacts:
     """What the card is made of. `model`, `loss`, `data`, `training` and `environment` are rows (what, value).
 
-    `best` has `mean_iou` and `iteration` (0: nothing was scored); `last` is the last evaluation with its iteration.
+    `best` has `mean_iou` and `iteration` (0: nothing was scored), `kept` the same of the weights in best.pt;
+    `last` is the last evaluation with its iteration.
     """
 
     name: str
@@ -53,6 +54,7 @@ class CardFacts:
     total: int
     seconds: float
     best: Mapping[str, Any]
+    kept: Mapping[str, Any]
     last: tuple[int, Evaluation] | None
     resumed: bool = False
 
@@ -131,23 +133,39 @@ def _scores(facts: CardFacts) -> list[str]:
     found = [summary, "\n".join(table)]
     if facts.best["iteration"]:
         found.append(
-            f"The best mIoU was {percent(facts.best['mean_iou'])} at iteration {facts.best['iteration']:,}; "
-            f"`{RunFiles.best.name}` has those weights. That moment was chosen by the score on the same validation "
+            f"The best mIoU was {percent(facts.best['mean_iou'])} at iteration {facts.best['iteration']:,}"
+            f"{_best_weights(facts)}. That moment was chosen by the score on the same validation "
             "images, which flatters it; the table is of the last evaluation, which was not chosen."
         )
     return [*found, f"mIoU: {DEFINITION} Scores are in %; `-` stands for a class that does not occur."]
 
 
+def _best_weights(facts: CardFacts) -> str:
+    """Where the weights of the best moment are, or which are there instead."""
+    best, kept = facts.best["iteration"], facts.kept["iteration"]
+    if kept == best:
+        return f"; `{RunFiles.best.name}` has those weights"
+    if not kept:
+        return ", whose weights are no longer there"
+    return (
+        f", whose weights are no longer there; `{RunFiles.best.name}` has those of iteration {kept:,}, the best that "
+        f"are: mIoU {percent(facts.kept['mean_iou'])}"
+    )
+
+
 def _usage(facts: CardFacts) -> str:
-    weights = f"`{RunFiles.best.name}`" if facts.best["iteration"] else "the newest checkpoint"
+    weights = f"`{RunFiles.best.name}`" if facts.kept["iteration"] else "the newest checkpoint"
+    counted = (
+        f" `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each validation image as of the last "
+        "evaluation."
+    )
     return (
         "```\n"
         f"{typed('evaluate')} --weights {facts.folder}\n"
         f"{typed('predict')} --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
         f"{typed('train')} --config {facts.folder}        # the same training once more\n"
         "```\n\n"
-        f"The first two take {weights}. `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each "
-        "validation image as of the last evaluation."
+        f"The first two take {weights}.{counted if facts.folder.per_image.is_file() else ''}"
     )
 
 

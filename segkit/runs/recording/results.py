@@ -148,7 +148,7 @@ def summarise(
     summary = {
         "finished": finished,
         "iterations": iterations,
-        "best": {"mIoU": best["mean_iou"] if best["iteration"] else None, "iteration": best["iteration"]},
+        "best": moment_as_json(best),
         "classes": list(class_names),
         **facts,
         "images_per_second": images_per_second,
@@ -160,3 +160,8 @@ def summarise(
         iteration, result = last
         summary["last"] = {"iteration": iteration, **scores_as_json(result, class_names)}
     return summary
+
+
+def moment_as_json(moment: Mapping[str, Any]) -> dict[str, Any]:
+    """A moment with `mean_iou` and `iteration` (0: there is none) as summary.json has it."""
+    return {"mIoU": moment["mean_iou"] if moment["iteration"] else None, "iteration": moment["iteration"]}

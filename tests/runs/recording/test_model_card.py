@@ -11,6 +11,7 @@ from segkit.runs.recording.model_card import CardFacts, model_card, rows_as_tabl
 from segkit.system.run_files import RunFiles
 
 RESULT = Evaluation(torch.tensor([[6000, 2000, 0], [0, 4000, 0], [0, 0, 0]]), 0.5, 1234)
+NOTHING = {"mean_iou": -1.0, "iteration": 0}
 FACTS = CardFacts(
     name="ohem",
     folder=RunFiles("runs/ohem/1"),
@@ -24,6 +25,7 @@ FACTS = CardFacts(
     total=2000,
     seconds=3723.4,
     best={"mean_iou": 0.75, "iteration": 1400},
+    kept={"mean_iou": 0.75, "iteration": 1400},
     last=(2000, RESULT),
 )
 
@@ -74,7 +76,7 @@ def test_time_of_a_resumed_run_is_that_since_the_resume():
 
 
 def test_run_that_was_never_evaluated_claims_no_score():
-    card = model_card(replace(FACTS, last=None, best={"mean_iou": -1.0, "iteration": 0}))
+    card = model_card(replace(FACTS, last=None, best=NOTHING, kept=NOTHING))
     assert "Nothing was evaluated." in card
     assert "best mIoU" not in card and "mIoU:" not in card
     assert "The first two take the newest checkpoint." in card
@@ -96,3 +98,15 @@ def test_pictures_that_are_there_and_of_this_run_are_linked(tmp_path, iteration,
 
 def test_cells_of_a_table_hold_any_text():
     assert rows_as_table([("a|b", "two\nlines")]).splitlines()[-1] == "| a\\|b | two lines |"
+
+
+def test_weights_that_are_no_longer_there_are_not_named():
+    """The best moment is what was scored; best.pt may be of another, or not there."""
+    card = model_card(replace(FACTS, kept={"mean_iou": 0.7, "iteration": 900}))
+    assert (
+        "The best mIoU was 75.0 at iteration 1,400, whose weights are no longer there; `best.pt` has those of "
+        "iteration 900, the best that are: mIoU 70.0."
+    ) in card
+    card = model_card(replace(FACTS, kept=NOTHING))
+    assert "at iteration 1,400, whose weights are no longer there." in card
+    assert "The first two take the newest checkpoint." in card

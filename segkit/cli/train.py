@@ -28,7 +28,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--overfit", type=int, metavar="N", help="train and validate on N images, unaugmented"
     )
-    parser.add_argument("--resume", metavar="auto|PATH", help="continue from the newest intact checkpoint")
+    parser.add_argument(
+        "--resume", metavar="auto|PATH", help="continue from the newest intact checkpoint; auto: or start"
+    )
     parser.add_argument(
         "--allow-change", action="append", default=[], metavar="KEY", help="resume although KEY has changed"
     )
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     source = " + ".join([args.config or args.resume, *args.overrides])
     if args.check:
-        return check(config, source=source, overfit=args.overfit)
+        options = {"resume": args.resume, "allow_change": args.allow_change}
+        return check(config, source=source, overfit=args.overfit, **options)
     ended = train_run(
         config, source=source, overfit=args.overfit, resume=args.resume, allow_change=args.allow_change
     )

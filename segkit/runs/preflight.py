@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +12,11 @@ from segkit.data.check import check_data
 from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation, output_logits
 from segkit.evaluation.panels import Panel
+from segkit.runs.continuation import Continuation
+from segkit.runs.fingerprints import data_fingerprint
 from segkit.runs.header import header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.run import named, runs_dir
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path
@@ -21,8 +25,22 @@ from segkit.training.experiment import Experiment
 from segkit.training.trainer import Batch
 
 
-def check(config: Config, *, source: str, overfit: int | None = None) -> int:
-    """Build everything, read and train on two batches, and say what a run would cost. Writes nothing."""
+def check(
+    config: Config,
+    *,
+    source: str,
+    overfit: int | None = None,
+    resume: str | None = None,
+    allow_change: Sequence[str] = (),
+) -> int:
+    """Build everything, read and train on two batches, and say what a run would cost. Writes nothing.
+
+    Refuses what `train_run` would refuse to resume.
+    """
+    config = named(config, overfit)
+    continuation = Continuation(config, runs_dir(config), resume, allow_change)
+    found = continuation.choose()
+    notes = continuation.notes(found)
     experiment = build(config, overfit=overfit)
     report = check_data(
         experiment.data.train,
@@ -31,7 +49,13 @@ def check(config: Config, *, source: str, overfit: int | None = None) -> int:
         batch_size=experiment.batch_size,
         skip_bad=config.data.skip_bad,
     )
-    for text in [*header(experiment, report, source), *report.table]:
+    if found:
+        continuation.refuse_shorter_run(found, experiment.plan.iterations)
+        data = experiment.data
+        fingerprint = data_fingerprint(data.train, data.val, skip_bad=config.data.skip_bad)
+        continuation.refuse_other_data(found, fingerprint)
+        notes.append(f"resume    {found.path}")
+    for text in [*header(experiment, report, source), *notes, *report.table]:
         print(text)
     bad = BadSampleLog(None, tell=print)
     trainer = experiment.trainer(

@@ -9,8 +9,9 @@ import torch
 
 from segkit.config.keys import covers, flatten, is_backend
 from segkit.config.load import config_from_mapping
-from segkit.errors import CheckpointError, ConfigError
+from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
 from segkit.runs.checkpoint import Found, NoneIntact, Skipped, load_checkpoint, newest_intact
+from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
@@ -47,11 +48,15 @@ _ABSENT = object()
 
 def find_resume(
     target: str | Path, *, runs_dir: str | Path, name: str, map_location: str | torch.device = "cpu"
-) -> Found:
-    """The checkpoint to continue from. Never None: raises CheckpointError if there is no intact one.
+) -> Found | None:
+    """The checkpoint to continue from.
 
     `target` is `"auto"` (the newest intact checkpoint of the run folder of this name that was written last),
     a run folder (its newest intact checkpoint), or a checkpoint file (that one only).
+
+    None only for `"auto"` where no run of this name has written a checkpoint yet, so that one command starts a run and
+    goes on with it. Raises CheckpointError if those that there are cannot be used or nothing is at the path, and
+    RunFolderInUse if a run that has no checkpoint yet is being trained.
     """
     if str(target) == "auto":
         return _find_newest(Path(runs_dir) / name, map_location)
@@ -122,8 +127,14 @@ def with_defaults(settings: Mapping[str, Any], *, origin: str) -> Mapping[str, A
         return settings
 
 
-def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
-    """The newest intact checkpoint of the run folder below `parent` that was written last."""
+def describe_nothing(parent: Path) -> str:
+    """The line for `"auto"` where there is nothing to resume in `parent`."""
+    has = " has a checkpoint" if _runs_newest_first(parent) else ""
+    return f"resume    no run in {parent}{has} yet: a new one"
+
+
+def _find_newest(parent: Path, map_location: str | torch.device) -> Found | None:
+    """The newest intact checkpoint of the run folder below `parent` that was written last; None if none was written."""
     runs = _runs_newest_first(parent)
     skipped: list[Skipped] = []
     for run in runs:
@@ -133,12 +144,21 @@ def _find_newest(parent: Path, map_location: str | torch.device) -> Found:
             return Found(found.path, found.state, skipped)
         if not found.skipped:
             skipped.append(Skipped(run, "no checkpoint in it"))
-    if not runs:
-        raise CheckpointError(
-            f"nothing to resume: no run in {parent}\n"
-            "   -> leave out --resume to start a new run, or give the PATH of one"
-        )
+    if all(item.path in runs for item in skipped):
+        _refuse_run_in_use(runs)
+        return None
     raise CheckpointError(_no_usable(parent, skipped))
+
+
+def _refuse_run_in_use(runs: Iterable[Path]) -> None:
+    """Raises RunFolderInUse for a run without a checkpoint that is being trained: another would be begun beside it."""
+    for run in runs:
+        holder = find_holder(RunFiles(run).lock)
+        if holder is not None:
+            raise RunFolderInUse(
+                f"run folder {run} is in use by {holder}, and has no checkpoint yet\n"
+                "   -> wait for it or stop it; a new run without --resume gets a folder of its own"
+            )
 
 
 def _find_in_run(folder: Path, map_location: str | torch.device) -> Found:

@@ -16,6 +16,7 @@ from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
 from segkit.runs.checkpoint import Found
+from segkit.runs.continuation import Continuation
 from segkit.runs.end import finish_run
 from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder
@@ -25,7 +26,7 @@ from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.runs.rescue import rescue
-from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of, with_defaults
+from segkit.runs.resume import run_folder_of
 from segkit.runs.state import go_back, go_on_from, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
@@ -69,10 +70,10 @@ def train_run(
 
     Raises a SegkitError for what a user can repair; `status.json` of the run folder then says so too.
     """
-    if overfit is not None:
-        config = config.model_copy(update={"name": f"{config.name}-overfit"})
-    found = find_resume(resume, runs_dir=runs_dir(config), name=config.name) if resume else None
-    notes = resume_notes(found, config, allow_change) if found else []
+    config = named(config, overfit)
+    continuation = Continuation(config, runs_dir(config), resume, allow_change)
+    found = continuation.choose()  # before anything takes long
+    notes = continuation.notes(found)
     experiment = build(config, overfit=overfit)
     report = check_data(
         experiment.data.train,
@@ -82,15 +83,20 @@ def train_run(
         skip_bad=config.data.skip_bad,
     )
     if found:
-        refuse_shorter_run(found, experiment.plan.iterations)
+        continuation.refuse_shorter_run(found, experiment.plan.iterations)
     flops = count_flops(
         experiment, *experiment.image_size
     )  # this and what follows may fail, so before the folder
     lines = header(experiment, report, source, flops=flops)
     start = Start(report, flops, experiment.examples(), fingerprints(experiment))
     if found:
-        refuse_other_data(found, start.fingerprints["data"], allow_change)
-    with open_folder(config, found) as folder, Interrupt() as interrupt:
+        continuation.refuse_other_data(found, start.fingerprints["data"])
+    folder, found = continuation.open_folder()  # others may have written until now
+    with folder, Interrupt() as interrupt:
+        if found:
+            notes = continuation.notes(found)
+            continuation.refuse_shorter_run(found, experiment.plan.iterations)
+            continuation.refuse_other_data(found, start.fingerprints["data"])
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)
@@ -192,50 +198,9 @@ def labels_of(experiment: Experiment) -> Legend:
     return Legend(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
 
 
-def open_folder(config: Config, found: Found | None) -> RunFolder:
-    """A new run folder, or the one that the checkpoint to resume lies in."""
-    if found is None:
-        return RunFolder.create(runs_dir(config), config.name)
-    path = run_folder_of(found.path)
-    if path is None:
-        raise CheckpointError(
-            f"checkpoint {found.path} is not in a run folder, so there is nothing to continue\n"
-            f"   -> give the run folder, or the checkpoint at its place in {RunFiles.checkpoints.name}/"
-        )
-    return RunFolder.reopen(path)
-
-
-def resume_notes(found: Found, config: Config, allow_change: Sequence[str]) -> list[str]:
-    """Lines on what was skipped and what changed. Raises CheckpointError if too much did."""
-    if "trainer" not in found.state:
-        raise CheckpointError(
-            f"{found.path} holds the best weights only, not the state of training\n"
-            f"   -> --resume {found.path.parent} continues from its newest checkpoint"
-        )
-    before = with_defaults(found.state["config"], origin=str(found.path))
-    changes = compare_configs(before, config.to_mapping(), allow=allow_change, checkpoint=found.path)
-    return [*describe_skipped(found.skipped), *changes]
-
-
-def refuse_shorter_run(found: Found, total: int) -> None:
-    """Raises ConfigError if the checkpoint is beyond the length asked for, which no training can reach."""
-    done = found.state["trainer"]["iteration"]
-    if done > total:
-        raise ConfigError(
-            f"{found.path} has {done:,} iterations and the run is to have {total:,}: nothing is left to do\n"
-            f"   -> train.iterations={2 * done} to train on, or a new run without --resume"
-        )
-
-
-def refuse_other_data(found: Found, data: str, allow_change: Sequence[str]) -> None:
-    """Raises CheckpointError if the files are no longer those that the checkpoint was trained on."""
-    before = found.state.get("data_fingerprint", data)
-    if before != data and "data" not in allow_change:
-        raise CheckpointError(
-            f"checkpoint {found.path} was trained on other data: fingerprint {before}, now {data}\n"
-            "   files were added, removed or changed since; scores before and after would not be of one set\n"
-            "   -> restore them, start a new run without --resume, or accept the change: --allow-change data"
-        )
+def named(config: Config, overfit: int | None) -> Config:
+    """The configuration under the name of its run: training on a few images is not the run itself."""
+    return config if overfit is None else config.model_copy(update={"name": f"{config.name}-overfit"})
 
 
 def exit_code_of(error: BaseException) -> int:

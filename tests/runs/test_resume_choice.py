@@ -7,9 +7,10 @@ import re
 import pytest
 import torch
 
-from segkit.errors import CheckpointError, ConfigError
+from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
 from segkit.runs.checkpoint import save_numbered
-from segkit.runs.resume import compare_configs, describe_skipped, find_resume, run_folder_of
+from segkit.runs.folder import RunFolder
+from segkit.runs.resume import compare_configs, describe_nothing, describe_skipped, find_resume, run_folder_of
 
 
 def make_run(runs, name, *iterations, written=0):
@@ -72,14 +73,17 @@ def test_auto_says_what_it_skipped(tmp_path):
         assert "damaged, it is cut off" in line
 
 
-def test_auto_never_starts_afresh(tmp_path):
-    with pytest.raises(CheckpointError) as caught:
+def test_auto_is_for_a_new_run_only_where_no_checkpoint_was_written(tmp_path):
+    assert find_resume("auto", runs_dir=tmp_path, name="ohem") is None
+    assert describe_nothing(tmp_path / "ohem") == f"resume    no run in {tmp_path}/ohem yet: a new one"
+    empty = make_run(tmp_path / "ohem", "20260102-000000")
+    assert find_resume("auto", runs_dir=tmp_path, name="ohem") is None
+    assert describe_nothing(tmp_path / "ohem").endswith("/ohem has a checkpoint yet: a new one")
+    with RunFolder.reopen(empty), pytest.raises(RunFolderInUse) as in_use:
         find_resume("auto", runs_dir=tmp_path, name="ohem")
-    assert caught.value.exit_code == 4
-    assert str(caught.value) == (
-        f"nothing to resume: no run in {tmp_path}/ohem\n"
-        "   -> leave out --resume to start a new run, or give the PATH of one"
-    )
+    assert str(in_use.value).startswith(f"run folder {empty} is in use by process {os.getpid()} on ")
+    assert ", and has no checkpoint yet\n   -> wait for it or stop it" in str(in_use.value)
+    (empty / "checkpoints").rmdir()
     run = make_run(tmp_path / "ohem", "20260101-000000", 100)
     damage(run / "checkpoints" / "000100.pt")
     with pytest.raises(CheckpointError) as caught:

@@ -225,12 +225,6 @@ def test_resume_with_another_loss_is_refused(trained, capsys):
     assert "loss.thresh: 0.7 -> 0.5" in capsys.readouterr().err
 
 
-def test_resume_without_a_run_never_starts_afresh(tiny, capsys):
-    assert run("--config", "tiny.yaml", "--resume", "auto") == 4
-    assert "nothing to resume" in capsys.readouterr().err
-    assert not (tiny / "runs").exists()
-
-
 MISTAKES = {
     "typo in a key": (["loss.treshold=0.7"], 2, ["unknown key 'loss.treshold', did you mean 'thresh'?"]),
     "typo in a name": (["loss.name=ohm_ce"], 2, ["no loss named 'ohm_ce', did you mean 'ohem_ce'?"]),

@@ -1,0 +1,100 @@
+"""What `--resume` asks for: a checkpoint that this configuration may go on from, chosen while nobody else can write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.config.schema import Config
+from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.checkpoint import Found
+from segkit.runs.folder import RunFolder
+from segkit.runs.resume import (
+    compare_configs,
+    describe_nothing,
+    describe_skipped,
+    find_resume,
+    run_folder_of,
+    with_defaults,
+)
+from segkit.system.run_files import RunFiles
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A run as `config` says, below `runs_dir`, that goes on from `target` (auto, a path, or None: it is a new one).
+    Keys in `allow_change` may differ from the checkpoint's."""
+
+    config: Config
+    runs_dir: str
+    target: str | None = None
+    allow_change: Sequence[str] = ()
+
+    def choose(self) -> Found | None:
+        """The checkpoint to go on from; None for a new run. Raises CheckpointError, RunFolderInUse."""
+        if self.target is None:
+            return None
+        return find_resume(self.target, runs_dir=self.runs_dir, name=self.config.name)
+
+    def notes(self, found: Found | None) -> list[str]:
+        """Lines on what was skipped and what changed. Raises CheckpointError if too much did."""
+        if found is None:
+            return [] if self.target is None else [describe_nothing(Path(self.runs_dir) / self.config.name)]
+        if "trainer" not in found.state:
+            raise CheckpointError(
+                f"{found.path} holds the best weights only, not the state of training\n"
+                f"   -> --resume {found.path.parent} continues from its newest checkpoint"
+            )
+        before = with_defaults(found.state["config"], origin=str(found.path))
+        after = self.config.to_mapping()
+        changes = compare_configs(before, after, allow=self.allow_change, checkpoint=found.path)
+        return [*describe_skipped(found.skipped), *changes]
+
+    def open_folder(self) -> tuple[RunFolder, Found | None]:
+        """A new run folder, or that of the checkpoint to go on from, and that checkpoint.
+
+        It is chosen anew once the folder is locked: until then, another process may have gone on in it, or begun a run.
+        """
+        found = self.choose()
+        while found is not None:
+            path = require_run_folder(found)
+            folder = RunFolder.reopen(path)
+            try:
+                found = self.choose()
+                if found is not None and require_run_folder(found) == path:
+                    return folder, found
+            except BaseException:
+                folder.close()
+                raise
+            folder.close()
+        return RunFolder.create(self.runs_dir, self.config.name), None
+
+    def refuse_shorter_run(self, found: Found, total: int) -> None:
+        """Raises ConfigError if the checkpoint is beyond the length asked for, which no training can reach."""
+        done = found.state["trainer"]["iteration"]
+        if done > total:
+            raise ConfigError(
+                f"{found.path} has {done:,} iterations and the run is to have {total:,}: nothing is left to do\n"
+                f"   -> train.iterations={2 * done} to train on, or a new run without --resume"
+            )
+
+    def refuse_other_data(self, found: Found, data: str) -> None:
+        """Raises CheckpointError if the files are no longer those that the checkpoint was trained on."""
+        before: Any = found.state.get("data_fingerprint", data)
+        if before != data and "data" not in self.allow_change:
+            raise CheckpointError(
+                f"checkpoint {found.path} was trained on other data: fingerprint {before}, now {data}\n"
+                "   files were added, removed or changed since; scores before and after would not be of one set\n"
+                "   -> restore them, start a new run without --resume, or accept the change: --allow-change data"
+            )
+
+
+def require_run_folder(found: Found) -> Path:
+    """The run folder that a checkpoint lies in. Raises CheckpointError if it lies in none."""
+    path = run_folder_of(found.path)
+    if path is None:
+        raise CheckpointError(
+            f"checkpoint {found.path} is not in a run folder, so there is nothing to continue\n"
+            f"   -> give the run folder, or the checkpoint at its place in {RunFiles.checkpoints.name}/"
+        )
+    return path

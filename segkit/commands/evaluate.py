@@ -91,13 +91,14 @@ def score(
         extra = {"boundary": boundary_as_json(borders, labels.class_names)}
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
-        f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path}"
+        f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path} ({predictor.why})"
     )
     if bad.entries:
         print(bad.total())
     if output is not None:
         scores = scores_as_json(result, labels.class_names)
-        write_json(output, {"weights": str(predictor.path), "split": split, **scores, **extra})
+        weights = {"weights": str(predictor.path), "iteration": predictor.iteration}
+        write_json(output, {**weights, "split": split, **scores, **extra})
     return result
 
 

@@ -56,7 +56,9 @@ def predict_images(
             save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
         except OSError as error:
             raise cannot_write(stem, error) from error
-    print(f"{len(images)} images -> {output}   ({', '.join(forms)}; weights {predictor.path})")
+    print(
+        f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
+    )
     return 0
 
 

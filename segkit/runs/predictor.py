@@ -33,9 +33,15 @@ EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model in eval mode, with all that its predictions need to be understood."""
+    """A model in eval mode, with all that its predictions need to be understood.
+
+    `path` is the file that its weights are from, `iteration` the updates in them (None if it does not say), `why` says
+    in words which they are and why these.
+    """
 
     path: Path
+    iteration: int | None
+    why: str
     config: Config
     model: nn.Module
     preprocess: nn.Module
@@ -91,7 +97,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
     that was not given to `--import`.
     """
     device = choose_device(device) if isinstance(device, str) else device
-    path, state = _load(Path(weights))
+    path, state, which = _load(Path(weights))
     try:
         config = _read_config(state["config"], path)
         channels, logits_channels = state["channels"], state["logits_channels"]
@@ -107,8 +113,11 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
     model.load_state_dict(tensors)
     if config.train.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    iteration = state.get("trainer", state).get("iteration")
     return Predictor(
         path=path,
+        iteration=iteration,
+        why=which.format("of an unknown iteration" if iteration is None else f"of iteration {iteration:,}"),
         config=config,
         model=model.to(device).eval(),
         preprocess=build_normalize(config, channels).to(device),
@@ -133,20 +142,26 @@ def _read_config(mapping: dict[str, Any], path: Path) -> Config:
         raise ConfigError([*error.problems, hint]) from error
 
 
-def _load(path: Path) -> tuple[Path, dict[str, Any]]:
+def _load(path: Path) -> tuple[Path, dict[str, Any], str]:
+    """The checkpoint that `path` stands for, its state, and which it is, with {} for its iteration."""
     if not path.exists():
         raise CheckpointError(
             f"no weights at {path}: give a run folder, such as runs/ohem/TIME, or a .pt file"
         )
     if path.is_file():
-        return path, load_checkpoint(path)
+        state = load_checkpoint(path)
+        return path, state, "{}" if "trainer" in state else "the best, {}"
     run = RunFiles(path)
     if run.best.is_file():
-        return run.best, load_checkpoint(run.best)
+        return run.best, load_checkpoint(run.best), "the best, {}"
     found = newest_intact(run.checkpoints)
     if isinstance(found, NoneIntact):
         reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
         raise CheckpointError(
             f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}{reasons}"
         )
-    return found.path, found.state
+    newer = ", ".join(item.path.name for item in found.skipped)
+    last, unusable = (
+        ("the last that is intact", f", and {newer} cannot be used") if newer else ("the last", "")
+    )
+    return found.path, found.state, f"{last}, {{}}: there is no {RunFiles.best.name}{unusable}"

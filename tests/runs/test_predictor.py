@@ -121,6 +121,36 @@ def test_run_that_was_never_validated_means_its_newest_intact_checkpoint(tmp_pat
     assert lines[1].startswith(f"   {newer}: damaged, ")
 
 
+def test_commands_say_which_weights_they_took_and_why(tmp_path, pictures, capsys):
+    run = make_run(tmp_path)
+    last = run.path / "checkpoints/000004.pt"
+    state = load_checkpoint(run.path / "best.pt")
+    save_checkpoint(run.path / "best.pt", {**state, "iteration": 1200})
+    numbered = load_checkpoint(last)
+    save_checkpoint(last, {**numbered, "trainer": {**numbered["trainer"], "iteration": 4}})
+    (run.path / "checkpoints/000006.pt").write_bytes(b"")
+    output = tmp_path / "scores.json"
+
+    def shown(weights: str = "") -> list[str]:
+        evaluate_weights(run.path / weights, [], split="val", device="cpu", output=output)
+        predict(run, pictures / "b.png", forms=("ids",), weights=weights)
+        return [line for line in capsys.readouterr().out.splitlines() if "weights " in line]
+
+    for line in shown():
+        assert f"weights {run.path}/best.pt (the best, of iteration 1,200)" in line
+    assert json.loads(output.read_text())["iteration"] == 1200
+    for line in shown("checkpoints/000004.pt"):
+        assert f"weights {last} (of iteration 4)" in line
+    (run.path / "best.pt").unlink()
+    for line in shown():
+        why = "the last that is intact, of iteration 4: there is no best.pt, and 000006.pt cannot be used"
+        assert f"weights {last} ({why})" in line
+    (run.path / "checkpoints/000006.pt").unlink()
+    for line in shown():
+        assert f"weights {last} (the last, of iteration 4: there is no best.pt)" in line
+    assert json.loads(output.read_text())["iteration"] == 4
+
+
 def test_damaged_best_weights_are_not_replaced_by_others(tmp_path):
     run = make_run(tmp_path)
     (run.path / "best.pt").write_bytes((run.path / "best.pt").read_bytes()[:-100])

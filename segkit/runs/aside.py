@@ -4,7 +4,6 @@ A run that goes on from an earlier checkpoint has a new future. What its folder 
 is not lost at once: it is called `NAME.aside`.
 """
 
-import csv
 import json
 import shutil
 import zipfile
@@ -14,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.runs.recording.results import read_rows
 from segkit.system.files import cannot_write
 from segkit.system.run_files import (
     RunFiles,
     iteration_of,
     list_checkpoints,
+    list_misplaced_folders,
     list_numbered,
     list_set_aside,
     number_of_set_aside,
@@ -37,6 +38,24 @@ def set_aside(path: Path, *, copy: bool = False) -> Path:
     except OSError as error:
         raise cannot_write(place, error) from error
     return place
+
+
+def set_aside_damaged(folder: RunFiles) -> list[str]:
+    """Set aside folders where files should be, and a copy of a results.csv that is damaged; best.pt and what comes with
+    a moment are looked after elsewhere. Returns a line on each. Raises CannotWrite."""
+    lines = [
+        f"aside     {path.name} -> {set_aside(path).name}: it is a folder, where a file should be"
+        for path in list_misplaced_folders(folder)
+    ]
+    if folder.results.is_file():
+        read = read_rows(folder.results)
+        if read.damage:
+            place = set_aside(
+                folder.results, copy=True
+            )  # the table itself goes on with the rows that are left
+            rows = f"{len(read.rows)} rows could be read"
+            lines.append(f"aside     {folder.results.name} -> {place.name}: {read.damage}; {rows}")
+    return lines
 
 
 def set_aside_later(folder: RunFiles, iteration: int) -> list[str]:
@@ -122,10 +141,9 @@ def _iteration_of_arrays(path: Path) -> int:
 
 
 def _last_row(results: Path) -> float:
-    """The iteration of the last whole line of results.csv."""
-    lines = results.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-    rows = list(csv.reader(lines))
-    return float(rows[-1][rows[0].index("iteration")]) if len(rows) > 1 else 0.0
+    """The iteration of the last row of results.csv."""
+    rows = read_rows(results).rows
+    return rows[-1]["iteration"] if rows else 0
 
 
 def _describe(folder: RunFiles, paths: Sequence[Path]) -> str:

@@ -14,10 +14,9 @@ from segkit.runs.resume import (
     describe_nothing,
     describe_skipped,
     find_resume,
-    run_folder_of,
     with_defaults,
 )
-from segkit.system.run_files import RunFiles
+from segkit.system.run_files import RunFiles, folder_around
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,10 @@ class Continuation:
 
 
 def require_run_folder(found: Found) -> Path:
-    """The run folder that a checkpoint lies in. Raises CheckpointError if it lies in none."""
-    path = run_folder_of(found.path)
-    if path is None:
+    """The run folder that a checkpoint lies in, be it without its configuration. Raises CheckpointError if in none."""
+    path = folder_around(found.path)
+    run = RunFiles(path)
+    if not run.is_run and not (run.status.is_file() and found.path.parent == run.checkpoints):
         raise CheckpointError(
             f"checkpoint {found.path} is not in a run folder, so there is nothing to continue\n"
             f"   -> give the run folder, or the checkpoint at its place in {RunFiles.checkpoints.name}/"

@@ -118,11 +118,14 @@ class RunFolder(RunFiles):
 
 
 def read_status(run: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The status.json of the run folder, None if it has none (yet)."""
+    """The status.json of the run folder, None if it has none (yet). Raises ValueError if it is damaged."""
     try:
-        return json.loads(RunFiles(run).status.read_text(encoding="utf-8"))
+        status = json.loads(RunFiles(run).status.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    if not isinstance(status, dict) or status.get("state") not in STATES:
+        raise ValueError(f"expected an object with a state of {', '.join(STATES)}")
+    return status
 
 
 def _make_unique_folder(parent: Path, stem: str) -> Path:

@@ -1,6 +1,7 @@
 """Which checkpoint a run continues from, and whether its configuration still allows that."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,13 @@ def find_resume(
     if target.is_dir():
         return _find_in_run(target, map_location)
     if not target.exists():
+        link = (
+            f"a link to {target.parent / target.readlink()}, which does not exist"
+            if target.is_symlink()
+            else ""
+        )
         raise CheckpointError(
-            f"nothing to resume at {target}: no such file or folder{_list_runs(Path(runs_dir) / name)}"
+            f"nothing to resume at {target}: {link or 'no such file or folder'}{_list_runs(Path(runs_dir) / name)}"
         )
     return Found(target, load_checkpoint(target, map_location=map_location), [])
 
@@ -179,7 +185,8 @@ def _runs_newest_first(parent: Path) -> list[Path]:
 def _last_written(run: Path) -> tuple[int, str]:
     """When its newest checkpoint was written (the folder, if it has none); then its name, a time."""
     folder = RunFiles(run).checkpoints
-    times = [path.stat().st_mtime_ns for path in list_checkpoints(folder)]
+    # of a link itself, which may lead nowhere; one that was removed meanwhile does not count
+    times = [path.lstat().st_mtime_ns for path in list_checkpoints(folder) if os.path.lexists(path)]
     return max(times, default=folder.stat().st_mtime_ns), run.name
 
 

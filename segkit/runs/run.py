@@ -114,7 +114,7 @@ def train_in(
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     first = found.state["trainer"]["iteration"] if found else 0
     kept = go_back(folder, found, tell=console.line) if found else {}
-    if not found:
+    if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "fingerprints": dict(start.fingerprints)}
     write_json(folder.env, env)
@@ -222,7 +222,8 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
     if folder is None or not RunFiles(folder).is_run:
         raise CheckpointError(
-            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}"
+            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}\n"
+            f"   -> give a run folder or a checkpoint in one; if that file was lost: --config FILE --resume {resume}"
         )
     return load_config(folder, overrides)
 

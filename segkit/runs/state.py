@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from segkit.runs.aside import remove_set_aside, set_aside_later
+from segkit.runs.aside import remove_set_aside, set_aside_damaged, set_aside_later
 from segkit.runs.best import settle_best
 from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.runs.folder import RunFolder
@@ -61,7 +61,7 @@ def go_back(folder: RunFolder, found: Found, *, tell: Callable[[str], None]) -> 
     state = found.state["trainer"]
     iteration, best = state["iteration"], state["best"]
     kept = state.get("kept", best)  # not in checkpoints of an older segkit
-    lines = set_aside_later(folder, iteration)
+    lines = [*set_aside_damaged(folder), *set_aside_later(folder, iteration)]
     settled = settle_best(folder, best, kept, until=iteration)
     for line in [*lines, *settled.notes]:
         tell(line)

@@ -97,17 +97,24 @@ def path_set_aside(path: Path) -> Path:
 def list_set_aside(run: RunFiles) -> list[Path]:
     """The files of a run that were set aside, in all its folders, by path."""
     return sorted(
-        path for folder in _own_folders(run) for path in folder.glob(f"*{_ASIDE}") if path.is_file()
+        path for folder in _own_folders(run) for path in folder.glob(f"*{_ASIDE}") if not path.is_dir()
     )
 
 
 def list_numbered(run: RunFiles) -> dict[Path, int]:
     """The files of a run whose name is the iteration that they are of: checkpoints and pictures, newest first."""
-    found = [path for folder in _own_folders(run)[1:] for path in folder.glob("*") if path.is_file()]
+    found = [path for folder in _own_folders(run)[1:] for path in folder.glob("*") if not path.is_dir()]
     numbers = {
         path: int(path.stem) for path in found if path.stem.isdigit() and path.suffix in (".pt", ".jpg")
     }
     return dict(sorted(numbers.items(), key=lambda item: item[1], reverse=True))
+
+
+def list_misplaced_folders(run: RunFiles) -> list[Path]:
+    """The folders that have the name of a file of a run."""
+    folders = {run.checkpoints, run.example_pictures, run.tensorboard, run.predictions}
+    paths = [run.path / entry.name for entry in run.entries().values()]
+    return [path for path in paths if path.is_dir() and path not in folders]
 
 
 def number_of_set_aside(path: Path) -> int | None:

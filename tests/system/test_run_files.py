@@ -9,8 +9,12 @@ from segkit.system.run_files import (
     checkpoint_path,
     folder_around,
     iteration_of,
+    list_misplaced_folders,
+    list_numbered,
     list_runs_below,
     list_runs_in,
+    list_set_aside,
+    number_of_set_aside,
     path_set_aside,
 )
 
@@ -60,6 +64,36 @@ def test_the_names_of_checkpoints_tell_their_iteration():
     assert checkpoint_path("x", 12345678) == Path("x/12345678.pt")
     assert [iteration_of(checkpoint_path("x", count)) for count in (0, 7, 12345678)] == [0, 7, 12345678]
     assert path_set_aside(Path("x/000007.pt")) == Path("x/000007.pt.aside")
+
+
+def test_files_that_were_set_aside_are_found_in_all_folders_of_the_run(tmp_path):
+    run = RunFiles(tmp_path)
+    aside = [checkpoint_path(run.checkpoints, 8), run.example_picture(8), run.moment_picture(12), run.best]
+    make(*map(path_set_aside, aside), checkpoint_path(run.checkpoints, 6), run.predictions / "mine.aside")
+    assert list_set_aside(run) == sorted(map(path_set_aside, aside))
+    assert [number_of_set_aside(path_set_aside(path)) for path in aside] == [8, 8, 12, None]
+
+
+def test_files_with_an_iteration_in_their_name_are_listed_newest_first(tmp_path):
+    run = RunFiles(tmp_path)
+    numbered = {run.moment_picture(12): 12, checkpoint_path(run.checkpoints, 8): 8, run.example_picture(6): 6}
+    make(*numbered, run.best, run.example_pictures / "mine.jpg", tmp_path / "000099.pt")
+    assert list(list_numbered(run).items()) == list(numbered.items())
+
+
+def test_folders_in_the_place_of_files_are_found(tmp_path):
+    run = RunFiles(tmp_path)
+    for path in (
+        run.best,
+        run.results,
+        run.checkpoints,
+        run.tensorboard,
+        run.predictions,
+        run.moments,
+        tmp_path / "mine",
+    ):
+        path.mkdir(parents=True)
+    assert set(list_misplaced_folders(run)) == {run.best, run.results}
 
 
 def test_pictures_of_moments_are_listed_in_the_order_of_training(tmp_path):

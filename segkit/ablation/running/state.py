@@ -1,6 +1,5 @@
 """What there is already of each planned run, from its run folders: nothing is trained twice, nothing is lost."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +132,7 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
 def _read_status(path: Path) -> dict[str, Any] | None:
     try:
         return read_status(path)
-    except json.JSONDecodeError:  # damaged: what the folder holds decides
+    except ValueError:  # damaged: what the folder holds decides
         return None
 
 

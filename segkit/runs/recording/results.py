@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import scores_as_json
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+class Rows(NamedTuple):
+    """The columns of a results.csv, its rows without their blanks, and what is damaged, "" if nothing is."""
+
+    columns: list[str]
+    rows: list[dict[str, float]]
+    damage: str
+
+
 class ResultsTable:
     """Rows by iteration, columns in order of first appearance; the file on disk always holds all of them.
 
     Opening an existing file keeps the rows up to `last_iteration` and drops later ones, which a resumed run
-    writes anew.
+    writes anew, and those that cannot be read.
     """
 
     def __init__(self, path: Path, *, last_iteration: int = 0):
@@ -28,12 +36,9 @@ class ResultsTable:
         self.columns = ["iteration"]
         self.rows: list[dict[str, float]] = []
         if path.exists():
-            text = path.read_text(encoding="utf-8")
-            whole_lines = text[: text.rfind("\n") + 1]  # a power cut may have torn the last one
-            reader = csv.DictReader(io.StringIO(whole_lines))
-            self.columns = list(reader.fieldnames or self.columns)
-            read = ({key: float(text) for key, text in row.items() if text} for row in reader)
-            self.rows = [row for row in read if row["iteration"] <= last_iteration]
+            read = read_rows(path)
+            self.columns = read.columns
+            self.rows = [row for row in read.rows if row["iteration"] <= last_iteration]
             self._write()
 
     def add(self, iteration: int, values: dict[str, float]) -> None:
@@ -68,6 +73,39 @@ class ResultsTable:
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(self.columns)  # quotes a class name with a comma
         write_text(self.path, header.getvalue() + "".join(self._line(row) for row in self.rows))
+
+
+def read_rows(path: Path) -> Rows:
+    """What can be read of a results.csv. A last line without its end, which a power cut may have torn, is no damage."""
+    text = path.read_bytes().decode("utf-8", errors="replace")  # what is no text is no number either, below
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    if not lines:
+        return Rows(["iteration"], [], "")
+    columns = _cells(lines[0])
+    if "iteration" not in columns:
+        return Rows(["iteration"], [], "its first line does not name the column iteration")
+    rows = [_read_row(columns, _cells(line)) for line in lines[1:]]
+    bad = [number for number, row in enumerate(rows, start=2) if row is None]
+    damage = f"line {bad[0]} is not a row of its {len(columns)} columns" if bad else ""
+    return Rows(columns, [row for row in rows if row is not None], damage)
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # longer than any cell may be: no row of numbers, which the caller says
+        return []
+
+
+def _read_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, float] | None:
+    """The numbers of a row without its blanks; None if it is none."""
+    if len(cells) != len(columns):
+        return None
+    try:
+        row = {name: float(cell) for name, cell in zip(columns, cells, strict=True) if cell}
+    except ValueError:  # said by the caller, with the number of the line
+        return None
+    return row if math.isfinite(row.get("iteration", math.nan)) else None
 
 
 def _text(value: float) -> str:

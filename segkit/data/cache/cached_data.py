@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import PIL
 import torch
 import torchvision
 from torchvision import tv_tensors
 
+from segkit.data.cache.checked_file import SUFFIX, CheckedFiles, Entry, write_entry
 from segkit.data.cache.place import CachePlace, in_memory
 from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
@@ -24,14 +24,14 @@ from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import usable_samples
 from segkit.data.loading.sampler import spread
 from segkit.data.sample import Sample
-from segkit.errors import CannotCache, CannotWrite, ConfigError
+from segkit.errors import CannotWrite, ConfigError
 from segkit.system.files import write_atomically
 
 #: Samples that are read to estimate the size of all.
 SAMPLES = 8
 
 #: What is written changes with the libraries that decode and resize, and with this number.
-FORMAT = f"2, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+FORMAT = f"3, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
 
 
 class Cached:
@@ -54,21 +54,27 @@ class Cached:
         self.dataset, self.place = dataset, place
         self.settings = settings_text(settings)
         self.folder = place.make_folder(hashlib.sha256(self.settings.encode()).hexdigest()[:16])
+        self._entries = CheckedFiles()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
         key, path = self._key(index), self._path(index)
-        sample = _read(path, key, index)
-        if sample is not None:
-            return sample
+        entry = self._entries.read(path, wanted={"key": key})
+        if entry is not None:
+            return _to_sample(entry, index)
         sample = self.dataset[index]
         try:
             write_atomically(path, lambda file: _write(file, key, sample))
         except CannotWrite as error:
             raise self.place.cannot_cache(error) from error
+        path.with_suffix(".npy").unlink(missing_ok=True)  # of segkit 0.1.0, and read by nobody any more
         return sample
+
+    def take_damaged(self) -> list[Path]:
+        """The cached files that this process found damaged, and wrote anew, since it was last asked."""
+        return self._entries.take_damaged()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
@@ -86,7 +92,7 @@ class Cached:
 
     def _path(self, index: int) -> Path:
         names = "\n".join(os.path.abspath(path) for path in self._files(index)) or str(index)
-        return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.npy"
+        return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}{SUFFIX}"
 
     def _key(self, index: int) -> str:
         """What the content of a cached file depends on. Raises DataError for a file that is missing."""
@@ -128,25 +134,13 @@ def _write(file: BinaryIO, key: str, sample: Sample) -> None:
         "weight_path": None if sample.weight_path is None else str(sample.weight_path),
         "file_size": sample.file_size,
     }
-    text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    for part in (text, *(part.as_subclass(torch.Tensor).numpy() for part in (sample.image, sample.target))):
-        np.lib.format.write_array(file, part, allow_pickle=False)
+    arrays = [part.as_subclass(torch.Tensor).numpy() for part in (sample.image, sample.target)]
+    write_entry(file, facts, arrays)
 
 
-def _read(path: Path, key: str, index: int) -> Sample | None:
-    """The sample in a cached file, or None if there is none that was written for this key and is whole."""
-    try:
-        with path.open("rb") as file:
-            facts = json.loads(np.lib.format.read_array(file, allow_pickle=False).tobytes())
-            if facts.pop("key") != key:
-                return None
-            image, target = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(2))
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    except OSError as error:
-        raise CannotCache(
-            f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
-        ) from error
+def _to_sample(entry: Entry, index: int) -> Sample:
+    facts, (image, target) = entry
+    del facts["key"]
     for name in ("mask_path", "weight_path"):
         facts[name] = None if facts[name] is None else Path(facts[name])
     if facts["file_size"] is not None:

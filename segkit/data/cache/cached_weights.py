@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segkit.data.cache.checked_file import SUFFIX, CheckedFiles, write_entry
 from segkit.data.cache.place import CachePlace
 from segkit.data.loading.view import WeightMaker
 from segkit.data.sample import Sample
-from segkit.errors import CannotCache, CannotWrite
+from segkit.errors import CannotWrite
 from segkit.system.files import write_atomically
 
 #: What is written changes with the libraries that compute it, and with this number.
-FORMAT = f"1, torch {torch.__version__}, numpy {np.__version__}"
+FORMAT = f"2, torch {torch.__version__}, numpy {np.__version__}"
 
 
 class CachedWeights:
@@ -29,21 +30,26 @@ class CachedWeights:
         self.maker, self.place = maker, place
         recipe = hashlib.sha256(f"{FORMAT}, {maker.recipe}".encode()).hexdigest()[:16]
         self.folder = place.make_folder(f"weight_maps/{recipe}")
+        self._entries = CheckedFiles()
 
     def __call__(self, sample: Sample) -> Tensor:
         target = sample.target.as_subclass(Tensor).contiguous().numpy()  # (H, W)
         digest = hashlib.blake2b(f"{target.shape} {target.dtype}".encode(), digest_size=16)
         digest.update(target.data)
-        path = self.folder / f"{digest.hexdigest()}.npy"
-        weight = _read(path, target.shape)
-        if weight is not None:
-            return weight
+        path = self.folder / f"{digest.hexdigest()}{SUFFIX}"
+        entry = self._entries.read(path, wanted={})
+        if entry is not None:
+            return torch.from_numpy(entry.arrays[0])
         weight = self.maker(sample)
         try:
-            write_atomically(path, lambda file: np.save(file, weight.numpy(), allow_pickle=False))
+            write_atomically(path, lambda file: write_entry(file, {}, [weight.numpy()]))
         except CannotWrite as error:
             raise self.place.cannot_cache(error) from error
         return weight
+
+    def take_damaged(self) -> list[Path]:
+        """The cached maps that this process found damaged, and wrote anew, since it was last asked."""
+        return self._entries.take_damaged()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "maker":  # unpickling asks before there is a maker
@@ -54,17 +60,3 @@ class CachedWeights:
 def keep_weights(maker: WeightMaker | None, place: CachePlace) -> WeightMaker | None:
     """`maker` with a cache if it has a recipe: only maps that take long to compute have one."""
     return CachedWeights(maker, place) if hasattr(maker, "recipe") else maker
-
-
-def _read(path: Path, size: tuple[int, ...]) -> Tensor | None:
-    """The map in a file, or None if there is none that is whole."""
-    try:
-        with path.open("rb") as file:
-            weight = np.lib.format.read_array(file, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    except OSError as error:
-        raise CannotCache(
-            f"cannot read {path}: {error.strerror}\n   -> remove it, or data.cache=off"
-        ) from error
-    return torch.from_numpy(weight) if weight.dtype == np.float32 and weight.shape == size else None

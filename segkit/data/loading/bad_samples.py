@@ -1,6 +1,7 @@
 """`data.on_bad_sample: skip`: samples that cannot be used, what is known of one, and which others are tried instead."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,12 @@ class BadSample(NamedTuple):
     reason: str
     epoch: int | None = None
     replaced_by: str | None = None
+
+
+class DamagedCache(NamedTuple):
+    """A file of `data.cache` that was damaged, and has been written anew."""
+
+    path: Path
 
 
 def describe_bad_sample(dataset: Any, index: int, error: DataError) -> BadSample:

@@ -12,19 +12,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from segkit.data.loading.bad_samples import BadSample
+from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.data.loading.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
 from segkit.data.loading.sampler import EpochBatches
-from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, WeightMaker
+from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, WeightMaker, take_damaged
 from segkit.errors import DataError, SegkitError
 
 Batch = dict[str, Any]
-Note = Callable[[Sequence[BadSample]], None]
+Note = Callable[[Sequence[BadSample | DamagedCache]], None]
 
 
-def ignore(bad: Sequence[BadSample]) -> None:
+def ignore(met: Sequence[BadSample | DamagedCache]) -> None:
     """Note nothing: for batches that are only looked at."""
 
 
@@ -99,7 +99,7 @@ class Batches:
         split_by_size: bool = False,
         allow_empty: bool = True,
     ):
-        self.note, self.allow_empty = note, allow_empty
+        self.view, self.note, self.allow_empty = view, note, allow_empty
         self._make_loader = partial(
             DataLoader,
             _KeepErrors(view),
@@ -133,8 +133,9 @@ class Batches:
                 # Lets go of the workers now; later they take seconds to end.
                 self.loader = self._make_loader()
                 raise loaded
-            batches, bad = loaded
-            self.note(bad)
+            batches, bad, damaged = loaded
+            if self.note is not ignore:  # what this process met is told to the first who wants to know
+                self.note([*bad, *damaged, *take_damaged(self.view)])
             given, left_out = given + len(batches), left_out + bad
             yield from batches
         if left_out and not given and not self.allow_empty:
@@ -151,10 +152,11 @@ class Batches:
 
 
 class _Group(NamedTuple):
-    """The batches that a group of samples became, and its bad samples."""
+    """The batches that a group of samples became, its bad samples, and the damaged files of a cache."""
 
     batches: list[Batch]
     bad: list[BadSample]
+    damaged: list[DamagedCache]
 
 
 class _KeepErrors(Dataset[Loaded | SegkitError]):
@@ -165,7 +167,8 @@ class _KeepErrors(Dataset[Loaded | SegkitError]):
 
     def __getitem__(self, index: Any) -> Loaded | SegkitError:
         try:
-            return self.view.load(index)
+            loaded = self.view.load(index)
+            return loaded if get_worker_info() is None else loaded._replace(damaged=take_damaged(self.view))
         except SegkitError as error:
             return type(error)(str(error))  # without the traceback, which cannot leave the process
         except (OSError, MemoryError) as error:
@@ -193,13 +196,15 @@ def _collate_by_size(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError
     """One batch per image size; the first error instead, if there is one."""
     by_size: dict[tuple[int, ...], list[Batch]] = {}
     bad: list[BadSample] = []
+    damaged: list[DamagedCache] = []
     for each in loaded:
         if isinstance(each, SegkitError):
             return each
         bad += each.bad
+        damaged += each.damaged
         if each.sample is not None:
             by_size.setdefault(tuple(each.sample["image"].shape), []).append(each.sample)
-    return _Group([default_collate(alike) for alike in by_size.values()], bad)
+    return _Group([default_collate(alike) for alike in by_size.values()], bad, damaged)
 
 
 def _width_height(image: torch.Tensor) -> str:

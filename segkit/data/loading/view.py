@@ -11,6 +11,7 @@ from torch import Tensor
 from segkit.data.files.validate import check_ids, check_weight
 from segkit.data.loading.bad_samples import (
     BadSample,
+    DamagedCache,
     describe_bad_sample,
     replacements,
     require_bad,
@@ -26,10 +27,12 @@ Augment = Callable[[Sample], Sample]
 
 
 class Loaded(NamedTuple):
-    """A sample as plain tensors, None for one that is left out, and the bad samples met on the way to it."""
+    """A sample as plain tensors, None for one that is left out, and what was met on the way to it: bad samples, and
+    the damaged files of a cache."""
 
     sample: dict[str, Any] | None
     bad: list[BadSample]
+    damaged: Sequence[DamagedCache] = ()
 
 
 class TrainView:
@@ -109,6 +112,12 @@ class ValView:
             if not self.skip_bad:
                 raise DataError(with_advice(str(error))) from error
             return Loaded(None, [describe_bad_sample(self.dataset, index, error)])
+
+
+def take_damaged(view: TrainView | ValView) -> list[DamagedCache]:
+    """The files of its caches that this process found damaged since it was last asked."""
+    takes = [getattr(part, "take_damaged", None) for part in (view.dataset, view.weight_map)]
+    return [DamagedCache(path) for take in takes if take is not None for path in take()]
 
 
 def _describe_failures(count: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.data.loading.bad_samples import BadSample
+from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.system.files import write_text
 from segkit.system.printable import show_path
 
@@ -34,11 +34,14 @@ class BadSampleLog:
     def __init__(self, path: Path | None, *, tell: Callable[[str], None]):
         self.path, self.tell = path, tell
         self.entries: dict[tuple[str, str], Entry] = {}
-        self.unwritten = False
+        self.unwritten = self.told_of_cache = False
 
-    def note(self, bad: Sequence[BadSample]) -> None:
-        """Count samples that could not be used."""
-        for sample in bad:
+    def note(self, met: Sequence[BadSample | DamagedCache]) -> None:
+        """Count samples that could not be used; of the files of a cache that were damaged, tell of the first."""
+        for sample in met:
+            if isinstance(sample, DamagedCache):
+                self._tell_of_cache(sample)
+                continue
             part = "val" if sample.epoch is None else "train"
             entry = self.entries.get((part, sample.file))
             if entry is None:
@@ -50,6 +53,13 @@ class BadSampleLog:
             else:
                 continue
             self.unwritten = True
+
+    def _tell_of_cache(self, damaged: DamagedCache) -> None:
+        if not self.told_of_cache:
+            self.told_of_cache = True
+            self.tell(
+                f"cache     {damaged.path} was damaged and has been written anew; others will be too, and not be named"
+            )
 
     def write(self) -> None:
         """Bring the table up to date, if there is anything to say. Raises CannotWrite."""

@@ -11,14 +11,18 @@ import torch
 from segkit.config.load import config_from_mapping
 from segkit.data.cache import cached_data as cache
 from segkit.data.cache.cached_data import Cached
-from segkit.data.cache.place import default_folder, on_disk
+from segkit.data.cache.cached_weights import CachedWeights
+from segkit.data.cache.place import default_folder, in_memory, on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
+from segkit.data.loading.bad_samples import DamagedCache
 from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import TrainView
+from segkit.data.weight_maps.boundary import Boundary
 from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS
 from segkit.runs import preflight
+from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.training.build import build_data
 
 CLASSES = ["a", "b", "c"]
@@ -117,6 +121,70 @@ def test_a_damaged_file_is_written_anew(cached, damage):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("place", ["disk", "ram"])
+@pytest.mark.parametrize("part", ["image", "target"])
+def test_pixels_that_were_overwritten_are_never_used(make_folder, tmp_path, place, part):
+    plain = Folder("train", root=str(make_folder()), classes=CLASSES)
+    where = on_disk(tmp_path / "cache") if place == "disk" else in_memory()
+    kept = Cached(plain, where, settings={})
+    kept[0]
+    (path,) = kept.folder.iterdir()
+    whole = path.read_bytes()
+    pixels = getattr(plain[0], part).numpy().tobytes()
+    middle = whole.index(pixels) + len(pixels) // 2
+    path.write_bytes(
+        whole[:middle] + bytes(255 - value for value in whole[middle : middle + 9]) + whole[middle + 9 :]
+    )
+    assert_same(kept[0], plain[0])
+    assert path.read_bytes() == whole
+    assert kept.take_damaged() == [path] and kept.take_damaged() == []
+
+
+def test_a_file_of_an_earlier_version_is_written_anew_and_goes(cached):
+    plain, kept = cached()
+    kept[0]
+    (path,) = kept.folder.iterdir()
+    path.rename(path.with_suffix(".npy"))
+    path.with_suffix(".npy").write_bytes(b"anything")
+    assert_same(kept[0], plain[0])
+    assert list(kept.folder.iterdir()) == [path] and kept.take_damaged() == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("weights", [False, True], ids=["sample", "weight map"])
+def test_damage_is_said_once(cached, tmp_path, workers, weights):
+    _, kept = cached()
+    maker = CachedWeights(Boundary(255), on_disk(tmp_path / "maps"))
+    for index in range(len(kept)):
+        maker(kept[index])
+    files = sorted((maker if weights else kept).folder.iterdir())
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    lines = []
+    log = BadSampleLog(tmp_path / "bad.csv", tell=lines.append)
+    options = {"weight_map": maker, "augment": AUGMENTS.get("none")(), "batch_size": 2, "seed": 0}
+    list(train_batches(kept, workers=workers, num_batches=4, note=log.note, **options))
+    (line,) = lines
+    assert line.startswith("cache     ") and line.endswith(
+        " was damaged and has been written anew; others will be too, and not be named"
+    )
+    assert line.split()[1] in map(str, files)
+    log.write()
+    assert not log.path.exists() and log.total() is None  # no sample is bad
+
+
+def test_damage_that_is_met_before_there_is_a_log_is_said_later(cached):
+    _, kept = cached()
+    kept[0]
+    (path,) = kept.folder.iterdir()
+    path.write_bytes(b"")
+    options = {"augment": AUGMENTS.get("none")(), "batch_size": 4, "seed": 0, "num_batches": 1}
+    list(train_batches(kept, **options))
+    met = []
+    list(train_batches(kept, note=met.extend, **options))
+    assert met == [DamagedCache(path)]
+
+
 def test_it_is_the_data_set_in_everything_else(cached):
     plain, kept = cached()
     kept = pickle.loads(pickle.dumps(kept))
@@ -134,7 +202,7 @@ def test_a_full_disk_says_what_to_do(cached, monkeypatch):
     with pytest.raises(DataError) as raised:
         cached()[1][0]
     first, disk, advice = str(raised.value).splitlines()
-    assert first.startswith("data.cache: cannot write ") and first.endswith(".npy: the disk is full")
+    assert first.startswith("data.cache: cannot write ") and first.endswith(".cache: the disk is full")
     assert "GB free" in disk
     assert advice == "   -> data.cache=off, or another place: SEGKIT_CACHE=FOLDER in the environment"
 

@@ -302,6 +302,17 @@ def test_a_damaged_map_is_computed_anew(tmp_path, sample, damage):
     assert torch.equal(kept(sample), expected)
 
 
+def test_weights_that_were_overwritten_are_never_used(tmp_path, sample):
+    kept = CachedWeights(Boundary(255), on_disk(tmp_path / "cache"))
+    expected = kept(sample)
+    (path,) = kept.folder.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) - expected.numel() * 2
+    path.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
+    assert torch.equal(kept(sample), expected)
+    assert path.read_bytes() == whole and kept.take_damaged() == [path]
+
+
 def test_a_full_disk_and_an_unreadable_map(tmp_path, sample, monkeypatch):
     kept = CachedWeights(Boundary(255), on_disk(tmp_path / "cache"))
 
@@ -309,7 +320,7 @@ def test_a_full_disk_and_an_unreadable_map(tmp_path, sample, monkeypatch):
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cached_weights.np, "save", fail)
+        patch.setattr(cached_weights, "write_entry", fail)
         with pytest.raises(CannotCache, match=r"^data.cache: cannot write .*: the disk is full\n"):
             kept(sample)
     kept(sample)

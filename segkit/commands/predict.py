@@ -7,13 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import draw_segmentation_masks
 from tqdm import tqdm
 
 from segkit.data.files.images_and_masks import SUFFIXES, read_image
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
-from segkit.evaluation.pictures import as_rgb
+from segkit.evaluation.pictures import mix_with_colors
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
@@ -120,8 +119,7 @@ def save_prediction(
 ) -> None:
     """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`."""
     if "overlay" in forms:
-        masks = torch.stack([ids == n for n in range(len(palette))])  # (C, H, W)
-        picture = draw_segmentation_masks(as_rgb(image), masks, alpha=opacity, colors=list(palette))
+        picture = mix_with_colors(image, ids, palette, opacity=opacity)
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(f"{stem}{ENDINGS['overlay']}", quality=92)
     depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:

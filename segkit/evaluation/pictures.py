@@ -19,6 +19,7 @@ from segkit.system.printable import show_class, show_name
 GAP = 3  # pixels between pictures
 READABLE = 160  # pixels of width below which a picture is enlarged
 WHITE_CE = 4.0  # cross-entropy shown as white: a true class of probability 2 %
+ROWS_AT_ONCE = 64  # of a picture, where numbers of more than a byte are computed for its pixels
 HEADING = 14  # pixels of a line of titles
 
 
@@ -60,6 +61,21 @@ def overlay(image: Tensor, ids: Tensor, palette: Sequence[Color], ignore_index: 
     """Class ids (H, W) as colours through which the image shines in grey; ignored pixels hatched."""
     grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1)
     return (0.45 * grey + 0.55 * color_ids(ids, palette, ignore_index)).to(torch.uint8)
+
+
+def mix_with_colors(image: Tensor, ids: Tensor, palette: Sequence[Color], *, opacity: float) -> Tensor:
+    """A uint8 image (C, H, W) under the colours of its class ids (H, W), each in [0, len(palette)).
+
+    `opacity` in [0, 1] is the share of the colours. Whatever the number of classes, only the result is in memory at the
+    image's size: a photograph has millions of pixels.
+    """
+    rgb = as_rgb(image)
+    picture = torch.empty_like(rgb, memory_format=torch.contiguous_format)
+    for start in range(0, rgb.shape[1], ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        colors = colorize(ids[rows].cpu(), palette)  # (3, R, W)
+        picture[:, rows] = (rgb[:, rows] * (1 - opacity) + colors * opacity).to(torch.uint8)
+    return picture
 
 
 def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index: int) -> Tensor:

@@ -6,6 +6,8 @@ import os
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.utils import draw_segmentation_masks
 
 from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
@@ -212,3 +214,35 @@ def test_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(CannotWrite, match=r"cannot write .*x\.jpg: the disk is full"):
         pictures.save_jpeg(image(), tmp_path / "x.jpg")
+
+
+class Largest(TorchDispatchMode):
+    """Bytes of the largest tensor that an operation has made."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.bytes = max(self.bytes, made.untyped_storage().nbytes())
+        return made
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("opacity", [0.0, 0.3, 0.5, 1.0])
+def test_colours_are_mixed_as_torchvision_does(channels, opacity):
+    picture = image(channels, height=2 * pictures.ROWS_AT_ONCE + 3)
+    ids = torch.randint(0, 3, picture.shape[1:], dtype=torch.uint8)
+    masks = torch.stack([ids == n for n in range(3)])
+    expected = draw_segmentation_masks(pictures.as_rgb(picture), masks, alpha=opacity, colors=PALETTE)
+    assert torch.equal(pictures.mix_with_colors(picture, ids, PALETTE, opacity=opacity), expected)
+
+
+def test_mixing_needs_the_memory_of_the_result_whatever_the_classes():
+    picture, palette = image(height=20 * pictures.ROWS_AT_ONCE), PALETTE * 57  # 171 classes
+    ids = torch.zeros(picture.shape[1:], dtype=torch.uint8)
+    with Largest() as largest:
+        pictures.mix_with_colors(picture, ids, palette, opacity=0.5)
+    assert largest.bytes == picture.nbytes

@@ -55,3 +55,9 @@ class CannotWrite(SegkitError):
     """The disk is full, over quota or read-only."""
 
     exit_code = 7
+
+
+class OutOfMemory(SegkitError):
+    """The machine or the GPU has not the memory for what was asked. No file is to blame for it."""
+
+    exit_code = 8

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segkit.errors import ConfigError, SegkitError
+from segkit.system.memory import lack_of_memory_explained
 from segkit.system.screen import guarded_screens
 
 
@@ -22,7 +23,8 @@ def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] |
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with guarded_screens():
         try:
-            return main(arguments)
+            with lack_of_memory_explained():
+                return main(arguments)
         except SegkitError as error:
             if "--debug" in arguments:
                 traceback.print_exc()

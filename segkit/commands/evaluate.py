@@ -19,6 +19,7 @@ from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
+from segkit.system.memory import lack_of_memory_explained
 from segkit.training.build import build_dataset
 
 
@@ -47,6 +48,7 @@ def require_tolerance(boundary: float | None) -> None:
         raise ConfigError(f"--boundary is a distance of at least 1 pixel, got {boundary:g} -> --boundary 3")
 
 
+@lack_of_memory_explained("eval.batch_size=1, fewer train.workers (0: none), or --device cpu")
 def score(
     predictor: Predictor,
     overrides: Sequence[str],

@@ -16,6 +16,7 @@ from segkit.evaluation.pictures import mix_with_colors
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
+from segkit.system.memory import lack_of_memory_explained
 from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles, folder_around
 
@@ -23,6 +24,7 @@ from segkit.system.run_files import RunFiles, folder_around
 ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
 
 
+@lack_of_memory_explained("smaller images, since each is segmented as a whole, or --device cpu")
 def predict_images(
     weights: str,
     source: Path,

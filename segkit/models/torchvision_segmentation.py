@@ -25,6 +25,7 @@ from torchvision.models import (
 
 from segkit.errors import ConfigError
 from segkit.registry import MODELS
+from segkit.system.memory import lacks_memory
 from segkit.types import Downloads
 
 BackboneWeights = Annotated[Literal["none", "imagenet"], Downloads()]
@@ -207,6 +208,8 @@ def fetch(weights: WeightsEnum) -> None:
             progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
         )
     except (OSError, http.client.HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if lacks_memory(error):
+            raise
         if path.exists():
             raise ConfigError(
                 f"model.weights_backbone: imagenet: {path} cannot be read ({error})\n"

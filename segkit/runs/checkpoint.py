@@ -15,6 +15,7 @@ import torch
 from segkit.errors import CannotWrite, CheckpointError
 from segkit.runs.aside import set_aside
 from segkit.system.files import cannot_write, sweep_temporaries, write_atomically
+from segkit.system.memory import lacks_memory
 from segkit.system.run_files import RunFiles, checkpoint_path, iteration_of, list_checkpoints
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
@@ -73,10 +74,14 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
             file.seek(0)
             state = torch.load(file, map_location=map_location, weights_only=True)
     except OSError as error:
+        if lacks_memory(error):
+            raise
         raise _unusable(path, f"cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         raise _unusable(path, _explain_refusal(error)) from error
     except (RuntimeError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
+        if lacks_memory(error):  # an intact file, which --resume must not pass over for an older one
+            raise
         # The checksums hold, so this is no torch archive, or one for a device that is not here.
         raise _unusable(path, _explain_failure(error)) from error
     _check_format(path, state)

@@ -14,7 +14,7 @@ from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
-from segkit.errors import CannotWrite, CheckpointError, ConfigError, SegkitError
+from segkit.errors import CannotWrite, CheckpointError, ConfigError, OutOfMemory, SegkitError
 from segkit.runs.checkpoint import Found
 from segkit.runs.continuation import Continuation
 from segkit.runs.end import finish_run
@@ -32,6 +32,7 @@ from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
+from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 from segkit.training.build import build
@@ -58,6 +59,7 @@ class Ended(NamedTuple):
     exit_code: int
 
 
+@lack_of_memory_explained()
 def train_run(
     config: Config,
     *,
@@ -237,16 +239,29 @@ def run_lines(folder: RunFolder, found: Found | None, *, tensorboard: bool) -> l
 
 
 def explain(error: BaseException, experiment: Experiment) -> BaseException:
-    """The error to show: for a full GPU or a dead loader process, one that says what to change."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        total = torch.cuda.get_device_properties(experiment.device).total_memory / 1e9
-        peak = torch.cuda.max_memory_allocated(experiment.device) / 1e9
-        batch, accumulate = experiment.batch_size, experiment.plan.accumulate
-        height, width = experiment.image_size
-        return SegkitError(
-            f"out of memory: peak {peak:.1f} of {total:.1f} GB at batch {batch}, {width}x{height} pixels "
-            f"-> try train.batch_size={max(1, batch // 2)} train.accumulate={accumulate * 2}"
-        )
+    """The error to show: for memory that ran out or a dead loader process, one that says what to change."""
+    if isinstance(error, OutOfMemory):
+        return error
+    cause = find_lack_of_memory(error)
+    if cause is not None:
+        return OutOfMemory(describe_lack_of_memory(cause, experiment))
     # torch reports the death of a loader process wherever the main process happens to be.
     death = explain_worker_death(error) if isinstance(error, RuntimeError) else None
     return error if death is None else WorkerDied(death)
+
+
+def describe_lack_of_memory(error: BaseException, experiment: Experiment) -> str:
+    """What was asked of the device, and what to change."""
+    needed = describe_request(error)
+    if isinstance(error, torch.OutOfMemoryError) and experiment.device.type == "cuda":
+        total = torch.cuda.get_device_properties(experiment.device).total_memory / 1e9
+        peak = torch.cuda.max_memory_allocated(experiment.device) / 1e9
+        needed = f": peak {peak:.1f} of {total:.1f} GB"
+    batch, accumulate = experiment.batch_size, experiment.plan.accumulate
+    height, width = experiment.image_size
+    changes = ["smaller crops (augment.crop_size)", "eval.batch_size=1 if it happened while validating"]
+    if batch > 1:
+        changes.insert(0, f"train.batch_size={batch // 2} train.accumulate={accumulate * 2}")
+    if experiment.config.data.cache == "ram":
+        changes.append("data.cache=disk")
+    return f"out of memory{needed} at batch {batch}, {width}x{height} pixels\n   -> {', '.join(changes)}"

@@ -141,6 +141,7 @@ CODES = {
     errors.NotFiniteError: 5,
     errors.RunFolderInUse: 6,
     errors.CannotWrite: 7,
+    errors.OutOfMemory: 8,
 }
 
 

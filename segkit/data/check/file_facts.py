@@ -156,5 +156,7 @@ def _opened(path: Path) -> Image.Image:
         raise DataError(
             f"cannot read {show_path(path)}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
         ) from None
+    except MemoryError:  # which says nothing about the file
+        raise
     except Exception as error:  # a damaged header makes Pillow raise nearly anything
         raise DataError(f"cannot read {show_path(path)}: {error}") from error

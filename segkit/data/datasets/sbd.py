@@ -81,6 +81,8 @@ class Sbd(PairedFiles):
                 values = loadmat(file)["GTcls"][0]["Segmentation"][0]
         except FileNotFoundError:
             raise DataError(f"cannot read {show_path(mask_path)}: no such file") from None
+        except MemoryError:  # which says nothing about the file
+            raise
         except Exception as error:  # a damaged file makes scipy raise nearly anything
             raise DataError(
                 f"cannot read {show_path(mask_path)}: no Matlab file with GTcls.Segmentation"

@@ -105,6 +105,8 @@ def _open(path: Path) -> tuple[Image.Image, str]:
         raise DataError(f"cannot read {show_path(path)}: {_describe_unknown(path)}") from None
     except OSError as error:
         raise DataError(f"cannot read {show_path(path)}: {error.strerror or error}") from error
+    except MemoryError:  # which says nothing about the file
+        raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"cannot read {show_path(path)}: {error}") from error
 

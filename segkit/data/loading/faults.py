@@ -5,7 +5,8 @@ import os
 import resource
 import shutil
 
-from segkit.errors import DataError, SegkitError
+from segkit.errors import DataError, OutOfMemory, SegkitError
+from segkit.system.memory import describe_request, lacks_memory
 
 #: What torch says when the operating system took a worker or its shared memory away.
 WORKER_TROUBLE = ("DataLoader worker (pid", "Pin memory thread exited", "shared memory (shm)", "</torch_")
@@ -13,7 +14,7 @@ FILES_TROUBLE = ("Too many open files", "items of ancdata")
 
 
 class WorkerDied(SegkitError):
-    """The operating system ended a process that loads data, or refused it memory or files."""
+    """The operating system ended a process that loads data, or refused it files."""
 
     exit_code = DataError.exit_code
 
@@ -29,13 +30,13 @@ def explain_worker_death(error: BaseException) -> str | None:
     return describe_death(text) if any(sign in text for sign in WORKER_TROUBLE) else None
 
 
-def fault_of_system(error: BaseException | None) -> WorkerDied | None:
+def fault_of_system(error: BaseException | None) -> WorkerDied | OutOfMemory | None:
     """The error to show instead of `error` if behind it is a limit on open files or memory, not a damaged file."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return WorkerDied(describe_file_limit(str(error)))
-        if isinstance(error, MemoryError):
-            return WorkerDied(describe_no_memory(str(error)))
+        if lacks_memory(error):
+            return OutOfMemory(describe_no_memory(error))
         error = error.__cause__ or error.__context__
     return None
 
@@ -50,11 +51,12 @@ def describe_file_limit(text: str) -> str:
     )
 
 
-def describe_no_memory(text: str) -> str:
-    """The message for memory that the system refused while a sample was read."""
+def describe_no_memory(error: BaseException) -> str:
+    """The message for memory that the system refused while samples were read and put together."""
     return (
-        f"memory ran out while loading data{f' ({text})' if text else ''}\n"
-        "   -> fewer train.workers, a smaller batch, or smaller images (data.resize)"
+        f"out of memory while loading data{describe_request(error)}\n"
+        "   -> fewer train.workers, a smaller train.batch_size or eval.batch_size, smaller images (data.resize), "
+        "data.cache=disk instead of ram"
     )
 
 

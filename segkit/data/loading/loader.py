@@ -121,11 +121,11 @@ class Batches:
         while True:
             try:
                 loaded = next(groups, None)
-            except (RuntimeError, OSError, EOFError) as error:
-                message = explain_worker_death(error) or self._explain_broken_connection(error)
-                if message is None:
+            except (RuntimeError, OSError, EOFError, MemoryError) as error:
+                fault = self._find_fault(error)
+                if fault is None:
                     raise
-                raise WorkerDied(message) from error.with_traceback(None)
+                raise fault from error.with_traceback(None)
             if loaded is None:
                 break
             if isinstance(loaded, SegkitError):
@@ -142,6 +142,10 @@ class Batches:
             raise DataError(
                 f"none of the {len(left_out)} validation images can be used; the first: {left_out[0].reason}"
             )
+
+    def _find_fault(self, error: Exception) -> SegkitError | None:
+        message = explain_worker_death(error) or self._explain_broken_connection(error)
+        return fault_of_system(error) if message is None else WorkerDied(message)
 
     def _explain_broken_connection(self, error: Exception) -> str | None:
         """A worker that dies while it sends breaks the connection before torch notices the death."""
@@ -171,7 +175,7 @@ class _KeepErrors(Dataset[Loaded | SegkitError]):
             return loaded if get_worker_info() is None else loaded._replace(damaged=take_damaged(self.view))
         except SegkitError as error:
             return type(error)(str(error))  # without the traceback, which cannot leave the process
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, RuntimeError) as error:
             fault = fault_of_system(error)
             if fault is None:
                 raise

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from segkit.data.loading.bad_samples import require_bad
-from segkit.data.loading.faults import WorkerDied, explain_worker_death
+from segkit.data.loading.faults import WorkerDied, explain_worker_death, fault_of_system
 from segkit.errors import CannotCache, DataError, SegkitError
 from segkit.system.environment import usable_cpus
 
@@ -80,12 +80,18 @@ class _Work(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.work(self.places[index])
-        except DataError as error:
+        except SegkitError as error:
             try:
-                require_bad(error)
+                if isinstance(error, DataError):
+                    require_bad(error)
             except SegkitError as fault:
                 return type(fault)(str(fault))
             return type(error)(str(error))
+        except (OSError, MemoryError, RuntimeError) as error:
+            fault = fault_of_system(error)
+            if fault is None:
+                raise
+            return fault
 
 
 def _unchanged(result: Any) -> Any:

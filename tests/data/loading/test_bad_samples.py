@@ -17,7 +17,7 @@ from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.bad_samples import REPLACEMENTS, BadSample, replacements, usable_samples
 from segkit.data.loading.loader import WorkerDied, train_batches, val_batches
 from segkit.data.loading.view import Subset
-from segkit.errors import CannotCache, DataError
+from segkit.errors import CannotCache, DataError, OutOfMemory
 from segkit.runs.fingerprints import data_fingerprint
 
 CLASSES = ["a", "b", "c"]
@@ -205,19 +205,35 @@ def test_a_limit_of_the_system_is_not_skipped(broken, workers, skip_bad, monkeyp
     )
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_memory_that_ran_out_is_not_skipped(broken, workers, monkeypatch):
-    def refuse(*arguments, **options):
-        raise MemoryError
+TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000 bytes. Error code 12 (Cannot allocate memory)"  # noqa: E501
+NUMPY = "Unable to allocate 7.11 PiB for an array with shape (1000000000000000,) and data type float64"
 
-    for place in ("segkit.data.files.images_and_masks.Image.open", "segkit.data.loading.view.check_ids"):
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (MemoryError(), ""),
+        (MemoryError(NUMPY), " (7.11 PiB were asked for)"),
+        (RuntimeError(TORCH), " (4 GB were asked for)"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), ""),
+    ],
+    ids=["python", "numpy", "torch", "system"],
+)
+def test_memory_that_ran_out_is_not_skipped(broken, workers, monkeypatch, error, asked):
+    def refuse(*arguments, **options):
+        raise error
+
+    places = ["files.images_and_masks.Image.open", "loading.view.check_ids", "loading.loader.default_collate"]
+    for place in (f"segkit.data.{name}" for name in places):
         with monkeypatch.context() as patch:
             patch.setattr(place, refuse)
-            with pytest.raises(WorkerDied) as raised:
+            with pytest.raises(OutOfMemory) as raised:
                 list(val_batches(broken(), batch_size=2, workers=workers, skip_bad=True))
         assert str(raised.value) == (
-            "memory ran out while loading data\n"
-            "   -> fewer train.workers, a smaller batch, or smaller images (data.resize)"
+            f"out of memory while loading data{asked}\n"
+            "   -> fewer train.workers, a smaller train.batch_size or eval.batch_size, smaller images (data.resize), "
+            "data.cache=disk instead of ram"
         )
 
 

@@ -9,7 +9,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from segkit.data.weight_maps.boundary import Boundary
-from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.pictures import as_rgb, color_ids, heat, kept_over, save_jpeg, stack, titled
 from segkit.registry import LOSSES
 from segkit.runs.predictor import load_predictor

@@ -16,6 +16,7 @@ from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.image_counts import ImageCollector
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import score_pixels
 
 
@@ -46,14 +47,9 @@ class Evaluation:
         return metrics.mean_iou(self.matrix)
 
 
-def output_logits(output: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """The main logits of a model's output, which is a tensor or torchvision's dict with the key `out`."""
-    return output["out"] if isinstance(output, Mapping) else output
-
-
 @torch.no_grad()
 def evaluate(
-    forward: Callable[[Tensor], Tensor | Mapping[str, Tensor]],
+    forward: Callable[[Tensor], Any],
     model: nn.Module,
     batches: Iterable[Mapping[str, Any]],
     *,
@@ -66,10 +62,11 @@ def evaluate(
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
 
-    `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model`, preprocessing and autocast
-    included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if `stop()`
-    became true between two batches: half a validation set is not a score. With `boundary`, a tolerance in pixels of at
-    least 1, the borders between classes are counted too, which takes the host several times as long as the rest.
+    `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model` (see `split_output`), preprocessing
+    and autocast included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if
+    `stop()` became true between two batches: half a validation set is not a score. With `boundary`, a tolerance in
+    pixels of at least 1, the borders between classes are counted too, which takes the host several times as long as
+    the rest.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)

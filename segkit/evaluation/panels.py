@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import score_pixels
 
 Panel = dict[str, Any]
@@ -14,7 +14,7 @@ Panel = dict[str, Any]
 
 @torch.no_grad()
 def example_panels(
-    forward: Callable[[Tensor], Tensor | Mapping[str, Tensor]],
+    forward: Callable[[Tensor], Any],
     model: nn.Module,
     loss: nn.Module | None,
     batches: Iterable[Mapping[str, Any]],

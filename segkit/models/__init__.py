@@ -1,7 +1,8 @@
 """Segmentation models: `forward(image (N, C, H, W)) -> logits (N, num_classes, h, w)` at their own stride.
 
-A model with an auxiliary head returns `{"out": logits, "aux": logits}` instead. The size of the labels is not
-a model's business: the loss and the evaluation upsample. Each file registers what it defines in `MODELS`.
+A model with an auxiliary head returns `{"out": logits, "aux": logits}` instead; `split_output` of the evaluation says
+which other forms are understood. The size of the labels is not a model's business: the loss and the evaluation
+upsample. Each file registers what it defines in `MODELS`.
 
     from segkit.models import UNet
     logits = UNet(num_classes=5, in_channels=3, width=32)(image)

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.data.check import CheckReport
 from segkit.errors import ConfigError
-from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.model_output import output_logits
 from segkit.losses.calls import call_accepted, find_method
 from segkit.training.experiment import Experiment
 

@@ -1,7 +1,6 @@
 """A trained model from its checkpoint alone, for evaluating and predicting."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from segkit.config.signature import download_parameters
 from segkit.data.files.images_and_masks import read_image
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluation.evaluate import output_logits
+from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
@@ -50,8 +49,8 @@ class Predictor:
     resize: tuple[int, int] | None
     device: torch.device
 
-    def forward(self, image: Tensor) -> Tensor | Mapping[str, Tensor]:
-        """The model's output for uint8 images (N, channels, H, W) on its device."""
+    def forward(self, image: Tensor) -> Any:
+        """The model's output, which `split_output` takes apart, for uint8 images (N, channels, H, W) on its device."""
         dtype = choose_amp(self.config.train.amp, self.device)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             return self.model(self.preprocess(image))

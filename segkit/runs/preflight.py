@@ -10,7 +10,8 @@ import torch
 from segkit.config.schema import Config
 from segkit.data.check import check_data
 from segkit.errors import NotFiniteError
-from segkit.evaluation.evaluate import Evaluation, output_logits
+from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.panels import Panel
 from segkit.runs.continuation import Continuation
 from segkit.runs.fingerprints import data_fingerprint

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.errors import NotFiniteError
-from segkit.evaluation.evaluate import Evaluation, evaluate, output_logits
+from segkit.evaluation.evaluate import Evaluation, evaluate
+from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait
@@ -196,17 +197,18 @@ class Trainer:
         return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
 
     def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of a micro-batch, auxiliary head included, and the values to log."""
-        output = self.forward(self.model, batch["image"])
+        """The loss of a micro-batch, auxiliary heads included, and the values to log."""
+        output = split_output(self.forward(self.model, batch["image"]))
         target, weight = batch["target"], batch.get("weight")
-        loss, values = self.loss(output_logits(output), target, weight, iteration=self.iteration)
-        if isinstance(output, Mapping) and "aux" in output and self.plan.aux_weight:
-            aux, _ = self.loss(output["aux"], target, weight, iteration=self.iteration)
+        loss, values = self.loss(output.logits, target, weight, iteration=self.iteration)
+        if output.auxiliary and self.plan.aux_weight:
+            calls = (self.loss(each, target, weight, iteration=self.iteration) for each in output.auxiliary)
+            aux = torch.stack([value for value, _ in calls]).sum()
             values = {**values, "aux_loss": aux.detach()}
             loss = loss + self.plan.aux_weight * aux
         return loss, {"loss": loss.detach(), **values}
 
-    def forward(self, model: nn.Module, image: Tensor) -> Tensor | Mapping[str, Tensor]:
+    def forward(self, model: nn.Module, image: Tensor) -> Any:
         """Output of `model` for uint8 images (N, C, H, W) on the device, under the run's precision."""
         with self.autocast():
             return model(self.preprocess(image))

@@ -335,6 +335,28 @@ def test_model_in_a_users_file_trains_and_predicts(tiny, capsys, forget):
             assert mode != "L" or picture.getextrema()[1] < 5
 
 
+def test_model_that_returns_a_tuple_trains_and_is_scored(tiny, capsys, forget):
+    forward = "    def forward(self, image):\n        logits = super().forward(image)\n        return {}\n"
+    module, arguments = Path("my_models_for_this_test.py"), ["--import", "my_models_for_this_test.py"]
+    module.write_text(MODEL + forward.format("logits, [-logits]"))
+    arguments.append("model={name: three_layers, width: 6}")
+    assert run("--config", "tiny.yaml", "--check", *arguments) == 0
+    assert run("--config", "tiny.yaml", *arguments) == 0
+    folder = only_run(tiny)
+    assert run_script("evaluate", *arguments[:2], "--weights", folder) == 0
+    forget()
+    module.write_text(MODEL + forward.format("{'seg': logits}"))
+    capsys.readouterr()
+    for option in ([], ["--check"]):
+        assert run("--config", "tiny.yaml", *option, *arguments) == 2
+        first, advice = capsys.readouterr().err.strip().splitlines()
+        assert first == "the model returned dict {'seg': Tensor (1, 5, 16, 16)}"
+        assert advice.startswith("   -> a model returns its logits (N, num_classes, h, w): as a tensor")
+    assert only_run(tiny) == folder
+    assert run_script("evaluate", *arguments[:2], "--weights", folder) == 2
+    assert "the model returned dict {'seg': Tensor" in capsys.readouterr().err
+
+
 def test_evaluate_script_repeats_the_best_score_of_training(trained):
     command = ("evaluate", "--weights", trained, "--output", "scores.json")
     assert run_script(*command) == 0

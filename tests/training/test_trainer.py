@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segkit.errors import NotFiniteError
+from segkit.errors import ConfigError, NotFiniteError
 from segkit.training.trainer import Plan, Trainer
 from tests.paths import ROOT
 
@@ -345,6 +345,61 @@ def test_auxiliary_head_counts_with_its_weight():
     assert (calls_none, calls) == (6, 12)
     assert half > none
     assert full - none == pytest.approx(2 * (half - none), rel=1e-5)
+
+
+class InForm(Net):
+    """The same network, whose output is given in another form: made of its logits and auxiliary logits."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, image):
+        output = super().forward(image)
+        return self.form(output["out"], output["aux"])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda out, aux: (out, aux),
+        lambda out, aux: [out, [aux]],
+        lambda out, aux: {"logits": out, "aux": aux},
+        lambda out, aux: SimpleNamespace(logits=out, aux=[aux]),
+    ],
+    ids=["tuple", "list", "dict", "object"],
+)
+def test_every_form_of_output_trains_alike(form):
+    def train(model):
+        trainer, recorder, _ = make_trainer(model=model)
+        trainer.fit()
+        return recorder.losses, weights(trainer)
+
+    torch.manual_seed(PLAN.seed)
+    (losses, one), plain = train(InForm(form)), train(None)
+    assert losses == plain[0] and equal(one, plain[1])
+
+
+def test_several_auxiliary_heads_count_with_the_weight_each():
+    def first_update(form):
+        torch.manual_seed(PLAN.seed)
+        trainer, _, _ = make_trainer(model=InForm(form))
+        values = trainer.update([batch(0)])
+        return float(values["loss"]), float(values["aux_loss"])
+
+    (one, one_aux), (two, two_aux) = (
+        first_update(form) for form in (lambda o, a: (o, a), lambda o, a: (o, a, a))
+    )
+    assert two_aux == pytest.approx(2 * one_aux)
+    assert two - one == pytest.approx(PLAN.aux_weight * one_aux, rel=1e-5)
+
+
+def test_output_that_is_not_understood_is_described():
+    trainer, _, _ = make_trainer(model=InForm(lambda out, aux: {"seg": out}))
+    with pytest.raises(
+        ConfigError, match=r"^the model returned dict \{'seg': Tensor \(4, 3, 8, 8\)\}\n   -> "
+    ):
+        trainer.update([batch(0)])
 
 
 def test_moving_average_is_what_is_scored_and_shipped():

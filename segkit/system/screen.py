@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from segkit.system.printable import printable_piece
@@ -85,7 +85,6 @@ def guarded_screens() -> Generator[None, None, None]:
 
     What stdout was lost for is said once on stderr, unless it has no reader any more.
     """
-    before = sys.stdout, sys.stderr
     err = as_screen(sys.stderr)
 
     def tell(error: OSError) -> None:
@@ -93,10 +92,9 @@ def guarded_screens() -> Generator[None, None, None]:
             err.write(f"stdout cannot be written any more: {error.strerror}; the work goes on without it\n")
 
     out = as_screen(sys.stdout, tell=tell)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        out.flush()
-        err.flush()
-        sys.stdout, sys.stderr = before
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield
+        finally:
+            out.flush()
+            err.flush()

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait
+from segkit.training.finite import require_finite_weights
+from segkit.training.micro_batches import shares
 
 Batch = Mapping[str, Any]
 
@@ -165,7 +166,7 @@ class Trainer:
             group["lr"] = rate
         self.model.train()
         collected: dict[str, Any] = {}
-        for batch, share in zip(micro_batches, self.shares(micro_batches), strict=True):
+        for batch, share in zip(micro_batches, shares(self.loss, micro_batches), strict=True):
             loss, values = self.total_loss(batch)
             self.scaler.scale(loss * share).backward()
             for name, value in values.items():
@@ -184,17 +185,6 @@ class Trainer:
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         return values
-
-    def shares(self, micro_batches: list[Batch]) -> list[Any]:
-        """What each micro-batch counts, in sum 1: by what its mean is taken over, so that the mean over all of
-        them is exact; equal for a loss that does not say (`denominator`)."""
-        count = len(micro_batches)
-        denominator: Any = getattr(self.loss, "denominator", None)
-        if count == 1 or denominator is None:
-            return [1.0 / count] * count
-        parts = [denominator(batch["target"], batch.get("weight")) for batch in micro_batches]
-        total = torch.stack(parts).sum()
-        return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
 
     def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """The loss of a micro-batch, auxiliary heads included, and the values to log."""
@@ -269,16 +259,10 @@ class Trainer:
     def save(self, *, best: bool = False) -> None:
         """Write a checkpoint of the present iteration; never one whose loss or weights are not finite."""
         self.recorder.flush()
-        self.require_finite_weights()
+        require_finite_weights(self.model, self.iteration)
         self.save_checkpoint(self.best_state() if best else self.state_dict(), self.iteration, best)
         if not best:
             self.saved = self.iteration
-
-    def require_finite_weights(self) -> None:
-        """Buffers too: a NaN in the forward pass poisons BatchNorm's even where GradScaler skips the step."""
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise NotFiniteError(f"'{name}' of the model is not finite at iteration {self.iteration}")
 
     def best_state(self) -> dict[str, Any]:
         """The weights that were scored, for evaluating and predicting."""

@@ -171,8 +171,8 @@ def test_names_for_the_variants(runs):
         ([["name=a"], ["name=b", CE]], ["a", "b"]),
         ([["loss.thresh=0.6"], []], ["ohem thresh=0.6", "ohem thresh=0.7"]),
         (
-            [["loss.thresh=0.6", "optimizer.lr=0.1"], [], ["name=c"]],
-            ["ohem thresh=0.6 lr=0.1", "ohem thresh=0.7 lr=0.05", "c"],
+            [["loss.thresh=0.6", "optimizer.lr=0.2"], [], ["name=c"]],
+            ["ohem thresh=0.6 lr=0.2", "ohem thresh=0.7 lr=0.1", "c"],
         ),
         ([[], [CE]], ["ohem loss=ohem_ce", "ohem loss=ce"]),
         (
@@ -278,7 +278,7 @@ def test_the_settings_on_the_console():
     first, *lines = diff_lines(diff_configs(study_of(fake_run("a"), fake_run("b", 0, "loss.thresh=0.6"))))
     assert first.startswith("settings  Only the loss differs; the other ")
     assert lines == ["          loss.thresh: 0.7 | 0.6"]
-    many = ["model.width=16", "model.depth=3", "data.size=32", "augment.crop_size=32", "optimizer.lr=0.1"]
+    many = ["model.width=16", "model.depth=3", "data.size=32", "augment.crop_size=32", "optimizer.lr=0.2"]
     many += [
         "train.ema=0.9",
         "train.iterations=30",

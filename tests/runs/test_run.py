@@ -166,7 +166,7 @@ def test_check_writes_nothing(tiny, capsys):
 
 def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     code = run(
-        "--config", "tiny.yaml", "--overfit", "2", "train.iterations=80", "optimizer.lr=0.2", "loss={name: ce}",
+        "--config", "tiny.yaml", "--overfit", "2", "train.iterations=120", "optimizer.lr=0.2", "loss={name: ce}",
         "model={name: unet, width: 12, depth: 2}", "train.ema=null", "eval.every=0", "log.every=20",
         "log.tensorboard=false", "log.images_every=0",
     )  # fmt: skip

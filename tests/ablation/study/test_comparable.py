@@ -113,11 +113,11 @@ def test_other_predictions_are_no_other_labels():
 
 
 def test_the_runs_of_a_variant_must_be_of_one_configuration():
-    study = sound(fake_run("ce", 1, CE, "optimizer.lr=0.1"))
+    study = sound(fake_run("ce", 1, CE, "optimizer.lr=0.2"))
     assert problems(study) == [
         (
             "error",
-            "the runs of ce differ in more than the seed: optimizer.lr is 0.05 (seed 0), 0.1 (seed 1)"
+            "the runs of ce differ in more than the seed: optimizer.lr is 0.1 (seed 0), 0.2 (seed 1)"
             " -> train them with one configuration",
         )
     ]

@@ -127,9 +127,9 @@ def test_three_variants_have_a_value_each():
 
 
 def test_a_variant_whose_runs_differ_is_reported():
-    runs = [fake_run("a"), fake_run("b", 0), fake_run("b", 1, "optimizer.lr=0.1")]
+    runs = [fake_run("a"), fake_run("b", 0), fake_run("b", 1, "optimizer.lr=0.2")]
     diff = diff_configs(study_of(*runs))
-    assert diff.inconsistent == {"b": {"optimizer.lr": {0: 0.05, 1: 0.1}}}
+    assert diff.inconsistent == {"b": {"optimizer.lr": {0: 0.1, 1: 0.2}}}
     assert diff.differing == {}
 
 

@@ -111,11 +111,14 @@ SLOW_STEP = """
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
     libc.pthread_mutex_lock(mutex)
 
+    def wait_until_noted():
+        while select.select([interrupt._arrivals._ends[0]], [], [], 0)[0]:
+            pass  # until it is noted when the signal came
+
     def end_step():
         global seconds
         asked.wait()
-        while select.select([interrupt._arrivals._ends[0]], [], [], 0)[0]:
-            pass  # until it is noted when the signal came
+        wait_until_noted()
         seconds += step
         libc.pthread_mutex_unlock(mutex)
 
@@ -123,6 +126,7 @@ SLOW_STEP = """
         print("ready", flush=True)
         while not interrupt.requested:
             sys.stdin.readline()
+        wait_until_noted()
         seconds += before
         asked.clear()
         threading.Thread(target=end_step).start()

@@ -125,6 +125,8 @@ class Batches:
                 fault = self._find_fault(error)
                 if fault is None:
                     raise
+                del groups
+                self.loader = self._make_loader()  # for the reason given below
                 raise fault from error.with_traceback(None)
             if loaded is None:
                 break
@@ -208,7 +210,13 @@ def _collate_by_size(loaded: list[Loaded | SegkitError]) -> _Group | SegkitError
         damaged += each.damaged
         if each.sample is not None:
             by_size.setdefault(tuple(each.sample["image"].shape), []).append(each.sample)
-    return _Group([default_collate(alike) for alike in by_size.values()], bad, damaged)
+    try:
+        return _Group([default_collate(alike) for alike in by_size.values()], bad, damaged)
+    except (OSError, MemoryError, RuntimeError) as error:
+        fault = fault_of_system(error)
+        if fault is None:
+            raise
+        return fault  # not raised, as above: a worker that raises is in torch's hands
 
 
 def _width_height(image: torch.Tensor) -> str:

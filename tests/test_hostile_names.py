@@ -26,6 +26,8 @@ from segkit.runs.run import train_run
 from tests.ablation.report_tables import markdown_tables
 from tests.scripts import run_script
 
+pytestmark = pytest.mark.heavy
+
 FILES = (
     *(
         'a<b onload="x">',

@@ -392,6 +392,7 @@ def test_killing_at_any_moment_leaves_only_checkpoints_that_load(tmp_path):
     assert len(temporaries) <= 1  # each next save swept what the killed one left
 
 
+@pytest.mark.heavy
 def test_killing_a_plain_torch_save_is_what_the_above_protects_from(tmp_path):
     deaths = kill_while_saving(tmp_path, "naive")
     assert len(deaths) >= 6 and {death["ended"] for death in deaths} == {signal.SIGKILL}

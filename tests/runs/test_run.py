@@ -523,6 +523,7 @@ def test_ctrl_c_after_the_reader_of_a_pipe_has_gone_saves(tiny):
     assert "stopped   after" in (only_run(tiny) / "train.log").read_text()
 
 
+@pytest.mark.heavy
 def test_a_full_disk_under_the_output_ends_nothing(tiny):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")

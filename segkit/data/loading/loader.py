@@ -141,6 +141,8 @@ class Batches:
             given, left_out = given + len(batches), left_out + bad
             yield from batches
         if left_out and not given and not self.allow_empty:
+            del groups
+            self.loader = self._make_loader()  # as above
             raise DataError(
                 f"none of the {len(left_out)} validation images can be used; the first: {left_out[0].reason}"
             )

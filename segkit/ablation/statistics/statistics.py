@@ -79,14 +79,7 @@ def compare_metrics(
     """
     _check_options(replicates, level, margin)
     found = count_pairs(runs, baseline, groups)
-    units, unmeasured = {}, []
-    for metric in metrics:
-        try:
-            units[metric] = _count_units(found, metric) if found.pairs else 0
-        except ConfigError as error:  # a report on the others is worth more than none
-            if metric is metrics[0]:
-                raise
-            unmeasured.append(str(error))
+    units, unmeasured = _find_measurable(found, metrics)
     wanted = dict.fromkeys(units, replicates) | ({CLASS_IOU: class_replicates} if class_replicates else {})
     samples = resample_differences(found, wanted, seed=seed)
     unlabelled = {c: count_predicted(found, c) for c in np.flatnonzero(~found.labelled).tolist()}
@@ -125,6 +118,23 @@ def _check_options(replicates: int, level: float, margin: float | None) -> None:
         raise ConfigError(f"level: expected 0.5 <= level <= {HIGHEST_LEVEL}, got {level} -> 0.95 is usual")
     if margin is not None and not 0.0 < margin < 1.0:
         raise ConfigError(f"margin: expected a share between 0 and 1, got {margin} -> 0.005 is half a point")
+
+
+def _find_measurable(found: Pairs, metrics: Sequence[Metric]) -> tuple[dict[Metric, int], list[str]]:
+    """How many units each metric has that can be measured, and why the others cannot.
+
+    Raises ConfigError if the first is one of them.
+    """
+    units: dict[Metric, int] = {}
+    unmeasured = []
+    for metric in metrics:
+        try:
+            units[metric] = _count_units(found, metric) if found.pairs else 0
+        except ConfigError as error:  # a report on the others is worth more than none
+            if metric is metrics[0]:
+                raise
+            unmeasured.append(str(error))
+    return units, unmeasured
 
 
 def _count_units(found: Pairs, metric: Metric) -> int:

@@ -97,6 +97,11 @@ def read_parameters(constructor: Callable, given: tuple[str, ...] = ()) -> list[
 
     Raises TypeError, a mistake of the constructor's author, for a required parameter that no file could set.
     """
+    return list(_read_parameters(constructor, given))
+
+
+@functools.lru_cache(maxsize=1000)  # validators are made once, not for each of the configurations of an ablation
+def _read_parameters(constructor: Callable, given: tuple[str, ...]) -> tuple[Parameter, ...]:
     parameters = []
     for parameter in _read_signature(constructor).parameters.values():
         if parameter.name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -115,17 +120,22 @@ def read_parameters(constructor: Callable, given: tuple[str, ...] = ()) -> list[
                 f"{constructor.__module__}.{constructor.__qualname__}: a configuration cannot set the required "
                 f"parameter '{parameter.name}: {parameter.annotation}'; give it a default or a plain type"
             )
-    return parameters
+    return tuple(parameters)
 
 
 def read_fields(model: type[pydantic.BaseModel]) -> list[Parameter]:
     """The fields of a pydantic model as parameters."""
+    return list(_read_fields(model))
+
+
+@functools.cache
+def _read_fields(model: type[pydantic.BaseModel]) -> tuple[Parameter, ...]:
     parameters = []
     for name, field in model.model_fields.items():
         declared: Any = field.annotation
         annotation = _find_file_form(Annotated[(declared, *field.metadata)] if field.metadata else declared)
         parameters.append(Parameter(name, annotation, REQUIRED if field.is_required() else field.default))
-    return parameters
+    return tuple(parameters)
 
 
 def component_parameters(constructor: Callable) -> dict[str, ComponentOf | ComponentsOf]:

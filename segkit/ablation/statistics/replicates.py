@@ -48,13 +48,22 @@ def _score(
     found: Pairs, runs: list[tuple[str, int]], left: Mapping[Metric, int], times: np.ndarray
 ) -> Scores:
     scores: dict[tuple[str, int, str], np.ndarray] = {}
+    labels = resample(times, next(iter(found.counts[found.baseline].values()))[:, 1:2])
     for variant, s in runs:
         for kind in dict.fromkeys(metric.kind for metric in left):
-            sums = resample(times, found.tables[kind][variant][s])
+            table = found.tables[kind][variant][s]
+            sums = _resample_counts(times, table, labels) if kind == "counts" else resample(times, table)
             for metric, count in left.items():
                 if metric.kind == kind:
                     scores[variant, s, metric.name] = metric.score(sums[:count])
     return scores
+
+
+def _resample_counts(times: np.ndarray, table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`resample` of TP, labels and predictions (G, 3, C), when the sums (B, 1, C) of the labels are known: all runs of
+    a study have the same."""
+    own = resample(times, table[:, ::2])
+    return np.concatenate([own[:, :1], labels, own[:, 1:]], axis=1)
 
 
 def _difference(scores: Scores, pair: Pair, baseline: str, metric: Metric) -> np.ndarray:

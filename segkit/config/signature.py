@@ -100,7 +100,8 @@ def read_parameters(constructor: Callable, given: tuple[str, ...] = ()) -> list[
     return list(_read_parameters(constructor, given))
 
 
-@functools.lru_cache(maxsize=1000)  # validators are made once, not for each of the configurations of an ablation
+# So that validators are made once, not for each of the configurations of an ablation.
+@functools.lru_cache(maxsize=1000)
 def _read_parameters(constructor: Callable, given: tuple[str, ...]) -> tuple[Parameter, ...]:
     parameters = []
     for parameter in _read_signature(constructor).parameters.values():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from segkit.data.files.images_and_masks import SUFFIXES, read_image
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
-from segkit.evaluation.pictures import mix_with_colors
+from segkit.evaluation.pictures import mix_with_colors, save_image
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
@@ -119,16 +120,20 @@ def refuse_replacing(images: Sequence[Path], results: Iterable[Path]) -> None:
 def save_prediction(
     stem: Path, image: Tensor, ids: Tensor, palette: Sequence[Color], *, forms: Sequence[str], opacity: float
 ) -> None:
-    """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`."""
+    """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`. Raises CannotWrite."""
+
+    def save(form: str, picture: Image.Image, **options: Any) -> None:
+        save_image(picture, Path(f"{stem}{ENDINGS[form]}"), durable=False, **options)
+
     if "overlay" in forms:
         picture = mix_with_colors(image, ids, palette, opacity=opacity)
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(f"{stem}{ENDINGS['overlay']}", quality=92)
+        save("overlay", Image.fromarray(picture.permute(1, 2, 0).numpy()), quality=92)
     depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:
         if depth is not np.uint8:
             raise ConfigError("--save palette: a palette PNG holds 256 classes at most -> --save ids")
         picture = Image.fromarray(ids.numpy())
         picture.putpalette([value for color in palette for value in color])
-        picture.save(f"{stem}{ENDINGS['palette']}")
+        save("palette", picture)
     if "ids" in forms:
-        Image.fromarray(ids.numpy().astype(depth)).save(f"{stem}{ENDINGS['ids']}")
+        save("ids", Image.fromarray(ids.numpy().astype(depth)))

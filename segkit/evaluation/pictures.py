@@ -1,5 +1,6 @@
 """Pictures of what the network saw, answered and learned from. All take and return uint8 (3, H, W) tensors."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from torchvision.utils import make_grid
 
 from segkit.data.palette import Color, colorize
 from segkit.evaluation.panels import Panel
-from segkit.system.files import cannot_write
+from segkit.system.files import write_bytes
 from segkit.system.printable import show_class, show_name
 
 GAP = 3  # pixels between pictures
@@ -192,7 +193,12 @@ def read_jpeg(path: Path) -> Tensor:
 
 def save_jpeg(picture: Tensor, path: Path, *, quality: int = 92) -> None:
     """Write a uint8 picture (3, H, W). Raises CannotWrite."""
-    try:
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path, quality=quality)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    save_image(Image.fromarray(picture.permute(1, 2, 0).numpy()), path, quality=quality)
+
+
+def save_image(image: Image.Image, path: Path, *, durable: bool = True, **options: Any) -> None:
+    """Write an image as a whole or not at all, in the format that the ending of `path` names; `options` are Pillow's,
+    `durable` is that of `write_atomically`. Raises CannotWrite."""
+    content = io.BytesIO()
+    image.save(content, format=Image.registered_extensions()[path.suffix], **options)
+    write_bytes(path, content.getvalue(), durable=durable)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segkit.evaluation.scores import rank_images
+from segkit.runs.aside import remove_set_aside
 from segkit.runs.best import settle_best
 from segkit.runs.folder import RunFolder
 from segkit.runs.header import describe_device, describe_loss
@@ -57,6 +58,8 @@ def finish_run(
         show_best_and_worst(experiment, trainer, recorder)
     card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
     recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
+    if finished:  # a run that was killed between its last checkpoint and now writes no other
+        remove_set_aside(folder, trainer.iteration)
 
 
 def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recorder) -> None:

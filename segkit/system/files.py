@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from segkit.errors import CannotWrite
 
 _TEMPORARY_SUFFIX = ".tmp"
+#: Bytes of the name of a file that its temporary one begins with: a name may have 255.
+_LONGEST_START = 200
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "over quota",
@@ -28,21 +30,29 @@ _REASONS = {
 
 
 def write_atomically(
-    path: str | Path, write: Callable[[BinaryIO], Any], *, verify: Callable[[Path], Any] | None = None
+    path: str | Path,
+    write: Callable[[BinaryIO], Any],
+    *,
+    verify: Callable[[Path], Any] | None = None,
+    durable: bool = True,
 ) -> None:
     """Write `path` through `write(file)` so that it is never seen half-written, not even after a power cut.
 
     The content goes to a temporary file in the same folder, reaches the disk, is read back by
     `verify(temporary)` (which raises if it is not what was meant), and only then takes the name. Whatever
-    fails, a file that was there before stays as it was. Raises CannotWrite, naming the disk and its space.
+    fails, a file that was there before stays as it was. Not `durable`, for results of which there are many and which
+    can be made again, it does not wait for the disk, and a power cut may tear it. Raises CannotWrite, naming the disk
+    and its space.
     """
     path, unrelated = Path(path), sys.exception()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+    start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_START])
+    temporary = path.with_name(f".{start}.{os.getpid()}{_TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if verify is not None:
             verify(temporary)
         os.replace(temporary, path)
@@ -53,12 +63,13 @@ def write_atomically(
         if cause is None:
             raise
         raise cannot_write(path, cause) from error
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace the content of `path` as a whole. Raises CannotWrite."""
-    write_atomically(path, lambda file: file.write(content))
+def write_bytes(path: str | Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace the content of `path` as a whole, `durable` as in `write_atomically`. Raises CannotWrite."""
+    write_atomically(path, lambda file: file.write(content), durable=durable)
 
 
 def write_text(path: str | Path, text: str) -> None:

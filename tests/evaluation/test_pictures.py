@@ -11,6 +11,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
+from tests.disks import file_size_limit
 
 IGNORE = 255
 PALETTE = [(0, 0, 0), (230, 159, 0), (86, 180, 233)]
@@ -211,9 +212,18 @@ def test_full_disk_is_named(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(CannotWrite, match=r"cannot write .*x\.jpg: the disk is full"):
         pictures.save_jpeg(image(), tmp_path / "x.jpg")
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path):
+    noise = torch.randint(0, 256, (3, 200, 200), dtype=torch.uint8)
+    pictures.save_jpeg(noise, tmp_path / "x.jpg")
+    before = (tmp_path / "x.jpg").read_bytes()
+    with file_size_limit(1000), pytest.raises(CannotWrite, match=r"x\.jpg: the file is larger than"):
+        pictures.save_jpeg(noise, tmp_path / "x.jpg")
+    assert (tmp_path / "x.jpg").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
 class Largest(TorchDispatchMode):

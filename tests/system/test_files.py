@@ -3,17 +3,16 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import stat
 import subprocess
 import threading
-from contextlib import contextmanager
 
 import pytest
 
 from segkit.errors import CannotWrite
 from segkit.system import files
+from tests.disks import file_size_limit
 
 
 @pytest.fixture
@@ -32,17 +31,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@contextmanager
-def file_size_limit(size):
-    """No file of this process may grow beyond `size` bytes: a disk that fills up, without needing one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_content_is_replaced_and_nothing_else_is_left(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
@@ -53,6 +41,12 @@ def test_content_is_replaced_and_nothing_else_is_left(tmp_path):
     files.write_json(tmp_path / "c.json", {"x": [1, None]})
     assert json.loads((tmp_path / "c.json").read_text()) == {"x": [1, None]}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b", "c.json"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_a_name_as_long_as_a_disk_allows(tmp_path, name):
+    files.write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_permissions_follow_the_umask(tmp_path):

@@ -4,11 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from segkit.data.files.images_and_masks import EXIF_ORIENTATION, FORMATS, read_labels
-from segkit.errors import DataError
-from segkit.system.printable import show_path
+from segkit.data.files.images_and_masks import EXIF_ORIENTATION, opened_image, read_labels
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
 MOST_COLOURS = 512
@@ -58,7 +55,7 @@ class MaskFacts:
 
 def read_image_facts(path: Path) -> ImageFacts:
     """The header of an image file. Raises DataError for a file that is missing or no image."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         width, height = image.size
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
         if orientation in (5, 6, 7, 8):
@@ -68,7 +65,7 @@ def read_image_facts(path: Path) -> ImageFacts:
 
 def read_mask_facts(path: Path) -> MaskFacts:
     """The header and the raw values of a label file. Raises DataError for a file that cannot be read."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         format, mode = image.format or "", image.mode
         palette = image.getpalette("RGB") if mode == "P" else None
     values, colours = read_labels(path)  # (H, W)
@@ -145,18 +142,3 @@ def _used_colours(palette: list[int], values: dict[int, int]) -> dict[int, int]:
         for value in values
         if 3 * value + 2 < len(palette)
     }
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path, formats=FORMATS)
-    except FileNotFoundError:
-        raise DataError(f"cannot read {show_path(path)}: no such file") from None
-    except Image.UnidentifiedImageError:
-        raise DataError(
-            f"cannot read {show_path(path)}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
-        ) from None
-    except MemoryError:  # which says nothing about the file
-        raise
-    except Exception as error:  # a damaged header makes Pillow raise nearly anything
-        raise DataError(f"cannot read {show_path(path)}: {error}") from error

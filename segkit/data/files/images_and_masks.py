@@ -4,12 +4,15 @@ Pillow is asked for the raw values: converting a palette image to grey, for one,
 values of their colours.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from segkit.errors import DataError
@@ -29,10 +32,12 @@ def read_image(path: Path, *, channels: int) -> tuple[torch.Tensor, bool]:
     Greyscale and colour are converted into each other as `channels` (1 or 3) asks, transparency is dropped, 16-bit
     values lose their lower byte. Raises DataError for a file that is missing, cut short or no image.
     """
-    image, _ = _open(path)
-    turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
-    if turned:
-        image = ImageOps.exif_transpose(image)
+    with opened_image(path) as image:
+        _refuse_stack(image, path)
+        image.load()
+        turned = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+        if turned:
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
         image = Image.fromarray(_high_byte(np.asarray(image), path))
     elif image.mode == "F":
@@ -90,13 +95,21 @@ def read_numbers(path: Path) -> np.ndarray:
 
 def _open(path: Path) -> tuple[Image.Image, str]:
     """The decoded image, and how Pillow calls the form its pixels have in the file ("L;4": 4-bit greyscale)."""
+    with opened_image(path) as image:
+        _refuse_stack(image, path)
+        packing: Any = image.tile[0][3] if image.tile else ""
+        # This reads every byte; opening alone would accept a file cut in half.
+        image.load()
+        return image, packing if isinstance(packing, str) else str(packing[0])
+
+
+@contextmanager
+def opened_image(path: Path) -> Generator[ImageFile]:
+    """An image file, open. Raises DataError for one that is missing or no image, and for whatever Pillow raises while
+    something is read of it: of a damaged file, nearly anything."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            _refuse_stack(image, path)
-            packing: Any = image.tile[0][3] if image.tile else ""
-            # This reads every byte; opening alone would accept a file cut in half.
-            image.load()
-            return image, packing if isinstance(packing, str) else str(packing[0])
+            yield image
     except DataError:
         raise
     except FileNotFoundError:
@@ -107,7 +120,7 @@ def _open(path: Path) -> tuple[Image.Image, str]:
         raise DataError(f"cannot read {show_path(path)}: {error.strerror or error}") from error
     except MemoryError:  # which says nothing about the file
         raise
-    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+    except Exception as error:
         raise DataError(f"cannot read {show_path(path)}: {error}") from error
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segkit.data.palette import Legend
+from segkit.errors import CannotWrite
 from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
@@ -44,11 +45,11 @@ class RunPictures:
         pictures.save_jpeg(pictures.stack(rows), self.folder.example_picture(iteration))
         pictures.save_jpeg(pictures.stack(rows[:IMAGES_PER_MOMENT]), self.folder.moment_picture(iteration))
         save_examples(self.folder.examples, panels, palette, ignore, iteration=iteration)
-        self._show_moments(until=iteration)
         self._show_grid(self.folder.val_labels, panels, "target")
         self._show_grid(self.folder.val_predictions, panels, "prediction")
         probabilities = (true_class_probability(panel, ignore) for panel in panels)
         self.events.probabilities("loss/true_class_probability", probabilities, iteration)
+        self._show_moments(until=iteration)
 
     def ranked(self, path: Path, images: Sequence[RankedImage], panels: Sequence[Panel]) -> None:
         """`path`: each image with its score, label, prediction and errors. Nothing if there are no images."""
@@ -83,13 +84,27 @@ class RunPictures:
         pictures.save_jpeg(torch.cat([picture, legend], dim=1), path)
 
     def _show_moments(self, *, until: int) -> None:
-        """loss_pixels.jpg: the first examples at the first, middle and last moment of the run so far."""
-        found = self.folder.list_moment_pictures()
-        moments = [moment for moment in found if moment <= until]  # later ones: before a resume
-        if len(moments) > 2:
-            moments = [moments[n] for n in sorted({0, len(moments) // 2, len(moments) - 1})]
-        shown = [(f"iteration {moment:,}", pictures.read_jpeg(found[moment])) for moment in moments]
-        pictures.save_jpeg(pictures.moments(shown), self.folder.loss_pixels)
+        """loss_pixels.jpg: the first examples at the first, middle and last moment of the run so far whose pictures can
+        be read. Raises CannotWrite also, once it is written, for one that cannot."""
+        there = self.folder.list_moment_pictures()
+        moments = [moment for moment in there if moment <= until]  # later ones: before a resume
+        read: dict[int, Tensor] = {}
+        damaged: list[str] = []
+        while missing := [moment for moment in _first_middle_last(moments) if moment not in read]:
+            try:
+                read[missing[0]] = pictures.read_jpeg(there[missing[0]])
+            except OSError as error:
+                moments.remove(missing[0])
+                damaged.append(f"{there[missing[0]]} cannot be read: {error}")
+        if moments:
+            shown = [(f"iteration {moment:,}", read[moment]) for moment in _first_middle_last(moments)]
+            pictures.save_jpeg(pictures.moments(shown), self.folder.loss_pixels)
+        if damaged:
+            raise CannotWrite(f"{damaged[0]}; {self.folder.loss_pixels.name} is without it")
+
+
+def _first_middle_last(moments: list[int]) -> list[int]:
+    return [moments[n] for n in sorted({0, len(moments) // 2, len(moments) - 1})] if moments else []
 
 
 def true_class_probability(panel: Panel, ignore_index: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.scores import scores_as_json
-from segkit.system.files import cannot_write, write_text
+from segkit.system.files import cannot_write, write_bytes, write_text
 from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
@@ -141,10 +141,9 @@ def plot_results(table: ResultsTable, class_names: list[str], colors: list[str],
         axis.grid(alpha=0.25)
         if title in ("mIoU", "IoU per class", "what the loss keeps"):
             axis.set_ylim(-0.02, 1.02)
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=110, format="png")
+    write_bytes(path, stream.getvalue())
 
 
 def _plot_curves(axis: "Axes", table: ResultsTable, curves: dict[str, str], colors: list[str] | None) -> None:

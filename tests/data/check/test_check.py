@@ -79,11 +79,19 @@ def test_error_is_raised_with_how_many_fail(make_folder):
     )
 
 
-def test_damaged_image_is_found(make_folder):
+@pytest.mark.parametrize("place", ["images", "masks"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no image"])
+def test_damaged_file_is_found(make_folder, place, damage):
+    """Of a PNG file, Pillow reads all pixels to find the EXIF data, which may come after them."""
     root = make_folder()
-    (root / "images/val/001.png").write_bytes(b"damaged")
+    path = root / place / "val/001.png"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(
+        {"cut": content[: len(content) // 2], "flipped": content, "no image": b"damaged"}[damage]
+    )
     text = refusal(root)
-    assert text.startswith(f"cannot read {root}/images/val/001.png: ")
+    assert text.startswith(f"cannot read {root}/{place}/val/001.png: ")
     assert "samples checked" not in text
 
 

@@ -3,9 +3,9 @@
 import errno
 import os
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from segkit.data.palette import Legend
 from segkit.errors import CannotWrite
@@ -155,11 +155,24 @@ def test_large_images_are_reduced_in_grids_and_rankings(drawn, saved, tmp_path):
     assert saved[tmp_path / "worst8.jpg"].shape[2] == 4 * 334 + 3 * pictures.GAP
 
 
+def test_a_damaged_picture_of_a_moment_is_left_out_and_said(drawn, tmp_path, saved):
+    for moment in (1, 2, 3):
+        drawn.examples(moment, [panel("a")])
+    whole = saved[tmp_path / "loss_pixels.jpg"]
+    cut = tmp_path / "examples/moments/000001.jpg"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    with pytest.raises(CannotWrite, match=r"000001\.jpg cannot be read: .*; loss_pixels\.jpg is without it"):
+        drawn.examples(4, [panel("a")])
+    assert saved[tmp_path / "loss_pixels.jpg"].shape == whole.shape, "of the three moments that are left"
+    with np.load(tmp_path / "examples.npz") as arrays:
+        assert arrays["iteration"] == 4
+
+
 def test_picture_that_cannot_be_written_is_not_hidden(drawn, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(CannotWrite, match=r"worst8.jpg: the disk is full"):
         drawn.ranked(tmp_path / "worst8.jpg", [RankedImage(0, "a", 0.1)], [panel("a")])
     with pytest.raises(CannotWrite, match=r"examples/000001.jpg: the disk is full"):

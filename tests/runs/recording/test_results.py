@@ -167,7 +167,7 @@ def test_full_disk_is_named(path, monkeypatch, write):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pathlib.Path.open" if write == "a row" else "matplotlib.figure.Figure.savefig", full)
+    monkeypatch.setattr("pathlib.Path.open" if write == "a row" else "os.replace", full)
     file = path if write == "a row" else path.with_suffix(".png")
     with pytest.raises(CannotWrite, match=f"cannot write {re.escape(str(file))}: the disk is full"):
         if write == "a row":

@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_TO_TEST := $(VENV)/.ready-to-test
 READY_TO_LINT := $(VENV)/.ready-to-lint
 
-.PHONY: train test test-heavy lint bench clean
+.PHONY: train test test-heavy test-faults lint bench clean
 train: $(READY)
 	$(RUN) train.py --config ohem.yaml
 
@@ -17,6 +17,11 @@ test: $(READY_TO_TEST)
 test-heavy: $(READY_TO_TEST)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test,notebook]"
 	$(RUN) -m pytest -m heavy
+
+# 150 runs killed and resumed, and what people and machines do to runs, in an order drawn at random; ten minutes on two
+# cores. SEGKIT_FAULT_SEED=1 draws another; the hour: python -m tests.faults.machine --seconds 3600
+test-faults: $(READY_TO_TEST)
+	$(RUN) -m pytest -m faults
 
 # Mistakes, layout, and types; what is asked for is in pyproject.toml.
 lint: $(READY_TO_LINT)

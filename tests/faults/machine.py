@@ -104,16 +104,15 @@ class Episode:
         ended = self.run(train.main, *arguments, **options)
         if ended.killed or may_refuse:
             return
+        allowed = {0}
         if self.data_damaged:
-            allowed = {0, 3, 4}
-        elif fault == "small files":
-            allowed = {0, 4, 7}
-        elif fault in ("SIGTERM", "SIGINT"):
-            allowed = {0, 143, 130}
-        else:
-            allowed = {0}
+            allowed |= {3, 4}
+        if fault == "small files":
+            allowed |= {4, 7}
+        if fault in ("SIGTERM", "SIGINT"):
+            allowed |= {143, 130}
         if there and not usable:
-            allowed = {4}
+            allowed = {4} | (allowed - {0})
         if self.changed:
             allowed = allowed | {4}  # the checkpoints may be of the other experiment
         if ended.status == 2 and "nothing is left to do" in ended.output:

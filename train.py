@@ -2,8 +2,7 @@
 
 import sys
 
-from segkit.cli.run_command import run_command
-from segkit.cli.train import main
+from segkit.cli.run_command import run_named
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_named("train"))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout without installing
 
-from segkit.cli.predict import main
-from segkit.cli.run_command import run_command
+from segkit.cli.run_command import run_named
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_named("predict"))

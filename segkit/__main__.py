@@ -1,12 +1,11 @@
 """`segkit COMMAND ...`, and `python -m segkit COMMAND ...`: every command under one name."""
 
 import difflib
-import importlib
 import sys
 from collections.abc import Sequence
 
 from segkit import __version__
-from segkit.cli.run_command import run_command
+from segkit.cli.run_command import run_named
 from segkit.system.screen import guarded_screens
 
 #: Command -> what it does. The file is segkit/cli/COMMAND.py, which is imported only when the command is called.
@@ -43,8 +42,7 @@ def _run(arguments: Sequence[str]) -> int:
         hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(COMMANDS)}"
         print(f"segkit: there is no command '{arguments[0]}'; {hint}", file=sys.stderr)
         return 2
-    module = f"segkit.cli.{command.replace('-', '_')}"
-    return run_command(lambda words: importlib.import_module(module).main(words), arguments[1:])
+    return run_named(command.replace("-", "_"), arguments[1:])
 
 
 def _usage() -> str:

@@ -94,14 +94,13 @@ def find_script(words: Sequence[str]) -> tuple[Path, list[str]]:
 
 @functools.cache
 def parser_of(script: Path) -> Callable[[Sequence[str]], object]:
-    """What turns the arguments of a script into a namespace: `parse` beside its `main`, wherever that is."""
+    """What turns the arguments of a script into a namespace: `parse` of its command."""
+    if script.parent.name != "bench":
+        return importlib.import_module(f"segkit.cli.{script.stem}").parse
     spec = importlib.util.spec_from_file_location(f"documented_{script.stem}", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    names = module.main.__globals__
-    if "parse" in names:
-        return names["parse"]
-    parse = names["bench"].__globals__["parse"]  # the benchmarks share one, which is told who asks
+    parse = module.main.__globals__["bench"].__globals__["parse"]  # the benchmarks share one, which is told who asks
     return lambda arguments: parse(script.stem, "", arguments)
 
 

@@ -41,6 +41,11 @@ def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] |
             return ConfigError.exit_code
 
 
+def run_named(name: str, arguments: Sequence[str] | None = None) -> int:
+    """`run_command` of the command in segkit/cli/`name`.py, which is imported where an interruption is one line."""
+    return run_command(lambda words: importlib.import_module(f"segkit.cli.{name}").main(words), arguments)
+
+
 def _explain_path(error: OSError | RuntimeError) -> str | None:
     """What to say of a path that no system can follow, wherever it is tried first; None if it is something else."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

@@ -267,3 +267,32 @@ def test_an_empty_argument_is_refused(capsys, command, words, after):
         importlib.import_module(f"segkit.cli.{command}").main(words)
     assert caught.value.code == 2
     assert f"an argument is empty, after {after}: is a variable not set?" in capsys.readouterr().err
+
+
+#: Python that runs train.py and is interrupted when it first imports anything but Python's own and segkit's.
+INTERRUPTED_IMPORT = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, "segkit"}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_ctrl_c_while_packages_are_imported_is_one_line():
+    done = run_python("-S", "-c", INTERRUPTED_IMPORT, ROOT / "train.py", "--list", "loss")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "script", [ROOT / "train.py", *(ROOT / "scripts").glob("*.py")], ids=lambda path: path.name
+)
+def test_scripts_import_their_command_where_that_holds(script):
+    imports = re.findall(r"^ *(?:from|import) +segkit.*", script.read_text(), re.MULTILINE)
+    assert imports == ["from segkit.cli.run_command import run_named"]

@@ -1,5 +1,6 @@
 """The TensorBoard events of one process: curves, pictures, histograms and hyperparameters in one file."""
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ HYPERPARAMETERS = (
 )
 #: Scalars beside the hyperparameters in the table of runs.
 METRICS = ("val/mIoU", "val/ce", "val/best_mIoU")
+#: The module of TensorBoard's thread.
+WRITING_THREADS = ("tensorboard.summary.writer.event_file_writer",)
 #: Bars of a histogram of probabilities.
 BARS = 50
 
@@ -28,12 +31,17 @@ class TensorBoardLog:
     Curves are not worth a run: if the events file cannot be written, `warn` gets one line the first time, and nothing
     is recorded until `try_again` can open another. Earlier events from `purge_step` on are superseded: the run resumed
     before them.
+
+    TensorBoard writes in a thread of its own. What fails there is raised again by the next event, so that Python need
+    not print the thread's traceback.
     """
 
     def __init__(self, folder: Path | None, *, purge_step: int | None, warn: Callable[[str], Any]):
         self.warn, self.folder = warn, folder
         self.writer: SummaryWriter | None = None
         self.failed = False
+        self._shown_before = threading.excepthook
+        threading.excepthook = self._show_unless_ours
         self._open(purge_step)
 
     def try_again(self) -> None:
@@ -86,6 +94,12 @@ class TensorBoardLog:
         """Write what is pending and let go of the file."""
         self._write(lambda writer: writer.close())
         self.writer = self.folder = None
+        if threading.excepthook == self._show_unless_ours:  # else somebody has put another over it
+            threading.excepthook = self._shown_before
+
+    def _show_unless_ours(self, raised: threading.ExceptHookArgs) -> None:
+        if not (isinstance(raised.exc_value, OSError) and type(raised.thread).__module__ in WRITING_THREADS):
+            self._shown_before(raised)
 
     def _summary(self, summary: Any) -> None:
         """Write what SummaryWriter has no method for."""

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -463,9 +464,9 @@ def test_full_disk_under_tensorboard_warns_once_and_training_goes_on(open_record
     assert recorder.results.column("train/loss")[0] == [2, 4, 6]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_failure_in_the_thread_that_writes_events_does_not_hang_or_end_the_run(open_recorder):
-    """The events file is written by a thread of TensorBoard's, which hands its error to a later call."""
+    """The events file is written by a thread of TensorBoard's, which hands its error to a later call. That Python shows
+    nothing of it is seen too: pytest makes a warning of what it shows, and warnings are errors."""
     recorder = open_recorder(tensorboard=True)
 
     def full(data):
@@ -483,6 +484,23 @@ def test_failure_in_the_thread_that_writes_events_does_not_hang_or_end_the_run(o
     recorder.close()
     assert lines(recorder).count(WARNING) == 1
     assert recorder.results.column("train/loss")[0] == [2, 4, 6, 8, 10]
+
+
+def test_what_other_threads_raise_is_shown(open_recorder, monkeypatch):
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", lambda raised: shown.append(raised.exc_value))
+    before = threading.excepthook
+    recorder = open_recorder(tensorboard=True)
+
+    def fail():
+        raise DISK_FULL
+
+    other = threading.Thread(target=fail)
+    other.start()
+    other.join()
+    assert shown == [DISK_FULL]
+    recorder.close()
+    assert threading.excepthook is before
 
 
 def test_events_folder_that_cannot_be_made_warns_and_training_goes_on(open_recorder, tmp_path):

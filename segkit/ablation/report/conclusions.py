@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.number_text import difference_text, interval_text
 from segkit.ablation.statistics.difference import Difference
+from segkit.ablation.statistics.statistics import Comparison
 from segkit.ablation.study.phrases import NAMED, join
 
 #: The share of the interval's square that one source must have for the other to be called of no help.
@@ -32,9 +33,12 @@ def _say_verdicts(findings: Findings) -> list[str]:
     by_verdict: dict[str, list[Difference]] = {}
     for found in differences:
         by_verdict.setdefault(found.verdict, []).append(found)
-    sentences = (
-        [] if {"better", "worse"} & set(by_verdict) else [f"No variant was shown to differ from {baseline}."]
+    others = findings.others
+    by_main = (
+        f" by {findings.comparison.metric.title}, the main one of {len(others) + 1} metrics" if others else ""
     )
+    shown = {"better", "worse"} & set(by_verdict)
+    sentences = [] if shown else [f"No variant was shown to differ from {baseline}{by_main}."]
     for verdict in ("better", "worse"):
         if verdict in by_verdict:
             sentences.append(f"{verdict.capitalize()} than {baseline}: {_list(by_verdict[verdict])}.")
@@ -55,7 +59,24 @@ def _say_verdicts(findings: Findings) -> list[str]:
             f"Identical to {baseline} in every image: {names}; it may be that what is varied has no effect."
         )
     judged = [found for found in differences if found.noise is not None and found.verdict != "identical"]
-    return [*sentences, *_say_power(judged)]
+    return [*sentences, *_say_power(judged), *_say_others(others, baseline)]
+
+
+def _say_others(others: Sequence[Comparison], baseline: str) -> list[str]:
+    """By which further metrics a variant differs."""
+    parts = []
+    for comparison in others:
+        for verdict in ("better", "worse"):
+            names = [found.variant for found in comparison.differences if found.verdict == verdict]
+            if names:
+                parts.append(f"{comparison.metric.title} ({join(names)} {verdict})")
+    if not others:
+        return []
+    return [
+        f"Of the other metrics, shown to differ from {baseline} by {join(parts)}."
+        if parts
+        else f"By none of the other metrics was a variant shown to differ from {baseline}."
+    ]
 
 
 def _list(differences: Sequence[Difference]) -> str:

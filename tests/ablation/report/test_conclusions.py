@@ -6,6 +6,7 @@ import pytest
 
 from segkit.ablation.report.conclusions import describe_variants, read_findings
 from segkit.ablation.statistics.difference import Difference
+from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU
 from segkit.ablation.study.study import Comparability
 
 
@@ -18,10 +19,11 @@ def difference(variant, value, verdict, *, interval=None, images=(0.004, 0.004),
     )
 
 
-def read(*differences, warnings=(), missing=(), checks=()):
+def read(*differences, warnings=(), missing=(), checks=(), others=()):
     findings = SimpleNamespace(
         study=SimpleNamespace(baseline="ce", missing=missing),
-        comparison=SimpleNamespace(differences=differences, level=0.95),
+        comparison=SimpleNamespace(differences=differences, level=0.95, metric=MIOU),
+        others=others,
         warnings=warnings,
         checks=checks,
     )
@@ -106,3 +108,21 @@ def test_a_sentence_per_variant():
     assert describe_variants(findings) == (
         "a: better than ce by 1.2 points (95 % interval 0.7 to 1.7, p = 0.020; ±0.3 from seeds, ±0.4 from images).",
     )
+
+
+def test_what_further_metrics_show_is_said():
+    nothing = [difference("a", 0.001, "not shown"), difference("b", 0.0, "not shown")]
+    accuracy = SimpleNamespace(metric=ACCURACY, differences=[difference("a", 0.1, "better"), nothing[1]])
+    ce = SimpleNamespace(
+        metric=CE, differences=[difference("a", 0.1, "worse"), difference("b", 0.1, "worse")]
+    )
+    text = read(*nothing, others=(accuracy, ce))
+    assert text.startswith(
+        "No variant was shown to differ from ce by mIoU, the main one of 3 metrics. Not shown"
+    )
+    assert text.endswith(
+        " Of the other metrics, shown to differ from ce by accuracy (a better) and cross-entropy (a and b worse)."
+    )
+    silent = SimpleNamespace(metric=ACCURACY, differences=nothing)
+    text = read(*nothing, others=(silent,))
+    assert text.endswith(" By none of the other metrics was a variant shown to differ from ce.")

@@ -104,24 +104,21 @@ class Trainer:
             )
         self.iteration = 0
         self.best = {"mean_iou": -1.0, "iteration": 0}
-        self.kept = dict(
-            self.best
-        )  # the moment of the weights in best.pt: another one only where they were lost
+        # The moment of the weights in best.pt: another one only where they were lost.
+        self.kept = dict(self.best)
         self.evaluated = self.saved = -1
-        self.stepping = (
-            False  # from the optimizer's step until the iteration is counted the state is of neither
-        )
+        # From the optimizer's step until the iteration is counted the state is of neither.
+        self.stepping = False
 
     def fit(self) -> bool:
-        """Train to the end of the plan. Returns False if `stop()` ended the run early; either way the last
-        update is saved. Raises NotFiniteError, without saving, if the loss or a weight is not finite."""
-        first_look = self.evaluate_model(
-            limit=2
-        )  # a broken validation set fails now, not after the first epoch
+        """Train to the end of the plan. Returns False if `stop()` ended the run before its last evaluation; either way
+        the last update is saved. Raises NotFiniteError, without saving, if the loss or a weight is not finite."""
+        # A broken validation set fails now, not after the first epoch.
+        first_look = self.evaluate_model(limit=2)
         if first_look is not None and self.iteration == 0:
             self.recorder.untrained(first_look)
         self.recorder.restart_clock()
-        if self.iteration and self.evaluated != self.iteration and self.due(self.plan.evaluate_every):
+        if self.lacks_evaluation:
             self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
         batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
         while self.iteration < self.plan.iterations and not self.stop():
@@ -139,7 +136,13 @@ class Trainer:
                 self.save()
         if self.saved != self.iteration:
             self.save()
-        return self.iteration >= self.plan.iterations
+        # A stop between the last update and its evaluation ends the run early too: it is made up on resuming.
+        return self.iteration >= self.plan.iterations and not self.lacks_evaluation
+
+    @property
+    def lacks_evaluation(self) -> bool:
+        """Whether the weights are to be evaluated at this iteration and have not been."""
+        return self.iteration > 0 and self.evaluated != self.iteration and self.due(self.plan.evaluate_every)
 
     def due(self, every: int) -> bool:
         return due(self.iteration, every, total=self.plan.iterations)

@@ -283,16 +283,17 @@ def test_stop_saves_the_present_iteration_and_says_so():
     assert recorder.events[-1] == ("save", 4)
 
 
-def test_evaluation_missed_by_a_stop_is_made_up_on_resume():
+@pytest.mark.parametrize("last", [4, 6], ids=["in the middle", "at the end"])
+def test_evaluation_missed_by_a_stop_is_made_up_on_resume(last):
     whole, recorder, _ = make_trainer()
-    whole.fit()
+    assert whole.fit()
     stopped, _, saved = make_trainer()
-    stopped.stop = lambda: stopped.iteration >= 4  # asked before the validation of iteration 4
-    stopped.fit()
+    stopped.stop = lambda: stopped.iteration >= last  # asked before the validation of that iteration
+    assert not stopped.fit(), "a run without its last evaluation is not done"
     resumed, resumed_recorder, _ = make_trainer()
-    resumed.load_state_dict(saved[4])
-    resumed.fit()
-    expected = [event for event in recorder.events if event[0] == "evaluation" and event[1] >= 4]
+    resumed.load_state_dict(saved[last])
+    assert resumed.fit()
+    expected = [event for event in recorder.events if event[0] == "evaluation" and event[1] >= last]
     assert [event for event in resumed_recorder.events if event[0] == "evaluation"] == expected
 
 

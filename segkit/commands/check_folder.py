@@ -76,7 +76,7 @@ def check_folder(
     for n, why in enumerate(proposal.why):
         print(f"{'' if n else 'meaning':9} {why}")
     print()
-    channels = {"channels": 1} if raw.are_grey else {}
+    channels = {} if raw.channels is None else {"channels": raw.channels}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
         findings += [problem("cannot-read", text) for text in raw.unreadable]
@@ -89,7 +89,7 @@ def check_folder(
     print(data_block(data))
     checked = check_all(load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers)
     # Files without a partner, the only ones that a data set has notes on here, are among the findings by name.
-    known = {finding.kind for finding in findings} & {"soft-masks", "jpeg-masks"} | {"files"}
+    known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}
     findings += [finding for finding in checked.findings if finding.kind not in known]
     code = report(Checked(checked.parts, findings), folder, source=str(root), data=data)
     print(f"next      {typed('train')} --config {config}")
@@ -153,7 +153,7 @@ def parse_values(words: Sequence[str]) -> frozenset[int] | None:
     for word in words:
         if re.fullmatch("#[0-9a-fA-F]{6}", word):
             found.add(int(word[1:], 16))
-        elif re.fullmatch("[0-9]{1,5}", word):
+        elif re.fullmatch("-?[0-9]{1,19}", word):
             found.add(int(word))
         else:
             raise ConfigError(

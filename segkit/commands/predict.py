@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from segkit.data.files.images_and_masks import SUFFIXES, read_image
+from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.pictures import mix_with_colors, save_image
@@ -51,7 +51,7 @@ def predict_images(
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
     for path, stem in zip(tqdm(images, unit="image", disable=None), stems, strict=True):
-        image, _ = read_image(path, channels=predictor.channels)
+        image = predictor.read_image(path)
         ids = predictor.predict(image)
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)

@@ -40,13 +40,18 @@ def set_aside(path: Path, *, copy: bool = False) -> Path:
     return place
 
 
-def set_aside_damaged(folder: RunFiles) -> list[str]:
-    """Set aside folders where files should be, and a copy of a results.csv that is damaged; best.pt and what comes with
-    a moment are looked after elsewhere. Returns a line on each. Raises CannotWrite."""
-    lines = [
+def set_aside_folders(folder: RunFiles) -> list[str]:
+    """Set aside folders where files should be. Returns a line on each. Raises CannotWrite."""
+    return [
         f"aside     {path.name} -> {set_aside(path).name}: it is a folder, where a file should be"
         for path in list_misplaced_folders(folder)
     ]
+
+
+def set_aside_damaged(folder: RunFiles) -> list[str]:
+    """Set aside a copy of a results.csv that is damaged; best.pt and what comes with a moment are looked after
+    elsewhere. Returns a line on it. Raises CannotWrite."""
+    lines = []
     if folder.results.is_file():
         read = read_rows(folder.results)
         if read.damage:

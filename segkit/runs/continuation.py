@@ -1,7 +1,7 @@
 """What `--resume` asks for: a checkpoint that this configuration may go on from, chosen while nobody else can write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,22 @@ class Continuation:
         if self.target is None:
             return None
         return find_resume(self.target, runs_dir=self.runs_dir, name=self.config.name)
+
+    def with_found_options(self, found: Found | None) -> "Continuation":
+        """With what the checkpoint's run found out for options of the data that are `auto` here."""
+        if found is None:
+            return self
+        data = with_defaults(found.state.get("config", {}), origin=str(found.path)).get("data", {})
+        params = self.config.data.params
+        kept = {
+            key: data[key]
+            for key, value in params.items()
+            if value == "auto" and data.get(key, value) != value
+        }
+        if not kept or data.get("name") != self.config.data.name:
+            return self
+        block = self.config.data.model_copy(update={"params": {**params, **kept}})
+        return replace(self, config=self.config.model_copy(update={"data": block}))
 
     def notes(self, found: Found | None) -> list[str]:
         """Lines on what was skipped and what changed. Raises CheckpointError if too much did."""

@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import resize_image
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
-from segkit.data.files.images_and_masks import read_image
+from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.model_output import output_logits
@@ -22,6 +22,7 @@ from segkit.evaluation.upsampled_scores import predict_pixels
 from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
+from segkit.runs.resume import with_earlier_meanings
 from segkit.system.device import choose_amp, choose_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 from segkit.training.build import build_component, build_normalize
@@ -49,6 +50,16 @@ class Predictor:
     resize: tuple[int, int] | None
     device: torch.device
 
+    @property
+    def value_range(self) -> ValueRange:
+        """Which numbers were black and white in training; None for images of 8 bits."""
+        kept = self.config.data.params.get("value_range", "auto")  # `auto` found no image of more bits
+        return None if kept == "auto" else "dtype" if kept == "dtype" else (kept[0], kept[1])
+
+    def read_image(self, path: Path) -> Tensor:
+        """An image file as uint8 (channels, H, W), read as training reads its images. Raises DataError."""
+        return read_image(path, channels=self.channels, value_range=self.value_range)[0]
+
     def forward(self, image: Tensor) -> Any:
         """The model's output, which `split_output` takes apart, for uint8 images (N, channels, H, W) on its device."""
         dtype = choose_amp(self.config.train.amp, self.device)
@@ -72,13 +83,15 @@ class Predictor:
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
         if isinstance(image, str | os.PathLike):
-            return read_image(Path(image), channels=self.channels)[0]
+            return self.read_image(Path(image))
         if isinstance(image, Image.Image):
             if image.mode not in EIGHT_BIT_MODES:
                 raise ValueError(
                     f"a PIL image of mode {image.mode} is not of 8 bits; convert it, or give its file"
                 )
-            image = np.asarray(image.convert("RGB" if self.channels == 3 else "L"))
+            if self.channels in (1, 3):
+                image = image.convert("RGB" if self.channels == 3 else "L")
+            image = np.asarray(image)
         if isinstance(image, np.ndarray):
             image = torch.tensor(image[..., None] if image.ndim == 2 else image).movedim(-1, 0)  # (C, H, W)
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != self.channels:
@@ -98,7 +111,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
     device = choose_device(device) if isinstance(device, str) else device
     path, state, which = _load(Path(weights))
     try:
-        config = _read_config(state["config"], path)
+        config = _read_config(dict(with_earlier_meanings(state["config"])), path)
         channels, logits_channels = state["channels"], state["logits_channels"]
         tensors, resize = scored_weights(state), state["resize"]
         palette = tuple((red, green, blue) for red, green, blue in state["palette"])

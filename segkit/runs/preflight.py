@@ -41,6 +41,8 @@ def check(
     config = named(config, overfit)
     continuation = Continuation(config, runs_dir(config), resume, allow_change)
     found = continuation.choose()
+    continuation = continuation.with_found_options(found)
+    config = continuation.config
     notes = continuation.notes(found)
     experiment = build(config, overfit=overfit)
     report = check_data(

@@ -122,13 +122,24 @@ def compare_configs(
     return warnings
 
 
+#: What settings meant before they could be set, where that is not their default, by the data set that has them.
+BEFORE = {"folder": {"value_range": "dtype"}}
+
+
+def with_earlier_meanings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a checkpoint with what it meant by options that came later, where that is not their default."""
+    data = settings.get("data")
+    before = BEFORE.get(str(data.get("name")), {}) if isinstance(data, Mapping) else {}
+    return {**settings, "data": {**before, **data}} if isinstance(data, Mapping) and before else settings
+
+
 def with_defaults(settings: Mapping[str, Any], *, origin: str) -> Mapping[str, Any]:
     """The settings of a checkpoint with the defaults of options that came later, which change nothing of before.
 
     Settings that this segkit no longer has stay as they are; comparing them names them.
     """
     try:
-        return config_from_mapping(dict(settings), origin=origin).to_mapping()
+        return config_from_mapping(dict(with_earlier_meanings(settings)), origin=origin).to_mapping()
     except ConfigError:
         return settings
 

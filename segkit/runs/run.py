@@ -15,6 +15,7 @@ from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, OutOfMemory, SegkitError
+from segkit.runs.aside import set_aside_folders
 from segkit.runs.checkpoint import Found
 from segkit.runs.continuation import Continuation
 from segkit.runs.end import finish_run
@@ -75,6 +76,8 @@ def train_run(
     config = named(config, overfit)
     continuation = Continuation(config, runs_dir(config), resume, allow_change)
     found = continuation.choose()  # before anything takes long
+    continuation = continuation.with_found_options(found)
+    config = continuation.config
     notes = continuation.notes(found)
     experiment = build(config, overfit=overfit)
     report = check_data(
@@ -99,6 +102,7 @@ def train_run(
             notes = continuation.notes(found)
             continuation.refuse_shorter_run(found, experiment.plan.iterations)
             continuation.refuse_other_data(found, start.fingerprints["data"])
+        notes += set_aside_folders(folder)  # one of them may be in the place of the log
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)

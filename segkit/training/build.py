@@ -49,6 +49,7 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
     """
     device = choose_device(config.device)
     data = build_data(config, overfit=overfit)
+    config = with_found_options(config, data.train)
     batch_size = config.train.batch_size if overfit is None else min(config.train.batch_size, overfit)
     total = total_iterations(config, images=len(data.train), batch_size=batch_size)
     known = {
@@ -140,6 +141,16 @@ def data_settings(config: Config, split: str) -> dict[str, Any]:
     return {"name": config.data.name, "split": split, **config.data.params}
 
 
+def with_found_options(config: Config, dataset: Any) -> Config:
+    """The configuration with what the data set found out for options that are `auto`: a checkpoint has to say it, so
+    that validation, predictions and another machine do the same."""
+    found = getattr(dataset, "found_options", {})
+    if not found:
+        return config
+    data = config.data.model_copy(update={"params": {**config.data.params, **found}})
+    return config.model_copy(update={"data": data})
+
+
 def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
     """The maker of weight maps that `config.data` names, or None; `weigh` gives it class weights if it wants some."""
     if config.data.weight_map is None:
@@ -164,7 +175,8 @@ def build_dataset(config: Config, split: str) -> Any:
             raise ConfigError(f"data: {config.data.name}: {wrong} -> rename it in the data set")
     if config.data.cache != "disk":
         return dataset
-    return Cached(dataset, on_disk(), settings=data_settings(config, split))
+    found = getattr(dataset, "found_options", {})
+    return Cached(dataset, on_disk(), settings={**data_settings(config, split), **found})
 
 
 def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = False) -> Tensor:

@@ -192,7 +192,7 @@ PLANTED = {
     planted_copy: ("warning", "shared-images"),
     planted_lossy_copy: ("warning", "similar-images"),
     planted_repetition: ("warning", "repeated-images"),
-    planted_jpeg: ("warning", "jpeg-masks"),
+    planted_jpeg: ("warning", "lossy-masks"),
     planted_smoothing: ("warning", "soft-masks"),
     planted_blank: ("warning", "constant-images"),
     planted_unlabelled: ("warning", "no-label"),

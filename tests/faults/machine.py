@@ -182,7 +182,7 @@ class Episode:
         files = [path for path in files if path.name != ".lock"]
         if self.random.random() < 0.05:
             files = sorted(path for path in Path("drawn").rglob("*.png"))
-            self.data_damaged = True
+            self.data_damaged = self.changed = True
         if not files:
             return
         path = files[self.random.integers(len(files))]

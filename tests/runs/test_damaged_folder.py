@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segkit.runs.folder import read_status
+from segkit.system.run_files import RunFiles
 from tests.runs.planted_scores import TINY, only_run, run
 
 SHORT = ("--config", "tiny.yaml", "log.every=1")
@@ -90,6 +91,19 @@ def test_a_damaged_table_is_set_aside_and_goes_on(folder, capsys, damage, kept):
         (line,) = [line for line in shown.splitlines() if "results.csv" in line]
         assert line.startswith("aside     results.csv -> results.csv.aside: ")
         assert line.endswith(f"; {len(kept)} rows could be read")
+
+
+def test_a_folder_in_the_place_of_any_file_is_set_aside(folder):
+    """train.log too, which says so."""
+    names = [entry.name for entry in RunFiles.entries().values() if "." in entry.name.lstrip(".")]
+    replaced = [name for name in names if (folder / name).is_file() and name != RunFiles.config.name]
+    for name in replaced:
+        a_folder(folder / name)
+    assert run(*SHORT, "--resume", str(folder), "train.iterations=6") == 0
+    log = (folder / "train.log").read_text()
+    for name in replaced:
+        assert f"aside     {name} -> {name}.aside: it is a folder, where a file should be" in log
+    assert len(replaced) > 10 and rows(folder) == [5, 6]
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "7", "{}", '{"state": "done"', "\0\0", ""])

@@ -106,7 +106,7 @@ def test_in_scoring_and_predicting(here, monkeypatch, capsys, error, asked):
             f"out of memory{asked}",
             "   -> smaller images, since each is segmented as a whole, or --device cpu",
         ]
-    monkeypatch.setattr("segkit.data.files.images_and_masks.Image.open", raising(error))
+    monkeypatch.setattr("segkit.data.decoding.images_and_masks.Image.open", raising(error))
     said = refusal(capsys, predict, "--weights", str(folder), "--source", "x.png")
     assert said.splitlines()[-2] == f"out of memory{asked}"
 
@@ -116,7 +116,7 @@ def test_in_scoring_and_predicting(here, monkeypatch, capsys, error, asked):
 def test_no_file_is_blamed_for_it(here, make_folder, monkeypatch, capsys, error, skip):
     root = make_folder()
     data = f"data={{name: folder, root: {root}, classes: [a, b, c], on_bad_sample: {skip}}}"
-    monkeypatch.setattr("segkit.data.files.images_and_masks.Image.open", raising(error))
+    monkeypatch.setattr("segkit.data.decoding.images_and_masks.Image.open", raising(error))
     said = refusal(capsys, train, "--config", "tiny.yaml", data)
     assert said.startswith("out of memory while loading data") and str(root) not in said
     said = refusal(capsys, check_data, "--config", "tiny.yaml", data)

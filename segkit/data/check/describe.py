@@ -44,7 +44,11 @@ def describe_values(raw: RawValues) -> list[str]:
     left_out = len(raw.pixels) - len(shown)
     return [
         *lines,
-        *([f"          and {left_out} {'on edges' if raw.smoothed else 'rarer ones'}"] if left_out else []),
+        *(
+            [f"          and {left_out} {'on edges' if raw.smoothed or raw.lossy else 'rarer ones'}"]
+            if left_out
+            else []
+        ),
     ]
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.files.images_and_masks import EXIF_ORIENTATION, opened_image, read_labels
+from segkit.data.decoding.images_and_masks import EXIF_ORIENTATION, read_labels
+from segkit.data.decoding.opening import explained, opened_image
+from segkit.data.decoding.samples import read_header
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
 MOST_COLOURS = 512
@@ -19,12 +21,20 @@ SOLID = 0.2
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """An image file by its header: format, Pillow's mode, (H, W) as it will be shown, and whether EXIF turned it."""
+    """An image file by its header: format, Pillow's mode or the type of its numbers, (H, W) as it will be shown,
+    whether EXIF turned it, its bands without transparency, and whether it has that."""
 
     format: str
     mode: str
     size: tuple[int, int]
     turned: bool
+    bands: int
+    alpha: bool = False
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it is without colour."""
+        return self.bands == 1 and self.mode != "P"
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class MaskFacts:
     soft     values that hardly occur but in between two others, as on the edges of a smoothed mask
     solid    values that fill areas
     palette  the colours of the values that occur, for a palette file
+    lossy    how the file is compressed, if that changes values near edges
+    nodata   the value that GDAL's tag calls no data
     """
 
     format: str
@@ -46,6 +58,8 @@ class MaskFacts:
     soft: tuple[int, ...] = ()
     solid: tuple[int, ...] = ()
     palette: dict[int, int] = field(default_factory=dict)
+    lossy: str | None = None
+    nodata: int | None = None
 
     @property
     def is_soft(self) -> bool:
@@ -55,24 +69,48 @@ class MaskFacts:
 
 def read_image_facts(path: Path) -> ImageFacts:
     """The header of an image file. Raises DataError for a file that is missing or no image."""
+    with explained(path):
+        header = read_header(path)
+    if header.tiff is not None and not header.shown_by_pillow:
+        tiff = header.tiff
+        height, width = tiff.size[::-1] if tiff.orientation >= 5 else tiff.size
+        return ImageFacts(
+            "TIFF", tiff.mode, (height, width), False, tiff.samples - tiff.alpha, tiff.alpha > 0
+        )
     with opened_image(path) as image:
         width, height = image.size
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
         if orientation in (5, 6, 7, 8):
             width, height = height, width
-        return ImageFacts(image.format or "", image.mode, (height, width), orientation not in (0, 1))
+        bands = image.getbands()
+        alpha = bands[-1] == "A" or "transparency" in image.info
+        mode = f"{image.mode};16" if header.png16 is not None else image.mode
+        count = len(bands) - (bands[-1] == "A")
+        if header.png16 == 4:  # grey with alpha, which Pillow makes colour
+            mode, count = "LA;16", 1
+        return ImageFacts(image.format or "", mode, (height, width), orientation not in (0, 1), count, alpha)
 
 
 def read_mask_facts(path: Path) -> MaskFacts:
     """The header and the raw values of a label file. Raises DataError for a file that cannot be read."""
-    with opened_image(path) as image:
-        format, mode = image.format or "", image.mode
-        palette = image.getpalette("RGB") if mode == "P" else None
+    with explained(path):
+        header = read_header(path)
+    palette, lossy = None, None
+    if header.shown_by_pillow:
+        with opened_image(path) as image:
+            format, mode = image.format or "", image.mode
+            palette = image.getpalette("RGB") if mode == "P" else None
+        lossy = _find_loss(path, format)
+    else:
+        format, mode = ("PNG", "16-bit") if header.tiff is None else ("TIFF", header.tiff.mode)
+    if header.tiff is not None:
+        lossy = header.tiff.codec if header.tiff.is_lossy else None
     values, colours = read_labels(path)  # (H, W)
     ids, counts = _count(values)
     most = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLOURS])
     found = {int(ids[n]): int(counts[n]) for n in most}
     soft, solid = find_soft_and_solid(values, colours=colours)
+    nodata = None if header.tiff is None else header.tiff.nodata
     return MaskFacts(
         format=format,
         mode=mode,
@@ -83,7 +121,21 @@ def read_mask_facts(path: Path) -> MaskFacts:
         soft=soft,
         solid=solid,
         palette={} if palette is None else _used_colours(palette, found),
+        lossy=lossy,
+        nodata=int(nodata) if nodata is not None and nodata.is_integer() else None,
     )
+
+
+def _find_loss(path: Path, format: str) -> str | None:
+    """JPEG, or WebP if the file says that its pixels are not kept: whole files are read, so values are no guess."""
+    if format != "WEBP":
+        return "JPEG" if format == "JPEG" else None
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[12:16] != b"VP8X":
+            return "WebP" if head[12:16] == b"VP8 " else None
+        content = file.read()
+    return None if b"VP8L" in content else "WebP"
 
 
 def find_soft_and_solid(values: np.ndarray, *, colours: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:

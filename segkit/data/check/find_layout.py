@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.files.file_patterns import SPLIT, STEM
-from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
 

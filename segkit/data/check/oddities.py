@@ -1,6 +1,7 @@
 """What is suspicious in a data set, from the tally of its samples."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from segkit.data.check.finding import Finding, counted, note, problem, warning
@@ -9,7 +10,6 @@ from segkit.data.files.validate import shorten
 from segkit.system.printable import show_path
 
 MUCH_IGNORED = 0.5
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
 def find_oddities(dataset: Any, tally: Tally, part: str, batch_size: int | None) -> list[Finding]:
@@ -25,7 +25,7 @@ def find_oddities(dataset: Any, tally: Tally, part: str, batch_size: int | None)
                 f"{tally.total} {part} images are fewer than a batch of {batch_size}: a batch repeats images",
             )
         )
-    found += _find_jpeg_masks(tally)
+    found += _find_lossy_masks(tally)
     found += _find_soft_masks(tally, part)
     found += _find_constant_images(tally, part)
     return found
@@ -35,13 +35,14 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
     """Notes on images that are read otherwise than they were saved."""
     found = []
     looked = tally.image_kinds.total()
-    grey = sum(count for kind, count in tally.image_kinds.items() if kind.split()[0] in GREY_MODES)
+    grey = sum(look.image.is_grey for look in (*tally.looks, *tally.failures) if look.image is not None)
     if looked and grey == looked and dataset.channels == 3:
         text = f"the {part} images are greyscale and read as colour -> data.channels=1 reads them as they are"
         found.append(note("channels", text))
     if looked and not grey and dataset.channels == 1:
         text = f"the {part} images are in colour and read as greyscale (data.channels=1)"
         found.append(note("channels", text))
+    found += _find_transparency(dataset, tally, part)
     upright = [look for look in tally.looks if look.image is not None and look.image.turned]
     turned = [look.image_path for look in upright if look.image_path is not None]
     if turned:
@@ -54,6 +55,20 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
             )
         )
     return found
+
+
+def _find_transparency(dataset: Any, tally: Tally, part: str) -> list[Finding]:
+    """Bands that are dropped because the file calls them transparency: some cameras save near-infrared there."""
+    clear = [look for look in tally.looks if look.image is not None and look.image.alpha]
+    if not clear or clear[0].image is None or dataset.channels > clear[0].image.bands:
+        return []
+    paths = [look.image_path for look in clear if look.image_path is not None]
+    have = counted(len(clear), f"{part} image has", f"{part} images have")
+    text = f"{have} transparency, which is dropped: {show_path(paths[0])}"
+    bands = clear[0].image.bands
+    if bands == 3:
+        text += f" -> data.channels={bands + 1} if it is a band of its own, such as near-infrared"
+    return [note("transparency", text, paths)]
 
 
 def find_ignored_foreground(dataset: Any, tally: Tally) -> list[Finding]:
@@ -146,14 +161,26 @@ def _find_unlabelled(tally: Tally, part: str) -> list[Finding]:
     return found
 
 
-def _find_jpeg_masks(tally: Tally) -> list[Finding]:
-    jpegs = [path for path in tally.mask_paths if path.suffix.lower() in (".jpg", ".jpeg")]
-    if not jpegs:
-        return []
-    text = (
-        f"masks are JPEG files, which changes labels near edges: {show_path(jpegs[0])} -> save masks as PNG"
-    )
-    return [warning("jpeg-masks", text, jpegs)]
+def _find_lossy_masks(tally: Tally) -> list[Finding]:
+    lossy: dict[str, list[Path]] = {}
+    for look in (*tally.looks, *tally.failures):
+        if look.mask_path is not None:
+            is_jpeg = look.mask_path.suffix.lower() in (
+                ".jpg",
+                ".jpeg",
+            )  # of those that are not looked at closely
+            codec = look.mask.lossy if look.mask is not None else "JPEG" if is_jpeg else None
+            if codec is not None:
+                lossy.setdefault(codec, []).append(look.mask_path)
+    return [
+        warning(
+            "lossy-masks",
+            f"masks are compressed as {codec}, which changes labels near edges: {show_path(paths[0])} "
+            "-> save masks as PNG",
+            paths,
+        )
+        for codec, paths in lossy.items()
+    ]
 
 
 def _find_soft_masks(tally: Tally, part: str) -> list[Finding]:

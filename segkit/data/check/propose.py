@@ -9,6 +9,7 @@ from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.validate import shorten
+from segkit.system.printable import show_path
 
 #: The id that data sets usually give to pixels nobody labelled, and that `ignore_index` is by default.
 UNKNOWN = 255
@@ -205,21 +206,32 @@ def _ask_about_unknown(kept: list[int]) -> Proposal:
 
 
 def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:
-    """Masks that were smoothed, and whether values are left over by that."""
-    if not raw.smoothed and raw.in_jpeg:
-        text = "masks are JPEG files, which changes labels near edges: not all of these values were drawn"
-        return [problem("jpeg-masks", f"{text}\n   -> save masks as PNG, from what they were made of")], False
-    if not raw.smoothed:
+    """Masks that were smoothed or compressed with loss, and whether values are left over by that."""
+    if not raw.smoothed and not raw.lossy:
         return [], False
     rest = sorted(raw.pixels.keys() - set(values))
     share = sum(raw.pixels[value] for value in rest) / max(1, raw.total)
-    shown = [_shown(value, raw) for value in rest]
-    text = (
-        f"{len(raw.smoothed)} of {raw.count} masks were smoothed, resized or saved as JPEG: {shorten(shown, most=6)} "
-        f"lie on edges, {100 * share:.2f} % of the pixels; {raw.smoothed[0]}\n"
-        "   -> make the masks anew, resized with `nearest` and saved as PNG; the data: block ignores such pixels"
-    )
-    return [problem("soft-masks", text, raw.smoothed)], bool(rest)
+    shown = shorten([_shown(value, raw) for value in rest], most=6)
+    left = f": {shown} lie on edges, {100 * share:.2f} % of the pixels" if rest else ""
+    ignored = "; the data: block ignores such pixels" if rest else ": not all of these values were drawn"
+    found = [
+        problem(
+            "lossy-masks",
+            f"{len(paths)} of {raw.count} masks are compressed as {codec}, which changes labels near edges{left}; "
+            f"{show_path(paths[0])}\n   -> save masks as PNG, from what they were made of{ignored}",
+            paths,
+        )
+        for codec, paths in raw.lossy.items()
+    ]
+    lossy = {path for paths in raw.lossy.values() for path in paths}
+    smoothed = [path for path in raw.smoothed if path not in lossy]
+    if smoothed:
+        text = (
+            f"{len(smoothed)} of {raw.count} masks were smoothed or resized{left}; {show_path(smoothed[0])}\n"
+            "   -> make the masks anew, resized with `nearest` and saved as PNG; the data: block ignores such pixels"
+        )
+        found.append(problem("soft-masks", text, smoothed))
+    return found, bool(rest)
 
 
 def _number(

@@ -10,8 +10,6 @@ from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts
 from segkit.data.loading.parallel import with_progress
 from segkit.errors import DataError
 
-#: Pillow's modes of images without colour.
-GREY_MODES = ("1", "L", "LA", "I", "F")
 #: In smoothed masks: the share of all pixels below which a value was not drawn, and how near another such values are.
 RARE, BESIDE = 0.002, 12
 
@@ -25,6 +23,9 @@ class RawValues:
     palette         the colour of each value, of palette files
     smoothed        masks with many values that lie only on edges
     mixed           masks that hold colours where the first one holds values, or the other way round
+    lossy           masks whose compression changes values, by its name
+    nodata          values that GDAL's tag calls no data, and in how many masks
+    bands           of the images: how many have so many bands; whether transparency is dropped from some
     """
 
     pixels: Counter = field(default_factory=Counter)
@@ -39,12 +40,24 @@ class RawValues:
     count: int = 0
     smoothed: list[Path] = field(default_factory=list)
     mixed: list[Path] = field(default_factory=list)
+    lossy: dict[str, list[Path]] = field(default_factory=dict)
+    nodata: Counter = field(default_factory=Counter)
+    bands: Counter = field(default_factory=Counter)
+    grey_images: int = 0
     unreadable: list[str] = field(default_factory=list)
 
     @property
     def are_grey(self) -> bool:
         """Whether all images are without colour."""
-        return bool(self.image_kinds) and all(kind.startswith(GREY_MODES) for kind in self.image_kinds)
+        return self.grey_images == self.bands.total() > 0
+
+    @property
+    def channels(self) -> int | None:
+        """What `data.channels` has to be, if not 3; None if it may be that, or if no number fits all images."""
+        if self.are_grey:
+            return 1
+        (only,) = self.bands if len(self.bands) == 1 else (3,)
+        return None if only in (1, 3) else only
 
     @property
     def total(self) -> int:
@@ -55,10 +68,14 @@ class RawValues:
         """Count one more pair of files."""
         if image is not None:
             self.image_kinds[f"{image.mode} {image.format}"] += 1
+            self.bands[image.bands] += 1
+            self.grey_images += image.is_grey
         if mask is None:
             return
         self.kinds[f"{mask.mode} {mask.format}"] += 1
         self.sizes[mask.size] += 1
+        if mask.lossy is not None:
+            self.lossy.setdefault(mask.lossy, []).append(path)
         if self.count and mask.colours != self.are_colours:
             self.mixed.append(path)
             return
@@ -68,18 +85,16 @@ class RawValues:
         self.masks.update(mask.counts.keys())
         self.palette |= mask.palette
         self.solid.update(mask.solid)
+        if mask.nodata is not None and mask.nodata in mask.counts:
+            self.nodata[mask.nodata] += 1
         if mask.is_soft:
             self.smoothed.append(path)
+        if mask.is_soft or mask.lossy is not None:
             self.soft.update(mask.soft)
-
-    @property
-    def in_jpeg(self) -> bool:
-        """Whether some of the masks are JPEG files."""
-        return any(kind.endswith(" JPEG") for kind in self.kinds)
 
     def drawn_values(self) -> list[int]:
         """The values that somebody drew, sorted: all of them, without those that smoothing left on edges."""
-        if not self.smoothed:
+        if not self.smoothed and not self.lossy:
             return sorted(self.pixels)
         often = [
             value

@@ -12,11 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from segkit.data.decoding.images_and_masks import ValueRange
+from segkit.data.decoding.value_range import find_value_range
 from segkit.data.files.class_lists import add_entries, read_class_list
 from segkit.data.files.label_map import IGNORE, REST, LabelMap
 from segkit.data.files.layout import Layout
 from segkit.data.files.paired_files import PairedFiles, existing_root
 from segkit.data.sample import Size
+from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import describe_controls
 from segkit.types import Expects, NonNegativeInt
@@ -27,6 +30,7 @@ Classes = Annotated[
     Expects("a list (at least 2) of names, or a file such as classes.txt"),
 ]
 
+Channels = Annotated[int, Field(ge=1, le=1000)]
 Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
 ListFile = Annotated[str, Expects("a text file")]
 Expression = Annotated[str, Expects("a regular expression")]
@@ -43,7 +47,10 @@ class Folder(PairedFiles):
     label_map     what the values in the mask files mean: file value or "#rrggbb" -> class id, class name or
                   `ignore`; "*" for all values not named. Without it, values are class ids
     ignore_index  id of the pixels that count neither in the loss nor in a score
-    channels      3 for colour images, 1 for greyscale; files are converted
+    channels      3 for colour images, 1 for greyscale, which are converted into each other; else as many bands as the
+                  images have. Transparency is no band, unless it is counted
+    value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high]; `dtype` for all that the
+                  type of the file has; `auto` finds them from the training images, and the run keeps what it found
     resize        [height, width] that every image is brought to, or null
     images        where the images are: a folder, or a pattern such as "{split}/img/{stem}.jpg"
     masks         where their masks are, such as "{split}/{stem}_mask.png"; {stem} is what both names have in common
@@ -69,7 +76,9 @@ class Folder(PairedFiles):
         classes: Classes,
         label_map: dict[int | str, int | str] | None = None,
         ignore_index: int = 255,
-        channels: Literal[1, 3] = 3,
+        channels: Channels = 3,
+        value_range: Annotated[list[float], Field(min_length=2, max_length=2)]
+        | Literal["auto", "dtype"] = "auto",
         resize: Size | None = None,
         images: Pattern | None = None,
         masks: Pattern | None = None,
@@ -107,6 +116,7 @@ class Folder(PairedFiles):
         meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         folder = existing_root(root)
         pairs = layout.find(folder, split)
+        ends = _find_ends(value_range, layout, folder)
         super().__init__(
             folder,
             names=list(pairs.images),
@@ -116,15 +126,33 @@ class Folder(PairedFiles):
             class_names=classes,
             label_map=meanings,
             channels=channels,
+            value_range=ends,
             resize=resize,
             palette=meanings.palette,
             notes=pairs.notes,
         )
+        #: What `auto` stands for, to be kept with the run.
+        self.found_options = {"value_range": list(ends)} if value_range == "auto" and ends is not None else {}
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The files that a sample is made of: its image, its mask and, if there is one, the list of the classes."""
         listed = () if self.class_list is None else (self.class_list.path,)
         return *super().files(index), *listed
+
+
+def _find_ends(value_range: list[float] | str, layout: Layout, root: Path) -> ValueRange:
+    if value_range == "auto":
+        try:
+            images = layout.find(root, "train").images
+        except DataError:  # there are images to score only, which say so if they need a range
+            return None
+        return find_value_range(list(images.values()))
+    if isinstance(value_range, str):
+        return "dtype"
+    low, high = value_range
+    if not low < high:
+        raise ValueError(f"value_range: expected [low, high], got {value_range}")
+    return low, high
 
 
 def _check_classes(classes: list[str], ignore_index: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from segkit.data.files.images_and_masks import SUFFIXES
+from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.files.text_lists import find_text, read_lines
 from segkit.errors import DataError
 

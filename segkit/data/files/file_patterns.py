@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segkit.data.files.images_and_masks import SUFFIXES
+from segkit.data.decoding.opening import SUFFIXES
 from segkit.errors import ConfigError, DataError
 from segkit.system.printable import show_path
 

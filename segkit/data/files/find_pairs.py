@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.files.file_lists import FileList, find_listed_file
 from segkit.data.files.file_patterns import STEM, FilePattern, write_option
-from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 

@@ -10,7 +10,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.files.images_and_masks import read_image, read_labels
+from segkit.data.decoding.images_and_masks import ValueRange, read_image, read_labels
 from segkit.data.files.label_map import LabelMap
 from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
@@ -27,7 +27,9 @@ class PairedFiles:
     names          what each sample is called, unique
     class_names    in the order of the class ids
     label_map      from what the label files hold to class ids
-    channels       3 for colour, 1 for greyscale; images are converted
+    channels       3 for colour and 1 for greyscale, which are converted into each other; else the bands of the images
+    value_range    which numbers become 0 and 255 in images of more than 8 bits: two, "dtype" for all that the type has,
+                   or None for images of 8 bits
     resize         (H, W) that every image is brought to, or None
     weight_paths   where the files with each sample's weights belong, without suffix, if such files can be had
     palette        one RGB colour per class, or None for distinct ones
@@ -46,6 +48,7 @@ class PairedFiles:
         class_names: Sequence[str],
         label_map: LabelMap | LabelTable,
         channels: int = 3,
+        value_range: ValueRange = None,
         resize: Sequence[int] | None = None,
         weight_paths: Sequence[Path] | None = None,
         palette: Sequence[Color] | None = None,
@@ -56,7 +59,7 @@ class PairedFiles:
         self.weight_paths = None if weight_paths is None else list(weight_paths)
         self.class_names, self.num_classes = tuple(class_names), len(class_names)
         self.label_map, self.ignore_index = label_map, label_map.ignore_index
-        self.channels, self.notes = channels, list(notes)
+        self.channels, self.value_range, self.notes = channels, value_range, list(notes)
         self.palette = None if palette is None else list(palette)
         self.resize = None if resize is None else (resize[0], resize[1])
         fits_a_byte = 0 <= self.ignore_index <= 255 and self.num_classes <= 255
@@ -70,7 +73,9 @@ class PairedFiles:
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         image_path, mask_path = self.image_paths[index], self.mask_paths[index]
-        image, turned = read_image(image_path, channels=self.channels)  # (C, H, W)
+        image, turned = read_image(
+            image_path, channels=self.channels, value_range=self.value_range
+        )  # (C, H, W)
         values, are_colours = self.read_values(mask_path)  # (H, W)
         if image.shape[1:] != values.shape:
             raise DataError(
@@ -95,7 +100,7 @@ class PairedFiles:
         )
 
     def read_values(self, mask_path: Path) -> tuple[np.ndarray, bool]:
-        """The values of a label file (H, W), uint8 or int32, and whether they are colours, packed as 0xRRGGBB."""
+        """The values of a label file (H, W), integers, and whether they are colours, packed as 0xRRGGBB."""
         return read_labels(mask_path, colours=bool(self.label_map.colours))
 
     def files(self, index: int) -> tuple[Path, ...]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from segkit.data.files.images_and_masks import FORMATS, read_numbers
+from segkit.data.decoding.images_and_masks import read_numbers
+from segkit.data.decoding.opening import FORMATS
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 from segkit.system.typed import typed

@@ -283,7 +283,7 @@ def test_jpeg_masks(make_folder, save):
     path = save(root / "masks/train/000.jpg", np.full((24, 32), 1, dtype=np.uint8))
     assert check(root).warnings[-1] != ""
     assert (
-        f"masks are JPEG files, which changes labels near edges: {path} -> save masks as PNG"
+        f"masks are compressed as JPEG, which changes labels near edges: {path} -> save masks as PNG"
         in check(root).warnings
     )
 

@@ -194,7 +194,7 @@ def test_a_limit_of_the_system_is_not_skipped(broken, workers, skip_bad, monkeyp
     def refuse(*arguments, **options):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "x.png")
 
-    monkeypatch.setattr("segkit.data.files.images_and_masks.Image.open", refuse)
+    monkeypatch.setattr("segkit.data.decoding.images_and_masks.Image.open", refuse)
     monkeypatch.setattr("segkit.data.loading.faults.resource.getrlimit", lambda which: (1024, 4096))
     with pytest.raises(WorkerDied) as raised:
         list(val_batches(broken(), batch_size=2, workers=workers, skip_bad=skip_bad))
@@ -224,7 +224,11 @@ def test_memory_that_ran_out_is_not_skipped(broken, workers, monkeypatch, error,
     def refuse(*arguments, **options):
         raise error
 
-    places = ["files.images_and_masks.Image.open", "loading.view.check_ids", "loading.loader.default_collate"]
+    places = [
+        "decoding.images_and_masks.Image.open",
+        "loading.view.check_ids",
+        "loading.loader.default_collate",
+    ]
     for place in (f"segkit.data.{name}" for name in places):
         with monkeypatch.context() as patch:
             patch.setattr(place, refuse)

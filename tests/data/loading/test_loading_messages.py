@@ -106,5 +106,5 @@ def test_a_file_that_the_system_does_not_give(make_folder, workers, number, text
         raise OSError(number, os.strerror(number), str(path))
 
     dataset = Folder("train", root=str(make_folder()), classes=["a", "b", "c"])
-    monkeypatch.setattr("segkit.data.files.images_and_masks.Image.open", refuse)
+    monkeypatch.setattr("segkit.data.decoding.images_and_masks.Image.open", refuse)
     assert message(dataset, workers, "val") == f"cannot read {dataset.image_paths[0]}: {text}{ADVICE}"

@@ -1,6 +1,8 @@
 """What a file says is what is read."""
 
+import math
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.data.files.images_and_masks import read_image, read_labels, read_numbers
+from segkit.data.decoding.images_and_masks import read_image, read_labels, read_numbers
 from segkit.errors import DataError
 
 IDS = np.array([[0, 1, 2], [3, 2, 1]], dtype=np.uint8)
@@ -85,18 +87,35 @@ def test_one_transparent_grey_is_still_a_label(tmp_path):
     assert read_image(path, channels=3)[0].tolist() == [[[0, 1, 2]]] * 3
 
 
-def test_16_bit_grey_mask_with_alpha_is_refused(tmp_path):
+def test_16_bit_grey_mask_with_alpha(tmp_path):
     path = write_grey_png(tmp_path / "a.png", 16, struct.pack(">2H", 300, 65535), width=1, colour_type=4)
-    with pytest.raises(
-        DataError, match=r"a.png as a mask: 16-bit greyscale with alpha -> save it without alpha"
-    ):
-        read_labels(path)
-    assert read_image(path, channels=1)[0].tolist() == [[[1]]]
+    assert read_labels(path)[0].tolist() == [[300]]
+    assert read_image(path, channels=1, value_range=(0, 600))[0].tolist() == [[[128]]]
+    assert read_image(path, channels=2, value_range="dtype")[0].tolist() == [[[1]], [[255]]]
 
 
-def test_16_bit_colours_keep_their_high_bytes(tmp_path):
-    path = write_grey_png(tmp_path / "a.png", 16, struct.pack(">3H", 0, 300, 65535), width=1, colour_type=2)
-    assert read_image(path, channels=3)[0].flatten().tolist() == [0, 1, 255]
+@pytest.mark.parametrize("alpha", [[], [65535]])
+def test_16_bit_colours(tmp_path, alpha):
+    row, colour_type = [0, 300, 4095, *alpha], 6 if alpha else 2
+    path = write_grey_png(
+        tmp_path / "a.png", 16, struct.pack(f">{len(row)}H", *row), width=1, colour_type=colour_type
+    )
+    assert read_image(path, channels=3, value_range=(0, 4095))[0].flatten().tolist() == [0, 19, 255]
+    assert read_image(path, channels=3, value_range="dtype")[0].flatten().tolist() == [0, 1, 15]
+    assert (
+        read_image(path, channels=1, value_range=(0, 4095))[0].item()
+        == (19 * 38470 + 255 * 7471 + 0x8000) >> 16
+    )
+
+
+def test_more_than_8_bits_without_a_range_are_refused(tmp_path, save):
+    path = save(tmp_path / "a.png", np.array([[0, 4095]], dtype=np.uint16))
+    with pytest.raises(DataError) as raised:
+        read_image(path, channels=1)
+    assert str(raised.value) == (
+        f"cannot use {path}: its pixels are of type uint16, and nothing says which numbers are black and white\n"
+        "   -> data.value_range: [LOW, HIGH], or dtype for all that the type has"
+    )
 
 
 @pytest.mark.parametrize("read", [lambda p: read_image(p, channels=1), read_labels])
@@ -114,12 +133,14 @@ def test_smaller_copies_in_a_tiff_file_are_no_volume(tmp_path):
     assert read_labels(tmp_path / "a.tif")[0].tolist() == [[3] * 4] * 4
 
 
-def test_64_bit_tiff_says_so(tmp_path):
+def test_a_tiff_file_that_needs_the_extra_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tifffile", None)
     path = write_grey_tiff(tmp_path / "a.tif", 64, struct.pack("<q", 5), width=1)
     with pytest.raises(DataError) as raised:
         read_labels(path)
     assert str(raised.value) == (
-        f"cannot read {path}: a TIFF file of a kind that is not read, such as 64 bits -> save it with 8 or 16 bits"
+        f"cannot read {path}: a TIFF file with 64-bit unsigned integers\n"
+        "   -> pip install tifffile imagecodecs   (the extra `formats`) reads it; or save it with 8 or 16 bits"
     )
 
 
@@ -172,9 +193,15 @@ def test_alpha_of_a_grey_mask_is_dropped(tmp_path, save):
     np.testing.assert_array_equal(values, IDS)
 
 
-def test_float_mask_is_refused(tmp_path, save):
-    path = save(tmp_path / "mask.tif", IDS.astype(np.float32))
-    with pytest.raises(DataError, match=r"cannot use .*mask.tif as a mask: its pixels are of type F"):
+@pytest.mark.parametrize("odd", [None, 0.5, math.nan, math.inf])
+def test_whole_floating_point_numbers_are_labels(tmp_path, save, odd):
+    values = IDS.astype(np.float32)
+    if odd is None:
+        np.testing.assert_array_equal(read_labels(save(tmp_path / "mask.tif", values))[0], IDS)
+        return
+    values[0, 1] = odd
+    path = save(tmp_path / "mask.tif", values)
+    with pytest.raises(DataError, match=rf"mask.tif as a mask: floating-point .* not whole, such as {odd}"):
         read_labels(path)
 
 
@@ -191,11 +218,15 @@ def test_every_kind_of_image_becomes_uint8(tmp_path, save, mode, channels):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_16_bit_image_keeps_its_high_byte(tmp_path, save, channels):
-    image, _ = read_image(
-        save(tmp_path / "a.png", np.array([[0, 256, 65535]], dtype=np.uint16)), channels=channels
+def test_16_bit_grey_image(tmp_path, save, channels):
+    path = save(tmp_path / "a.png", np.array([[0, 256, 4095, 65535]], dtype=np.uint16))
+    assert (
+        read_image(path, channels=channels, value_range="dtype")[0].tolist() == [[[0, 1, 15, 255]]] * channels
     )
-    assert image.tolist() == [[[0, 1, 255]]] * channels
+    assert (
+        read_image(path, channels=channels, value_range=(0, 4095))[0].tolist()
+        == [[[0, 16, 255, 255]]] * channels
+    )
 
 
 def test_exif_orientation_turns_images_but_not_masks(tmp_path):

@@ -1,0 +1,1 @@
+"""Image files to numbers: the one reader of training, checks and predictions."""

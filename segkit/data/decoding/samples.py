@@ -1,0 +1,133 @@
+"""The numbers of an image file as they are stored: for files that Pillow shows in part, changed, or not at all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.data.decoding.opening import opened_image
+from segkit.data.decoding.tiff_facts import TiffFacts, read_tiff_facts
+from segkit.errors import DataError
+from segkit.system.printable import show_path
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+#: By PNG colour types of which Pillow shows 8 of 16 bits: how many numbers of a pixel are transparency, and how Pillow
+#: calls the ways to take their first and their second bytes. Grey with alpha is as long as 8-bit colour with alpha.
+_PNG_16 = {2: (0, ("RGB;16B", "RGB;16L")), 4: (1, ("RGBA",)), 6: (1, ("RGBA;16B", "RGBA;16L"))}
+#: Elements that are converted at once, so that they stay in the processor's cache.
+_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`values` (H, W, S) of any type of numbers; the last `alpha` of S are transparency. `is_colour`: the first three
+    are red, green and blue."""
+
+    values: np.ndarray
+    alpha: int
+    is_colour: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its pixels are read: the facts of a TIFF file, or, of a PNG file of 16 bits and several
+    bands, its colour type; and the bits of a number, 8 if it has no more."""
+
+    tiff: TiffFacts | None = None
+    png16: int | None = None
+    bits: int = 8
+
+    @property
+    def shown_by_pillow(self) -> bool:
+        """Whether Pillow decodes every number of a pixel as it is stored."""
+        return self.png16 is None and (self.tiff is None or self.tiff.shown_by_pillow)
+
+
+def read_header(path: Path) -> Header:
+    """Raises OSError, and nearly anything for tags that are damaged."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head.startswith(_PNG):
+        if len(head) < 26 or head[24] != 16:
+            return Header()
+        return Header(png16=head[25] if head[25] in _PNG_16 else None, bits=16)
+    facts = read_tiff_facts(path)
+    return Header() if facts is None else Header(tiff=facts, bits=max(8, facts.bits))
+
+
+def read_samples(path: Path, header: Header) -> Samples:
+    """The numbers of a file that Pillow does not show. Raises DataError if nothing here reads it."""
+    if header.png16 is not None:
+        return _read_png16(path, header.png16)
+    assert header.tiff is not None
+    return _read_tiff(path, header.tiff)
+
+
+def _read_png16(path: Path, colour_type: int) -> Samples:
+    """Decoded once for each byte of a number."""
+    alpha, ways = _PNG_16[colour_type]
+    decoded = []
+    for way in ways:
+        with opened_image(path) as image:
+            tile: Any = (*image.tile[0][:3], way)
+            image.tile = [tile]
+            image.load()
+            decoded.append(np.asarray(image))
+    if colour_type == 4:
+        values = decoded[0].view(">u2").astype(np.uint16)
+    else:
+        values = decoded[0].astype(np.uint16) << 8 | decoded[1]
+    return Samples(values, alpha, is_colour=colour_type != 4)
+
+
+def _read_tiff(path: Path, facts: TiffFacts) -> Samples:
+    try:
+        import tifffile  # an extra, and only for the files that need it
+    except ImportError:
+        raise DataError(
+            f"cannot read {show_path(path)}: a TIFF file with {facts.describe()}\n"
+            "   -> pip install tifffile imagecodecs   (the extra `formats`) reads it; or save it with 8 or 16 bits"
+        ) from None
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        values = _rows_first(page, page.asarray())
+    return Samples(turn(values, facts.orientation), facts.alpha, facts.is_colour)
+
+
+def _rows_first(page: Any, values: np.ndarray) -> np.ndarray:
+    """(H, W, S) of what tifffile gives, whatever the order in the file."""
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise DataError(f"a TIFF file whose pixels are laid out as {page.axes}, which is no image")
+    values = np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+    return values.reshape(*values.shape[:2], -1)
+
+
+def turn(values: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, S) as the tag Orientation says that it is to be seen: Pillow turns TIFF files so when it reads them."""
+    if orientation >= 5:
+        values = values.transpose(1, 0, 2)
+    # What the first row and the first column of the file are: top-left, top-right, bottom-right, bottom-left ...
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
+    return values[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+
+def scale_to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """uint8 (S, H, W) of numbers (H, W, S): `low` and below is 0, `high` and above 255, between them in proportion,
+    rounded. What is no number is 0."""
+    height, width, count = values.shape
+    result = np.empty((count, height, width), dtype=np.uint8)
+    exact = np.float32 if values.dtype.itemsize <= 2 else np.float64
+    rows = max(1, _BLOCK // max(1, width))
+    for channel in range(count):
+        for top in range(0, height, rows):
+            part = values[top : top + rows, :, channel].astype(exact)
+            part -= low
+            part *= 255.0 / (high - low)
+            np.clip(part, 0.0, 255.0, out=part)
+            part += 0.5
+            if values.dtype.kind == "f":
+                np.nan_to_num(part, copy=False, nan=0.0)
+            result[channel, top : top + rows] = part
+    return result

@@ -1,0 +1,153 @@
+"""What the tags of a TIFF file say of its pixels, also of kinds that Pillow cannot open or does not show in full."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+#: First bytes of a TIFF file, classic and big.
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# Tags and values of the TIFF 6.0 specification, and of GDAL.
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_DESCRIPTION, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT, _NODATA = 270, 274, 277, 338, 339, 42113
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = range(4)
+#: Samples of a pixel without extra ones, by photometric interpretation; one of any other.
+_BASE = {_RGB: 3, 5: 4, 6: 3, 8: 3}
+_ALPHA = (1, 2)  # associated and unassociated
+_FAX = (2, 3, 4)
+_FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floating-point numbers"}
+_CODECS = {
+    1: "none", 2: "fax", 3: "fax", 4: "fax", 5: "LZW", 6: "JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits",
+    32946: "deflate", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG",
+    34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
+    52546: "JPEG XL",
+}  # fmt: skip
+_LOSSY = ("JPEG", "lossy JPEG", "WebP", "JPEG XR")
+#: What Pillow decodes with the libtiff that its wheels have.
+_DECODED = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000, 50001)
+
+
+@dataclass(frozen=True)
+class TiffFacts:
+    """The first page of a TIFF file.
+
+    size         (H, W) as stored
+    samples      numbers of a pixel, of which the last `alpha` are transparency
+    bits         of a number; `format` is "unsigned integers", "signed integers" or "floating-point numbers"
+    nodata       the value that GDAL's tag says means no data
+    slices       pages that ImageJ describes although the file lists one
+    """
+
+    size: tuple[int, int]
+    samples: int
+    alpha: int
+    bits: int
+    format: str
+    photometric: int
+    compression: int
+    orientation: int
+    nodata: float | None
+    slices: int
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether a drawing program would show the numbers inverted."""
+        return self.photometric == _WHITE_IS_ZERO
+
+    @property
+    def is_fax(self) -> bool:
+        """Whether the pixels are coded as black and white rather than as numbers."""
+        return self.compression in _FAX
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the first three numbers of a pixel are red, green and blue, or decoded to that."""
+        return self.photometric in _BASE
+
+    @property
+    def codec(self) -> str:
+        """How the pixels are compressed."""
+        return _CODECS.get(self.compression, f"compression {self.compression}")
+
+    @property
+    def shown_by_pillow(self) -> bool:
+        """Whether Pillow decodes every number of a pixel as it is stored."""
+        base, whole = _BASE.get(self.photometric, 1), self.format == _FORMATS[1]
+        if self.compression not in _DECODED or self.samples != base + self.alpha or self.alpha > 1:
+            return False
+        if self.samples > 1 or self.photometric == _PALETTE:
+            return whole and (self.bits == 8 or (self.samples == 1 and self.bits < 8))
+        if self.format == _FORMATS[3]:
+            return self.bits == 32
+        # Of 32 bits, Pillow has signed numbers only.
+        return self.bits in (1, 2, 4, 8, 16) if whole else self.bits in (16, 32)
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the codec changes values, as its writers are usually set; LERC, JPEG 2000 and JPEG XL then do not."""
+        return self.codec in _LOSSY
+
+    @property
+    def mode(self) -> str:
+        """`uint16 x 4`: what Pillow has no mode for."""
+        kind = {"unsigned integers": "uint", "signed integers": "int"}.get(self.format, "float")
+        return f"{kind}{self.bits}{f' x {self.samples}' if self.samples > 1 else ''}"
+
+    def describe(self) -> str:
+        """`4 bands of 16-bit unsigned integers, LZW`."""
+        bands = f"{self.samples} bands of " if self.samples > 1 else ""
+        packed = "" if self.compression == 1 else f", compressed as {self.codec}"
+        return f"{bands}{self.bits}-bit {self.format}{packed}"
+
+
+def read_tiff_facts(path: Path) -> TiffFacts | None:
+    """The facts of a TIFF file; None for a file of another format. Raises OSError, and nearly anything for tags that
+    are damaged."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[:4] not in TIFF_HEADS:
+            return None
+        is_big = head[:4] in TIFF_HEADS[2:]
+        tags = ImageFileDirectory_v2(head if is_big else head[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        return _read_tags(tags)
+
+
+def _read_tags(tags: ImageFileDirectory_v2) -> TiffFacts:
+    samples = int(_first(tags.get(_SAMPLES), 1))
+    photometric = int(_first(tags.get(_PHOTOMETRIC), _BLACK_IS_ZERO))
+    alpha = sum(kind in _ALPHA for kind in tags.get(_EXTRA) or ())
+    return TiffFacts(
+        size=(int(_first(tags[_HEIGHT], 0)), int(_first(tags[_WIDTH], 0))),
+        samples=samples,
+        alpha=min(alpha, max(0, samples - _BASE.get(photometric, 1))),
+        bits=int(_first(tags.get(_BITS), 1)),
+        format=_FORMATS.get(int(_first(tags.get(_FORMAT), 1)), _FORMATS[1]),
+        photometric=photometric,
+        compression=int(_first(tags.get(_COMPRESSION), 1)),
+        orientation=int(_first(tags.get(_ORIENTATION), 1)),
+        nodata=_read_number(tags.get(_NODATA)),
+        slices=_count_slices(str(tags.get(_DESCRIPTION) or "")),
+    )
+
+
+def _first(value: Any, default: float) -> float:
+    if value is None:
+        return default
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _read_number(text: Any) -> float | None:
+    try:
+        return None if text is None else float(str(text).strip().strip("\0"))
+    except ValueError:
+        return None
+
+
+def _count_slices(description: str) -> int:
+    """ImageJ lists one page of a large stack and writes the others behind it."""
+    lines = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
+    return int(lines["images"]) if "ImageJ" in lines and lines.get("images", "").isdecimal() else 1

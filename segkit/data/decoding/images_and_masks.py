@@ -201,6 +201,7 @@ def _pack(colours: np.ndarray) -> np.ndarray:
 def _whole(values: np.ndarray, path: Path) -> np.ndarray:
     """Labels as integers: uint8 where they are that, int32, or int64 where they need it."""
     if values.dtype.kind == "f":
+        values = values.astype(np.float64, copy=False)
         if not (
             np.isfinite(values).all() and (values == np.rint(values)).all() and np.abs(values).max() < 2**53
         ):

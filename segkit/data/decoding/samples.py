@@ -45,7 +45,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Raises OSError, and nearly anything for tags that are damaged."""
+    """Raises OSError, and struct.error for a file that is cut off."""
     with path.open("rb") as file:
         head = file.read(26)
     if head.startswith(_PNG):

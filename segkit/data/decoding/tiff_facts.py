@@ -1,15 +1,28 @@
 """What the tags of a TIFF file say of its pixels, also of kinds that Pillow cannot open or does not show in full."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-#: First bytes of a TIFF file, classic and big.
-TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: First bytes of a TIFF file, classic and big, with the order of its bytes.
+TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 
 # Tags and values of the TIFF 6.0 specification, and of GDAL.
+_INTEGERS = {
+    1: "B",
+    3: "H",
+    4: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}  # by type of field
+_TEXT = 2
+_MOST_VALUES = 100_000  # of a field: a description may be long
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT, _NODATA = 270, 274, 277, 338, 339, 42113
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = range(4)
@@ -103,51 +116,73 @@ class TiffFacts:
 
 
 def read_tiff_facts(path: Path) -> TiffFacts | None:
-    """The facts of a TIFF file; None for a file of another format. Raises OSError, and nearly anything for tags that
-    are damaged."""
+    """The facts of a TIFF file; None for a file of another format. Raises OSError, and struct.error for tags that are
+    cut off."""
     with path.open("rb") as file:
-        head = file.read(16)
-        if head[:4] not in TIFF_HEADS:
+        head = file.read(4)
+        if head not in TIFF_HEADS:
             return None
-        is_big = head[:4] in TIFF_HEADS[2:]
-        tags = ImageFileDirectory_v2(head if is_big else head[:8])
-        file.seek(tags.next)
-        tags.load(file)
-        return _read_tags(tags)
-
-
-def _read_tags(tags: ImageFileDirectory_v2) -> TiffFacts:
-    samples = int(_first(tags.get(_SAMPLES), 1))
-    photometric = int(_first(tags.get(_PHOTOMETRIC), _BLACK_IS_ZERO))
-    alpha = sum(kind in _ALPHA for kind in tags.get(_EXTRA) or ())
+        tags = _read_tags(file, TIFF_HEADS[head], big=b"+" in head)
+    samples = _number(tags, _SAMPLES, 1)
+    photometric = _number(tags, _PHOTOMETRIC, _BLACK_IS_ZERO)
+    extra = tags.get(_EXTRA, ())
+    alpha = 0 if isinstance(extra, str) else sum(kind in _ALPHA for kind in extra)
     return TiffFacts(
-        size=(int(_first(tags[_HEIGHT], 0)), int(_first(tags[_WIDTH], 0))),
+        size=(_number(tags, _HEIGHT, 0), _number(tags, _WIDTH, 0)),
         samples=samples,
         alpha=min(alpha, max(0, samples - _BASE.get(photometric, 1))),
-        bits=int(_first(tags.get(_BITS), 1)),
-        format=_FORMATS.get(int(_first(tags.get(_FORMAT), 1)), _FORMATS[1]),
+        bits=_number(tags, _BITS, 1),
+        format=_FORMATS.get(_number(tags, _FORMAT, 1), _FORMATS[1]),
         photometric=photometric,
-        compression=int(_first(tags.get(_COMPRESSION), 1)),
-        orientation=int(_first(tags.get(_ORIENTATION), 1)),
-        nodata=_read_number(tags.get(_NODATA)),
-        slices=_count_slices(str(tags.get(_DESCRIPTION) or "")),
+        compression=_number(tags, _COMPRESSION, 1),
+        orientation=_number(tags, _ORIENTATION, 1),
+        nodata=_read_nodata(tags.get(_NODATA)),
+        slices=_count_slices(tags.get(_DESCRIPTION, "")),
     )
 
 
-def _first(value: Any, default: float) -> float:
-    if value is None:
-        return default
-    return value[0] if isinstance(value, tuple) else value
+def _read_tags(file: BinaryIO, order: str, *, big: bool) -> dict[int, tuple[int, ...] | str]:
+    """The integers and texts of the first directory, by tag."""
+
+    def take(form: str) -> tuple[int, ...]:
+        return struct.unpack(order + form, file.read(struct.calcsize(order + form)))
+
+    if big:
+        file.seek(8)
+    file.seek(take("Q" if big else "I")[0])
+    (count,) = take("Q" if big else "H")
+    entries = [take("HHQ8s" if big else "HHI4s") for _ in range(min(count, _MOST_VALUES))]
+    tags: dict[int, tuple[int, ...] | str] = {}
+    for tag, kind, length, inline in entries:
+        form = "s" if kind == _TEXT else _INTEGERS.get(kind)
+        if form is None:
+            continue
+        form = f"{order}{min(length, _MOST_VALUES)}{form}"
+        content = bytes(inline)
+        if struct.calcsize(form) > len(content):
+            file.seek(struct.unpack(order + ("Q" if big else "I"), content)[0])
+            content = file.read(struct.calcsize(form))
+        values = struct.unpack_from(form, content)
+        tags[tag] = values[0].decode("latin-1") if kind == _TEXT else values
+    return tags
 
 
-def _read_number(text: Any) -> float | None:
+def _number(tags: dict[int, tuple[int, ...] | str], tag: int, default: int) -> int:
+    """The first number of a field."""
+    values = tags.get(tag)
+    return default if not values or isinstance(values, str) else values[0]
+
+
+def _read_nodata(text: object) -> float | None:
     try:
-        return None if text is None else float(str(text).strip().strip("\0"))
+        return float(text.strip().strip("\0")) if isinstance(text, str) else None
     except ValueError:
         return None
 
 
-def _count_slices(description: str) -> int:
+def _count_slices(description: object) -> int:
     """ImageJ lists one page of a large stack and writes the others behind it."""
-    lines = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
+    if not isinstance(description, str):
+        return 1
+    lines = dict(line.split("=", 1) for line in description.strip("\0").splitlines() if "=" in line)
     return int(lines["images"]) if "ImageJ" in lines and lines.get("images", "").isdecimal() else 1

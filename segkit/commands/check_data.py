@@ -16,6 +16,7 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
+from segkit.data.check.look import Known
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.check.whole import CountedPart, count_whole, find_all
 from segkit.data.loading.parallel import worth_starting
@@ -55,10 +56,10 @@ def check_configured(
     return report(checked, folder, source=source)
 
 
-def check_all(config: Config, *, workers: int | None) -> Checked:
+def check_all(config: Config, *, workers: int | None, known: Known | None = None) -> Checked:
     """Read every sample of the training and the validation set; what cannot be opened is a problem of its own.
 
-    `workers` are the processes that read, None for one per core.
+    `workers` are the processes that read, None for one per core; `known` are the facts of files that were read already.
     """
     workers = worth_starting() if workers is None else workers
     datasets: dict[str, Any] = {}
@@ -74,7 +75,9 @@ def check_all(config: Config, *, workers: int | None) -> Checked:
         train = datasets["train"]
         weight_map = build_weight_map(config, train, lambda kind: [1.0] * train.num_classes)
     parts = {
-        name: count_whole(dataset, name, weight_map=weight_map if name == "train" else None, workers=workers)
+        name: count_whole(
+            dataset, name, weight_map=weight_map if name == "train" else None, workers=workers, known=known
+        )
         for name, dataset in datasets.items()
     }
     found += find_all(parts, batch_size=config.train.batch_size, weighted=weight_map is not None)

@@ -87,7 +87,9 @@ def check_folder(
     text = f"# Made by {typed('check_data')} {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
     write_text(config, text)
     print(data_block(data))
-    checked = check_all(load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers)
+    checked = check_all(
+        load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
+    )
     # Files without a partner, the only ones that a data set has notes on here, are among the findings by name.
     known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}
     findings += [finding for finding in checked.findings if finding.kind not in known]

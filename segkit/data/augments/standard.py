@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 
 from segkit.data.sample import Sample, Size
 from segkit.data.transforms.cut_out import CutOut
+from segkit.data.transforms.jitter import Jitter
 from segkit.data.transforms.joint import apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.rotate import Rotate
@@ -30,7 +31,8 @@ class Standard:
     vflip       probability of a mirror image, top to bottom
     quarter_turns  whether to turn by 0, 90, 180 or 270 degrees (for aerial and microscope images)
     rotate      the image is turned by up to this many degrees, either way
-    brightness, contrast, saturation   each factor is drawn from [1 - value, 1 + value]
+    brightness, contrast, saturation   each factor is drawn from [1 - value, 1 + value]; the last is
+                of colour only
     hue         the hue is shifted by up to this share of the colour circle; costs the most time
     cut_out     probability of greying out, and ignoring, a rectangle of 2 to 20 % of the image
     """
@@ -60,7 +62,7 @@ class Standard:
             crop,
             v2.RandomHorizontalFlip(hflip),
             v2.RandomVerticalFlip(vflip),
-            v2.ColorJitter(brightness, contrast, saturation, hue),
+            Jitter(brightness, contrast, saturation, hue),
             *([CutOut(ignore_index, p=cut_out)] if cut_out else []),
         ]
         self.transform = v2.Compose(self.steps)

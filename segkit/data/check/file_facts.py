@@ -109,7 +109,7 @@ def read_mask_facts(path: Path) -> MaskFacts:
     ids, counts = _count(values)
     most = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLOURS])
     found = {int(ids[n]): int(counts[n]) for n in most}
-    soft, solid = find_soft_and_solid(values, colours=colours)
+    soft, solid = find_soft_and_solid(values, colours=colours, counted=(ids, counts))
     nodata = None if header.tiff is None else header.tiff.nodata
     return MaskFacts(
         format=format,
@@ -138,9 +138,11 @@ def _find_loss(path: Path, format: str) -> str | None:
     return None if b"VP8L" in content else "WebP"
 
 
-def find_soft_and_solid(values: np.ndarray, *, colours: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def find_soft_and_solid(
+    values: np.ndarray, *, colours: bool, counted: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Values of a mask (H, W) that lie in between those on their two sides and nearly never among their own kind, and
-    values that do lie among their own.
+    values that do lie among their own. `counted` are the distinct values and how often each occurs, if that is known.
 
     Smoothing and resizing put the first on every edge; drawn labels have hardly any. Thin things are neither.
     """
@@ -167,7 +169,7 @@ def find_soft_and_solid(values: np.ndarray, *, colours: bool) -> tuple[tuple[int
         & (inner == values[:-2, 1:-1])
         & (inner == values[2:, 1:-1])
     )
-    pixels = dict(zip(*(part.tolist() for part in _count(values)), strict=True))
+    pixels = dict(zip(*(part.tolist() for part in counted or _count(values)), strict=True))
     betweens, solids = (
         dict(zip(*(part.tolist() for part in _count(values[where])), strict=True))
         for where in (between, solid)

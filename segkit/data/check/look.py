@@ -1,10 +1,12 @@
 """One sample, read and looked at: the unit that both checks count."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
@@ -46,12 +48,19 @@ class Look:
     mask: MaskFacts | None = None
 
 
-def look_at(dataset: Any, index: int, weight_map: WeightMaker | None, *, closely: bool) -> Look:
-    """Read sample `index` and count its labels; with `closely`, its files are read as they are, too."""
+#: The facts of files that were read already.
+Known = Mapping[Path, ImageFacts | MaskFacts]
+
+
+def look_at(
+    dataset: Any, index: int, weight_map: WeightMaker | None, *, closely: bool, known: Known | None = None
+) -> Look:
+    """Read sample `index` and count its labels; with `closely`, its files are read as they are, too, but for those
+    whose facts are `known`."""
     files = dataset.files(index) if hasattr(dataset, "files") else ()
     facts: dict[str, Any] = dict(zip(("image_path", "mask_path"), files, strict=False))
     if closely:
-        facts |= _file_facts(*files[:2])
+        facts |= _file_facts(*files[:2], known=known or {})
     try:
         sample = read_sample(dataset, index, weight_map)
     except DataError as error:
@@ -65,12 +74,12 @@ def look_at(dataset: Any, index: int, weight_map: WeightMaker | None, *, closely
     return Look(index, sample.name, **facts)
 
 
-def _file_facts(image: Path | None = None, mask: Path | None = None) -> dict[str, Any]:
+def _file_facts(image: Path | None = None, mask: Path | None = None, *, known: Known) -> dict[str, Any]:
     """The facts of both files, without those of a file that cannot be read: reading the sample reports it."""
     facts: dict[str, Any] = {}
     for name, path, read in (("image", image, read_image_facts), ("mask", mask, read_mask_facts)):
         try:
-            facts[name] = None if path is None else read(path)
+            facts[name] = None if path is None else known.get(path) or read(path)
         except DataError:
             facts[name] = None
     return facts
@@ -83,18 +92,25 @@ def _count(sample: Sample, dataset: Any) -> dict[str, Any]:
     if sample.weight is not None:
         weight = sample.weight.as_subclass(torch.Tensor)  # (H, W)
         weighted = int(((weight > 0) & (target != dataset.ignore_index)).sum())
-    valid = target[target != dataset.ignore_index].long()  # (V,)
+    pixels, ignored = _count_ids(target.numpy(), dataset.num_classes, dataset.ignore_index)
     content = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
     content.update(image.numpy().data)
     return {
-        "pixels": tuple(torch.bincount(valid, minlength=dataset.num_classes).tolist()),
-        "ignored": target.numel() - valid.numel(),
+        "pixels": tuple(pixels),
+        "ignored": ignored,
         "weighted": weighted,
         "size": sample.file_size or tuple(target.shape),
         # The first row tells of nearly all images that they are not.
         "constant": bool((image[:, 0] == image[:, 0, :1]).all() and (image == image[:, :1, :1]).all()),
         "digest": content.digest(),
     }
+
+
+def _count_ids(target: np.ndarray, num_classes: int, ignore_index: int) -> tuple[list[int], int]:
+    """Pixels of each class, and how many are ignored, of ids (H, W) that are either."""
+    labelled = target.reshape(-1) if target.dtype == np.uint8 else target[target != ignore_index]
+    pixels = np.bincount(labelled, minlength=num_classes)[:num_classes].tolist()
+    return pixels, target.size - sum(pixels)
 
 
 def _make_thumbnail(image: torch.Tensor) -> bytes:

@@ -25,6 +25,7 @@ class RawValues:
     mixed           masks that hold colours where the first one holds values, or the other way round
     lossy           masks whose compression changes values, by its name
     nodata          values that GDAL's tag calls no data, and in how many masks
+    facts           of every file that could be read
     bands           of the images: how many have so many bands; whether transparency is dropped from some
     """
 
@@ -45,6 +46,7 @@ class RawValues:
     bands: Counter = field(default_factory=Counter)
     grey_images: int = 0
     unreadable: list[str] = field(default_factory=list)
+    facts: dict[Path, ImageFacts | MaskFacts] = field(default_factory=dict)
 
     @property
     def are_grey(self) -> bool:
@@ -120,8 +122,11 @@ def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawV
     """Read all masks and the headers of their images; files that cannot be read are listed."""
     raw = RawValues()
     facts = with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks")
-    for (_, mask_path), (image, mask, errors) in zip(pairs, facts, strict=True):
+    for (image_path, mask_path), (image, mask, errors) in zip(pairs, facts, strict=True):
         raw.unreadable += errors
+        raw.facts |= {
+            path: read for path, read in ((image_path, image), (mask_path, mask)) if read is not None
+        }
         raw.add(mask_path, image, mask)
     return raw
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from segkit.data.check.copies import find_repeated_images, find_shared_images, find_similar_images
 from segkit.data.check.finding import Finding, problem
-from segkit.data.check.look import Look, look_at
+from segkit.data.check.look import Known, Look, look_at
 from segkit.data.check.oddities import (
     find_channel_oddities,
     find_classes_only_in_val,
@@ -34,13 +34,16 @@ class CountedPart:
     tally: Tally
 
 
-def count_whole(dataset: Any, part: str, *, weight_map: WeightMaker | None, workers: int) -> CountedPart:
-    """Read every sample of `dataset`, with a progress bar on a terminal; none that fails stops it.
+def count_whole(
+    dataset: Any, part: str, *, weight_map: WeightMaker | None, workers: int, known: Known | None = None
+) -> CountedPart:
+    """Read every sample of `dataset`, with a progress bar on a terminal; none that fails stops it. `known` are the
+    facts of files that were read already.
 
     Raises WorkerDied if the system ends one of the `workers`.
     """
     tally = empty_tally(dataset)
-    look = partial(look_at, dataset, weight_map=weight_map, closely=True)
+    look = partial(look_at, dataset, weight_map=weight_map, closely=True, known=known)
     for seen in with_progress(look, len(dataset), workers=workers, shown=part):
         tally.add(seen)
     return CountedPart(dataset, tally)

@@ -4,6 +4,7 @@ Pillow is asked for the raw values: converting a palette image to grey, for one,
 values of their colours. What it shows in part, changed, or not at all, is read by `segkit.data.decoding.samples`.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,9 +70,16 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
     """The values of a label file (H, W), integers, and whether they are colours, packed as 0xRRGGBB.
 
     Palette and single-channel files of any number of bits give their raw values, floating-point ones if all are whole;
-    EXIF data is not applied, alpha is dropped. A palette file gives its colours instead if `colours` is true. Raises
-    DataError for a file that is missing, cut short or no mask.
+    EXIF data is not applied, alpha is dropped. A palette file gives its colours instead if `colours` is true. The array
+    is not to be written to. Raises DataError for a file that is missing, cut short or no mask.
     """
+    with explained(path):
+        state = path.stat()
+    return _read_labels(path, colours, (state.st_size, state.st_mtime_ns, state.st_ino))
+
+
+@lru_cache(maxsize=1)  # a check looks at a file and at what the data set makes of it, one after the other
+def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     with explained(path):
         header = read_header(path)
         if not header.shown_by_pillow:

@@ -44,7 +44,7 @@ def _find(images: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[float, float
             drawn.append(values[:: -(-len(values) // MOST_PIXELS)].astype(np.float64))
     if not drawn:
         return None
-    low, high = np.quantile(np.concatenate(drawn), [TAIL, 1 - TAIL]).tolist()
+    low, high = np.quantile(np.concatenate(drawn), [TAIL, 1 - TAIL], method="nearest").tolist()
     smallest, largest = min(ends), max(ends)
     if largest - smallest <= WIDEST * (high - low):
         low, high = smallest, largest

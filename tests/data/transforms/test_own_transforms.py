@@ -7,6 +7,7 @@ from torchvision.transforms import v2
 
 from segkit.data.augments.standard import Standard
 from segkit.data.sample import Sample
+from segkit.data.transforms.jitter import Jitter
 from segkit.data.transforms.joint import GREY, apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.scale_crop import ScaleCrop, largest_share
@@ -154,3 +155,24 @@ def test_standard_with_its_newer_options(option):
         )
         changed += not torch.equal(plain.target, after.target)
     assert changed > 5
+
+
+def test_jitter_is_torchvisions_for_grey_and_colour_and_leaves_the_order_of_other_bands():
+    for bands in (1, 3):
+        image = tv_tensors.Image(torch.randint(0, 256, (bands, 6, 8), dtype=torch.uint8))
+        torch.manual_seed(3)
+        expected = v2.ColorJitter(0.3, 0.3, 0.3)(image)
+        torch.manual_seed(3)
+        assert torch.equal(Jitter(0.3, 0.3, 0.3)(image), expected)
+    image = tv_tensors.Image(torch.arange(4 * 48).reshape(4, 6, 8).to(torch.uint8))
+    torch.manual_seed(3)
+    changed = Jitter(0.3, 0.3, 0.3)(image)
+    assert isinstance(changed, tv_tensors.Image) and changed.dtype == torch.uint8
+    assert not torch.equal(changed, image)
+    assert (changed.reshape(-1).int().diff() >= 0).all(), "the factors are the same for all bands"
+
+
+def test_contrast_of_other_bands_is_about_their_mean():
+    image = tv_tensors.Image(torch.tensor([100, 200], dtype=torch.uint8).reshape(2, 1, 1))
+    assert Jitter(0, (0.5, 0.5), 0)(image).flatten().tolist() == [125, 175]
+    assert Jitter((0.5, 0.5), 0, 0)(image).flatten().tolist() == [50, 100]

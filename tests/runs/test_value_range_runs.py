@@ -1,0 +1,101 @@
+"""What a run found out about its images is kept with it: for resuming, scoring and predictions anywhere else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from segkit.data.decoding.images_and_masks import read_image
+from segkit.errors import DataError
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
+from segkit.runs.predictor import load_predictor
+from tests.runs.planted_scores import TINY, only_run, run
+
+FOLDER = "data={name: folder, root: twelve, classes: [ground, thing], channels: 1}"
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch, quick_plots, save):
+    """The folder of a run on images of 12 bits, in a working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY)
+    random = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for n in range(4):
+            labels = np.zeros((32, 32), dtype=np.uint8)
+            labels[n : n + 12, 6:20] = 1
+            image = random.integers(0, 2000, (32, 32)).astype(np.uint16) + 2000 * labels.astype(np.uint16)
+            image[0, 0], image[0, 1] = 0, 4000
+            save(tmp_path / "twelve/images" / part / f"{n}.png", image)
+            save(tmp_path / "twelve/masks" / part / f"{n}.png", labels)
+    assert run("--config", "tiny.yaml", FOLDER, "train.iterations=4") == 0
+    return only_run()
+
+
+def test_configuration_and_checkpoint_have_what_was_found(trained):
+    kept = yaml.safe_load((trained / "config.yaml").read_text())["data"]["value_range"]
+    best = load_checkpoint(trained / "best.pt")["config"]["data"]["value_range"]
+    assert kept == best == [0.0, 4000.0]
+
+
+def test_a_resumed_run_keeps_it_although_the_file_says_auto(trained, save, capsys):
+    brighter = np.full((32, 32), 60000, dtype=np.uint16)
+    save(Path("twelve/images/train/0.png"), brighter)
+    arguments = ("--config", "tiny.yaml", FOLDER, "--resume", "auto", "train.iterations=6")
+    assert run(*arguments) == 4, "other data"
+    capsys.readouterr()
+    assert run(*arguments, "--allow-change", "data") == 0
+    assert "value_range" not in capsys.readouterr().out
+    assert load_checkpoint(trained / "checkpoints/000006.pt")["config"]["data"]["value_range"] == [
+        0.0,
+        4000.0,
+    ]
+
+
+def test_predictions_read_images_as_training_did(trained):
+    predictor = load_predictor(trained)
+    path = Path("twelve/images/val/1.png")
+    pixels = read_image(path, channels=1, value_range=(0, 4000))[0]
+    assert torch.equal(predictor.read_image(path), pixels)
+    assert torch.equal(predictor.predict(path), predictor.predict(pixels))
+
+
+def test_a_run_from_before_divided_by_256(trained):
+    best = load_checkpoint(trained / "best.pt")
+    del best["config"]["data"]["value_range"]
+    save_checkpoint("old.pt", best)
+    path = Path("twelve/images/val/1.png")
+    assert load_predictor("old.pt").read_image(path).max() == 4000 >> 8
+
+
+def test_a_model_of_8_bits_is_not_given_more(trained, save):
+    best = load_checkpoint(trained / "best.pt")
+    best["config"]["data"]["value_range"] = "auto"
+    save_checkpoint("eight.pt", best)
+    predictor = load_predictor("eight.pt")
+    assert predictor.predict(save(Path("a.png"), np.zeros((32, 32), dtype=np.uint8))).shape == (32, 32)
+    with pytest.raises(DataError, match=r"its pixels are of type uint16, and nothing says which"):
+        predictor.predict(Path("twelve/images/val/1.png"))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_numbers_of_bands_are_trained_on(tmp_path, monkeypatch, quick_plots, channels):
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY)
+    for part in ("train", "val"):
+        for n in range(4):
+            image = np.random.default_rng(n).integers(0, 4096, (32, 32, channels)).astype(np.uint16)
+            for kind, values in (("images", image), ("masks", (image[..., -1] > 2000).astype(np.uint8))):
+                path = tmp_path / "bands" / kind / part / f"{n}.tif"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    data = f"data={{name: folder, root: bands, classes: [low, high], channels: {channels}}}"
+    assert (
+        run("--config", "tiny.yaml", data, "augment={name: standard, crop_size: 32}", "train.iterations=2")
+        == 0
+    )
+    assert load_predictor(only_run()).predict(Path("bands/images/val/0.tif")).shape == (32, 32)
+    assert run("--config", "tiny.yaml", data.replace(f"channels: {channels}", "channels: 3")) == 3

@@ -20,7 +20,7 @@ from segkit.config.yaml_source import dump_inline, setting
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
-from segkit.data.check.propose import Answers, Proposal, propose
+from segkit.data.check.propose import Answers, Proposal, free_ignore_index, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.files.class_lists import ClassList, read_class_list
@@ -204,6 +204,7 @@ def _propose_listed(
     if ignored:
         keys = [f"#{value:06x}" if raw.are_colours else value for value in sorted(ignored)]
         options["label_map"] = dict.fromkeys(keys, IGNORE)
+    options |= free_ignore_index(len(listed.names))
     return Proposal(options, why=[f"classes and their values are those of {listed.path}"])
 
 

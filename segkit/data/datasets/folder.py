@@ -137,7 +137,7 @@ def _check_classes(classes: list[str], ignore_index: int) -> None:
         raise ValueError(
             f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}\n"
             f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
-            f"data.label_map={{VALUE: {IGNORE}}}"
+            f"data.label_map='{{VALUE: {IGNORE}}}'"
         )
     for name in classes:
         if wrong := describe_controls(name):

@@ -369,7 +369,7 @@ def test_an_ignore_index_that_is_a_class_is_answered_by_one_that_is_none(make_fo
     assert str(caught.value) == (
         f"ignore_index={taken} is also the id of the class 'class {taken}'\n"
         f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
-        "data.label_map={VALUE: ignore}"
+        "data.label_map='{VALUE: ignore}'"
     )
     if count < 1000:
         assert folder(make_folder(), classes=names, ignore_index=free).ignore_index == free

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.commands.visualise.run import describe_command
+from segkit.config.load import load_config
 from segkit.config.yaml_source import parse_yaml, setting, to_plain
+from segkit.data.files.published import find_root
+from segkit.errors import ConfigError, DataError
 from segkit.system.typed import quote, typed
 from tests.paths import ROOT
 from tests.scripts import run_script
@@ -64,6 +68,32 @@ def test_a_setting_is_one_word_that_reads_back(value):
     node, mistakes = parse_yaml(text, "")
     assert (key, mistakes) == ("data.root", [])
     assert to_plain(node) == value
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "~"])
+def test_a_root_that_is_near_and_a_command_that_prepares_one(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (Path(name) / "VOC" / "images").mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        find_root("voc", f"./{name}", ["images"])
+    [setting_near] = shlex.split(str(caught.value).partition("-> ")[2])
+    root = load_config("voc/ohem.yaml", [setting_near]).data.params["root"]
+    assert Path(root) == Path(name) / "VOC"
+    with pytest.raises(DataError) as caught:
+        find_root("voc", f"./{name}/none", ["images"])
+    words = shlex.split(str(caught.value).partition("-> ")[2])
+    assert words[:4] == ["python", "scripts/prepare_data.py", "voc", "--root"]
+    assert Path(words[4]) == Path(name) / "none" and not words[4].startswith("-")
+
+
+def test_the_commands_of_a_preview_and_of_an_ablation_that_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(describe_command("-x.yaml", ["name=it's $me"], seed=3))
+    assert words[2:] == ["--config", "./-x.yaml", "name=it's $me", "--seed", "3"]
+    Path("an (1).yaml").write_text("variants: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config("an (1).yaml")
+    assert shlex.split(str(caught.value).partition("-> ")[2])[2:] == ["--config", "an (1).yaml"]
 
 
 def test_no_command_is_printed_with_a_word_that_was_not_quoted():

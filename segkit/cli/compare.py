@@ -1,7 +1,6 @@
 """`segkit compare`: compare finished runs."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,5 +76,5 @@ def main(arguments: Sequence[str]) -> int:
         names=args.names,
         output=args.output,
         pdf=args.pdf,
-        command=f"{typed('compare')} {shlex.join(arguments)}",
+        command=typed("compare", *arguments),
     )

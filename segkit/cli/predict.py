@@ -27,8 +27,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--save",
         nargs="+",
         choices=("overlay", "palette", "ids"),
-        default=["overlay", "palette"],
-        help="overlay: the image under the classes' colours; palette: PNG of ids with colours; ids: grey PNG",
+        help="overlay: the image under the classes' colours; palette: PNG of ids with colours, of up to 256 classes; "
+        "ids: grey PNG (overlay and palette; overlay and ids of more classes)",
     )
     parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in an overlay (0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")

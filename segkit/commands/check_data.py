@@ -154,17 +154,20 @@ def draw_masks(part: CountedPart) -> torch.Tensor:
     """Some images beside their labels laid over them, with the colours of the classes, uint8 (3, H, W)."""
     dataset, looks = part.dataset, part.tally.looks
     colors: Sequence[Color] = getattr(dataset, "palette", None) or palette(dataset.num_classes)
-    tiles = []
+    tiles, shown = [], []
     for place in spread(len(looks), SHOWN):
         sample = dataset[looks[place].index]
         image = sample.image.as_subclass(torch.Tensor)  # (C, H, W)
         target = sample.target.as_subclass(torch.Tensor)  # (H, W)
         step = -(-max(target.shape) // LARGEST)
         image, target = image[:, ::step, ::step], target[::step, ::step]
+        shown.append(target)
         over = pictures.overlay(image, target, colors, dataset.ignore_index)
         tiles.append(pictures.titled([pictures.as_rgb(image), over], [sample.name, "labels"]))
     grid = pictures.stack(tiles, columns=2)
-    legend = pictures.legend(dataset.class_names, colors, width=grid.shape[2])
+    pixels = pictures.count_ids(shown, dataset.num_classes)
+    height, width = grid.shape[1:]
+    legend = pictures.legend(dataset.class_names, colors, width=width, pixels=pixels, highest=height)
     return torch.cat([grid, legend], dim=1)
 
 

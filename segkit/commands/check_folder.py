@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from segkit.commands.check_data import (
     report,
 )
 from segkit.config.load import load_config
-from segkit.config.yaml_source import dump_inline
+from segkit.config.yaml_source import dump_inline, setting
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
-from segkit.data.check.propose import Answers, Proposal, propose
+from segkit.data.check.propose import Answers, Proposal, free_ignore_index, propose
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.files.class_lists import ClassList, read_class_list
@@ -62,7 +61,7 @@ def check_folder(
         code = check_configured(
             config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output
         )
-        print(f"next      {typed('train')} --config {config} {shlex.quote(f'data.root={root}')}")
+        print(f"next      {typed('train', '--config', config)} {setting('data.root', str(root))}")
         return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)
@@ -84,8 +83,8 @@ def check_folder(
     data = {**block, **proposal.options}
     make_folder(folder)
     config = CheckFiles(folder).config
-    text = f"# Made by {typed('check_data')} {root}\nextends: ohem.yaml\nname: {folder.name}\n\n{data_block(data)}"
-    write_text(config, text)
+    head = f"# Made by {typed('check_data', root)}\nextends: ohem.yaml\nname: {dump_inline(folder.name)}\n\n"
+    write_text(config, head + data_block(data))
     print(data_block(data))
     checked = check_all(
         load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
@@ -94,7 +93,7 @@ def check_folder(
     known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}
     findings += [finding for finding in checked.findings if finding.kind not in known]
     code = report(Checked(checked.parts, findings), folder, source=str(root), data=data)
-    print(f"next      {typed('train')} --config {config}")
+    print(f"next      {typed('train', '--config', config)}")
     return code
 
 
@@ -207,6 +206,7 @@ def _propose_listed(
     if ignored:
         keys = [f"#{value:06x}" if raw.are_colours else value for value in sorted(ignored)]
         options["label_map"] = dict.fromkeys(keys, IGNORE)
+    options |= free_ignore_index(len(listed.names))
     return Proposal(options, why=[f"classes and their values are those of {listed.path}"])
 
 

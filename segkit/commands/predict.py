@@ -24,6 +24,9 @@ from segkit.system.run_files import RunFiles, folder_around
 #: What is added to an image's name, without its suffix, for each form of the result.
 ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
 
+#: Colours that a palette PNG holds.
+PALETTE_ENTRIES = 256
+
 
 @lack_of_memory_explained("smaller images, since each is segmented as a whole, or --device cpu")
 def predict_images(
@@ -31,15 +34,15 @@ def predict_images(
     source: Path,
     *,
     output: Path | None,
-    forms: Sequence[str],
+    forms: Sequence[str] | None,
     opacity: float,
     device: str,
 ) -> int:
     """Segment an image or every image below a folder; returns the exit status.
 
-    Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks, in the folders of
-    the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before any is segmented,
-    if a result would replace another or an image.
+    Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks (see `choose_forms`),
+    in the folders of the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before
+    any is segmented, if a result would replace another or an image.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
@@ -48,6 +51,7 @@ def predict_images(
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
+    forms = choose_forms(forms, len(predictor.labels.class_names))
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
     for path, stem in zip(tqdm(images, unit="image", disable=None), stems, strict=True):
@@ -62,6 +66,21 @@ def predict_images(
         f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
     )
     return 0
+
+
+def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:
+    """The forms that are asked for; None: an overlay, and the ids in a file that can hold so many classes.
+
+    Raises ConfigError for a palette of too many.
+    """
+    if forms is None:
+        return ("overlay", "palette" if classes <= PALETTE_ENTRIES else "ids")
+    if "palette" in forms and classes > PALETTE_ENTRIES:
+        raise ConfigError(
+            f"--save palette: a palette PNG holds {PALETTE_ENTRIES} classes at most, and there are {classes} "
+            "-> --save ids"
+        )
+    return forms
 
 
 def find_images(source: Path) -> list[Path]:
@@ -130,8 +149,6 @@ def save_prediction(
         save("overlay", Image.fromarray(picture.permute(1, 2, 0).numpy()), quality=92)
     depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:
-        if depth is not np.uint8:
-            raise ConfigError("--save palette: a palette PNG holds 256 classes at most -> --save ids")
         picture = Image.fromarray(ids.numpy())
         picture.putpalette([value for color in palette for value in color])
         save("palette", picture)

@@ -4,8 +4,6 @@ Only ever run against stand-ins of the real hosts; that is why whatever fails en
 """
 
 import errno
-import json
-import shlex
 import shutil
 import socket
 import sys
@@ -17,6 +15,7 @@ from torchvision.datasets import OxfordIIITPet, SBDataset, VOCSegmentation
 from torchvision.datasets.utils import extract_archive
 
 from segkit.config.load import load_config
+from segkit.config.yaml_source import dump_inline, setting
 from segkit.data.sources import Source, describe_size, describe_source, describe_steps, find_source
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.registry import DATASETS
@@ -71,7 +70,7 @@ def prepare_data(name: str, root: Path | None = None, *, yes: bool = False, dry_
 def report_ready(source: Source, root: Path) -> None:
     """Open both parts, read the first image of each, print their sizes and the command to train. Raises DataError."""
     name = source.config_for(root)
-    config = load_config(name, [f"data.root={json.dumps(str(root))}"])
+    config = load_config(name, [f"data.root={dump_inline(str(root))}"])
     train, val = (DATASETS.get(config.data.name)(split, **config.data.params) for split in ("train", "val"))
     for dataset in (train, val):
         dataset[0]
@@ -83,9 +82,8 @@ def report_ready(source: Source, root: Path) -> None:
         published = "{:,} and {:,}".format(*source.counts)
         print(f"   but      {published} are published: a download or a copy may have been cut short")
     elsewhere = str(root) != load_config(name).data.params["root"]
-    print(
-        f"\n{typed('train')} --config {name}" + (f" {shlex.quote(f'data.root={root}')}" if elsewhere else "")
-    )
+    command = typed("train", "--config", name)
+    print(f"\n{command} {setting('data.root', str(root))}" if elsewhere else f"\n{command}")
 
 
 def fetch(source: Source, root: Path) -> None:

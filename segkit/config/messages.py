@@ -88,7 +88,7 @@ def colon_hint(text: str) -> tuple[str, ...]:
 
 
 def list_hint(listing: str) -> str:
-    return f"({typed('train')} --list {listing})"
+    return f"({typed('train', '--list', listing)})"
 
 
 def dotted_key(path: tuple) -> str:

@@ -37,7 +37,7 @@ def read_layers(source: str | Path, overrides: Sequence[str]) -> Layers:
     problems: list[Problem] = []
     root = read_file(path, problems)
     if root is not None and ABLATION_KEY in root.value:
-        command = f"{typed('ablate')} --config {source}"
+        command = typed("ablate", "--config", Path(source))
         raise ConfigError(
             f"{display(path)} is an ablation, not the configuration of one run\n   -> {command}"
         )

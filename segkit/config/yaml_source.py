@@ -6,6 +6,7 @@ refused. Nothing is ever constructed but None, bool, int, float, str, list and d
 aliases can exhaust the machine.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from segkit.config.problem import Mark, Problem
+from segkit.system.typed import quote
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
@@ -239,6 +241,18 @@ def dump_inline(value: Any) -> str:
         value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, allow_unicode=True, width=10**6
     )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def setting(key: str, value: Any) -> str:
+    """`key=value` as a person types it on the command line, in quotes where the shell or YAML needs them."""
+    return quote(f"{key}={dump_argument(value)}")
+
+
+def dump_argument(value: Any) -> str:
+    """A plain value as YAML on one line, text in double quotes if in any: they are the easier ones to read in a shell's
+    single quotes."""
+    text = dump_inline(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and text.startswith("'") else text
 
 
 def walk_leaves(node: Node, path: tuple = ()) -> Iterator[tuple[tuple, Node]]:

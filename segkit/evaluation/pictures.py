@@ -2,17 +2,18 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.utils import make_grid
 
 from segkit.data.palette import Color, colorize
+from segkit.evaluation.fonts import drawable, text_width, write
 from segkit.evaluation.panels import Panel
 from segkit.system.files import write_bytes
 from segkit.system.printable import show_class, show_name
@@ -22,6 +23,8 @@ READABLE = 160  # pixels of width below which a picture is enlarged
 WHITE_CE = 4.0  # cross-entropy shown as white: a true class of probability 2 %
 ROWS_AT_ONCE = 64  # of a picture, where numbers of more than a byte are computed for its pixels
 HEADING = 14  # pixels of a line of titles
+ALL_NAMED = 24  # classes up to which a legend has all of them, also those that do not occur
+MOST_NAMED = 48  # classes in a legend
 
 
 def as_rgb(image: Tensor) -> Tensor:
@@ -132,27 +135,78 @@ def titled(parts: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
     band = Image.new("RGB", (row.shape[2], HEADING), "white")
     draw = ImageDraw.Draw(band)
     for number, title in enumerate(titles):
-        draw.text((number * (width + GAP) + 2, 1), show_name(title), fill="black")
+        write(draw, (number * (width + GAP) + 2, 1), show_name(title))
     heading = torch.from_numpy(np.array(band)).permute(2, 0, 1)
     return torch.cat([heading, row], dim=1)
 
 
-def legend(class_names: Sequence[str], palette: Sequence[Color], *, width: int) -> Tensor:
-    """The colours of the classes with their names, in as many lines as `width` pixels need."""
-    font, names = ImageFont.load_default(), [show_class(name) for name in class_names]
+def legend(
+    class_names: Sequence[str],
+    palette: Sequence[Color],
+    *,
+    width: int,
+    pixels: Tensor | None = None,
+    highest: int | None = None,
+) -> Tensor:
+    """The colours of the classes with their names, in as many lines as `width` pixels need.
+
+    Of more than `ALL_NAMED` classes only those that occur, which `pixels` (C,) counts, and of these at most
+    `MOST_NAMED`, the most frequent; still fewer where they would be higher than `highest` pixels. Then the last entry
+    says how many are left out.
+    """
+    entries, places = _choose_entries(class_names, width, pixels, highest)
+    band = Image.new("RGB", (width, (places[-1][1] if places else 0) + HEADING + 5), "white")
+    draw = ImageDraw.Draw(band)
+    for (number, name), (x, y) in zip(entries, places, strict=True):
+        if number is not None:
+            box = (x, y, x + HEADING - 2, y + HEADING - 2)
+            draw.rectangle(box, fill=tuple(palette[number]), outline="black")
+        write(draw, (x + HEADING + 4 if number is not None else x, y), name)
+    return torch.from_numpy(np.array(band)).permute(2, 0, 1)
+
+
+def count_ids(ids: Iterable[Tensor], num_classes: int) -> Tensor:
+    """Pixels of each class (C,) in label images (H, W); other ids are not counted."""
+    pixels = torch.zeros(num_classes, dtype=torch.long)
+    for image in ids:
+        known = image.cpu().long().flatten()
+        known = known[(known >= 0) & (known < num_classes)]
+        pixels += torch.bincount(known, minlength=num_classes)
+    return pixels
+
+
+Entry = tuple[int | None, str]
+
+
+def _choose_entries(
+    class_names: Sequence[str], width: int, pixels: Tensor | None, highest: int | None
+) -> tuple[list[Entry], list[tuple[int, int]]]:
+    """Classes and their names, in the order of their ids, and behind them how many are left out; and their places."""
+    names = drawable([show_class(name) for name in class_names])
+    order = list(range(len(names)))
+    if pixels is not None and len(names) > ALL_NAMED:
+        order = sorted((n for n in order if pixels[n]), key=lambda n: -int(pixels[n]))
+    count = len(order) if len(names) <= ALL_NAMED else min(len(order), MOST_NAMED)
+    while True:
+        entries: list[Entry] = [(n, names[n]) for n in sorted(order[:count])]
+        if count < len(order):
+            entries.append((None, f"and {len(order) - count} more"))
+        places = _place([name for _, name in entries], width)
+        if count <= 1 or highest is None or places[-1][1] + HEADING + 5 <= highest:
+            return entries, places
+        count -= 1
+
+
+def _place(names: Sequence[str], width: int) -> list[tuple[int, int]]:
+    """The upper left corners of the entries of a legend."""
     places, left, line = [], 4, 0
     for name in names:
-        space = HEADING + 4 + math.ceil(font.getlength(name)) + 12
+        space = HEADING + 4 + math.ceil(text_width(name)) + 12
         if left + space > width and left > 4:
             left, line = 4, line + 1
         places.append((left, line * (HEADING + 4) + 3))
         left += space
-    band = Image.new("RGB", (width, (line + 1) * (HEADING + 4) + 4), "white")
-    draw = ImageDraw.Draw(band)
-    for name, color, (x, y) in zip(names, palette, places, strict=True):
-        draw.rectangle((x, y, x + HEADING - 2, y + HEADING - 2), fill=tuple(color), outline="black")
-        draw.text((x + HEADING + 4, y), name, fill="black", font=font)
-    return torch.from_numpy(np.array(band)).permute(2, 0, 1)
+    return places
 
 
 def training_batch(
@@ -174,7 +228,7 @@ def moments(pictures: Sequence[tuple[str, Tensor]]) -> Tensor:
     parts = []
     for caption, picture in pictures:
         band = Image.new("RGB", (picture.shape[2], 2 * HEADING), "white")
-        ImageDraw.Draw(band).text((4, HEADING // 2), show_name(caption), fill="black")
+        write(ImageDraw.Draw(band), (4, HEADING // 2), show_name(caption))
         parts += [torch.from_numpy(np.array(band)).permute(2, 0, 1), picture]
     width = max(part.shape[2] for part in parts)
     canvas = torch.full((3, sum(part.shape[1] for part in parts), width), 255, dtype=torch.uint8)

@@ -17,6 +17,7 @@ from segkit.runs.resume import (
     with_defaults,
 )
 from segkit.system.run_files import RunFiles, folder_around
+from segkit.system.typed import quote
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Continuation:
         if "trainer" not in found.state:
             raise CheckpointError(
                 f"{found.path} holds the best weights only, not the state of training\n"
-                f"   -> --resume {found.path.parent} continues from its newest checkpoint"
+                f"   -> --resume {quote(found.path.parent)} continues from its newest checkpoint"
             )
         before = with_defaults(found.state["config"], origin=str(found.path))
         after = self.config.to_mapping()

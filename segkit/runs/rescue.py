@@ -1,6 +1,7 @@
 """Saving what was trained when a run ends by an error."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from segkit.errors import NotFiniteError
 from segkit.system.typed import typed
@@ -27,4 +28,4 @@ def rescue(trainer: Trainer, error: BaseException, folder: str, *, tell: Callabl
         reason = str(failure).partition("\n")[0] or type(failure).__name__
         tell(f"not saved: iteration {iteration:,}: {reason}")
         return
-    tell(f"saved     iteration {iteration:,}; continue with: {typed('train')} --resume {folder}")
+    tell(f"saved     iteration {iteration:,}; continue with: {typed('train', '--resume', Path(folder))}")

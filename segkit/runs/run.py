@@ -35,7 +35,7 @@ from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
 from segkit.system.run_files import RunFiles
-from segkit.system.typed import typed
+from segkit.system.typed import quote, typed
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -192,7 +192,7 @@ def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: b
     if not finished:
         return (
             f"\nstopped   after {trainer.iteration:,} of {total:,} iterations, saved; "
-            f"continue with: {typed('train')} --resume {folder}"
+            f"continue with: {typed('train', '--resume', folder.path)}"
         )
     best = trainer.best
     score = f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
@@ -229,7 +229,8 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     if folder is None or not RunFiles(folder).is_run:
         raise CheckpointError(
             f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}\n"
-            f"   -> give a run folder or a checkpoint in one; if that file was lost: --config FILE --resume {resume}"
+            "   -> give a run folder or a checkpoint in one; if that file was lost: "
+            f"--config FILE --resume {quote(Path(resume))}"
         )
     return load_config(folder, overrides)
 
@@ -238,7 +239,7 @@ def run_lines(folder: RunFolder, found: Found | None, *, tensorboard: bool) -> l
     """Where the run is written, and how to look at its curves if they are recorded."""
     resumed = f"   resumed from {found.path.name}" if found else ""
     logs = folder.path.parent.parent if folder.path.parent.parent.name else folder.path.parent
-    look = f"       {TENSORBOARD.format(logs)}" if tensorboard else ""
+    look = f"       {TENSORBOARD.format(quote(logs))}" if tensorboard else ""
     return [f"run       {folder}{resumed}{look}", ""]
 
 

@@ -1,21 +1,48 @@
 """How segkit's commands are called: the files train.py and scripts/NAME.py of a checkout, else `segkit NAME`."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
+
+from segkit.system.printable import printable
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where train.py and scripts/ are, if the package is used from a checkout.
 CHECKOUT = _PACKAGE.parent
 
 
-def typed(command: str) -> str:
-    """What a person types in front of the arguments of a command: "python scripts/check_data.py" for check_data.
+def typed(command: str, *words: object) -> str:
+    """What a person types to call a command: "python scripts/check_data.py data" for check_data and Path("data").
 
-    In a checkout these are the files there, unless this process was itself started as `segkit ...`.
+    In a checkout these are the files there, unless this process was itself started as `segkit ...`. The `words` are
+    quoted as `quote` does it, so that the whole can be pasted into a shell.
     """
-    if _is_checkout() and not _started_as_segkit():
-        return f"python {_file(command)}"
-    return f"segkit {command.replace('_', '-')}"
+    in_checkout = _is_checkout() and not _started_as_segkit()
+    start = f"python {_file(command)}" if in_checkout else f"segkit {command.replace('_', '-')}"
+    return " ".join([start, *map(quote, words)])
+
+
+def quote(word: object) -> str:
+    """A word of a command as a shell wants it: in quotes where it needs them.
+
+    A path (a `Path`, not text) that begins with a dash would be read as an option, and gets `./`. Line breaks and
+    control characters are written as escapes between $'...', which bash and zsh read.
+    """
+    text = os.fspath(word) if isinstance(word, os.PathLike) else str(word)
+    if isinstance(word, os.PathLike) and text.startswith("-"):
+        text = f"./{text}"
+    if printable(text, keep="") == text:
+        return shlex.quote(text)
+    return f"$'{''.join(map(_in_dollar_quotes, text))}'"
+
+
+def _in_dollar_quotes(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if printable(char, keep="") == char:
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def started(command: str) -> list[str]:

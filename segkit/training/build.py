@@ -209,9 +209,9 @@ def refuse_unsuited_loss(
     if getattr(loss, "needs_weight", False) and data.weight_map is None:
         raise ConfigError(
             f"{config.loss.name} needs a weight map, and data.weight_map is not set\n"
-            "   -> data.weight_map={name: boundary}   computed from the labels: heavier near borders between classes\n"
-            "   -> data.weight_map={name: unet_border}   as for U-Net: heavy in the gaps between objects\n"
-            "   -> data.weight_map={name: file}   read from a third folder, weights/{split}/{stem}.png or .npy"
+            "   -> data.weight_map='{name: boundary}'   computed from the labels: heavier near borders of classes\n"
+            "   -> data.weight_map='{name: unet_border}'   as for U-Net: heavy in the gaps between objects\n"
+            "   -> data.weight_map='{name: file}'   read from a third folder, weights/{split}/{stem}.png or .npy"
         )
     num_classes = data.train.num_classes
     channels = getattr(loss, "logits_channels", num_classes)

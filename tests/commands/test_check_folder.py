@@ -467,6 +467,46 @@ def test_ignored_values():
     )
 
 
+def test_a_list_of_more_classes_than_8_bits_count_gets_another_ignore_index():
+    make(range(20))
+    lines = ["Pixel Value, Class", *(f"{n}, class {n}" for n in range(300))]
+    (MINE / "_classes.csv").write_text("\n".join(lines) + "\n")
+    assert explore() == 0
+    assert proposal()["ignore_index"] == 65535
+    assert "label_map" not in proposal()
+
+
+@pytest.mark.parametrize(
+    ("values", "ignored", "options", "why"),
+    [
+        (range(300), None, {"ignore_index": 65535}, "so 255 is one of them"),
+        (
+            (*range(300), 65535),
+            None,
+            {"ignore_index": 65535, "label_map": {65535: "ignore"}},
+            "65535 means unknown",
+        ),
+        ((*range(300), 65535), frozenset(), {"ignore_index": 65535}, "numbered in their order"),
+        (range(256), frozenset(), {"ignore_index": 65535}, "the ids 0-255"),
+    ],
+)
+def test_ids_beyond_8_bits_are_asked_nothing(values, ignored, options, why):
+    # Neighbours at random: no value lies between two others only, as in smoothed masks.
+    random = np.random.default_rng(0)
+    for n, split in enumerate(("train", "val")):
+        ids = np.resize(random.permutation(np.array(values)), (18, 18)).astype(np.uint16)
+        save(f"images/{split}/{n}.png", np.zeros((72, 72, 3)))
+        save(f"masks/{split}/{n}.png", Image.fromarray(np.kron(ids, np.ones((4, 4), dtype=np.uint16))))
+    pairs = [pair for part in find_layout(MINE).pairs.values() for pair in part]
+    found = propose(read_raw_values(pairs, workers=0), Answers(None, ignored))
+    assert found.question is None and why in " ".join(found.why)
+    known = {key: value for key, value in found.options.items() if key != "classes"}
+    if ignored == frozenset() and 65535 in values:
+        assert known.pop("label_map")[65535] == 300
+    assert known == options
+    assert len(found.options["classes"]) == len(values) - ("label_map" in options)
+
+
 def test_names_that_yaml_would_take_for_something_else():
     names = ["no", "1e-4", "12", "null", "a: b", "#x", "ü"]
     Path("pasted.yaml").write_text(

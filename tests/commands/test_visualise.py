@@ -129,6 +129,18 @@ def test_many_classes_and_names_that_are_markup(tmp_path):
     assert sheet.shape[2] > 20 * 50
 
 
+def test_a_sheet_says_how_many_classes_its_legend_leaves_out(monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "segkit.commands.visualise.sheet.write", lambda draw, place, text, **_: written.append(text)
+    )
+    ids = torch.arange(171).repeat_interleave(9).reshape(27, 57)
+    labels = Legend([f"class {n}" for n in range(171)], palette(171), 255)
+    draw_sheet([Shown("x", 0, view_of(ids), {})], labels, heading="h")
+    assert [text for text in written if text.startswith("class ")] == [f"class {n}" for n in range(60)]
+    assert "and 111 more classes" in written
+
+
 def test_sizes_of_pictures():
     assert fit(512, 256, 256) == (256, 128)
     assert fit(30, 100, 256) == (60, 200)

@@ -95,7 +95,7 @@ def test_a_missing_weight_map_is_an_error_that_says_how_to_make_one():
     assert loss.needs_weight
     with pytest.raises(ConfigError) as error:
         loss(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), iteration=0)
-    assert str(error.value) == "weighted_mask_ce needs a weight map -> data.weight_map={name: boundary}"
+    assert str(error.value) == "weighted_mask_ce needs a weight map -> data.weight_map='{name: boundary}'"
 
 
 @pytest.mark.parametrize("name", ["ce", "bootstrapped_ce", "ohem_ce"])

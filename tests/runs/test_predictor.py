@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from segkit.commands.evaluate import evaluate_weights
-from segkit.commands.predict import find_images, predict_images, save_prediction
+from segkit.commands.predict import choose_forms, find_images, predict_images, save_prediction
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError, DataError
 from segkit.evaluation.evaluate import evaluate
@@ -501,7 +501,12 @@ def test_more_classes_than_a_byte_holds(tmp_path):
     save_prediction(tmp_path / "x", image, ids, COLORS, forms=("ids",), opacity=0.5)
     with Image.open(tmp_path / "x_ids.png") as read:
         assert np.asarray(read).tolist() == [[3, 299]]
-    message = refusal(
-        ConfigError, save_prediction, tmp_path / "x", image, ids, COLORS, forms=("palette",), opacity=0.5
+
+
+def test_what_is_saved_if_nobody_says_it_fits_the_number_of_classes():
+    assert choose_forms(None, 256) == ("overlay", "palette")
+    assert choose_forms(None, 257) == ("overlay", "ids")
+    assert choose_forms(["palette"], 256) == ["palette"]
+    assert refusal(ConfigError, choose_forms, ["overlay", "palette"], 257) == (
+        "--save palette: a palette PNG holds 256 classes at most, and there are 257 -> --save ids"
     )
-    assert message == "--save palette: a palette PNG holds 256 classes at most -> --save ids"

@@ -257,9 +257,9 @@ def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkey
     )
     assert message(build, config(loss={"name": "weighted_mask_ce"})) == (
         "weighted_mask_ce needs a weight map, and data.weight_map is not set\n"
-        "   -> data.weight_map={name: boundary}   computed from the labels: heavier near borders between classes\n"
-        "   -> data.weight_map={name: unet_border}   as for U-Net: heavy in the gaps between objects\n"
-        "   -> data.weight_map={name: file}   read from a third folder, weights/{split}/{stem}.png or .npy"
+        "   -> data.weight_map='{name: boundary}'   computed from the labels: heavier near borders of classes\n"
+        "   -> data.weight_map='{name: unet_border}'   as for U-Net: heavy in the gaps between objects\n"
+        "   -> data.weight_map='{name: file}'   read from a third folder, weights/{split}/{stem}.png or .npy"
     )
 
 

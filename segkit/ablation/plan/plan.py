@@ -5,7 +5,6 @@ as `extends` merges.
 """
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ class AblationPlan:
     @property
     def command(self) -> str:
         """The command that repeats the whole."""
-        return f"{typed('ablate')} {shlex.join(['--config', self.source, *self.overrides])}"
+        return typed("ablate", "--config", Path(self.source), *self.overrides)
 
     def run_of(self, variant: str) -> PlannedRun:
         """The first run of that variant; its configuration stands for all its seeds."""
@@ -150,7 +149,7 @@ def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:
     if ABLATION_KEY not in root.value and {"loss", "extends"} & set(root.value):
         raise ConfigError(
             f"{display(path)} is the configuration of one run, not an ablation\n"
-            f"   -> {typed('train')} --config {source}"
+            f"   -> {typed('train', '--config', Path(source))}"
         )
 
 

@@ -20,6 +20,7 @@ from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.tables import main_column, say_interval
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
+from segkit.evaluation.fonts import drawable, find_fonts
 from segkit.system.files import cannot_write
 from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles
@@ -50,6 +51,7 @@ def draw_all(findings: Findings, folder: Path, *, pdf: bool = False) -> list[Blo
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    find_fonts([findings.comparison.metric.title, *findings.study.variants, *findings.class_names])
     sheet = Sheet(folder, choose_looks(findings.study.variants, findings.study.baseline), pdf)
     parts = (_differences, _classes, _learning, _kept, _cost, _examples)
     blocks = [block for part in parts for block in part(findings, sheet)]
@@ -135,7 +137,7 @@ def class_map(findings: Findings) -> ClassMap:
     return ClassMap(
         findings.variants,
         compared,
-        findings.class_names,
+        tuple(drawable(findings.class_names)),
         np.stack([scores.class_iou for scores in findings.scores]),
         np.stack([one.value for one in found]) if found else np.zeros((0, count)),
         np.stack([one.excludes_zero for one in found]) if found else np.zeros((0, count), dtype=bool),

@@ -10,7 +10,7 @@ from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan
 from segkit.errors import ConfigError, SegkitError
 from segkit.system.files import cannot_write, write_text
-from segkit.system.typed import started
+from segkit.system.typed import quote, started
 
 
 def launch(
@@ -55,21 +55,21 @@ def job_script(
         "#!/bin/bash",
         f"#SBATCH --job-name={plan.name}",
         f"#SBATCH --array=0-{len(names) - 1}",
-        f"#SBATCH --output={files.job_log}",
+        f"#SBATCH --output={quote(files.job_log)}",
         "#SBATCH --requeue",
         "#SBATCH --signal=B:TERM@120",
-        *(f"#SBATCH {word}" for word in _option_words(options)),
+        *(f"#SBATCH {quote(word)}" for word in _option_words(options)),
         "",
-        f"# Before it is submitted by hand: mkdir -p {shlex.quote(str(files.logs))}   (Slurm does not make it)",
+        f"# Before it is submitted by hand: mkdir -p {quote(str(files.logs))}   (Slurm does not make it)",
         f"# {len(names)} runs of the ablation {plan.name}, a task each. Two minutes before its time is over a task",
         "# gets SIGTERM: the run saves and ends, and the next submission of this ablation continues it.",
-        f"cd {shlex.quote(os.getcwd())} || exit 1",
-        f"runs=({' '.join(shlex.quote(name) for name in names)})",
+        f"cd {quote(os.getcwd())} || exit 1",
+        f"runs=({' '.join(quote(name) for name in names)})",
         "# exec: the signal reaches the program itself, not a shell that would not pass it on",
-        f'exec {shlex.join(_ablate_command(plan, imports))} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
+        f'exec {" ".join(map(quote, _ablate_command(plan, imports)))} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
         "",
         "# The report, behind all tasks however they end (JOB is what sbatch printed for this script):",
-        f"#   {shlex.join(report_command(plan, 'JOB', options=options, imports=imports, pdf=pdf))}",
+        "#   " + " ".join(map(quote, report_command(plan, "JOB", options=options, imports=imports, pdf=pdf))),
     ]
     return "\n".join(lines) + "\n"
 

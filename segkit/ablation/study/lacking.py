@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.study.phrases import plural
@@ -18,16 +19,16 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
     if metric.kind == "borders":
         tolerance = choose_tolerance(study.runs)
         runs = [run for run in study.runs if run.counts.tolerance != tolerance]
-        what, option = f"no borders counted within {tolerance:g} pixels", f" --boundary {tolerance:g}"
+        what, option = f"no borders counted within {tolerance:g} pixels", ["--boundary", f"{tolerance:g}"]
     else:
         runs = [run for run in study.runs if run.counts.table(metric.kind) is None]
-        what, option = "no cross-entropy of each image, because an older segkit wrote it", ""
+        what, option = "no cross-entropy of each image, because an older segkit wrote it", []
     if not runs:
         return None
-    folders = " ".join(str(run.folder) for run in runs)
+    folders = [Path(run.folder) for run in runs]
     return (
         f"the {RunFiles.per_image.name} of {plural(len(runs), 'run')} has {what}\n"
-        f"   -> {typed('evaluate')} --per-image{option} --weights {folders}"
+        f"   -> {typed('evaluate', '--per-image', *option, '--weights', *folders)}"
     )
 
 

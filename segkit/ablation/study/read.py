@@ -90,7 +90,7 @@ def require_finished(folder: Path) -> None:
     reason = f"\n   {status['error']}" if status.get("error") else ""
     raise CheckpointError(
         f"{folder} has not finished: {how}, at iteration {iteration:,}{reason}\n"
-        f"   -> {typed('train')} --resume {folder}"
+        f"   -> {typed('train', '--resume', Path(folder))}"
     )
 
 
@@ -158,7 +158,7 @@ def _read_per_image(files: RunFiles) -> PerImage:
     if not path.is_file():
         raise CheckpointError(
             f"{files} has no {path.name}: an older segkit did not write one\n"
-            f"   -> {typed('evaluate')} --weights {files} --per-image, or train again"
+            f"   -> {typed('evaluate', '--weights', files.path, '--per-image')}, or train again"
         )
     try:
         return read_per_image(path)
@@ -184,7 +184,7 @@ def _missing(path: Path) -> str:
 
 def _damaged(path: Path, reason: object) -> str:
     advice = {
-        RunFiles.per_image.name: f"{typed('evaluate')} --weights {path.parent} --per-image, or train again",
+        RunFiles.per_image.name: f"{typed('evaluate', '--weights', path.parent, '--per-image')}, or train again",
         RunFiles.examples.name: "delete it; the report then has no pictures of this run",
     }.get(path.name, "restore the file, or train again")
     return f"{path} is damaged: {reason}\n   -> {advice}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from segkit.ablation.study.config_diff import ConfigDiff
@@ -158,7 +159,7 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
         yield Comparability(
             "warning",
             f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
-            f"{run.summary['iterations']:,} -> {typed('evaluate')} --weights {run.folder} --per-image",
+            f"{run.summary['iterations']:,} -> {typed('evaluate', '--weights', Path(run.folder), '--per-image')}",
         )
     if not early:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")

@@ -1,6 +1,5 @@
 """What `segkit visualise` does."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def describe_augment(component: Component) -> str:
 def describe_command(source: str, overrides: Sequence[str], **options: object) -> str:
     """The command that makes the same page."""
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return f"{typed('visualise')} {shlex.join(['--config', source, *overrides, *flags])}"
+    return typed("visualise", "--config", Path(source), *overrides, *flags)
 
 
 def make_folder(path: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from segkit.commands.visualise.drawing import (
@@ -17,6 +17,7 @@ from segkit.commands.visualise.drawing import (
 )
 from segkit.commands.visualise.samples import Shown, View
 from segkit.data.palette import Legend
+from segkit.evaluation.fonts import drawable, text_width, write
 from segkit.evaluation.pictures import GAP
 from segkit.system.printable import show_class, show_name
 
@@ -33,7 +34,7 @@ def draw_sheet(shown: Sequence[Shown], labels: Legend, *, heading: str) -> Tenso
     """The whole sheet as a picture (3, H, W)."""
     top = highest_weight(shown)
     rows = [_draw_row(item, labels, top) for item in shown]
-    least = round(_font().getlength(heading)) + 1
+    least = round(text_width(heading, size=TEXT)) + 1
     width = max(least, *(row.shape[2] for row in rows))
     parts = [
         _write([heading], width),
@@ -70,7 +71,7 @@ def _weight_cell(title: str, view: View, top: float) -> list[tuple[str, Tensor]]
 
 def _draw_cell(title: str, picture: Tensor, height: int) -> Tensor:
     """A picture on a white cell of that height, under its title, which the cell is wide enough for."""
-    width = max(picture.shape[2], round(_font().getlength(title)) + 4)
+    width = max(picture.shape[2], round(text_width(title, size=TEXT)) + 4)
     cell = torch.full((3, height, width), 255, dtype=torch.uint8)
     cell[:, : picture.shape[1], : picture.shape[2]] = picture
     return torch.cat([_write([title], width), cell], dim=1)
@@ -78,12 +79,15 @@ def _draw_cell(title: str, picture: Tensor, height: int) -> Tensor:
 
 def _draw_legend(shown: Sequence[Shown], labels: Legend, width: int) -> Tensor:
     """The colours of the classes that occur, in as many lines as they need."""
-    found = find_classes(shown, len(labels.class_names))[:MOST_CLASSES]
-    entries = [(show_class(labels.class_names[n]), tuple(labels.palette[n])) for n in found]
+    names = drawable([show_class(name) for name in labels.class_names])
+    found = find_classes(shown, len(names))
+    entries = [(names[n], tuple(labels.palette[n])) for n in found[:MOST_CLASSES]]
     entries += [("ignored: hatched", None)]
-    font, places, left, line = _font(), [], 0, 0
+    if len(found) > MOST_CLASSES:
+        entries += [(f"and {len(found) - MOST_CLASSES} more classes", "white")]
+    places, left, line = [], 0, 0
     for name, _ in entries:
-        space = TEXT + 6 + round(font.getlength(name)) + 18
+        space = TEXT + 6 + round(text_width(name, size=TEXT)) + 18
         if left + space > width and left:
             left, line = 0, line + 1
         places.append((left, line * LINE))
@@ -94,7 +98,7 @@ def _draw_legend(shown: Sequence[Shown], labels: Legend, width: int) -> Tensor:
         draw.rectangle((x, y + 2, x + TEXT, y + 2 + TEXT), fill=color or "#c0c0c0", outline="black")
         if color is None:
             draw.line((x, y + 2 + TEXT, x + TEXT, y + 2), fill="#707070", width=3)
-        draw.text((x + TEXT + 6, y), name, fill="black", font=font)
+        write(draw, (x + TEXT + 6, y), name, size=TEXT)
     return _to_tensor(band)
 
 
@@ -103,7 +107,7 @@ def _write(lines: Sequence[str], width: int, *, bold: bool = False) -> Tensor:
     draw = ImageDraw.Draw(band)
     for number, line in enumerate(lines):
         place = (0, number * LINE + (8 if bold else 0))
-        draw.text(place, line, fill="black", font=_font())
+        write(draw, place, line, size=TEXT)
     return _to_tensor(band)
 
 
@@ -115,10 +119,6 @@ def _widen(row: Tensor, width: int) -> Tensor:
 
 def _surround(picture: Tensor, margin: int) -> Tensor:
     return torch.nn.functional.pad(picture, [margin] * 4, value=255)
-
-
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=TEXT)
 
 
 def _to_tensor(band: Image.Image) -> Tensor:

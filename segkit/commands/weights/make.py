@@ -23,6 +23,7 @@ from segkit.data.weight_maps.weight_records import WeightRecord
 from segkit.errors import ConfigError
 from segkit.registry import WEIGHT_MAPS
 from segkit.system.interrupt import Interrupt
+from segkit.system.typed import quote
 from segkit.training.build import build_data
 from segkit.training.experiment import Data
 
@@ -67,7 +68,7 @@ def make_weights(
         picture = draw_maps(part, data.palette)
         print("\n".join([*describe_maps(part), f"          pictures in {picture}"]))
     root = "" if output is None else f", root: {json.dumps(str(output))}"
-    print(f"use them  data.weight_map='{{name: file{root}}}'")
+    print(f"use them  data.weight_map={quote(f'{{name: file{root}}}')}")
     return 0
 
 

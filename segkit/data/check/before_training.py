@@ -127,7 +127,7 @@ def _judge_failures(train: Any, tallies: Sequence[Tally], *, skip_bad: bool) -> 
         raise DataError(with_advice(first))
     lines = [first, f"   {len(failures)} of the {looked_at} samples checked fail"]
     if first.startswith(LABEL_ERRORS) and hasattr(train, "root"):
-        lines.append(f"   -> {typed('check_data')} {train.root} lists all values and proposes a label_map")
+        lines.append(f"   -> {typed('check_data', train.root)} lists all values and proposes a label_map")
     raise DataError(with_advice("\n".join(lines)))
 
 

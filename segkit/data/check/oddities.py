@@ -98,7 +98,7 @@ def find_weightless(tally: Tally) -> list[Finding]:
             "weights-zero",
             f"the weight maps of all {tally.samples} train samples checked are 0 at every labelled pixel: "
             "nothing would be learned\n"
-            "   -> data.weight_map={name: boundary} computes maps from the labels",
+            "   -> data.weight_map='{name: boundary}' computes maps from the labels",
         )
     ]
 

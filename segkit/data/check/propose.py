@@ -13,6 +13,8 @@ from segkit.system.printable import show_path
 
 #: The id that data sets usually give to pixels nobody labelled, and that `ignore_index` is by default.
 UNKNOWN = 255
+#: The same in masks of 16 bits, which can have more classes than that.
+UNKNOWN_16 = 65535
 #: Distinct colours from which on a mask looks like a photograph.
 MOST_CLASSES = 256
 
@@ -88,6 +90,9 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
     greys = ids_behind_greys(kept)
     if greys is not None and any(value > len(kept) for value in kept):
         return _propose_greys(greys, answers)
+    ids = [value for value in kept if value != UNKNOWN_16]
+    if ignored is None and ids == list(range(len(ids))) and ids[-1] > UNKNOWN:
+        return _accept_many_ids(ids, kept)
     if ignored is None and UNKNOWN in kept:
         others = [value for value in kept if value != UNKNOWN]
         if is_voc_palette({v: c for v, c in raw.palette.items() if v in kept}):
@@ -196,6 +201,17 @@ def _accept_unknown(others: list[int], reason: str) -> Proposal:
     return Proposal(options, why=[f"255 means unknown: {reason} (--ignore none makes it a class)"])
 
 
+def _accept_many_ids(ids: list[int], kept: list[int]) -> Proposal:
+    """More ids than 8 bits can count, 255 among them; 65535, where it occurs, is for pixels without a label."""
+    unknown = kept[len(ids) :]
+    why = [f"the values are the ids 0-{ids[-1]}, so 255 is one of them"]
+    if unknown:
+        why.append(f"{UNKNOWN_16} means unknown: it is none of them (--ignore none makes it a class)")
+    else:
+        why += _explain_ignored(None)
+    return Proposal(_number(ids, _default_names(len(ids)), unknown), why=why)
+
+
 def _ask_about_unknown(kept: list[int]) -> Proposal:
     others = [value for value in kept if value != UNKNOWN]
     choices = [Choice("--ignore none", "255 is a class", _number(kept, _default_names(len(kept)), []))]
@@ -250,9 +266,12 @@ def _options(names: Sequence[str], label_map: Mapping[int | str, int | str]) -> 
     options: dict[str, Any] = {"classes": list(names)}
     if label_map:
         options["label_map"] = dict(label_map)
-    if len(names) > UNKNOWN:
-        options["ignore_index"] = 65535
-    return options
+    return options | free_ignore_index(len(names))
+
+
+def free_ignore_index(classes: int) -> dict[str, Any]:
+    """The option that so many classes need, of which one else has the id 255."""
+    return {"ignore_index": UNKNOWN_16} if classes > UNKNOWN else {}
 
 
 def _default_names(count: int) -> list[str]:

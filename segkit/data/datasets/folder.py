@@ -32,6 +32,9 @@ Classes = Annotated[
 
 Channels = Annotated[int, Field(ge=1, le=1000)]
 Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
+#: The highest values of masks of 8 and of 16 bits, which pixels that nobody labelled usually have.
+UNKNOWN = (255, 65535)
+
 ListFile = Annotated[str, Expects("a text file")]
 Expression = Annotated[str, Expects("a regular expression")]
 
@@ -46,7 +49,8 @@ class Folder(PairedFiles):
                   folder. What such a file says of values and colours is added to `label_map`
     label_map     what the values in the mask files mean: file value or "#rrggbb" -> class id, class name or
                   `ignore`; "*" for all values not named. Without it, values are class ids
-    ignore_index  id of the pixels that count neither in the loss nor in a score
+    ignore_index  id of the pixels that count neither in the loss nor in a score: not the id of a class, so that more
+                  than 255 classes need another, such as 65535
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else as many bands as the
                   images have. Transparency is no band, unless it is counted
     value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high]; `dtype` for all that the
@@ -157,7 +161,12 @@ def _find_ends(value_range: list[float] | str, layout: Layout, root: Path) -> Va
 
 def _check_classes(classes: list[str], ignore_index: int) -> None:
     if 0 <= ignore_index < len(classes):
-        raise ValueError(f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}")
+        free = next((value for value in UNKNOWN if value >= len(classes)), -1)
+        raise ValueError(
+            f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}\n"
+            f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
+            f"data.label_map='{{VALUE: {IGNORE}}}'"
+        )
     for name in classes:
         if wrong := describe_controls(name):
             raise ValueError(f"classes: {wrong}")

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from segkit.config.yaml_source import dump_argument
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.errors import ConfigError, DataError
 from segkit.system.printable import show_path
+from segkit.system.typed import quote
 
 STEM, SPLIT = "{stem}", "{split}"
 
@@ -125,9 +127,10 @@ class FilePattern:
 
 
 def write_option(key: str, pattern: str) -> str:
-    """A pattern as an argument of the command line: in quotes for the shell and, where it begins with {, for YAML."""
-    quoted = f'"{pattern}"' if pattern.startswith("{") else pattern
-    return f"{key}='{quoted}'"
+    """A pattern as an argument of the command line: in quotes for the shell and, where it needs them, for YAML."""
+    text = dump_argument(pattern)
+    quoted = quote(text)
+    return f"{key}={quoted}" if quoted != text else f"{key}='{text}'"
 
 
 def _walk(folder: Path) -> Iterator[str]:

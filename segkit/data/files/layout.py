@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from segkit.config.yaml_source import setting
 from segkit.data.files.divide import choose_validation
 from segkit.data.files.file_lists import FileList, read_file_list
 from segkit.data.files.file_patterns import SPLIT, FilePattern, write_option
@@ -146,7 +147,8 @@ class Layout:
         if self.val_fraction is not None and other.is_dir():
             raise ConfigError(
                 f"data.val_fraction divides the training images, but {other} is there to validate\n"
-                f"   -> remove data.val_fraction, or data.images={images.text.replace(SPLIT, self.train_split)}"
+                f"   -> remove data.val_fraction, or "
+                f"{setting('data.images', images.text.replace(SPLIT, self.train_split))}"
             )
 
     def _weights(self, images: FilePattern, root: Path, part: Part) -> FilePattern:

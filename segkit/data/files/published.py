@@ -1,11 +1,11 @@
 """Finding the files of published data sets where their archives put them, and saying what is missing."""
 
 import os
-import shlex
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from segkit.config.yaml_source import setting
 from segkit.errors import DataError
 from segkit.system.typed import typed
 
@@ -31,7 +31,7 @@ def find_root(dataset: str, root: str, needed: Sequence[str], *, how: str | None
     raise DataError(
         f"{problem}\n   {dataset} is read from {_join(needed)} in data.root\n"
         + (
-            f"   -> data.root={near}"
+            f"   -> {setting('data.root', str(near))}"
             if near is not None
             else f"   -> {how or prepare_command(dataset, path)}"
         )
@@ -112,7 +112,7 @@ def read_lines(dataset: str, path: Path) -> list[str]:
 
 def prepare_command(dataset: str, root: Path) -> str:
     """The command that says how to get a data set, and fetches it where that is allowed."""
-    return f"{typed('prepare_data')} {dataset} --root {shlex.quote(str(root))}"
+    return typed("prepare_data", dataset, "--root", root)
 
 
 def _by_name(folder: Path, end: str) -> dict[str, Path]:

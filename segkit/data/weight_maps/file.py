@@ -54,14 +54,14 @@ class File:
         if sample.weight_path is None:
             raise DataError(
                 f"the weight map 'file' needs a data set of files, and {show_path(sample.name)} comes from none\n"
-                "   -> data.weight_map={name: boundary}"
+                "   -> data.weight_map='{name: boundary}'"
             )
         stem = weight_stem(sample.weight_path, sample.name, self.root)
         path = find_weights(stem)
         if path is None:
             raise DataError(
                 f"the weight map 'file' needs a map for every image: expected {show_path(stem)}.(png|npy)\n"
-                f"   -> {typed('make_weights')} writes them; data.weight_map={{name: boundary}} computes them on the "
+                f"   -> {typed('make_weights')} writes them; data.weight_map='{{name: boundary}}' computes them on the "
                 "fly"
             )
         return path

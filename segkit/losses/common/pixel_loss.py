@@ -88,7 +88,7 @@ class PixelLoss(nn.Module):
         if iteration is None:
             raise TypeError(f"{self.name} needs the iteration, got None")
         if self.needs_weight and weight is None:
-            raise ConfigError(f"{self.name} needs a weight map -> data.weight_map={{name: boundary}}")
+            raise ConfigError(f"{self.name} needs a weight map -> data.weight_map='{{name: boundary}}'")
         values = self.criterion(logits, target)
         selected = self.selection(values.ce, values.valid, iteration=iteration, scope=self.scope)
         loss = self.reduction(values, selected, weight, scope=self.scope)

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit.data.check import CheckReport, Tally
+from segkit.evaluation.fonts import name_fonts, plot_labels
 from segkit.system.files import write_bytes
-from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Classes up to which a row of labels.png is of a comfortable height.
 FEW = 60
+#: Classes beyond which only those at both ends are shown: the picture would be higher than anybody scrolls.
+MOST = 80
 COLORS = {"train": "#0072B2", "val": "#E69F00"}
 
 
@@ -40,29 +43,53 @@ def plot_shares(path: Path, tallies: Mapping[str, Tally], class_names: Sequence[
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    count = len(class_names)
-    figure = Figure(figsize=(11, 1.8 + (0.34 if count <= FEW else 0.24) * count), layout="constrained")
-    FigureCanvasAgg(figure)
+    chosen = choose_classes(tallies, len(class_names))
+    labels = plot_labels(class_names)
+    if len(chosen) < len(labels):
+        title = f"The {MOST // 2} most and {MOST // 2} least frequent of {len(labels)} classes\n{title}"
+    stream = io.BytesIO()
+    with name_fonts():
+        figure = Figure(
+            figsize=(11, 1.8 + (0.34 if len(chosen) <= FEW else 0.24) * len(chosen)), layout="constrained"
+        )
+        FigureCanvasAgg(figure)
+        _paint(figure, tallies, chosen, [labels[n] for n in chosen])
+        figure.suptitle(_title(title, tallies), fontsize=11)
+        figure.savefig(stream, dpi=110, format="png")
+    write_bytes(path, stream.getvalue())
+
+
+def choose_classes(tallies: Mapping[str, Tally], count: int) -> list[int]:
+    """All classes; of more than `MOST` those that are most and least frequent in all parts together, in their order."""
+    if count <= MOST:
+        return list(range(count))
+    pixels = [sum(tally.pixels[n] for tally in tallies.values()) for n in range(count)]
+    ranked = sorted(range(count), key=lambda n: -pixels[n])
+    return sorted([*ranked[: MOST // 2], *ranked[-(MOST // 2) :]])
+
+
+def _paint(
+    figure: "Figure", tallies: Mapping[str, Tally], chosen: Sequence[int], labels: Sequence[str]
+) -> None:
+    """The bars of the chosen classes, the pixels' on the left and the images' on the right."""
+    count = len(chosen)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, of_what, share in zip(
         axes, ("% of the labelled pixels", "% of the images that contain it"), (pixel_shares, image_shares),
         strict=True,
     ):  # fmt: skip
+        shares = {part: share(tally) for part, tally in tallies.items()}
         _draw_bars(
-            axis, {part: share(tally) for part, tally in tallies.items()}, size=7 if count <= FEW else 5
+            axis,
+            {part: [values[n] for n in chosen] for part, values in shares.items()},
+            size=7 if count <= FEW else 5,
         )
         axis.set_xlabel(f"{of_what} (log scale)")
         axis.xaxis.set_major_formatter("{x:g}")
         axis.grid(axis="x", alpha=0.25)
-    axes[0].set_yticks(
-        range(count), [plot_label(name) for name in class_names], fontsize=10 if count <= FEW else 8
-    )
+    axes[0].set_yticks(range(count), labels, fontsize=10 if count <= FEW else 8)
     axes[0].set_ylim(count - 0.4, -0.6)
-    figure.suptitle(_title(title, tallies), fontsize=11)
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
 
 
 def _title(title: str, tallies: Mapping[str, Tally]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from segkit.evaluation.fonts import name_fonts, plot_labels
 from segkit.system.files import write_bytes, write_text
-from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Classes above which the picture has no numbers; they would not be readable.
 MOST_NUMBERED = 30
+#: Inches beyond which the picture does not grow, and points below which names cannot be read.
+LARGEST, SMALLEST = 26.0, 4.5
+#: About which share of the picture the matrix takes, and a name of the height of its row.
+AXES_SHARE, LINE_SHARE = 0.8, 0.85
 
 
 def save_confusion_table(path: Path, matrix: Tensor, class_names: Sequence[str]) -> None:
@@ -44,26 +50,44 @@ def plot_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], *, it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shares, classes = row_percentages(matrix), len(class_names)
-    side = min(18.0, 3.2 + 0.52 * classes)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
+    shares = row_percentages(matrix)
+    side = plot_side(len(class_names))
+    labels = plot_labels(class_names)
+    stream = io.BytesIO()
+    with name_fonts():
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        FigureCanvasAgg(figure)
+        _paint(figure, shares, labels, iteration)
+        figure.savefig(stream, dpi=110, format="png")
+    write_bytes(path, stream.getvalue())
+
+
+def plot_side(classes: int) -> float:
+    """Inches of the picture's height: half an inch for each of few classes, less for each of many."""
+    return min(3.2 + 0.52 * classes, max(18.0, min(LARGEST, 0.1 * classes)))
+
+
+def label_step(classes: int) -> tuple[int, float]:
+    """Every how many-th class is named so that the names can be read, and their size in points."""
+    pitch = 72 * AXES_SHARE * plot_side(classes) / classes
+    step = math.ceil(SMALLEST / (LINE_SHARE * pitch))
+    return step, min(9.0, LINE_SHARE * pitch * step)
+
+
+def _paint(figure: "Figure", shares: np.ndarray, labels: Sequence[str], iteration: int) -> None:
+    classes, axis = len(labels), figure.subplots()
     axis.set_facecolor("0.85")
     image = axis.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=100)
-    size = max(3.0, min(9.0, 60 * side / (8 * classes)))
-    labels = [plot_label(name) for name in class_names]
-    axis.set_xticks(range(classes), labels, rotation=90, fontsize=size)
-    axis.set_yticks(range(classes), labels, fontsize=size)
+    step, size = label_step(classes)
+    axis.set_xticks(range(0, classes, step), labels[::step], rotation=90, fontsize=size)
+    axis.set_yticks(range(0, classes, step), labels[::step], fontsize=size)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    axis.set_title(f"% of each class's pixels, iteration {iteration:,}", fontsize=10)
+    named = f"; one of {step} classes is named" if step > 1 else ""
+    axis.set_title(f"% of each class's pixels, iteration {iteration:,}{named}", fontsize=10)
     figure.colorbar(image, shrink=0.7)
     if classes <= MOST_NUMBERED:
         _write_numbers(axis, shares, fontsize=8.5 if classes <= 12 else 7)
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
 
 
 def _write_numbers(axis: "Axes", shares: np.ndarray, *, fontsize: float) -> None:

@@ -104,7 +104,7 @@ def _state(facts: CardFacts) -> str:
     since = ", since it was resumed last" if facts.resumed else ""
     if facts.finished:
         return f"A finished training run of segkit: {facts.total:,} iterations in {took}{since}."
-    resume = code_span(f"{typed('train')} --resume {facts.folder}")
+    resume = code_span(typed("train", "--resume", facts.folder.path))
     return (
         f"**Unfinished**: stopped after {facts.iteration:,} of {facts.total:,} iterations, so no score below is of a "
         f"fully trained model. To continue: {resume}"
@@ -155,15 +155,16 @@ def _best_weights(facts: CardFacts) -> str:
 
 def _usage(facts: CardFacts) -> str:
     weights = f"`{RunFiles.best.name}`" if facts.kept["iteration"] else "the newest checkpoint"
+    folder = facts.folder.path
     counted = (
         f" `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each validation image as of the last "
         "evaluation."
     )
     return (
         "```\n"
-        f"{typed('evaluate')} --weights {facts.folder}\n"
-        f"{typed('predict')} --weights {facts.folder} --source IMAGE_OR_FOLDER\n"
-        f"{typed('train')} --config {facts.folder}        # the same training once more\n"
+        f"{typed('evaluate', '--weights', folder)}\n"
+        f"{typed('predict', '--weights', folder)} --source IMAGE_OR_FOLDER\n"
+        f"{typed('train', '--config', folder)}        # the same training once more\n"
         "```\n\n"
         f"The first two take {weights}.{counted if facts.folder.per_image.is_file() else ''}"
     )

@@ -1,6 +1,6 @@
 """The pictures of a run folder: what the network saw, what it answers, and which pixels the loss kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class RunPictures:
             caption = f"{rank}.  mIoU {100 * image.score:.1f}  {image.name}"
             rows.append((caption, self._answer_row(panel)))
         if rows:
-            self._save_with_legend(pictures.moments(rows), path)
+            shown = [panel[ids] for panel in panels for ids in ("target", "prediction")]
+            self._save_with_legend(pictures.moments(rows), path, shown)
 
     def _answer_row(self, panel: Panel) -> Tensor:
         palette, ignore = self.labels.palette, self.labels.ignore_index
@@ -77,10 +78,13 @@ class RunPictures:
         for panel in panels:
             painted = pictures.overlay(panel["image"], panel[ids], labels.palette, labels.ignore_index)
             tiles.append(pictures.titled([_reduce(painted)], [panel["name"]]))
-        self._save_with_legend(pictures.stack(tiles, columns=4), path)
+        self._save_with_legend(pictures.stack(tiles, columns=4), path, [panel[ids] for panel in panels])
 
-    def _save_with_legend(self, picture: Tensor, path: Path) -> None:
-        legend = pictures.legend(self.labels.class_names, self.labels.palette, width=picture.shape[2])
+    def _save_with_legend(self, picture: Tensor, path: Path, shown: Iterable[Tensor]) -> None:
+        """The picture above the names of the classes that are in the label images (H, W) which it shows."""
+        names, (height, width) = self.labels.class_names, picture.shape[1:]
+        pixels = pictures.count_ids(shown, len(names))
+        legend = pictures.legend(names, self.labels.palette, width=width, pixels=pixels, highest=height)
         pictures.save_jpeg(torch.cat([picture, legend], dim=1), path)
 
     def _show_moments(self, *, until: int) -> None:

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segkit.evaluation.evaluate import Evaluation
+from segkit.evaluation.fonts import name_fonts, plot_labels
 from segkit.evaluation.scores import scores_as_json
 from segkit.system.files import cannot_write, write_bytes, write_text
-from segkit.system.markup import plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PER_CLASS = "IoU per class"
+#: Curves of classes up to which all have names, and how many from each end have one if there are more.
+MOST_CURVES, EXTREMES = 20, 5
 
 
 class Rows(NamedTuple):
@@ -120,13 +125,28 @@ def plot_results(table: ResultsTable, class_names: list[str], colors: list[str],
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    stream = io.BytesIO()
+    labels = plot_labels(class_names)
+    with name_fonts():
+        figure = Figure(figsize=(14, 7.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        _paint_panels(figure, table, class_names, labels, colors)
+        figure.savefig(stream, dpi=110, format="png")
+    write_bytes(path, stream.getvalue())
+
+
+def _paint_panels(
+    figure: "Figure",
+    table: ResultsTable,
+    class_names: Sequence[str],
+    labels: Sequence[str],
+    colors: Sequence[str],
+) -> None:
     axes = figure.subplots(2, 3).flat
     panels = [
         ("loss", {"train/loss": "loss", "train/ce": "ce (train)", "val/ce": "ce (val)"}),
         ("mIoU", {"val/mIoU": "mIoU", "val/accuracy": "pixel accuracy"}),
-        ("IoU per class", {f"val/iou/{name}": plot_label(name) for name in class_names}),
+        (PER_CLASS, {f"val/iou/{name}": label for name, label in zip(class_names, labels, strict=True)}),
         (
             "what the loss keeps",
             {"loss/kept_fraction": "kept fraction", "loss/threshold": "threshold (p of true class)"},
@@ -135,18 +155,38 @@ def plot_results(table: ResultsTable, class_names: list[str], colors: list[str],
         ("images / s", {"perf/img_per_s": "images / s"}),
     ]
     for axis, (title, curves) in zip(axes, panels, strict=True):
-        _plot_curves(axis, table, curves, colors if title == "IoU per class" else None)
+        if title == PER_CLASS and len(class_names) > MOST_CURVES:
+            title += _plot_extremes(axis, table, curves)
+        else:
+            _plot_curves(axis, table, curves, colors if title == PER_CLASS else None)
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("iteration")
         axis.grid(alpha=0.25)
-        if title in ("mIoU", "IoU per class", "what the loss keeps"):
+        if title.startswith(("mIoU", PER_CLASS, "what the loss keeps")):
             axis.set_ylim(-0.02, 1.02)
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
 
 
-def _plot_curves(axis: "Axes", table: ResultsTable, curves: dict[str, str], colors: list[str] | None) -> None:
+def _plot_extremes(axis: "Axes", table: ResultsTable, curves: Mapping[str, str]) -> str:
+    """The curves of many classes in grey, those that end highest and lowest in colours and with their names; returns
+    what the title says of that."""
+    known = {column: table.column(column) for column in curves}
+    last = {
+        column: values[-1] for column, (_, values) in known.items() if values and math.isfinite(values[-1])
+    }
+    ranked = sorted(last, key=lambda column: -last[column])
+    ends = dict.fromkeys([*ranked[:EXTREMES], *ranked[-EXTREMES:]])
+    for column, (iterations, values) in known.items():
+        if column not in ends:
+            axis.plot(iterations, values, color="0.8", linewidth=0.6, zorder=1)
+    _plot_curves(axis, table, {column: curves[column] for column in ends}, None)
+    if len(ranked) <= len(ends):
+        return ""
+    return f": the {EXTREMES} highest and {EXTREMES} lowest of {len(ranked)}"
+
+
+def _plot_curves(
+    axis: "Axes", table: ResultsTable, curves: Mapping[str, str], colors: Sequence[str] | None
+) -> None:
     drawn = 0
     for number, (column, label) in enumerate(curves.items()):
         iterations, values = table.column(column)

@@ -24,6 +24,7 @@ from segkit.ablation.report.figures.forest import draw_forest, forest_rows, seed
 from segkit.ablation.report.figures.paired import draw_paired, seed_lines
 from segkit.ablation.report.figures.style import choose_looks, shorten, shorten_all
 from segkit.ablation.statistics.difference import Difference, Score
+from segkit.evaluation import fonts
 from tests.ablation.studies import make_study
 
 MANY = [f"ohem_ce with thresh 0.{n} and <a> $long$ name {n}" for n in range(13)]
@@ -185,6 +186,14 @@ def test_names_are_shortened_in_the_middle_unless_two_would_be_alike():
     assert shorten("abcdefghij", 10) == "abcdefghij"
     assert shorten("abcdefghij", 7) == "abc…hij"
     assert shorten_all(["abcdefghij", "abcxxfghij", "short"], 7) == ["abcdefghij", "abcxxfghij", "short"]
+
+
+def test_names_without_a_font_are_spelled(monkeypatch):
+    monkeypatch.setattr(fonts, "_fonts", {})
+    monkeypatch.setattr(fonts, "_said", True)
+    monkeypatch.setattr(fonts, "installed_fonts", list)
+    assert shorten_all(["기준", "ce"], 7) == ["gijun", "ce"]
+    assert shorten_all(["天" * 9, "ce"], 12) == ["variant 0", "ce"]
 
 
 @pytest.mark.heavy

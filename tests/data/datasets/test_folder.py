@@ -359,6 +359,22 @@ def test_options_that_contradict_each_other(make_folder, options, message):
         folder(make_folder(), **options)
 
 
+@pytest.mark.parametrize(
+    ("count", "taken", "free"), [(3, 1, 255), (255, 254, 255), (256, 255, 65535), (65536, 65535, -1)]
+)
+def test_an_ignore_index_that_is_a_class_is_answered_by_one_that_is_none(make_folder, count, taken, free):
+    names = [f"class {n}" for n in range(count)]
+    with pytest.raises(ValueError) as caught:
+        folder(make_folder(), classes=names, ignore_index=taken)
+    assert str(caught.value) == (
+        f"ignore_index={taken} is also the id of the class 'class {taken}'\n"
+        f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
+        "data.label_map='{VALUE: ignore}'"
+    )
+    if count < 1000:
+        assert folder(make_folder(), classes=names, ignore_index=free).ignore_index == free
+
+
 def test_wrong_label_map_is_a_configuration_error_before_the_disk_is_touched(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'road'"):
         folder(tmp_path / "nowhere", label_map={1: "raod"})

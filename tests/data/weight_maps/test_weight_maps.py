@@ -240,7 +240,7 @@ def test_missing_file(make_folder):
     root = make_folder()
     assert message(lambda: with_file(root)) == (
         f"the weight map 'file' needs a map for every image: expected {root}/weights/train/000.(png|npy)\n"
-        "   -> python scripts/make_weights.py writes them; data.weight_map={name: boundary} computes them on the fly"
+        "   -> python scripts/make_weights.py writes them; data.weight_map='{name: boundary}' computes them on the fly"
     )
 
 

@@ -6,7 +6,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segkit.data.check import CheckReport, Tally
-from segkit.runs.recording.class_frequencies import image_shares, pixel_shares, plot_class_frequencies
+from segkit.runs.recording.class_frequencies import (
+    choose_classes,
+    image_shares,
+    pixel_shares,
+    plot_class_frequencies,
+    plot_shares,
+)
 
 TRAIN = Tally(total=1200, pixels=[75, 25, 0], images=[4, 1, 0], samples=4, valid=100)
 VAL = Tally(total=20, pixels=[10, 0, 0], images=[2, 0, 0], samples=2, valid=10)
@@ -75,3 +81,14 @@ def test_without_a_validation_set_of_its_own_the_training_set_stands_alone(tmp_p
     plot_class_frequencies(tmp_path / "labels.png", report(val=None), NAMES)
     assert [label for label, _ in drawn["bars"]] == ["train", "train"]
     assert drawn["title"].endswith(": 4 of 1,200 train")
+
+
+def test_of_many_classes_the_most_and_the_least_frequent_are_shown(tmp_path, drawn):
+    tally = Tally(total=9, pixels=list(range(171)), images=[1] * 171, samples=1, valid=sum(range(171)))
+    assert choose_classes({"train": tally, "val": tally}, 171) == [*range(40), *range(131, 171)]
+    assert choose_classes({"train": tally}, 80) == list(range(80))
+    plot_shares(tmp_path / "labels.png", {"train": tally}, [f"c{n}" for n in range(171)], title="How often")
+    assert drawn["title"] == "The 40 most and 40 least frequent of 171 classes\nHow often: 1 of 9 train"
+    assert [len(values) for _, values in drawn["bars"]] == [80, 80]
+    with Image.open(tmp_path / "labels.png") as picture:
+        assert picture.height < 2400

@@ -1,6 +1,7 @@
 """The confusion matrix as a table and as a picture."""
 
 import csv
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segkit.runs.recording.confusion import plot_confusion, row_percentages, save_confusion_table
+from segkit.runs.recording.confusion import (
+    _paint,
+    label_step,
+    plot_confusion,
+    plot_side,
+    row_percentages,
+    save_confusion_table,
+)
 
 MATRIX = torch.tensor([[6, 2, 0], [0, 5, 0], [0, 0, 0]])
 NAMES = ["road", "car, parked", "bird"]
@@ -71,3 +79,21 @@ def test_numbers_are_left_out_where_nobody_could_read_them(tmp_path, drawn, monk
     )
     assert sum(kind == "text" for kind, _ in drawn) == numbers
     assert (tmp_path / "c.png").read_bytes() == b"drawn"
+
+
+@pytest.mark.parametrize(
+    ("classes", "step", "points"), [(12, 1, 9.0), (60, 1, 9.0), (171, 1, 4.5), (300, 2, 4.5)]
+)
+def test_names_of_many_classes_can_be_read_and_do_not_overlap(classes, step, points):
+    found, size = label_step(classes)
+    assert found == step and size >= points
+    side = plot_side(classes)
+    assert side <= 26
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    _paint(figure, np.zeros((classes, classes)), [f"class name {n}" for n in range(classes)], 1)
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    boxes = [label.get_window_extent() for label in axis.get_yticklabels()]
+    assert len(boxes) == -(-classes // step)
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in pairwise(boxes))
+    assert ("one of 2 classes is named" in axis.get_title()) == (step == 2)

@@ -185,3 +185,37 @@ def test_legend_breaks_into_lines_and_names_every_class():
     assert narrow.shape[2] == 160 and wide.shape[2] == 4000
     assert narrow.shape[1] > 10 * wide.shape[1]
     assert all(has_color(legend, color) for legend in (narrow, wide) for color in palette)
+
+
+MANY = [f"class number {n}" for n in range(171)]
+COLORS = [(n, 255 - n, 7) for n in range(171)]
+
+
+def test_legend_of_many_classes_names_those_that_occur():
+    pixels = torch.zeros(171, dtype=torch.long)
+    pixels[[3, 40, 170]] = torch.tensor([5, 1, 9])
+    found = pictures.legend(MANY, COLORS, width=800, pixels=pixels, highest=200)
+    shown = [n for n, color in enumerate(COLORS) if has_color(found, color)]
+    assert shown == [3, 40, 170] and found.shape[1] == 22
+
+
+@pytest.mark.parametrize(("width", "height"), [(166, 134), (166, 20), (700, 300), (2000, 3000)])
+def test_legend_of_classes_that_all_occur_is_no_higher_than_the_picture(width, height):
+    pixels = torch.arange(171) + 1
+    found = pictures.legend(MANY, COLORS, width=width, pixels=pixels, highest=height)
+    shown = [n for n, color in enumerate(COLORS) if has_color(found, color)]
+    assert 1 <= len(shown) <= pictures.MOST_NAMED
+    assert shown == list(range(171 - len(shown), 171)), "the most frequent"
+    assert found.shape[1] <= height or len(shown) == 1
+    entries, _ = pictures._choose_entries(MANY, width, pixels, height)
+    assert entries[-1] == (None, f"and {171 - len(shown)} more")
+
+
+def test_legend_without_a_class_that_occurs():
+    pixels = torch.zeros(171, dtype=torch.long)
+    assert pictures.legend(MANY, COLORS, width=100, pixels=pixels, highest=50).shape == (3, 19, 100)
+
+
+def test_ids_of_no_class_are_not_counted():
+    ids = [torch.tensor([[0, 2, 255]], dtype=torch.uint8), torch.tensor([[2, -1, 65535]])]
+    assert pictures.count_ids(ids, 3).tolist() == [1, 0, 2]

@@ -7,10 +7,11 @@ import os
 import re
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from segkit.errors import CannotWrite
-from segkit.runs.recording.results import ResultsTable, plot_results
+from segkit.runs.recording.results import ResultsTable, _plot_extremes, plot_results
 
 
 @pytest.fixture
@@ -174,3 +175,25 @@ def test_full_disk_is_named(path, monkeypatch, write):
             table.add(41, {"train/loss": 1.0})
         else:
             plot_results(table, ["a", "b"], ["#112233", "#445566"], file)
+
+
+def test_of_many_classes_those_at_both_ends_have_names_and_the_others_are_grey(path):
+    table = ResultsTable(path)
+    names = [f"c{n}" for n in range(171)]
+    for iteration in (1, 2):
+        table.add(iteration, {f"val/iou/{name}": n / 200 for n, name in enumerate(names[:-1])})
+    table.add(2, {"val/iou/c170": math.nan})
+    axis = Figure().subplots()
+    said = _plot_extremes(axis, table, {f"val/iou/{name}": name for name in names})
+    assert said == ": the 5 highest and 5 lowest of 170"
+    shown = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert shown == ["c169", "c168", "c167", "c166", "c165", "c4", "c3", "c2", "c1", "c0"]
+    assert sum(line.get_color() == "0.8" for line in axis.lines) == 161
+
+
+def test_many_classes_of_which_few_occur_all_have_names(path):
+    table = ResultsTable(path)
+    table.add(1, {f"val/iou/c{n}": 0.5 if n < 3 else math.nan for n in range(30)})
+    axis = Figure().subplots()
+    assert _plot_extremes(axis, table, {f"val/iou/c{n}": f"c{n}" for n in range(30)}) == ""
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["c0", "c1", "c2"]

@@ -10,6 +10,7 @@ import numpy as np
 from segkit.ablation.report.figures.style import SOFT, WIDTH, draw, shorten, shorten_to_fit
 from segkit.ablation.study.read import read_examples
 from segkit.ablation.study.study import Run
+from segkit.evaluation.fonts import drawable
 
 MOST_IMAGES = 4
 MOST_SIDE = 1000  # pixels, far more than is printed: matplotlib reduces the rest, and smoothly
@@ -144,7 +145,8 @@ def draw_example(
 ) -> None:
     """Write the image, its label and, below the name of each variant, what it predicts. Raises CannotWrite."""
     classes = _classes_shown(example, examples)
-    names = [shorten(class_names[index], 18) for index in classes]
+    known = drawable(class_names)
+    names = [shorten(known[index], 18) for index in classes]
     ignored = bool((example.target == examples.ignore_index).any())
     grid = plan_grid(example, 0.0)
     per_row = max(1, int(grid.size[0] / (0.42 + 0.07 * max(map(len, [*names, "ignored"])))))

@@ -11,6 +11,7 @@ from segkit.ablation.report.figures.style import INK, SOFT, WIDTH, Look, draw, s
 from segkit.ablation.report.number_text import difference_text, is_number, say_unit
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.statistics.unit import POINTS, Unit
+from segkit.evaluation.fonts import drawable_text
 
 #: Of the bars of shares: greys, since colours are the variants'.
 SEEDS, IMAGES = "#55555b", "#c9c9cf"
@@ -142,7 +143,7 @@ def _paint(
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x")
     axis.locator_params(axis="x", nbins=6)  # or labels with three decimals run into each other
-    axis.set_xlabel(what)
+    axis.set_xlabel(drawable_text(what))
     axis.text(
         1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
         color=SOFT,

@@ -10,6 +10,7 @@ import numpy as np
 from segkit.ablation.report.figures.curves import FEW
 from segkit.ablation.report.figures.style import INK, WIDTH, add_legend, draw, shorten_all
 from segkit.ablation.statistics.unit import POINTS, Unit
+from segkit.evaluation.fonts import drawable_text
 
 LONGEST = 26  # characters of a name below the axis
 MOST_TOLD = 8  # seeds, beyond which their lines look alike
@@ -87,7 +88,7 @@ def _paint(
     for label, variant in zip(axis.get_xticklabels(), variants, strict=True):
         label.set_fontweight("bold" if variant == baseline else "normal")
     axis.tick_params(axis="x", length=0)
-    axis.set_ylabel(score)
+    axis.set_ylabel(drawable_text(score))
     axis.grid(axis="y")
     shown = [f"seed {line.seed}" for line in lines] if told else ["a seed"]
     add_legend(figure, [*handles[: len(shown)], *mean], [*shown, "mean"])

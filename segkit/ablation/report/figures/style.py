@@ -2,7 +2,6 @@
 
 import gc
 import io
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segkit.data.palette import OKABE_ITO
+from segkit.evaluation.fonts import PLOT_FONT, drawable, name_fonts
 from segkit.system.files import write_bytes
+from segkit.system.printable import printable
 
 WIDTH = 7.0  # inches: a page; half of it is a column, where 9 pt would still be read
 INK = "#1c1c1e"
@@ -26,7 +27,7 @@ _MARKERS = ("o", "s", "^", "D")
 _RC: dict[str, Any] = {
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are the same everywhere
+    "font.family": [PLOT_FONT],  # comes with matplotlib, so that figures are the same everywhere
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -100,9 +101,7 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_RC), warnings.catch_warnings(), _without_collector():
-        # A name in a script that the font lacks is shown as boxes; the tables have it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with matplotlib.rc_context(_RC), name_fonts(), _without_collector():
         figure = Figure(figsize=size, layout=layout, dpi=DPI)
         FigureCanvasAgg(figure)
         paint(figure)
@@ -143,7 +142,8 @@ def shorten(name: str, most: int) -> str:
 
 
 def shorten_all(names: Sequence[str], most: int) -> list[str]:
-    """Shortened names, or the names themselves where two would look the same."""
+    """Shortened names, or the names themselves where two would look the same; all as a figure can show them."""
+    names = drawable([printable(name, keep="") for name in names], kind="variant")
     short = [shorten(name, most) for name in names]
     return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
 

@@ -123,6 +123,8 @@ def read_status(run: str | os.PathLike[str]) -> dict[str, Any] | None:
         status = json.loads(RunFiles(run).status.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except OSError as error:  # a folder in its place, no right to read it
+        raise ValueError(error.strerror or str(error)) from error
     if not isinstance(status, dict) or status.get("state") not in STATES:
         raise ValueError(f"expected an object with a state of {', '.join(STATES)}")
     return status

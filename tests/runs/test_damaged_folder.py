@@ -10,6 +10,7 @@ import pytest
 from segkit.runs.folder import read_status
 from segkit.system.run_files import RunFiles
 from tests.runs.planted_scores import TINY, only_run, run
+from tests.scripts import run_script
 
 SHORT = ("--config", "tiny.yaml", "log.every=1")
 
@@ -91,6 +92,12 @@ def test_a_damaged_table_is_set_aside_and_goes_on(folder, capsys, damage, kept):
         (line,) = [line for line in shown.splitlines() if "results.csv" in line]
         assert line.startswith("aside     results.csv -> results.csv.aside: ")
         assert line.endswith(f"; {len(kept)} rows could be read")
+
+
+def test_a_folder_in_the_place_of_the_status_is_named(folder, capsys):
+    a_folder(folder / "status.json")
+    assert run_script("compare", folder) == 4
+    assert "status.json is damaged: Is a directory" in capsys.readouterr().err
 
 
 def test_a_folder_in_the_place_of_any_file_is_set_aside(folder):

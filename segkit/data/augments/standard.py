@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from segkit.data.sample import Sample, Size
 from segkit.data.transforms.cut_out import CutOut
-from segkit.data.transforms.jitter import Jitter
+from segkit.data.transforms.jitter import ColorJitter
 from segkit.data.transforms.joint import apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.rotate import Rotate
@@ -62,7 +62,7 @@ class Standard:
             crop,
             v2.RandomHorizontalFlip(hflip),
             v2.RandomVerticalFlip(vflip),
-            Jitter(brightness, contrast, saturation, hue),
+            ColorJitter(brightness, contrast, saturation, hue),
             *([CutOut(ignore_index, p=cut_out)] if cut_out else []),
         ]
         self.transform = v2.Compose(self.steps)

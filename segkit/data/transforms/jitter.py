@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 
-class Jitter(v2.ColorJitter):
+class ColorJitter(v2.ColorJitter):
     """Brightness, contrast, saturation and hue as torchvision changes them in greyscale and colour.
 
     Images of other bands (C, H, W) change in brightness and contrast: by factors of all values, and of their distance

@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 
 from segkit.data.augments.standard import Standard
 from segkit.data.sample import Sample
-from segkit.data.transforms.jitter import Jitter
+from segkit.data.transforms.jitter import ColorJitter
 from segkit.data.transforms.joint import GREY, apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.scale_crop import ScaleCrop, largest_share
@@ -163,10 +163,10 @@ def test_jitter_is_torchvisions_for_grey_and_colour_and_leaves_the_order_of_othe
         torch.manual_seed(3)
         expected = v2.ColorJitter(0.3, 0.3, 0.3)(image)
         torch.manual_seed(3)
-        assert torch.equal(Jitter(0.3, 0.3, 0.3)(image), expected)
+        assert torch.equal(ColorJitter(0.3, 0.3, 0.3)(image), expected)
     image = tv_tensors.Image(torch.arange(4 * 48).reshape(4, 6, 8).to(torch.uint8))
     torch.manual_seed(3)
-    changed = Jitter(0.3, 0.3, 0.3)(image)
+    changed = ColorJitter(0.3, 0.3, 0.3)(image)
     assert isinstance(changed, tv_tensors.Image) and changed.dtype == torch.uint8
     assert not torch.equal(changed, image)
     assert (changed.reshape(-1).int().diff() >= 0).all(), "the factors are the same for all bands"
@@ -174,5 +174,5 @@ def test_jitter_is_torchvisions_for_grey_and_colour_and_leaves_the_order_of_othe
 
 def test_contrast_of_other_bands_is_about_their_mean():
     image = tv_tensors.Image(torch.tensor([100, 200], dtype=torch.uint8).reshape(2, 1, 1))
-    assert Jitter(0, (0.5, 0.5), 0)(image).flatten().tolist() == [125, 175]
-    assert Jitter((0.5, 0.5), 0, 0)(image).flatten().tolist() == [50, 100]
+    assert ColorJitter(0, (0.5, 0.5), 0)(image).flatten().tolist() == [125, 175]
+    assert ColorJitter((0.5, 0.5), 0, 0)(image).flatten().tolist() == [50, 100]

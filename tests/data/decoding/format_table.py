@@ -20,9 +20,9 @@ After this page you know what segkit makes of an image or a mask that a tool of 
 Each row is a file that the tool wrote, with labels or pixels that were drawn, and what training, predictions and
 `scripts/check_data.py`, which share one reader, made of it. The table is made by
 `python -m tests.data.decoding.format_table docs/formats.md`, which needs the tools: the extras `test` and
-`formats-test`. The rows are tests too (`tests/data/decoding/test_formats.py`; those of a tool that is not installed are skipped). TIFF
-files beyond what Pillow shows need the extra `formats` (`pip install tifffile imagecodecs`). What is refused says why,
-and nothing is read otherwise than the table says. Images of more than 8 bits are brought to 8 by
+`formats-test`. The rows are tests too (`tests/data/decoding/test_formats.py`; those of a tool that is not installed are
+skipped). TIFF files beyond what Pillow shows need the extra `formats` (`pip install tifffile imagecodecs`). What is
+refused says why, and nothing is read otherwise than the table says. Images of more than 8 bits are brought to 8 by
 [`data.value_range`](data.md#more-than-8-bits-more-than-three-bands), here `auto`.
 
 """

@@ -78,7 +78,7 @@ def check_folder(
     channels = {} if raw.channels is None else {"channels": raw.channels}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
-        findings += [problem("cannot-read", text) for text in raw.unreadable]
+        findings += _find_unreadable(raw)
         return _report_question(proposal, findings, block, folder)
     data = {**block, **proposal.options}
     make_folder(folder)
@@ -230,6 +230,19 @@ def _find_unpaired(root: Path, layout: FoundLayout) -> list[Finding]:
             have = f"{what} has" if len(paths) == 1 else f"{what}s have"
             text = f"{len(paths)} {have} no {missing}: {', '.join(show_path(_shown(path, root)) for path in paths[:4])}"
             found.append(make(kind, text + (", ..." if len(paths) > 4 else ""), paths))
+    return found
+
+
+def _find_unreadable(raw: RawValues) -> list[Finding]:
+    """One problem for all files that cannot be read for the same reason, whatever numbers it is about."""
+    groups: dict[str, list[str]] = {}
+    for text in raw.unreadable:
+        groups.setdefault(re.sub(r"[-\d.]+", "", text.splitlines()[0].partition(": ")[2]), []).append(text)
+    found = []
+    for texts in groups.values():
+        first, newline, rest = texts[0].partition("\n")
+        more = f" (and {len(texts) - 1} more files alike)" if len(texts) > 1 else ""
+        found.append(problem("cannot-read", f"{first}{more}{newline}{rest}", texts[1:]))
     return found
 
 

@@ -73,7 +73,7 @@ class Console:
 
 def table(rows: list[list[str]]) -> str:
     """Rows in columns: the first left-aligned, the others right-aligned."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) if rows else 0)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)

@@ -100,7 +100,9 @@ def parser_of(script: Path) -> Callable[[Sequence[str]], object]:
     spec = importlib.util.spec_from_file_location(f"documented_{script.stem}", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    parse = module.main.__globals__["bench"].__globals__["parse"]  # the benchmarks share one, which is told who asks
+    parse = module.main.__globals__["bench"].__globals__[
+        "parse"
+    ]  # the benchmarks share one, which is told who asks
     return lambda arguments: parse(script.stem, "", arguments)
 
 

@@ -21,13 +21,12 @@ from segkit.config.yaml_source import dump_inline
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
-from segkit.data.check.propose import Answers, Proposal, propose
+from segkit.data.check.propose import Answers, Proposal, propose, propose_listed, propose_named
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.files.class_lists import ClassList, read_class_list
-from segkit.data.files.label_map import IGNORE
 from segkit.data.loading.parallel import worth_starting
-from segkit.data.sources import recognise_source
+from segkit.data.recognise import recognise_published
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text
 from segkit.system.printable import show_path
@@ -55,7 +54,7 @@ def check_folder(
     `classes` are names or one file with them, `ignored` the values that mean unknown, or `none`. Returns the exit
     status: 0, or 3 if there are problems or a question that only the user can answer.
     """
-    source = recognise_source(root)
+    source = recognise_published(root)
     if source is not None and not classes and not ignored:
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
@@ -167,14 +166,11 @@ def _propose(
 ) -> tuple[ClassList | None, Proposal]:
     """The list of classes, if there is one, and what it and the values of the masks lead to."""
     listed = _find_class_list(root, classes)
-    if listed is not None and listed.label_map:
-        return listed, _propose_listed(listed, root, raw, ignored)
-    names = listed.names if listed is not None else list(classes) or None
-    proposal = propose(raw, Answers(names, ignored))
-    if listed is not None and proposal.options is not None:
-        options = {**proposal.options, "classes": _shown(listed.path, root)}
-        return listed, Proposal(options, proposal.why, findings=proposal.findings)
-    return listed, proposal
+    if listed is not None:
+        return listed, propose_listed(listed, _shown(listed.path, root), raw, ignored)
+    if classes:
+        return None, propose_named(classes, _find_class_list(root, ()), raw, ignored)
+    return None, propose(raw, Answers(None, ignored))
 
 
 def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
@@ -188,24 +184,6 @@ def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
             if (folder / name).is_file():
                 return read_class_list((folder / name).relative_to(root).as_posix(), root)
     return None
-
-
-def _propose_listed(
-    listed: ClassList, root: Path, raw: RawValues, ignored: frozenset[int] | None
-) -> Proposal:
-    """A list that says by which value or colour each class is stored needs nothing but the rest."""
-    keys = {key if isinstance(key, int) else int(key[1:], 16): key for key in listed.label_map}
-    known = {value for value, key in keys.items() if isinstance(key, str) == raw.are_colours}
-    unknown = [value for value in sorted(raw.pixels) if value not in known | (ignored or frozenset())]
-    if unknown:
-        flag = " ".join(f"'#{value:06x}'" if raw.are_colours else str(value) for value in unknown[:8])
-        text = f"{listed.path} does not name {len(unknown)} of the values: {flag}"
-        return Proposal(findings=[problem("names", f"{text}\n   -> --ignore {flag} if they mean unknown")])
-    options: dict[str, Any] = {"classes": _shown(listed.path, root)}
-    if ignored:
-        keys = [f"#{value:06x}" if raw.are_colours else value for value in sorted(ignored)]
-        options["label_map"] = dict.fromkeys(keys, IGNORE)
-    return Proposal(options, why=[f"classes and their values are those of {listed.path}"])
 
 
 def _describe(root: Path, layout: FoundLayout, raw: RawValues, listed: ClassList | None) -> list[str]:

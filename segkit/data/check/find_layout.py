@@ -16,10 +16,23 @@ from segkit.errors import DataError
 #: What people call the folders and files, the usual word first.
 TRAIN = ("train", "training", "trn")
 VAL = ("val", "valid", "validation", "test", "testing")
-IMAGES = ("images", "image", "imgs", "img", "JPEGImages", "inputs", "input", "leftImg8bit", "data", "rgb")
+IMAGES = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "JPEGImages",
+    "inputs",
+    "input",
+    "leftImg8bit",
+    "data",
+    "rgb",
+    "image_2",
+    "imagesTr",
+)
 MASKS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gts", "ground_truth", "groundtruth",
-    "SegmentationClass", "segmentation", "targets", "target", "annot",
+    "SegmentationClass", "segmentation", "targets", "target", "annot", "gtFine", "gtCoarse", "semantic", "labelsTr",
 )  # fmt: skip
 #: What a mask file has beside the name of its image, and an image file beside that of its mask.
 MASK_WORDS = (
@@ -34,8 +47,12 @@ MASK_WORDS = (
     "lbl",
     "target",
     "L",
+    "gtFine_labelIds",
+    "gtFine_labelTrainIds",
+    "gtCoarse_labelIds",
+    "gtFine_instanceIds",
 )
-IMAGE_WORDS = ("image", "img", "sat", "rgb", "input")
+IMAGE_WORDS = ("image", "img", "sat", "rgb", "input", "leftImg8bit", "0000")
 LISTS = ("", "ImageSets/Segmentation", "splits", "lists", "split", "list")
 #: The share that validates where nothing says which images do.
 VAL_FRACTION = 0.2
@@ -122,6 +139,10 @@ def _templates(folders: set[str]) -> Iterator[tuple[str, str]]:
         yield f"{image}/{SPLIT}", f"{mask}/{SPLIT}"
         yield f"{SPLIT}/{image}", f"{SPLIT}/{mask}"
         yield image, mask
+    for both in _known(folders, IMAGES):
+        yield f"{both}/{SPLIT}", f"{both}/{SPLIT}"
+        yield f"{SPLIT}/{both}", f"{SPLIT}/{both}"
+    yield SPLIT, f"{SPLIT}annot"
     yield SPLIT, SPLIT
     yield "", ""
 

@@ -1,11 +1,12 @@
 """From the values of masks to `classes` and `label_map`: what can be known is proposed, the rest is asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
+from segkit.data.check.propose.proposal import Answers, Choice, Proposal
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.validate import shorten
@@ -14,43 +15,6 @@ from segkit.data.files.validate import shorten
 UNKNOWN = 255
 #: Distinct colours from which on a mask looks like a photograph.
 MOST_CLASSES = 256
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a user says on the command line.
-
-    names    of the classes, in the order of their values; None: not said
-    ignored  values, or colours as 0xRRGGBB, that mean unknown; empty: none does; None: not said
-    """
-
-    names: Sequence[str] | None = None
-    ignored: frozenset[int] | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One answer to a question: the flag that gives it, and the options it leads to."""
-
-    flag: str
-    meaning: str
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """`options` are `classes` and `label_map` for `data:`, None if a question is open or nothing can be proposed.
-
-    why        a line for each thing that was concluded
-    question   what the files do not tell, with `choices`
-    findings   problems of the values themselves
-    """
-
-    options: dict[str, Any] | None = None
-    why: list[str] = field(default_factory=list)
-    question: str | None = None
-    choices: list[Choice] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
 
 
 def propose(raw: RawValues, answers: Answers) -> Proposal:

@@ -18,6 +18,7 @@ from segkit.commands.check_data import (
 )
 from segkit.config.load import load_config
 from segkit.config.yaml_source import dump_inline
+from segkit.data.check.contents import class_masks_script, describe_contents
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
@@ -78,6 +79,8 @@ def check_folder(
     channels = {"channels": 1} if raw.are_grey else {}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
+        for line in _explain_instances(proposal, root, layout):
+            print(line)
         findings += [problem("cannot-read", text) for text in raw.unreadable]
         return _report_question(proposal, findings, block, folder)
     data = {**block, **proposal.options}
@@ -114,6 +117,29 @@ def _report_question(
     answered = "a question is open -> run again with the flag that answers it"
     print(f"result    {answered if proposal.choices else 'no data: block can be proposed'}")
     return PROBLEMS
+
+
+def _explain_instances(proposal: Proposal, root: Path, layout: FoundLayout) -> list[str]:
+    """How to make masks of classes of such as number objects, if the files say which classes they are."""
+    if proposal.divisor is None:
+        return []
+    if proposal.divisor:
+        script = class_masks_script(proposal.divisor, str(root), layout.mask_glob)
+        return [
+            f"classes   value // {proposal.divisor} is the class; lines that make masks of it:",
+            "",
+            script,
+            "",
+        ]
+    script = describe_contents(root)[1]
+    if "segments_info" not in script:
+        return []
+    return [
+        "classes   the panoptic JSON says the class of each colour; lines that make masks of it:",
+        "",
+        script,
+        "",
+    ]
 
 
 def data_block(data: Mapping[str, Any]) -> str:

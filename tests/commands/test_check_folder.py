@@ -161,6 +161,7 @@ QUESTIONS = {
     "0 and 255": ((0, 255), {}, ["--ignore none", "--ignore 255"]),
     "evenly spaced": ((0, 85, 170, 255), {}, ["--ignore none", "--ignore 255"]),
     "a name too few": ((0, 1, 2, 3), {"classes": ["a", "b", "c"]}, ["--ignore 0", "--ignore 3"]),
+    "places and 255": ((1, 2, 3, 255), {"classes": list("abcd")}, ["--ignore 255", "--ignore none"]),
     "a name too few, and 255": ((5, 6, 255), {"classes": ["a", "b"]}, ["--ignore 255"]),
 }
 

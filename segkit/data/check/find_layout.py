@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segkit.data.check.contents import describe_contents
 from segkit.data.files.file_patterns import SPLIT, STEM
 from segkit.data.files.images_and_masks import SUFFIXES
 from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 #: What people call the folders and files, the usual word first.
 TRAIN = ("train", "training", "trn")
@@ -67,6 +69,7 @@ class FoundLayout:
     pairs          image and mask, by part; only `train` if nothing divides them
     without_mask   images that no mask belongs to
     without_image  masks that no image belongs to
+    masks          the pattern of the masks
     """
 
     options: dict[str, Any]
@@ -74,6 +77,17 @@ class FoundLayout:
     pairs: dict[str, list[tuple[Path, Path]]]
     without_mask: list[Path]
     without_image: list[Path]
+    masks: str = ""
+
+    @property
+    def mask_glob(self) -> str:
+        """What `Path.glob` finds the masks by, below the root."""
+        folder, _, name = self.masks.rpartition("/") if STEM in self.masks else (self.masks, "", STEM)
+        return (
+            "/".join(part for part in (folder, "**", f"{name}.*") if part)
+            .replace(SPLIT, "*")
+            .replace(STEM, "*")
+        )
 
     @property
     def score(self) -> tuple[int, int]:
@@ -87,13 +101,26 @@ def find_layout(root: Path) -> FoundLayout:
         raise DataError(f"dataset folder not found: {root}")
     found = [layout for layout in _candidates(root) if layout.score[0]]
     if not found:
-        raise DataError(
-            f"no images with masks found in {root}\n"
-            "   looked for images/ and masks/ (or labels/), with or without train/ and val/ above or below them, and "
-            "for names\n   such as 1.jpg and 1_mask.png -> --config with data.images and data.masks says where they are"
-        )
+        raise DataError(_describe_failure(root))
     # Of equally good ones the first, which needs the fewest options.
     return max(found, key=lambda layout: layout.score)
+
+
+def _describe_failure(root: Path) -> str:
+    """What was found instead, and the lines that make masks of it."""
+    lines, how = describe_contents(root)
+    found = "".join(f"found     {line}\n" for line in lines)
+    advice = (
+        f"   -> lines that make masks of that, to paste into a shell:\n{how}"
+        if "\n" in how
+        else f"   -> {how}"
+    )
+    return (
+        f"no images with masks found in {show_path(root)}\n{found}"
+        "   looked for images/ and masks/ (or labels/), with or without train/ and val/ above or below them, and "
+        "for names\n   such as 1.jpg and 1_mask.png -> --config with data.images and data.masks says where they are"
+        + (f"\n{advice}" if how else "")
+    )
 
 
 def _candidates(root: Path) -> Iterator[FoundLayout]:
@@ -239,6 +266,7 @@ def _describe(
         pairs={part: chosen(part, lambda i, m: bool(i and m)) for part in pairs},
         without_mask=[image for part in pairs for image, _ in chosen(part, lambda i, m: not m)],
         without_image=[mask for part in pairs for _, mask in chosen(part, lambda i, m: not i)],
+        masks=masks,
     )
 
 

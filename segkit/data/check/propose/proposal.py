@@ -35,6 +35,8 @@ class Proposal:
     why        a line for each thing that was concluded
     question   what the files do not tell, with `choices`
     findings   problems of the values themselves
+    divisor    the values are `class * divisor + number of an object`; 0: they number objects and say no class;
+               None: nothing says that they do
     """
 
     options: dict[str, Any] | None = None
@@ -42,3 +44,4 @@ class Proposal:
     question: str | None = None
     choices: list[Choice] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    divisor: int | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
+from segkit.data.check.propose.instances import ask_about_instances, find_instances, propose_objects
 from segkit.data.check.propose.proposal import Answers, Choice, Proposal
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
@@ -20,15 +21,33 @@ MOST_CLASSES = 256
 def propose(raw: RawValues, answers: Answers) -> Proposal:
     """Classes and label map for masks of these values."""
     values = raw.drawn_values()
-    proposal = (
-        _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
-    )
+    proposal = _propose_objects(values, raw, answers) or _propose_each(values, raw, answers)
     found, rest = _find_smoothing(raw, values)
     if rest:
         choices = [replace(choice, options=_ignore_rest(choice.options)) for choice in proposal.choices]
         options = None if proposal.options is None else _ignore_rest(proposal.options)
         proposal = replace(proposal, options=options, choices=choices)
     return replace(proposal, findings=[*found, *proposal.findings])
+
+
+def _propose_each(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
+    """Each value or colour is a class, as far as it does not mean unknown."""
+    return _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
+
+
+def _propose_objects(values: list[int], raw: RawValues, answers: Answers) -> Proposal | None:
+    """What values that seem to number objects lead to; None if they are to be classes."""
+    ignored = _ignored_in(values, answers.ignored)
+    kept = [value for value in values if value not in ignored]
+    said = answers.ignored == frozenset() or (answers.names is not None and len(answers.names) != 2)
+    found = None if said else find_instances(kept, raw)
+    if found is None or (found.divisor and answers.names is not None):
+        return None
+    if answers.names is not None:
+        return propose_objects(kept, raw, answers.names, ignored)
+    return ask_about_instances(
+        found, kept, raw, ignored, _propose_each(values, raw, Answers(None, frozenset()))
+    )
 
 
 def _ignore_rest(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +93,8 @@ def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Prop
             why=["the values are places in the list of names"],
         )
     if len(kept) == len(names):
+        if len(kept) > 2 and kept[-1] == UNKNOWN and answers.ignored is None and kept[-2] < len(names):
+            return _ask_about_last(kept, names)
         return Proposal(_number(kept, names, ignored), why=["as many values as names, taken in their order"])
     if UNKNOWN in kept and answers.ignored is None and kept[-2] < len(names):
         return Proposal(
@@ -166,6 +187,20 @@ def _ask_about_unknown(kept: list[int]) -> Proposal:
     alone = f"; then {others[0]} is the only class that occurs" if len(others) == 1 else ""
     choices.append(Choice("--ignore 255", f"255 means unknown{alone}", _number(others, names, [UNKNOWN])))
     return Proposal(question=f"the masks hold {shorten(kept)}: is 255 a class, or unknown?", choices=choices)
+
+
+def _ask_about_last(kept: list[int], names: list[str]) -> Proposal:
+    """As many values as names, of which 255 is none of the places."""
+    places = (
+        f"255 means unknown; the other values are places in the list of names, {kept[0]} is {names[kept[0]]}"
+    )
+    order = f"255 is a class; the values are the names in their order, {kept[0]} is {names[0]} and 255 {names[-1]}"
+    choices = [
+        Choice("--ignore 255", places, _options(names, {UNKNOWN: IGNORE})),
+        Choice("--ignore none", order, _number(kept, names, [])),
+    ]
+    question = f"{len(names)} names and the values {shorten(kept)}: is 255 a class, or unknown?"
+    return Proposal(question=question, choices=choices)
 
 
 def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from segkit.data.check.finding import Finding, problem, warning
 from segkit.data.check.propose import Answers, Proposal, propose, propose_listed, propose_named
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
-from segkit.data.files.class_lists import ClassList, read_class_list
+from segkit.data.files.class_lists import META_LIST, ClassList, read_class_list
 from segkit.data.loading.parallel import worth_starting
 from segkit.data.recognise import recognise_published
 from segkit.errors import ConfigError
@@ -40,6 +41,7 @@ CLASS_LISTS = (
     "_classes.csv",
     "class_dict.csv",
     "label_colors.txt",
+    META_LIST,
     "labels.txt",
 )
 NONE = "none"
@@ -195,7 +197,10 @@ def _propose(
     if listed is not None:
         return listed, propose_listed(listed, _shown(listed.path, root), raw, ignored)
     if classes:
-        return None, propose_named(classes, _find_class_list(root, ()), raw, ignored)
+        tools = None
+        with suppress(ConfigError):  # names stand in for a list that cannot be read
+            tools = _find_class_list(root, ())
+        return None, propose_named(classes, tools, raw, ignored)
     return None, propose(raw, Answers(None, ignored))
 
 
@@ -208,7 +213,10 @@ def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
     for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         for name in CLASS_LISTS:
             if (folder / name).is_file():
-                return read_class_list((folder / name).relative_to(root).as_posix(), root)
+                with suppress(
+                    *((ConfigError,) if name == META_LIST else ())
+                ):  # others have a file of that name, too
+                    return read_class_list((folder / name).relative_to(root).as_posix(), root)
     return None
 
 

@@ -154,6 +154,30 @@ def test_lists_with_colours(form):
     assert_read_as(NAMES)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_list_in_json(form):
+    make, paint = FORMS[form]
+    make(COLOURS.__getitem__ if "colours" in form else paint)
+    data = {"labels": NAMES, "label_map": dict(enumerate(NAMES)), "segmentation_colors": COLOURS.tolist()}
+    write_list("dataset_meta.json", [json.dumps(data)])
+    assert explore() == 0
+    assert_read_as(NAMES)
+
+
+def test_names_stand_in_for_a_list_that_cannot_be_read():
+    export_voc(same)
+    write_list("labelmap.txt", ["background:0,0,0::", "cat:0,0,0::"])
+    assert explore("--classes", *NAMES) == 0
+    assert_read_as(NAMES)
+
+
+def test_a_file_of_that_name_of_another_tool_is_passed_over():
+    export_camvid(same)
+    write_list("dataset_meta.json", ['{"version": 3}'])
+    assert explore() == 0
+    assert_read_as(["class_0", "class_1", "class_2", "class_3"])
+
+
 LISTED = ["sky", "cat", "dog", "road"]
 
 

@@ -217,6 +217,26 @@ LAYOUTS = {
             "val_split": "val2017",
         },
     ),
+    "nnU-Net": (
+        "imagesTr/{stem}_0000.png",
+        "labelsTr/{stem}.png",
+        {"images": "imagesTr/{stem}_0000", "masks": "labelsTr", "val_fraction": 0.2},
+    ),
+    "KITTI": (
+        "training/image_2/{stem}.png",
+        "training/semantic/{stem}.png",
+        {
+            "images": "{split}/image_2",
+            "masks": "{split}/semantic",
+            "train_split": "training",
+            "val_fraction": 0.2,
+        },
+    ),
+    "masks beside images": (
+        "images/{split}/{stem}.jpg",
+        "images/{split}/{stem}_mask.png",
+        {"images": "images/{split}", "masks": "images/{split}/{stem}_mask"},
+    ),
     "not divided": ("images/{stem}.jpg", "masks/{stem}.png", {"val_fraction": 0.2}),
     "one folder": (
         "{stem}.jpg",

@@ -96,6 +96,23 @@ def test_objects_are_asked_about(case, capsys):
     assert len(np.unique(np.concatenate(targets()))) == len(np.unique(masks))
 
 
+@pytest.mark.parametrize("name", ["classes.txt", "_classes.csv", "label_colors.txt", "three names"])
+def test_a_list_of_fewer_classes_than_objects(name, capsys):
+    make([blocks(values) for values in COUNTED])
+    texts = {"classes.txt": "a\nb\nc\n", "_classes.csv": "Pixel Value, Class\n0, a\n1, b\n2, c\n"}
+    texts["label_colors.txt"] = "background\nb\nc\n"
+    if name in texts:
+        (ROOT / name).write_text(texts[name])
+    assert explore(classes=[] if name in texts else ["a", "b", "c"]) == 3
+    output = capsys.readouterr().out
+    assert (
+        "note      the values seem to number objects, and are no classes: the masks count from 1, up to 12"
+        in output
+    )
+    assert "-> --classes background object makes all objects one class\n" in output
+    assert explore(classes=["background", "object"]) == 0
+
+
 def test_a_border_beside_objects(capsys):
     masks = [blocks(values) for values in COUNTED]
     for mask in masks:

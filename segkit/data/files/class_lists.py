@@ -5,12 +5,14 @@
     _classes.csv        Roboflow: a header `Pixel Value, Class`, then 0, background
     class_dict.csv      a header `name,r,g,b`, then road,128,64,128
     label_colors.txt    CamVid and Datumaro: red green blue name
+    dataset_meta.json   Datumaro: {"labels": [name, ...], "segmentation_colors": [[red, green, blue], ...]}
 
 Class ids count the lines, from 0. Where a file says by which value or colour a class is stored, that becomes the label
 map. No name has a meaning of its own: `background` is a class like any other.
 """
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +31,10 @@ KINDS = (
 )
 #: The list of CamVid, and of what Datumaro exports as CamVid, Cityscapes or KITTI: with colours, or with names alone.
 COLOUR_LIST = "label_colors.txt"
+#: The same in JSON, as Datumaro and OpenVINO write it.
+META_LIST = "dataset_meta.json"
+#: Lists of masks in which 0 is a background, whether the list names it or not.
+PLACE_LISTS = (COLOUR_LIST, META_LIST)
 #: Files that hold classes in a form which is not read.
 OTHER_SUFFIXES = (".json", ".yaml", ".yml", ".xml")
 CVAT_LINE = re.compile(r"(?P<name>[^:]+):(?P<colour>[^:]*):[^:]*:[^:]*")
@@ -91,13 +97,13 @@ def read_class_list(name: str, root: Path) -> ClassList:
     """
     hint = f"a list such as [background, crack], or a file: {KINDS}"
     path = find_text(name, root, key="data.classes", hint=hint)
-    if path.suffix.lower() in OTHER_SUFFIXES:
+    if path.suffix.lower() in OTHER_SUFFIXES and path.name != META_LIST:
         raise ConfigError(f"data.classes: cannot read classes from {path}\n   -> {hint}")
     lines = read_lines(path)
     try:
         listed = _choose_reader(path, lines)(lines)
         background = _find_background(listed)
-        if path.name == COLOUR_LIST:
+        if path.name in PLACE_LISTS:
             listed = _without_shared_colours(listed)
         _check_unique(listed)
     except _BadLine as error:
@@ -113,7 +119,7 @@ def read_class_list(name: str, root: Path) -> ClassList:
         path,
         names,
         {} if says_nothing else label_map,
-        of_tool=path.name == COLOUR_LIST or any(CVAT_LINE.fullmatch(text) for _, text in lines),
+        of_tool=path.name in PLACE_LISTS or any(CVAT_LINE.fullmatch(text) for _, text in lines),
         background=background,
     )
 
@@ -125,6 +131,8 @@ class _BadLine(Exception):
 
 
 def _choose_reader(path: Path, lines: list[Line]) -> Callable[[list[Line]], list[ListedClass]]:
+    if path.name == META_LIST:
+        return _read_meta
     if path.suffix.lower() == ".csv":
         return _read_csv
     if any(CVAT_LINE.fullmatch(text) for _, text in lines):
@@ -160,6 +168,22 @@ def _read_colour_list(lines: Iterable[Line]) -> list[ListedClass]:
             ListedClass(number, found["name"], colour=_read_colour(found["colour"].split(), number))
         )
     return listed
+
+
+def _read_meta(lines: Iterable[Line]) -> list[ListedClass]:
+    """What values mean, such a file says of the data and not of the masks, in which a background may come first."""
+    try:
+        data = json.loads("\n".join(text for _, text in lines))
+        by_id = sorted((data.get("label_map") or {}).items(), key=lambda item: int(item[0]))
+        names = [str(name) for name in data.get("labels") or [name for _, name in by_id]]
+        colours = data.get("segmentation_colors") or []
+        parts = [[str(channel) for channel in colour] for colour in colours] or [None] * len(names)
+        entries = list(zip(names, parts, strict=True))
+        if not entries:
+            raise ValueError
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise _BadLine(1, 'expected {"labels": [...]}, and as many "segmentation_colors" or none') from None
+    return [ListedClass(1, name, colour=_read_colour(colour, 1)) for name, colour in entries]
 
 
 def _without_shared_colours(listed: Sequence[ListedClass]) -> list[ListedClass]:

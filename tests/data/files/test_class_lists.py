@@ -1,5 +1,6 @@
 """Files that list the classes, as annotation tools write them."""
 
+import json
 import re
 
 import pytest
@@ -70,6 +71,34 @@ def test_label_colors_without_colours_and_with_shared_ones(tmp_path):
     assert (listed.names, listed.label_map, listed.background) == (["Background", "cat"], {}, "Background")
     listed = read(tmp_path, "0 0 0 none\n0 0 0 ego\n7 7 7 road\n", "label_colors.txt")
     assert (listed.label_map, listed.background) == ({"#070707": 2}, "none")
+
+
+def test_dataset_meta(tmp_path):
+    data = {
+        "labels": ["background", "cat"],
+        "label_map": {"0": "background"},
+        "segmentation_colors": [[0, 0, 0], [1, 2, 3]],
+    }
+    listed = read(tmp_path, json.dumps(data, indent=2), "dataset_meta.json")
+    assert (listed.names, listed.label_map) == (["background", "cat"], {"#000000": 0, "#010203": 1})
+    assert (listed.of_tool, listed.background) == (True, "background")
+    listed = read(tmp_path, '{"labels": ["a", "b"]}', "dataset_meta.json")
+    assert (listed.names, listed.label_map, listed.background) == (["a", "b"], {}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"labels": ["a", "b"], "segmentation_colors": [[1, 2, 3]]}',
+        "[1]",
+        "{}",
+        '{"labels": 3}',
+        "{",
+        '{"labels": null}',
+    ],
+)
+def test_dataset_meta_that_is_none(tmp_path, text):
+    assert 'dataset_meta.json:1: expected {"labels": [...]}' in problem(tmp_path, text, "dataset_meta.json")
 
 
 def test_roboflow(tmp_path):

@@ -7,10 +7,10 @@ mask only; values that each mask counts from 1; and the instance files of Citysc
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from segkit.data.check.finding import problem
+from segkit.data.check.finding import note, problem
 from segkit.data.check.propose.proposal import Choice, Proposal
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
@@ -87,6 +87,19 @@ def ask_about_instances(
         text = f"the {len(values)} {what} seem to number objects, and are no classes: {found.why}"
         return Proposal(findings=[problem("instances", text)], divisor=found.divisor)
     return Proposal(question=question, choices=choices, divisor=found.divisor)
+
+
+def with_hint(proposal: Proposal, raw: RawValues, ignored: frozenset[int] | None) -> Proposal:
+    """The proposal, if it came to nothing, with a note where the values seem to number objects."""
+    if proposal.options is not None or proposal.question is not None or proposal.divisor is not None:
+        return proposal
+    found = find_instances([value for value in raw.drawn_values() if value not in (ignored or ())], raw)
+    if found is None:
+        return proposal
+    text = f"the {'colours' if raw.are_colours else 'values'} seem to number objects, and are no classes: {found.why}"
+    if not found.divisor:
+        text += f"\n   -> --classes {' '.join(OBJECT_NAMES)} makes all objects one class"
+    return replace(proposal, findings=[*proposal.findings, note("instances", text)], divisor=found.divisor)
 
 
 def _count_from_1(objects: Sequence[int], raw: RawValues) -> bool:

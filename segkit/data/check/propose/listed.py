@@ -10,10 +10,11 @@ from typing import Any
 
 from segkit.data.check.finding import problem
 from segkit.data.check.known_values import pack
+from segkit.data.check.propose.instances import with_hint
 from segkit.data.check.propose.proposal import Answers, Choice, Proposal
 from segkit.data.check.propose.values import UNKNOWN, propose
 from segkit.data.check.raw_values import RawValues
-from segkit.data.files.class_lists import COLOUR_LIST, ClassList
+from segkit.data.files.class_lists import PLACE_LISTS, ClassList
 from segkit.data.files.label_map import IGNORE
 from segkit.data.palette import voc_color
 from segkit.system.printable import show_path
@@ -28,11 +29,11 @@ def propose_listed(listed: ClassList, shown: str, raw: RawValues, ignored: froze
     """Classes and label map by a list, which the `data:` block calls `shown`."""
     if listed.of_tool and raw.are_colours and not listed.has_colours:
         return _by_palette(listed, shown, raw, ignored)
-    if listed.path.name == COLOUR_LIST and not raw.are_colours:
+    if listed.path.name in PLACE_LISTS and not raw.are_colours:
         places = {value: value for value in raw.drawn_values()}
-        return _by_place(listed, shown, raw, ignored, places)
+        return with_hint(_by_place(listed, shown, raw, ignored, places), raw, ignored)
     if listed.label_map:
-        return _by_entries(listed, shown, raw, ignored)
+        return with_hint(_by_entries(listed, shown, raw, ignored), raw, ignored)
     proposal = propose(raw, Answers(listed.names, ignored))
     if proposal.options is None:
         return proposal
@@ -93,7 +94,7 @@ def _by_place(
     """Masks that hold places in the list; `places` are those of the values or colours of the masks."""
     names = listed.names
     explained = [_explain_palette(len(names))] if raw.are_colours else []
-    if listed.path.name != COLOUR_LIST or listed.background == names[0]:
+    if listed.path.name not in PLACE_LISTS or listed.background == names[0]:
         highest, moved = len(names) - 1, None
     else:
         # Datumaro puts the background first before it counts, and takes it out of the list again if it was not in it.

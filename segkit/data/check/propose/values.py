@@ -6,7 +6,12 @@ from typing import Any
 
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
-from segkit.data.check.propose.instances import ask_about_instances, find_instances, propose_objects
+from segkit.data.check.propose.instances import (
+    ask_about_instances,
+    find_instances,
+    propose_objects,
+    with_hint,
+)
 from segkit.data.check.propose.proposal import Answers, Choice, Proposal
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
@@ -22,6 +27,8 @@ def propose(raw: RawValues, answers: Answers) -> Proposal:
     """Classes and label map for masks of these values."""
     values = raw.drawn_values()
     proposal = _propose_objects(values, raw, answers) or _propose_each(values, raw, answers)
+    if answers.names is not None:
+        proposal = with_hint(proposal, raw, answers.ignored)
     found, rest = _find_smoothing(raw, values)
     if rest:
         choices = [replace(choice, options=_ignore_rest(choice.options)) for choice in proposal.choices]

@@ -118,11 +118,15 @@ def test_a_border_beside_objects(capsys):
     for mask in masks:
         mask[0] = 255
     make(masks)
+    assert explore() == 3
+    assert flags() == ["--classes background object", "--ignore none"]
+    assert explore(classes=["background", "object"]) == 0
+    expected = np.stack([np.where(mask == 255, 255, mask > 0) for mask in masks])
+    np.testing.assert_array_equal(np.stack(targets()), expected)
     assert explore(ignored=["255"]) == 3
     assert flags() == ["--classes background object --ignore 255"]
     assert explore(classes=["background", "object"], ignored=["255"]) == 0
-    expected = [np.where(mask == 255, 255, mask > 0) for mask in masks]
-    np.testing.assert_array_equal(np.stack(targets()), np.stack(expected))
+    np.testing.assert_array_equal(np.stack(targets()), expected)
 
 
 @pytest.mark.parametrize("divisor", [1000, 256])

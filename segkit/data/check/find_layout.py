@@ -35,6 +35,7 @@ IMAGES = (
 MASKS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gts", "ground_truth", "groundtruth",
     "SegmentationClass", "segmentation", "targets", "target", "annot", "gtFine", "gtCoarse", "semantic", "labelsTr",
+    "instance", "instances", "SegmentationObject",
 )  # fmt: skip
 #: What a mask file has beside the name of its image, and an image file beside that of its mask.
 MASK_WORDS = (

@@ -404,6 +404,14 @@ def test_images_alone():
     assert how == "images alone cannot be trained on: draw masks, in CVAT or labelme"
 
 
+def test_images_of_two_kinds_may_be_masks():
+    images("photos")
+    save("other/c.png", drawn("a"))
+    lines, how = describe_contents(ROOT)
+    assert lines == ["other/c.png: image, L PNG", "photos/a.jpg and 1 more: image, RGB JPEG"]
+    assert how == "where some of these are masks: data.images and data.masks say which belong together"
+
+
 def test_nothing():
     assert describe_contents(ROOT) == (["no file"], "")
     with pytest.raises(DataError, match="no images with masks found in mine\nfound     no file\n"):

@@ -51,16 +51,20 @@ def describe_contents(root: Path) -> tuple[list[str], str]:
     if cut:
         lines.append(f"more than {MOST_FILES} files, of which the first were looked at")
     # What another tool has to export says so itself.
-    return lines or ["no file"], _advise(names, root, told=any("->" in group.kind.text for group in groups))
+    told = any("->" in group.kind.text for group in groups)
+    kinds = {group.kind.text for group in groups if group.kind.name == "image"}
+    return lines or ["no file"], _advise(names, root, told=told, several=len(kinds) > 1)
 
 
-def _advise(names: set[str], root: Path, *, told: bool) -> str:
+def _advise(names: set[str], root: Path, *, told: bool, several: bool) -> str:
     """The script for the annotations that say most; else what is missing."""
     chosen = next((name for name in ORDER if name in names), None)
     if chosen is not None:
         return mask_script(chosen, str(root))
     if told or "image" not in names:
         return ""
+    if several:
+        return "where some of these are masks: data.images and data.masks say which belong together"
     return "images alone cannot be trained on: draw masks, in CVAT or labelme"
 
 

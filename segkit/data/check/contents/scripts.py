@@ -6,10 +6,9 @@ needs, and what their first line installs.
 """
 
 _BEGIN = """\
-import json
 from pathlib import Path
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 root = Path(ROOT)
 """
 #: Which image has a name, in whatever folder it is; how a mask is put beside it, and how the classes are named.
@@ -50,6 +49,7 @@ name(["background", *(names[key] for key in ids)])
 """
 
 _PANOPTIC = """\
+import json
 sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json")) if '"segments_info"' in p.read_text()]
 names = {c["id"]: c["name"] for _, data in sets for c in data["categories"]}
 ids = {key: n for n, key in enumerate(sorted(names))}
@@ -67,6 +67,8 @@ name([names[key] for key in ids])
 """
 
 _LABELME = """\
+import json
+from PIL import ImageDraw
 sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json"))]
 sets = [(p, data) for p, data in sets if isinstance(data, dict) and "shapes" in data]
 names = sorted({shape["label"] for _, data in sets for shape in data["shapes"]} - {"background", "_background_"})
@@ -94,6 +96,7 @@ name(["background", *names])
 
 _YOLO = """\
 import yaml
+from PIL import ImageDraw
 listed = next((yaml.safe_load(p.read_text()).get("names", []) for p in root.rglob("data.yaml")), [])
 names = dict(enumerate(listed)) if isinstance(listed, list) else listed
 texts = {p.stem: p.read_text() for p in sorted(root.rglob("*.txt")) if p.stem in images}
@@ -212,6 +215,7 @@ for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".ar
 """
 
 _JSONL = """\
+import json
 for path in sorted(root.rglob("metadata.jsonl")):
     for line in path.read_text().splitlines():
         row = json.loads(line)
@@ -227,7 +231,7 @@ for path in sorted(root.glob(PATTERN)):
     ids = np.asarray(Image.open(path)).astype(int)
     (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
     path.rename(kept / path.relative_to(root))
-    classes = np.where(ids < DIVISOR, ids, ids // DIVISOR) if DIVISOR == 1000 else ids // DIVISOR
+    classes = CLASSES
     Image.fromarray(classes.astype(np.uint8)).save(path)
 """
 
@@ -288,7 +292,9 @@ def mask_script(kind: str, root: str) -> str:
 
 def class_masks_script(divisor: int, root: str, pattern: str) -> str:
     """The same for masks that hold class * divisor + number; `pattern` finds them below `root`."""
-    return _wrap("", _CLASSES.replace("DIVISOR", str(divisor)).replace("PATTERN", repr(pattern)), root)
+    # In Cityscapes' files, what cannot be counted is the class itself; in KITTI's it is class * 256.
+    classes = "np.where(ids < 1000, ids, ids // 1000)" if divisor == 1000 else f"ids // {divisor}"
+    return _wrap("", _CLASSES.replace("CLASSES", classes).replace("PATTERN", repr(pattern)), root)
 
 
 def _wrap(packages: str, body: str, root: str) -> str:

@@ -50,8 +50,9 @@ def find_instances(values: Sequence[int], raw: RawValues) -> Instances | None:
     enough = MANY_ALONE if len(objects) > MANY_VALUES else ALONE
     if len(objects) >= FEWEST_VALUES and alone >= enough:
         return Instances(f"{alone:.0%} of the {len(objects)} {what} are in one mask only")
-    if not raw.are_colours and _count_from_1(objects, raw):
-        return Instances(f"the masks count from 1, up to {objects[-1]}, each as far as it has objects")
+    counted = [value for value in objects if value not in _border(values, raw)]
+    if not raw.are_colours and _count_from_1(counted, raw):
+        return Instances(f"the masks count from 1, up to {counted[-1]}, each as far as it has objects")
     return None
 
 
@@ -60,7 +61,8 @@ def propose_objects(
 ) -> Proposal:
     """Background and one class of objects."""
     key = (lambda value: f"#{value:06x}") if raw.are_colours else int
-    label_map: dict[int | str, int | str] = {key(0): 0, **{key(value): IGNORE for value in ignored}, REST: 1}
+    unknown = ignored or _border(values, raw)
+    label_map: dict[int | str, int | str] = {key(0): 0, **{key(value): IGNORE for value in unknown}, REST: 1}
     options: dict[str, Any] = {"classes": list(names), "label_map": label_map}
     return Proposal(options, why=[f"{key(0)} is {names[0]}, and each of the other values is a {names[1]}"])
 
@@ -87,6 +89,11 @@ def ask_about_instances(
         text = f"the {len(values)} {what} seem to number objects, and are no classes: {found.why}"
         return Proposal(findings=[problem("instances", text)], divisor=found.divisor)
     return Proposal(question=question, choices=choices, divisor=found.divisor)
+
+
+def _border(values: Sequence[int], raw: RawValues) -> list[int]:
+    """255, where it is no number of an object but that of pixels that are left out, as in Pascal VOC's files."""
+    return [255] if not raw.are_colours and 255 in values and 254 not in values else []
 
 
 def with_hint(proposal: Proposal, raw: RawValues, ignored: frozenset[int] | None) -> Proposal:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ from segkit.commands.check_data import (
 )
 from segkit.config.load import load_config
 from segkit.config.yaml_source import dump_inline, setting
+from segkit.data.check.contents import class_masks_script, describe_contents
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
-from segkit.data.check.propose import Answers, Proposal, free_ignore_index, propose
+from segkit.data.check.propose import Answers, Proposal, propose, propose_listed, propose_named
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
-from segkit.data.files.class_lists import ClassList, read_class_list
-from segkit.data.files.label_map import IGNORE
+from segkit.data.files.class_lists import META_LIST, ClassList, read_class_list
 from segkit.data.loading.parallel import worth_starting
-from segkit.data.sources import recognise_source
+from segkit.data.recognise import recognise_published
 from segkit.errors import ConfigError
 from segkit.system.files import write_json, write_text
 from segkit.system.printable import show_path
@@ -39,6 +40,7 @@ CLASS_LISTS = (
     "_classes.csv",
     "class_dict.csv",
     "label_colors.txt",
+    META_LIST,
     "labels.txt",
 )
 NONE = "none"
@@ -54,7 +56,7 @@ def check_folder(
     `classes` are names or one file with them, `ignored` the values that mean unknown, or `none`. Returns the exit
     status: 0, or 3 if there are problems or a question that only the user can answer.
     """
-    source = recognise_source(root)
+    source = recognise_published(root)
     if source is not None and not classes and not ignored:
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
@@ -78,6 +80,8 @@ def check_folder(
     channels = {} if raw.channels is None else {"channels": raw.channels}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
+        for line in _explain_instances(proposal, root, layout):
+            print(line)
         findings += _find_unreadable(raw)
         return _report_question(proposal, findings, block, folder)
     data = {**block, **proposal.options}
@@ -116,6 +120,29 @@ def _report_question(
     answered = "a question is open -> run again with the flag that answers it"
     print(f"result    {answered if proposal.choices else 'no data: block can be proposed'}")
     return PROBLEMS
+
+
+def _explain_instances(proposal: Proposal, root: Path, layout: FoundLayout) -> list[str]:
+    """How to make masks of classes of such as number objects, if the files say which classes they are."""
+    if proposal.divisor is None:
+        return []
+    if proposal.divisor:
+        script = class_masks_script(proposal.divisor, str(root), layout.mask_glob)
+        return [
+            f"classes   value // {proposal.divisor} is the class; lines that make masks of it:",
+            "",
+            script,
+            "",
+        ]
+    script = describe_contents(root)[1]
+    if "segments_info" not in script:
+        return []
+    return [
+        "classes   the panoptic JSON says the class of each colour; lines that make masks of it:",
+        "",
+        script,
+        "",
+    ]
 
 
 def data_block(data: Mapping[str, Any]) -> str:
@@ -168,14 +195,14 @@ def _propose(
 ) -> tuple[ClassList | None, Proposal]:
     """The list of classes, if there is one, and what it and the values of the masks lead to."""
     listed = _find_class_list(root, classes)
-    if listed is not None and listed.label_map:
-        return listed, _propose_listed(listed, root, raw, ignored)
-    names = listed.names if listed is not None else list(classes) or None
-    proposal = propose(raw, Answers(names, ignored))
-    if listed is not None and proposal.options is not None:
-        options = {**proposal.options, "classes": _shown(listed.path, root)}
-        return listed, Proposal(options, proposal.why, findings=proposal.findings)
-    return listed, proposal
+    if listed is not None:
+        return listed, propose_listed(listed, _shown(listed.path, root), raw, ignored)
+    if classes:
+        tools = None
+        with suppress(ConfigError):  # names stand in for a list that cannot be read
+            tools = _find_class_list(root, ())
+        return None, propose_named(classes, tools, raw, ignored)
+    return None, propose(raw, Answers(None, ignored))
 
 
 def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
@@ -187,27 +214,11 @@ def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
     for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         for name in CLASS_LISTS:
             if (folder / name).is_file():
-                return read_class_list((folder / name).relative_to(root).as_posix(), root)
+                with suppress(
+                    *((ConfigError,) if name == META_LIST else ())
+                ):  # others have a file of that name, too
+                    return read_class_list((folder / name).relative_to(root).as_posix(), root)
     return None
-
-
-def _propose_listed(
-    listed: ClassList, root: Path, raw: RawValues, ignored: frozenset[int] | None
-) -> Proposal:
-    """A list that says by which value or colour each class is stored needs nothing but the rest."""
-    keys = {key if isinstance(key, int) else int(key[1:], 16): key for key in listed.label_map}
-    known = {value for value, key in keys.items() if isinstance(key, str) == raw.are_colours}
-    unknown = [value for value in sorted(raw.pixels) if value not in known | (ignored or frozenset())]
-    if unknown:
-        flag = " ".join(f"'#{value:06x}'" if raw.are_colours else str(value) for value in unknown[:8])
-        text = f"{listed.path} does not name {len(unknown)} of the values: {flag}"
-        return Proposal(findings=[problem("names", f"{text}\n   -> --ignore {flag} if they mean unknown")])
-    options: dict[str, Any] = {"classes": _shown(listed.path, root)}
-    if ignored:
-        keys = [f"#{value:06x}" if raw.are_colours else value for value in sorted(ignored)]
-        options["label_map"] = dict.fromkeys(keys, IGNORE)
-    options |= free_ignore_index(len(listed.names))
-    return Proposal(options, why=[f"classes and their values are those of {listed.path}"])
 
 
 def _describe(root: Path, layout: FoundLayout, raw: RawValues, listed: ClassList | None) -> list[str]:
@@ -216,7 +227,9 @@ def _describe(root: Path, layout: FoundLayout, raw: RawValues, listed: ClassList
     if listed is not None:
         lines.append(f"classes   {listed.path}: {len(listed.names)} names")
     lines.append(f"images    {', '.join(kind for kind, _ in raw.image_kinds.most_common(4))}")
-    lines.append(f"masks     {', '.join(kind for kind, _ in raw.kinds.most_common(4))}")
+    lines.append(
+        f"masks     {', '.join(kind for kind, _ in raw.kinds.most_common(4)) or 'none that can be read'}"
+    )
     return [*lines, *describe_values(raw)]
 
 

@@ -161,6 +161,7 @@ QUESTIONS = {
     "0 and 255": ((0, 255), {}, ["--ignore none", "--ignore 255"]),
     "evenly spaced": ((0, 85, 170, 255), {}, ["--ignore none", "--ignore 255"]),
     "a name too few": ((0, 1, 2, 3), {"classes": ["a", "b", "c"]}, ["--ignore 0", "--ignore 3"]),
+    "places and 255": ((1, 2, 3, 255), {"classes": list("abcd")}, ["--ignore 255", "--ignore none"]),
     "a name too few, and 255": ((5, 6, 255), {"classes": ["a", "b"]}, ["--ignore 255"]),
 }
 
@@ -215,6 +216,26 @@ LAYOUTS = {
             "train_split": "train2017",
             "val_split": "val2017",
         },
+    ),
+    "nnU-Net": (
+        "imagesTr/{stem}_0000.png",
+        "labelsTr/{stem}.png",
+        {"images": "imagesTr/{stem}_0000", "masks": "labelsTr", "val_fraction": 0.2},
+    ),
+    "KITTI": (
+        "training/image_2/{stem}.png",
+        "training/semantic/{stem}.png",
+        {
+            "images": "{split}/image_2",
+            "masks": "{split}/semantic",
+            "train_split": "training",
+            "val_fraction": 0.2,
+        },
+    ),
+    "masks beside images": (
+        "images/{split}/{stem}.jpg",
+        "images/{split}/{stem}_mask.png",
+        {"images": "images/{split}", "masks": "images/{split}/{stem}_mask"},
     ),
     "not divided": ("images/{stem}.jpg", "masks/{stem}.png", {"val_fraction": 0.2}),
     "one folder": (

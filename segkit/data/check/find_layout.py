@@ -8,18 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segkit.data.check.contents import describe_contents
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.files.file_patterns import SPLIT, STEM
 from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
+from segkit.system.printable import show_path
 
 #: What people call the folders and files, the usual word first.
 TRAIN = ("train", "training", "trn")
 VAL = ("val", "valid", "validation", "test", "testing")
-IMAGES = ("images", "image", "imgs", "img", "JPEGImages", "inputs", "input", "leftImg8bit", "data", "rgb")
+IMAGES = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "JPEGImages",
+    "inputs",
+    "input",
+    "leftImg8bit",
+    "data",
+    "rgb",
+    "image_2",
+    "imagesTr",
+)
 MASKS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gts", "ground_truth", "groundtruth",
-    "SegmentationClass", "segmentation", "targets", "target", "annot",
+    "SegmentationClass", "segmentation", "targets", "target", "annot", "gtFine", "gtCoarse", "semantic", "labelsTr",
+    "instance", "instances", "SegmentationObject",
 )  # fmt: skip
 #: What a mask file has beside the name of its image, and an image file beside that of its mask.
 MASK_WORDS = (
@@ -34,8 +50,12 @@ MASK_WORDS = (
     "lbl",
     "target",
     "L",
+    "gtFine_labelIds",
+    "gtFine_labelTrainIds",
+    "gtCoarse_labelIds",
+    "gtFine_instanceIds",
 )
-IMAGE_WORDS = ("image", "img", "sat", "rgb", "input")
+IMAGE_WORDS = ("image", "img", "sat", "rgb", "input", "leftImg8bit", "0000")
 LISTS = ("", "ImageSets/Segmentation", "splits", "lists", "split", "list")
 #: The share that validates where nothing says which images do.
 VAL_FRACTION = 0.2
@@ -50,6 +70,7 @@ class FoundLayout:
     pairs          image and mask, by part; only `train` if nothing divides them
     without_mask   images that no mask belongs to
     without_image  masks that no image belongs to
+    masks          the pattern of the masks
     """
 
     options: dict[str, Any]
@@ -57,6 +78,17 @@ class FoundLayout:
     pairs: dict[str, list[tuple[Path, Path]]]
     without_mask: list[Path]
     without_image: list[Path]
+    masks: str = ""
+
+    @property
+    def mask_glob(self) -> str:
+        """What `Path.glob` finds the masks by, below the root."""
+        folder, _, name = self.masks.rpartition("/") if STEM in self.masks else (self.masks, "", STEM)
+        return (
+            "/".join(part for part in (folder, "**", f"{name}.*") if part)
+            .replace(SPLIT, "*")
+            .replace(STEM, "*")
+        )
 
     @property
     def score(self) -> tuple[int, int]:
@@ -70,13 +102,26 @@ def find_layout(root: Path) -> FoundLayout:
         raise DataError(f"dataset folder not found: {root}")
     found = [layout for layout in _candidates(root) if layout.score[0]]
     if not found:
-        raise DataError(
-            f"no images with masks found in {root}\n"
-            "   looked for images/ and masks/ (or labels/), with or without train/ and val/ above or below them, and "
-            "for names\n   such as 1.jpg and 1_mask.png -> --config with data.images and data.masks says where they are"
-        )
+        raise DataError(_describe_failure(root))
     # Of equally good ones the first, which needs the fewest options.
     return max(found, key=lambda layout: layout.score)
+
+
+def _describe_failure(root: Path) -> str:
+    """What was found instead, and the lines that make masks of it."""
+    lines, how = describe_contents(root)
+    found = "".join(f"found     {line}\n" for line in lines)
+    advice = (
+        f"   -> lines that make masks of that, to paste into a shell:\n{how}"
+        if "\n" in how
+        else f"   -> {how}"
+    )
+    return (
+        f"no images with masks found in {show_path(root)}\n{found}"
+        "   looked for images/ and masks/ (or labels/), with or without train/ and val/ above or below them, and "
+        "for names\n   such as 1.jpg and 1_mask.png -> --config with data.images and data.masks says where they are"
+        + (f"\n{advice}" if how else "")
+    )
 
 
 def _candidates(root: Path) -> Iterator[FoundLayout]:
@@ -122,6 +167,10 @@ def _templates(folders: set[str]) -> Iterator[tuple[str, str]]:
         yield f"{image}/{SPLIT}", f"{mask}/{SPLIT}"
         yield f"{SPLIT}/{image}", f"{SPLIT}/{mask}"
         yield image, mask
+    for both in _known(folders, IMAGES):
+        yield f"{both}/{SPLIT}", f"{both}/{SPLIT}"
+        yield f"{SPLIT}/{both}", f"{SPLIT}/{both}"
+    yield SPLIT, f"{SPLIT}annot"
     yield SPLIT, SPLIT
     yield "", ""
 
@@ -218,6 +267,7 @@ def _describe(
         pairs={part: chosen(part, lambda i, m: bool(i and m)) for part in pairs},
         without_mask=[image for part in pairs for image, _ in chosen(part, lambda i, m: not m)],
         without_image=[mask for part in pairs for _, mask in chosen(part, lambda i, m: not i)],
+        masks=masks,
     )
 
 

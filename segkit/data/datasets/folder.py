@@ -45,8 +45,8 @@ class Folder(PairedFiles):
 
     root          the folder that holds all of it
     classes       names of the classes, in the order of their ids; or a file with one name per line, CVAT's
-                  labelmap.txt, Roboflow's _classes.csv or a class_dict.csv, below `root` or seen from the current
-                  folder. What such a file says of values and colours is added to `label_map`
+                  labelmap.txt, Roboflow's _classes.csv, a class_dict.csv or a label_colors.txt, below `root` or seen
+                  from the current folder. What such a file says of values and colours is added to `label_map`
     label_map     what the values in the mask files mean: file value or "#rrggbb" -> class id, class name or
                   `ignore`; "*" for all values not named. Without it, values are class ids
     ignore_index  id of the pixels that count neither in the loss nor in a score: not the id of a class, so that more

@@ -1,5 +1,6 @@
 """Files that list the classes, as annotation tools write them."""
 
+import json
 import re
 
 import pytest
@@ -52,6 +53,52 @@ def test_cvat(tmp_path):
 def test_cvat_without_colours(tmp_path):
     listed = read(tmp_path, "a:::\nb:::\n", "labelmap.txt")
     assert (listed.names, listed.label_map) == (["a", "b"], {})
+
+
+def test_label_colors(tmp_path):
+    listed = read(tmp_path, "64 128 64\tAnimal\n0 0 0\t\tVoid\n 1 2 3 traffic light\n", "label_colors.txt")
+    assert listed.names == ["Animal", "Void", "traffic light"]
+    assert listed.label_map == {"#408040": 0, "#000000": 1, "#010203": 2}
+    assert (listed.of_tool, listed.background, listed.has_colours) == (True, "Void", True)
+    assert "label_colors.txt:2: expected red green blue name, found 'b'" in problem(
+        tmp_path, "1 2 3 a\nb\n", "label_colors.txt"
+    )
+    assert "expected red,green,blue from 0 to 255" in problem(tmp_path, "1 2 300 a\n1 2 3 b\n")
+
+
+def test_label_colors_without_colours_and_with_shared_ones(tmp_path):
+    listed = read(tmp_path, " Background\n cat\n", "label_colors.txt")
+    assert (listed.names, listed.label_map, listed.background) == (["Background", "cat"], {}, "Background")
+    listed = read(tmp_path, "0 0 0 none\n0 0 0 ego\n7 7 7 road\n", "label_colors.txt")
+    assert (listed.label_map, listed.background) == ({"#070707": 2}, "none")
+
+
+def test_dataset_meta(tmp_path):
+    data = {
+        "labels": ["background", "cat"],
+        "label_map": {"0": "background"},
+        "segmentation_colors": [[0, 0, 0], [1, 2, 3]],
+    }
+    listed = read(tmp_path, json.dumps(data, indent=2), "dataset_meta.json")
+    assert (listed.names, listed.label_map) == (["background", "cat"], {"#000000": 0, "#010203": 1})
+    assert (listed.of_tool, listed.background) == (True, "background")
+    listed = read(tmp_path, '{"labels": ["a", "b"]}', "dataset_meta.json")
+    assert (listed.names, listed.label_map, listed.background) == (["a", "b"], {}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"labels": ["a", "b"], "segmentation_colors": [[1, 2, 3]]}',
+        "[1]",
+        "{}",
+        '{"labels": 3}',
+        "{",
+        '{"labels": null}',
+    ],
+)
+def test_dataset_meta_that_is_none(tmp_path, text):
+    assert 'dataset_meta.json:1: expected {"labels": [...]}' in problem(tmp_path, text, "dataset_meta.json")
 
 
 def test_roboflow(tmp_path):
@@ -137,7 +184,7 @@ def test_missing_file(tmp_path):
     assert str(raised.value) == (
         f"data.classes: no file names.txt in {tmp_path} or in the current folder\n"
         "   -> a list such as [background, crack], or a file: one name per line, CVAT's labelmap.txt, "
-        "Roboflow's _classes.csv or a class_dict.csv of name,r,g,b"
+        "Roboflow's _classes.csv, a class_dict.csv of name,r,g,b or a label_colors.txt"
     )
     with pytest.raises(ConfigError, match=re.escape(f"no file {tmp_path}/names.txt\n")):
         read_class_list(f"{tmp_path}/names.txt", tmp_path)

@@ -1,11 +1,18 @@
 """From the values of masks to `classes` and `label_map`: what can be known is proposed, the rest is asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from segkit.data.check.finding import Finding, problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
+from segkit.data.check.propose.instances import (
+    ask_about_instances,
+    find_instances,
+    propose_objects,
+    with_hint,
+)
+from segkit.data.check.propose.proposal import Answers, Choice, Proposal
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.validate import shorten
@@ -19,55 +26,58 @@ UNKNOWN_16 = 65535
 MOST_CLASSES = 256
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a user says on the command line.
-
-    names    of the classes, in the order of their values; None: not said
-    ignored  values, or colours as 0xRRGGBB, that mean unknown; empty: none does; None: not said
-    """
-
-    names: Sequence[str] | None = None
-    ignored: frozenset[int] | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One answer to a question: the flag that gives it, and the options it leads to."""
-
-    flag: str
-    meaning: str
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """`options` are `classes` and `label_map` for `data:`, None if a question is open or nothing can be proposed.
-
-    why        a line for each thing that was concluded
-    question   what the files do not tell, with `choices`
-    findings   problems of the values themselves
-    """
-
-    options: dict[str, Any] | None = None
-    why: list[str] = field(default_factory=list)
-    question: str | None = None
-    choices: list[Choice] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
 def propose(raw: RawValues, answers: Answers) -> Proposal:
     """Classes and label map for masks of these values."""
+    if not raw.count:
+        return Proposal(findings=[problem("no-mask", "no mask could be read")])
+    if answers.ignored is None and raw.nodata and not raw.are_colours:
+        return _propose_without_data(raw, answers)
     values = raw.drawn_values()
-    proposal = (
-        _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
-    )
+    proposal = _propose_objects(values, raw, answers) or _propose_each(values, raw, answers)
+    if answers.names is not None:
+        proposal = with_hint(proposal, raw, answers.ignored)
     found, rest = _find_smoothing(raw, values)
     if rest:
         choices = [replace(choice, options=_ignore_rest(choice.options)) for choice in proposal.choices]
         options = None if proposal.options is None else _ignore_rest(proposal.options)
         proposal = replace(proposal, options=options, choices=choices)
     return replace(proposal, findings=[*found, *proposal.findings])
+
+
+def _propose_without_data(raw: RawValues, answers: Answers) -> Proposal:
+    """What GDAL's tag in the files calls no data is unknown, unless it is a value that classes have, too."""
+    declared = sorted(raw.nodata)
+    chosen = propose(raw, replace(answers, ignored=frozenset(declared)))
+    if all(value < 0 or value in (UNKNOWN, UNKNOWN_16) for value in declared) or chosen.options is None:
+        says = f"{shorten(declared)} means unknown: the files' tag for no data says so (--ignore none makes it a class)"
+        return replace(chosen, why=[says, *chosen.why])
+    kept = propose(raw, replace(answers, ignored=frozenset()))
+    choices = [Choice("--ignore none", f"{shorten(declared)} is a class", kept.options or {})]
+    choices.append(Choice(_flag(declared), f"{shorten(declared)} means unknown", chosen.options))
+    question = (
+        f"the files' tag for no data names {shorten(declared)}: is it a class all the same, or unknown?"
+    )
+    return Proposal(question=question, choices=choices, findings=chosen.findings)
+
+
+def _propose_each(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
+    """Each value or colour is a class, as far as it does not mean unknown."""
+    return _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
+
+
+def _propose_objects(values: list[int], raw: RawValues, answers: Answers) -> Proposal | None:
+    """What values that seem to number objects lead to; None if they are to be classes."""
+    ignored = _ignored_in(values, answers.ignored)
+    kept = [value for value in values if value not in ignored]
+    said = answers.ignored == frozenset() or (answers.names is not None and len(answers.names) != 2)
+    found = None if said else find_instances(kept, raw)
+    if found is None or (found.divisor and answers.names is not None):
+        return None
+    if answers.names is not None:
+        return propose_objects(kept, raw, answers.names, ignored)
+    return ask_about_instances(
+        found, kept, raw, ignored, _propose_each(values, raw, Answers(None, frozenset()))
+    )
 
 
 def _ignore_rest(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +114,8 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
                 others, f"the other values are the ids 0-{others[-1]}, and 255 is none of them"
             )
         return _ask_about_unknown(kept)
+    if ignored is None and kept[0] < 0:
+        return _ask_about_unknown(kept, [value for value in kept if value < 0])
     options = _number(kept, _default_names(len(kept)), _ignored_in(values, ignored))
     return Proposal(options, why=[*_explain_order(kept), *_explain_ignored(ignored)])
 
@@ -116,6 +128,8 @@ def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Prop
             why=["the values are places in the list of names"],
         )
     if len(kept) == len(names):
+        if len(kept) > 2 and kept[-1] == UNKNOWN and answers.ignored is None and kept[-2] < len(names):
+            return _ask_about_last(kept, names)
         return Proposal(_number(kept, names, ignored), why=["as many values as names, taken in their order"])
     if UNKNOWN in kept and answers.ignored is None and kept[-2] < len(names):
         return Proposal(
@@ -212,13 +226,33 @@ def _accept_many_ids(ids: list[int], kept: list[int]) -> Proposal:
     return Proposal(_number(ids, _default_names(len(ids)), unknown), why=why)
 
 
-def _ask_about_unknown(kept: list[int]) -> Proposal:
-    others = [value for value in kept if value != UNKNOWN]
-    choices = [Choice("--ignore none", "255 is a class", _number(kept, _default_names(len(kept)), []))]
+def _ask_about_unknown(kept: list[int], suspects: Sequence[int] = (UNKNOWN,)) -> Proposal:
+    others = [value for value in kept if value not in suspects]
+    shown, verb, are = shorten(suspects), *(("is", "a class") if len(suspects) == 1 else ("are", "classes"))
+    choices = [Choice("--ignore none", f"{shown} {verb} {are}", _number(kept, _default_names(len(kept)), []))]
     names = _default_names(max(2, len(others)))
     alone = f"; then {others[0]} is the only class that occurs" if len(others) == 1 else ""
-    choices.append(Choice("--ignore 255", f"255 means unknown{alone}", _number(others, names, [UNKNOWN])))
-    return Proposal(question=f"the masks hold {shorten(kept)}: is 255 a class, or unknown?", choices=choices)
+    means = "means" if len(suspects) == 1 else "mean"
+    choices.append(
+        Choice(_flag(suspects), f"{shown} {means} unknown{alone}", _number(others, names, list(suspects)))
+    )
+    return Proposal(
+        question=f"the masks hold {shorten(kept)}: {verb} {shown} {are}, or unknown?", choices=choices
+    )
+
+
+def _ask_about_last(kept: list[int], names: list[str]) -> Proposal:
+    """As many values as names, of which 255 is none of the places."""
+    places = (
+        f"255 means unknown; the other values are places in the list of names, {kept[0]} is {names[kept[0]]}"
+    )
+    order = f"255 is a class; the values are the names in their order, {kept[0]} is {names[0]} and 255 {names[-1]}"
+    choices = [
+        Choice("--ignore 255", places, _options(names, {UNKNOWN: IGNORE})),
+        Choice("--ignore none", order, _number(kept, names, [])),
+    ]
+    question = f"{len(names)} names and the values {shorten(kept)}: is 255 a class, or unknown?"
+    return Proposal(question=question, choices=choices)
 
 
 def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:

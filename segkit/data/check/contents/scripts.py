@@ -1,0 +1,306 @@
+"""Short Python that makes masks of what tools and benchmarks save: one script per kind of annotation.
+
+Each works on a folder as it is, and puts `NAME_mask.png` beside the image NAME, where `check_data` finds it, and the
+names of the classes in `classes.txt`; or, of files with many images, it makes a new folder. They need what segkit
+needs, and what their first line installs.
+"""
+
+_BEGIN = """\
+from pathlib import Path
+import numpy as np
+from PIL import Image
+root = Path(ROOT)
+"""
+#: Which image has a name, in whatever folder it is; how a mask is put beside it, and how the classes are named.
+_IMAGES = """\
+suffixes = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in suffixes and not p.stem.endswith("_mask")]
+others = ("mask", "label", "annot", "panoptic")  # of two files of one name, the image is in no such folder
+files.sort(key=lambda p: not any(word in str(p.relative_to(root)).lower() for word in others))
+images = {p.stem: p for p in files}
+"""
+_SAVE = """\
+def save(mask, stem):
+    kind = np.uint8 if mask.max() < 256 else np.uint16
+    Image.fromarray(mask.astype(kind)).save(images[stem].with_name(stem + "_mask.png"))
+"""
+_NAME = """\
+def name(classes):
+    (root / "classes.txt").write_text("\\n".join(classes) + "\\n")
+"""
+
+_COCO = """\
+from pycocotools.coco import COCO
+sets = [COCO(str(p)) for p in sorted(root.rglob("*.json")) if '"segmentation"' in p.read_text()]
+names = {c["id"]: c["name"] for coco in sets for c in coco.loadCats(coco.getCatIds())}
+ids = {key: n for n, key in enumerate((k for k in sorted(names) if names[k] != "background"), 1)}
+masks = {}
+for coco in sets:
+    for image in coco.loadImgs(coco.getImgIds()):
+        mask = masks.setdefault(Path(image["file_name"]).stem, np.zeros((image["height"], image["width"]), int))
+        # Not by their ids, which some tools use again in every image.
+        found = [a for a in coco.imgToAnns[image["id"]] if a.get("segmentation")]
+        areas = [(coco.annToMask(item) > 0, ids.get(item["category_id"], 0)) for item in found]
+        for area, value in sorted(areas, key=lambda item: item[0].sum(), reverse=True):  # small things over large ones
+            mask[area] = value
+for stem, mask in masks.items():
+    save(mask, stem)
+name(["background", *(names[key] for key in ids)])
+"""
+
+_PANOPTIC = """\
+import json
+sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json")) if '"segments_info"' in p.read_text()]
+names = {c["id"]: c["name"] for _, data in sets for c in data["categories"]}
+ids = {key: n for n, key in enumerate(sorted(names))}
+masks = {p.stem: p for path, _ in sets for p in path.with_suffix("").rglob("*.png")}
+images = {p.stem: p for p in files if p not in masks.values()}
+for _, data in sets:
+    for item in data["annotations"]:
+        stem = Path(item["file_name"]).stem
+        segments = np.asarray(Image.open(masks[stem]).convert("RGB")).astype(int) @ [1, 256, 65536]
+        mask = np.full(segments.shape, 255 if len(ids) < 255 else 65535)
+        for segment in item["segments_info"]:
+            mask[segments == segment["id"]] = ids[segment["category_id"]]
+        save(mask, stem)
+name([names[key] for key in ids])
+"""
+
+_LABELME = """\
+import json
+from PIL import ImageDraw
+sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json"))]
+sets = [(p, data) for p, data in sets if isinstance(data, dict) and "shapes" in data]
+names = sorted({shape["label"] for _, data in sets for shape in data["shapes"]} - {"background", "_background_"})
+for path, data in sets:
+    with Image.open(images[path.stem]) as opened:
+        image = Image.new("I", opened.size)
+    draw = ImageDraw.Draw(image)
+    for shape in data["shapes"]:
+        points, kind = [tuple(point) for point in shape["points"]], shape.get("shape_type", "polygon")
+        value = names.index(shape["label"]) + 1 if shape["label"] in names else 0
+        if kind == "polygon":
+            draw.polygon(points, fill=value)
+        elif kind == "rectangle":
+            (a, b), (c, d) = points
+            draw.rectangle((min(a, c), min(b, d), max(a, c), max(b, d)), fill=value)
+        elif kind == "circle":
+            (a, b), (c, d) = points
+            far = ((a - c) ** 2 + (b - d) ** 2) ** 0.5
+            draw.ellipse((a - far, b - far, a + far, b + far), fill=value)
+        else:
+            print(path, "a", kind, "is no area: left out")
+    save(np.asarray(image), path.stem)
+name(["background", *names])
+"""
+
+_YOLO = """\
+import yaml
+from PIL import ImageDraw
+listed = next((yaml.safe_load(p.read_text()).get("names", []) for p in root.rglob("data.yaml")), [])
+names = dict(enumerate(listed)) if isinstance(listed, list) else listed
+texts = {p.stem: p.read_text() for p in sorted(root.rglob("*.txt")) if p.stem in images}
+rows = {stem: [line.split() for line in text.splitlines() if len(line.split()) >= 7] for stem, text in texts.items()}
+used = {int(row[0]) for found in rows.values() for row in found} | set(names)
+ids = {key: n for n, key in enumerate((k for k in sorted(used) if names.get(k) != "background"), 1)}
+for stem, found in rows.items():
+    with Image.open(images[stem]) as opened:
+        image = Image.new("I", opened.size)
+    for number, *points in found:
+        corners = (np.array(points, float).reshape(-1, 2) * image.size).round()
+        ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners.tolist()], fill=ids.get(int(number), 0))
+    save(np.asarray(image), stem)
+name(["background", *(names.get(key, f"class_{key}") for key in ids)])
+"""
+
+_NUMPY = """\
+for path in sorted(root.rglob("*.npy")):
+    mask = np.squeeze(np.load(path))
+    if path.stem in images and mask.ndim == 2:
+        save(mask, path.stem)
+"""
+
+_MATLAB = """\
+from scipy.io import loadmat
+for path in sorted(root.rglob("*.mat")):
+    arrays = [a for a in loadmat(path).values() if isinstance(a, np.ndarray) and a.ndim == 2 and min(a.shape) > 1]
+    if path.stem in images and arrays:
+        save(arrays[0], path.stem)
+"""
+
+_OBJECTS = """\
+parts = {}
+for path in files:
+    words = path.stem.split("_")
+    stem = next(("_".join(words[:n]) for n in range(len(words) - 1, 0, -1) if "_".join(words[:n]) in images), None)
+    if stem is not None:
+        rest = [word for word in words[stem.count("_") + 1 :] if word != "mask" and not word.isdigit()]
+        parts.setdefault(stem, []).append((path, "_".join(rest) or "object"))
+names = sorted({label for found in parts.values() for _, label in found})
+for stem, found in parts.items():
+    areas = [(np.asarray(Image.open(p).convert("RGB")).max(axis=2) > 0, label) for p, label in found]
+    mask = np.zeros(areas[0][0].shape, int)
+    for area, label in sorted(areas, key=lambda item: item[0].sum(), reverse=True):  # small things over large ones
+        mask[area] = names.index(label) + 1
+    save(mask, stem)
+name(["background", *names])
+kept = Path(f"{root}_objects")  # where the masks of single objects go
+for path in [path for found in parts.values() for path, _ in found]:
+    (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+    path.rename(kept / path.relative_to(root))
+"""
+
+_CONVERT = """\
+for path in [p for p in sorted(root.rglob("*")) if p.suffix.lower() in ENDINGS]:
+    with Image.open(path) as image:
+        image.save(path.with_suffix(".png"))
+"""
+
+_STACKS = """\
+from PIL import ImageSequence
+for path in files:
+    with Image.open(path) as image:
+        pages = [page.copy() for page in ImageSequence.Iterator(image)]
+    for n, page in enumerate(pages if len(pages) > 1 else []):
+        place = Path(f"{root}_slices") / path.relative_to(root).with_suffix("") / f"{n:04}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        page.save(place)
+"""
+
+_DICOM = """\
+import pydicom
+for path in [p for p in sorted(root.rglob("*")) if p.is_file() and pydicom.misc.is_dicom(p)]:
+    Image.fromarray(pydicom.dcmread(path).pixel_array).save(path.with_name(path.stem + ".png"))
+"""
+
+_NIFTI = """\
+import nibabel
+for path in sorted(root.rglob("*.nii*")):
+    volume, stem = np.asarray(nibabel.load(path).dataobj), path.name.split(".nii")[0]
+    is_mask = "label" in path.parent.name.lower() or "mask" in str(path.relative_to(root)).lower() or "seg" in stem
+    if not is_mask:
+        volume = (volume - volume.min()) * (255 / max(1, np.ptp(volume)))
+        stem = stem.removesuffix("_0000")
+    place = Path(f"{root}_slices") / ("masks" if is_mask else "images")
+    place.mkdir(parents=True, exist_ok=True)
+    for n in range(volume.shape[2]):
+        Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
+"""
+
+_ARRAYS = """\
+arrays = {}
+for path in FILES:
+    OPEN
+masks = next(a for key, a in arrays.items() if any(word in key.lower() for word in ("mask", "label", "gt", "seg")))
+images = next(a for key, a in arrays.items() if a is not masks and len(a) == len(masks))
+for kind, stack in (("images", images), ("masks", masks)):
+    place = Path(f"{root}_slices") / kind
+    place.mkdir(parents=True, exist_ok=True)
+    for n, array in enumerate(stack):
+        Image.fromarray(np.squeeze(array).astype(np.uint8)).save(place / f"{n:05}.png")
+"""
+
+_TABLES = """\
+import io
+import pyarrow as pa, pyarrow.parquet as pq
+for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".arrow")]:
+    table = pq.read_table(path) if path.suffix == ".parquet" else pa.ipc.open_stream(path).read_all()
+    for row, values in enumerate(table.to_pylist()):
+        for column, value in values.items():
+            if isinstance(value, dict) and value.get("bytes"):
+                is_mask = any(word in column.lower() for word in ("mask", "label", "annot", "seg"))
+                place = Path(f"{root}_files") / ("masks" if is_mask else "images")
+                place.mkdir(parents=True, exist_ok=True)
+                Image.open(io.BytesIO(value["bytes"])).save(place / f"{path.stem}_{row:06}.png")
+"""
+
+_JSONL = """\
+import json
+for path in sorted(root.rglob("metadata.jsonl")):
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        others = [value for key, value in row.items() if key != "file_name" and isinstance(value, str)]
+        mask = next(path.parent / other for other in others if (path.parent / other).is_file())
+        image = path.parent / row["file_name"]
+        mask.rename(image.with_name(image.stem + "_mask.png"))
+"""
+
+_CLASSES = """\
+kept = Path(f"{root}_instances")  # where the masks of now go
+for path in sorted(root.glob(PATTERN)):
+    ids = np.asarray(Image.open(path)).astype(int)
+    (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+    path.rename(kept / path.relative_to(root))
+    classes = CLASSES
+    Image.fromarray(classes.astype(np.uint8)).save(path)
+"""
+
+_DATUMARO = """\
+import datumaro
+data = datumaro.Dataset.import_from(ROOT, FORMAT)
+data.transform("polygons_to_masks")
+data.export(ROOT + "_voc", "voc_segmentation", save_media=True)
+"""
+
+_H5 = """\
+with h5py.File(path) as file:
+        def keep(key, item):
+            if len(getattr(item, "shape", ())) > 2:
+                arrays[key] = item[()]
+        file.visititems(keep)"""
+_ZARR = "arrays.update({key: x[:] for key, x in zarr.open_group(path, mode='r').arrays()})"
+_SCRIPTS = {
+    "coco": ("pycocotools", _COCO),
+    "panoptic": ("", _PANOPTIC),
+    "labelme": ("", _LABELME),
+    "yolo": ("", _YOLO),
+    "npy": ("", _NUMPY),
+    "mat": ("scipy", _MATLAB),
+    "objects": ("", _OBJECTS),
+    "gif": ("", _CONVERT.replace("ENDINGS", '(".gif",)')),
+    "jp2": ("", _CONVERT.replace("ENDINGS", '(".jp2", ".j2k", ".jpx")')),
+    "stack": ("", _STACKS),
+    "dicom": ("pydicom", _DICOM),
+    "nifti": ("nibabel", _NIFTI),
+    "hdf5": (
+        "h5py",
+        "import h5py\n" + _ARRAYS.replace("OPEN", _H5).replace("FILES", 'sorted(root.rglob("*.h*5"))'),
+    ),
+    "zarr": (
+        "zarr",
+        "import zarr\n" + _ARRAYS.replace("OPEN", _ZARR).replace("FILES", 'sorted(root.rglob("*.zarr"))'),
+    ),
+    "npz": (
+        "",
+        _ARRAYS.replace("OPEN", "arrays.update(np.load(path))").replace(
+            "FILES", 'sorted(root.rglob("*.npz"))'
+        ),
+    ),
+    "table": ("pyarrow", _TABLES),
+    "jsonl": ("", _JSONL),
+    "datumaro": ("datumaro", _DATUMARO.replace("FORMAT", '"datumaro"')),
+    "label_me": ("datumaro", _DATUMARO.replace("FORMAT", '"label_me"')),
+    "cvat": ("datumaro", _DATUMARO.replace("FORMAT", '"cvat"')),
+}
+
+
+def mask_script(kind: str, root: str) -> str:
+    """Lines to paste into a shell that make masks of annotations of that kind in the folder `root`; or none at all."""
+    packages, body = _SCRIPTS.get(kind, ("", ""))
+    return _wrap(packages, body, root) if body else ""
+
+
+def class_masks_script(divisor: int, root: str, pattern: str) -> str:
+    """The same for masks that hold class * divisor + number; `pattern` finds them below `root`."""
+    # In Cityscapes' files, what cannot be counted is the class itself; in KITTI's it is class * 256.
+    classes = "np.where(ids < 1000, ids, ids // 1000)" if divisor == 1000 else f"ids // {divisor}"
+    return _wrap("", _CLASSES.replace("CLASSES", classes).replace("PATTERN", repr(pattern)), root)
+
+
+def _wrap(packages: str, body: str, root: str) -> str:
+    install = f"python -m pip install {packages}\n" if packages else ""
+    finds = any(text in body for text in ("in files", "in images", "images[", " save("))
+    parts = [_IMAGES if finds else "", _SAVE if " save(" in body else "", _NAME if "\nname([" in body else ""]
+    begin = "" if body.startswith("import datumaro") else _BEGIN + "".join(parts)
+    text = (begin + body).replace("ROOT", repr(root))
+    return f"{install}python - <<'END'\n{text}END"

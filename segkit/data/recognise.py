@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segkit.data.files.images_and_masks import opened_image
+from segkit.data.decoding.opening import opened_image
 from segkit.data.sources import Source, recognise_source
 from segkit.errors import DataError
 

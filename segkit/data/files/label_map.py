@@ -80,7 +80,7 @@ class LabelMap:
             return
         if re.fullmatch("#[0-9a-fA-F]{6}", text):
             entries, value = self.colours, int(text[1:], 16)
-        elif re.fullmatch("-?[0-9]{1,10}", text):
+        elif re.fullmatch("-?[0-9]{1,19}", text):
             entries, value = self.values, int(text)
         else:
             raise ValueError('a key is a file value, "#rrggbb" or "*"')

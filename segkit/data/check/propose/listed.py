@@ -11,8 +11,9 @@ from typing import Any
 from segkit.data.check.finding import problem
 from segkit.data.check.known_values import pack
 from segkit.data.check.propose.instances import with_hint
+from segkit.data.check.propose.options import UNKNOWN, free_ignore_index
 from segkit.data.check.propose.proposal import Answers, Choice, Proposal
-from segkit.data.check.propose.values import UNKNOWN, free_ignore_index, propose
+from segkit.data.check.propose.values import propose
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.class_lists import PLACE_LISTS, ClassList
 from segkit.data.files.label_map import IGNORE

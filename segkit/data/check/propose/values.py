@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from segkit.data.check.finding import Finding, problem
+from segkit.data.check.finding import problem
 from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
 from segkit.data.check.propose.instances import (
     ask_about_instances,
@@ -12,16 +12,21 @@ from segkit.data.check.propose.instances import (
     propose_objects,
     with_hint,
 )
+from segkit.data.check.propose.options import (
+    UNKNOWN,
+    UNKNOWN_16,
+    default_names,
+    ignore_flag,
+    ignored_in,
+    named_options,
+    number_options,
+)
 from segkit.data.check.propose.proposal import Answers, Choice, Proposal
+from segkit.data.check.propose.smoothing import find_smoothing
 from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.validate import shorten
-from segkit.system.printable import show_path
 
-#: The id that data sets usually give to pixels nobody labelled, and that `ignore_index` is by default.
-UNKNOWN = 255
-#: The same in masks of 16 bits, which can have more classes than that.
-UNKNOWN_16 = 65535
 #: Distinct colours from which on a mask looks like a photograph.
 MOST_CLASSES = 256
 
@@ -36,7 +41,7 @@ def propose(raw: RawValues, answers: Answers) -> Proposal:
     proposal = _propose_objects(values, raw, answers) or _propose_each(values, raw, answers)
     if answers.names is not None:
         proposal = with_hint(proposal, raw, answers.ignored)
-    found, rest = _find_smoothing(raw, values)
+    found, rest = find_smoothing(raw, values)
     if rest:
         choices = [replace(choice, options=_ignore_rest(choice.options)) for choice in proposal.choices]
         options = None if proposal.options is None else _ignore_rest(proposal.options)
@@ -53,7 +58,7 @@ def _propose_without_data(raw: RawValues, answers: Answers) -> Proposal:
         return replace(chosen, why=[says, *chosen.why])
     kept = propose(raw, replace(answers, ignored=frozenset()))
     choices = [Choice("--ignore none", f"{shorten(declared)} is a class", kept.options or {})]
-    choices.append(Choice(_flag(declared), f"{shorten(declared)} means unknown", chosen.options))
+    choices.append(Choice(ignore_flag(declared), f"{shorten(declared)} means unknown", chosen.options))
     question = (
         f"the files' tag for no data names {shorten(declared)}: is it a class all the same, or unknown?"
     )
@@ -67,7 +72,7 @@ def _propose_each(values: list[int], raw: RawValues, answers: Answers) -> Propos
 
 def _propose_objects(values: list[int], raw: RawValues, answers: Answers) -> Proposal | None:
     """What values that seem to number objects lead to; None if they are to be classes."""
-    ignored = _ignored_in(values, answers.ignored)
+    ignored = ignored_in(values, answers.ignored)
     kept = [value for value in values if value not in ignored]
     said = answers.ignored == frozenset() or (answers.names is not None and len(answers.names) != 2)
     found = None if said else find_instances(kept, raw)
@@ -91,7 +96,7 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
     if not kept or len(values) < 2:
         return _only_one_value(values, kept)
     if len(kept) == 1 and answers.names is None:
-        options = _number(kept, _default_names(2), _ignored_in(values, ignored))
+        options = number_options(kept, default_names(2), ignored_in(values, ignored))
         return Proposal(
             options, why=[f"{kept[0]} is the only class that occurs, and at least two are needed"]
         )
@@ -116,32 +121,42 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
         return _ask_about_unknown(kept)
     if ignored is None and kept[0] < 0:
         return _ask_about_unknown(kept, [value for value in kept if value < 0])
-    options = _number(kept, _default_names(len(kept)), _ignored_in(values, ignored))
+    options = number_options(kept, default_names(len(kept)), ignored_in(values, ignored))
     return Proposal(options, why=[*_explain_order(kept), *_explain_ignored(ignored)])
 
 
 def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Proposal:
-    names, ignored = list(answers.names or ()), _ignored_in(values, answers.ignored)
+    names, ignored = list(answers.names or ()), ignored_in(values, answers.ignored)
+    below = [value for value in kept if value < 0]
+    if below and below != kept and answers.ignored is None and len(kept) != len(names):
+        answered = replace(answers, ignored=frozenset(below))
+        named = _propose_named([value for value in kept if value >= 0], values, answered)
+        says = (
+            f"{shorten(below)} means unknown: no place in a list is below 0 (--ignore none makes it a class)"
+        )
+        return replace(named, why=[says, *named.why])
     if kept[-1] < len(names):
         return Proposal(
-            _options(names, dict.fromkeys(ignored, IGNORE)),
+            named_options(names, dict.fromkeys(ignored, IGNORE)),
             why=["the values are places in the list of names"],
         )
     if len(kept) == len(names):
         if len(kept) > 2 and kept[-1] == UNKNOWN and answers.ignored is None and kept[-2] < len(names):
             return _ask_about_last(kept, names)
-        return Proposal(_number(kept, names, ignored), why=["as many values as names, taken in their order"])
+        return Proposal(
+            number_options(kept, names, ignored), why=["as many values as names, taken in their order"]
+        )
     if UNKNOWN in kept and answers.ignored is None and kept[-2] < len(names):
         return Proposal(
-            _options(names, {}), why=["the values are places in the list of names, and 255 is unknown"]
+            named_options(names, {}), why=["the values are places in the list of names, and 255 is unknown"]
         )
     if len(kept) == len(names) + 1:
         suspects = [UNKNOWN] if UNKNOWN in kept else [kept[0], kept[-1]]
         choices = [
             Choice(
-                _flag([value, *ignored]),
+                ignore_flag([value, *ignored]),
                 f"{value} means unknown",
-                _number([v for v in kept if v != value], names, [*ignored, value]),
+                number_options([v for v in kept if v != value], names, [*ignored, value]),
             )
             for value in suspects
         ]
@@ -169,7 +184,9 @@ def _propose_greys(greys: Mapping[int, Sequence[int]], answers: Answers) -> Prop
     kept = sorted((value for value in greys if value not in ignored), key=lambda value: greys[value][0])
     names = [f"class_{'_or_'.join(map(str, greys[value]))}" for value in kept]
     return Proposal(
-        _number(kept, names, ignored), why=["the names have the ids before the conversion"], findings=found
+        number_options(kept, names, ignored),
+        why=["the names have the ids before the conversion"],
+        findings=found,
     )
 
 
@@ -178,7 +195,7 @@ def _propose_colours(values: list[int], raw: RawValues, answers: Answers) -> Pro
     if len(kept) < 2 or len(kept) > MOST_CLASSES:
         text = f"the masks have {len(kept)} colours: no labels, or masks of a JPEG or a photograph"
         return Proposal(findings=[problem("colours", text)])
-    ignored = _ignored_in(values, answers.ignored)
+    ignored = ignored_in(values, answers.ignored)
     if answers.names is not None:
         text = (
             "which colour is which class cannot be known from names alone\n"
@@ -190,14 +207,14 @@ def _propose_colours(values: list[int], raw: RawValues, answers: Answers) -> Pro
         border = [value for value in known if VOC_IDS[value] == VOC_BORDER and answers.ignored is None]
         classes = [value for value in known if value not in border]
         names = [f"class_{VOC_IDS[value]}" for value in classes]
-        options = _number(classes, names, [*ignored, *border], colours=True)
+        options = number_options(classes, names, [*ignored, *border], colours=True)
         return Proposal(options, why=["the colours are Pascal VOC's; the names have its ids"])
     if all(value == (value & 0xFF) * 0x010101 for value in kept):
         names = [f"class_{value & 0xFF}" for value in kept]
         why = ["the colours are greys, taken in their order", *_explain_ignored(answers.ignored)]
-        return Proposal(_number(kept, names, ignored, colours=True), why=why)
+        return Proposal(number_options(kept, names, ignored, colours=True), why=why)
     kept.sort(key=lambda value: -raw.pixels[value])
-    options = _number(kept, [f"colour_{value:06x}" for value in kept], ignored, colours=True)
+    options = number_options(kept, [f"colour_{value:06x}" for value in kept], ignored, colours=True)
     return Proposal(
         options,
         why=["each colour is a class, the most frequent first", *_explain_ignored(answers.ignored)],
@@ -211,7 +228,7 @@ def _only_one_value(values: list[int], kept: list[int]) -> Proposal:
 
 def _accept_unknown(others: list[int], reason: str) -> Proposal:
     """255 for pixels without a label."""
-    options = _number(others, _default_names(len(others)), [UNKNOWN])
+    options = number_options(others, default_names(len(others)), [UNKNOWN])
     return Proposal(options, why=[f"255 means unknown: {reason} (--ignore none makes it a class)"])
 
 
@@ -223,18 +240,24 @@ def _accept_many_ids(ids: list[int], kept: list[int]) -> Proposal:
         why.append(f"{UNKNOWN_16} means unknown: it is none of them (--ignore none makes it a class)")
     else:
         why += _explain_ignored(None)
-    return Proposal(_number(ids, _default_names(len(ids)), unknown), why=why)
+    return Proposal(number_options(ids, default_names(len(ids)), unknown), why=why)
 
 
 def _ask_about_unknown(kept: list[int], suspects: Sequence[int] = (UNKNOWN,)) -> Proposal:
     others = [value for value in kept if value not in suspects]
     shown, verb, are = shorten(suspects), *(("is", "a class") if len(suspects) == 1 else ("are", "classes"))
-    choices = [Choice("--ignore none", f"{shown} {verb} {are}", _number(kept, _default_names(len(kept)), []))]
-    names = _default_names(max(2, len(others)))
+    choices = [
+        Choice("--ignore none", f"{shown} {verb} {are}", number_options(kept, default_names(len(kept)), []))
+    ]
+    names = default_names(max(2, len(others)))
     alone = f"; then {others[0]} is the only class that occurs" if len(others) == 1 else ""
     means = "means" if len(suspects) == 1 else "mean"
     choices.append(
-        Choice(_flag(suspects), f"{shown} {means} unknown{alone}", _number(others, names, list(suspects)))
+        Choice(
+            ignore_flag(suspects),
+            f"{shown} {means} unknown{alone}",
+            number_options(others, names, list(suspects)),
+        )
     )
     return Proposal(
         question=f"the masks hold {shorten(kept)}: {verb} {shown} {are}, or unknown?", choices=choices
@@ -248,68 +271,11 @@ def _ask_about_last(kept: list[int], names: list[str]) -> Proposal:
     )
     order = f"255 is a class; the values are the names in their order, {kept[0]} is {names[0]} and 255 {names[-1]}"
     choices = [
-        Choice("--ignore 255", places, _options(names, {UNKNOWN: IGNORE})),
-        Choice("--ignore none", order, _number(kept, names, [])),
+        Choice("--ignore 255", places, named_options(names, {UNKNOWN: IGNORE})),
+        Choice("--ignore none", order, number_options(kept, names, [])),
     ]
     question = f"{len(names)} names and the values {shorten(kept)}: is 255 a class, or unknown?"
     return Proposal(question=question, choices=choices)
-
-
-def _find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bool]:
-    """Masks that were smoothed or compressed with loss, and whether values are left over by that."""
-    if not raw.smoothed and not raw.lossy:
-        return [], False
-    rest = sorted(raw.pixels.keys() - set(values))
-    share = sum(raw.pixels[value] for value in rest) / max(1, raw.total)
-    shown = shorten([_shown(value, raw) for value in rest], most=6)
-    left = f": {shown} lie on edges, {100 * share:.2f} % of the pixels" if rest else ""
-    ignored = "; the data: block ignores such pixels" if rest else ": not all of these values were drawn"
-    found = [
-        problem(
-            "lossy-masks",
-            f"{len(paths)} of {raw.count} masks are compressed as {codec}, which changes labels near edges{left}; "
-            f"{show_path(paths[0])}\n   -> save masks as PNG, from what they were made of{ignored}",
-            paths,
-        )
-        for codec, paths in raw.lossy.items()
-    ]
-    lossy = {path for paths in raw.lossy.values() for path in paths}
-    smoothed = [path for path in raw.smoothed if path not in lossy]
-    if smoothed:
-        text = (
-            f"{len(smoothed)} of {raw.count} masks were smoothed or resized{left}; {show_path(smoothed[0])}\n"
-            "   -> make the masks anew, resized with `nearest` and saved as PNG; the data: block ignores such pixels"
-        )
-        found.append(problem("soft-masks", text, smoothed))
-    return found, bool(rest)
-
-
-def _number(
-    values: Sequence[int], names: Sequence[str], ignored: Sequence[int], *, colours: bool = False
-) -> dict[str, Any]:
-    """Options that make the values the classes 0, 1, 2 ... in this order."""
-    key = _colour if colours else int
-    label_map: dict[int | str, int | str] = {key(value): n for n, value in enumerate(values)}
-    says_nothing = list(values) == list(range(len(values))) and not colours
-    if says_nothing:
-        label_map = {}
-    return _options(names, {**label_map, **{key(value): IGNORE for value in ignored}})
-
-
-def _options(names: Sequence[str], label_map: Mapping[int | str, int | str]) -> dict[str, Any]:
-    options: dict[str, Any] = {"classes": list(names)}
-    if label_map:
-        options["label_map"] = dict(label_map)
-    return options | free_ignore_index(len(names))
-
-
-def free_ignore_index(classes: int) -> dict[str, Any]:
-    """The option that so many classes need, of which one else has the id 255."""
-    return {"ignore_index": UNKNOWN_16} if classes > UNKNOWN else {}
-
-
-def _default_names(count: int) -> list[str]:
-    return [f"class_{n}" for n in range(count)]
 
 
 def _explain_order(kept: list[int]) -> list[str]:
@@ -322,19 +288,3 @@ def _explain_order(kept: list[int]) -> list[str]:
 
 def _explain_ignored(ignored: frozenset[int] | None) -> list[str]:
     return ["if one of the values means unknown: --ignore VALUE"] if ignored is None else []
-
-
-def _ignored_in(values: list[int], ignored: frozenset[int] | None) -> list[int]:
-    return sorted(value for value in ignored or () if value in values)
-
-
-def _flag(values: Sequence[int]) -> str:
-    return f"--ignore {' '.join(map(str, sorted(values)))}"
-
-
-def _shown(value: int, raw: RawValues) -> str:
-    return _colour(value) if raw.are_colours else str(value)
-
-
-def _colour(value: int) -> str:
-    return f"#{value:06x}"

@@ -1,0 +1,104 @@
+"""scripts/check_data.py ROOT on masks of numbers that 8 bits do not hold, and on images of other bands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands import test_check_folder as folders
+from tests.commands.test_check_folder import build, explore, facts, make, printed_blocks, proposal, squares
+from tests.scripts import run_script
+
+here = folders.here
+tifffile = pytest.importorskip("tifffile")
+
+
+def write(values, dtype, *, nodata=None, image=None, photometric="minisblack"):
+    """Five pairs as TIFF files; `image(n)` gives (H, W, S)."""
+    make(values=(0, 1))
+    extra = {} if nodata is None else {"extratags": [(42113, "s", 0, str(nodata), True)]}
+    for n, split in enumerate(("train", "train", "train", "val", "val")):
+        for kind in ("masks", "images"):
+            if kind == "images" and image is None:
+                continue
+            (folders.MINE / kind / split / f"{n:03d}.png").unlink()
+            path = folders.MINE / kind / split / f"{n:03d}.tif"
+            if kind == "masks":
+                tifffile.imwrite(path, squares(values).astype(dtype), photometric="minisblack", **extra)
+            else:
+                tifffile.imwrite(path, image(n), photometric=photometric, planarconfig="contig")
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i4", "i8", "f4", "f8"])
+def test_what_the_tag_calls_no_data_is_unknown(capsys, dtype):
+    write((-9999, 0, 1, 2), dtype, nodata=-9999)
+    assert explore() == 0
+    output = capsys.readouterr().out
+    assert (
+        "meaning   -9999 means unknown: the files' tag for no data says so (--ignore none makes it a class)"
+        in output
+    )
+    assert proposal()["label_map"] == {"-9999": "ignore"}
+    assert build(printed_blocks(output)[0])[1] == [[0, 1, 2, 255]] * 5
+
+
+def test_a_tag_that_names_a_usual_class_is_asked_about(capsys):
+    write((0, 1, 2), "u1", nodata=0)
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "question  the files' tag for no data names 0: is it a class all the same, or unknown?\n" in output
+    found = [build(block)[1][0] for block in printed_blocks(output)]
+    assert found == [[0, 1, 2], [0, 1, 255]]
+    assert list(facts()["choices"]) == ["--ignore none", "--ignore 0"]
+
+
+def test_values_below_0_are_asked_about_and_answered(capsys):
+    write((-9999, 0, 1), "i4")
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "question  the masks hold -9999, 0, 1: is -9999 a class, or unknown?\n" in output
+    assert [build(block)[1][0] for block in printed_blocks(output)] == [[0, 1, 2], [0, 1, 255]]
+    assert run_script("check_data", folders.MINE, "--ignore", "-9999", "--workers", "0") == 0
+    assert proposal()["label_map"] == {"-9999": "ignore"}
+    assert run_script("check_data", folders.MINE, "--workers", "0", "--classes", "a", "b") == 0
+    assert proposal()["label_map"] == {"-9999": "ignore"}
+
+
+@pytest.mark.parametrize("value", [2**31, 2**40, -(2**40)])
+def test_large_values_are_answered_as_they_are(value):
+    write((0, 1, value), "i8")
+    assert run_script("check_data", folders.MINE, "--ignore", str(value), "--workers", "0") == 0
+    assert proposal()["label_map"] == {str(value): "ignore"}
+    assert build((Path("runs/check/mine/data.yaml").read_text()).partition("\n\n")[2])[1] == [[0, 1, 255]] * 5
+
+
+def test_masks_that_cannot_be_read_are_one_problem(capsys):
+    write((0.25, 0.5), "f4")
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "masks     none that can be read\n" in output
+    assert "problem   no mask could be read\n" in output
+    assert output.count("problem   cannot use") == 1 and "(and 4 more files alike)" in output
+
+
+def test_without_the_extra_every_mask_names_it(capsys, monkeypatch):
+    write((0, 1), "i8")
+    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    assert explore() == 3
+    assert "pip install tifffile imagecodecs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bands", [2, 4, 7])
+def test_the_number_of_bands_is_proposed(capsys, bands):
+    write(
+        (0, 1), "u1", image=lambda n: np.random.default_rng(n).integers(0, 4096, (24, 32, bands)).astype("u2")
+    )
+    assert explore() == 0
+    assert proposal()["channels"] == bands
+    assert f"images    uint16 x {bands} TIFF" in capsys.readouterr().out
+
+
+def test_one_image_with_another_number_of_bands_is_named(capsys):
+    write((0, 1), "u1", image=lambda n: np.zeros((24, 32, 4 if n == 3 else 5), dtype="u1"))
+    assert explore() == 3
+    assert "wrong number of bands: " in capsys.readouterr().out

@@ -5,8 +5,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from segkit.data.check.contents import describe_contents
 from segkit.data.decoding.opening import SUFFIXES
@@ -90,21 +91,25 @@ class FoundLayout:
             .replace(STEM, "*")
         )
 
-    @property
-    def score(self) -> tuple[int, int]:
-        """Pairs, more of which are better, and then files that are alone, of which fewer are."""
-        return sum(map(len, self.pairs.values())), -len(self.without_mask) - len(self.without_image)
+
+class _Candidate(NamedTuple):
+    """A layout that may be meant: pairs, more of which are better, files that are alone, as a negative number; and the
+    whole of it, made for the best one only."""
+
+    pairs: int
+    alone: int
+    describe: Callable[[], FoundLayout]
 
 
 def find_layout(root: Path) -> FoundLayout:
     """The layout that brings most images and masks together. Raises DataError if there is none."""
     if not root.is_dir():
         raise DataError(f"dataset folder not found: {root}")
-    found = [layout for layout in _candidates(root) if layout.score[0]]
+    found = [layout for layout in _candidates(root) if layout.pairs]
     if not found:
         raise DataError(_describe_failure(root))
     # Of equally good ones the first, which needs the fewest options.
-    return max(found, key=lambda layout: layout.score)
+    return max(found, key=lambda layout: layout[:2]).describe()
 
 
 def _describe_failure(root: Path) -> str:
@@ -124,7 +129,7 @@ def _describe_failure(root: Path) -> str:
     )
 
 
-def _candidates(root: Path) -> Iterator[FoundLayout]:
+def _candidates(root: Path) -> Iterator[_Candidate]:
     files = _list_images(root)
     folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
     splits: list[dict[str, str | None]] = [
@@ -177,7 +182,7 @@ def _templates(folders: set[str]) -> Iterator[tuple[str, str]]:
 
 def _try_names(
     root: Path, files: Sequence[str], images: str, masks: str, split: Mapping[str, str | None]
-) -> Iterator[FoundLayout]:
+) -> Iterator[_Candidate]:
     """The layouts with these folders, for each way in which the names of mask and image may differ."""
     parts = {part: name for part, name in split.items() if name is not None} or {"train": ""}
     inside = {
@@ -189,13 +194,17 @@ def _try_names(
     words = {name for pair in inside.values() for name in pair[1]}
     for image_name, mask_name in _name_pairs(words, apart=images != masks):
         pairs = {part: _pair(*pair, image_name, mask_name) for part, pair in inside.items()}
-        yield _describe(root, _join(images, image_name), _join(masks, mask_name), split, pairs)
+        both = [
+            image is not None and mask is not None for part in pairs.values() for image, mask in part.values()
+        ]
+        where = (_join(images, image_name), _join(masks, mask_name))
+        yield _Candidate(sum(both), sum(both) - len(both), partial(_describe, root, *where, split, pairs))
 
 
 def _below(files: Sequence[str], folder: str) -> dict[str, str]:
     """The files below a folder by their name without folder and suffix; folders between belong to the name."""
     start = f"{folder}/" if folder else ""
-    return {str(PurePosixPath(f[len(start) :]).with_suffix("")): f for f in files if f.startswith(start)}
+    return {f[len(start) : f.rindex(".")]: f for f in files if f.startswith(start)}
 
 
 def _name_pairs(names: set[str], *, apart: bool) -> Iterator[tuple[str, str]]:
@@ -204,7 +213,7 @@ def _name_pairs(names: set[str], *, apart: bool) -> Iterator[tuple[str, str]]:
     image_names = [STEM, *(p for w in IMAGE_WORDS for p in (f"{STEM}_{w}", f"{STEM}-{w}", f"{w}_{STEM}"))]
     for mask_name in mask_names:
         before, after = mask_name.split(STEM)
-        if any(PurePosixPath(name).name.startswith(before) and name.endswith(after) for name in names):
+        if any(name.rpartition("/")[2].startswith(before) and name.endswith(after) for name in names):
             yield from ((i, mask_name) for i in image_names if apart or mask_name != STEM)
 
 

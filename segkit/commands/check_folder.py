@@ -81,7 +81,7 @@ def check_folder(
     channels = {"channels": 1} if raw.are_grey else {}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
-        for line in _explain_instances(proposal, root, layout):
+        for line in _explain_instances(proposal, root, layout) if raw.count else _explain_unreadable(root):
             print(line)
         findings += [problem("cannot-read", text) for text in raw.unreadable]
         return _report_question(proposal, findings, block, folder)
@@ -142,6 +142,13 @@ def _explain_instances(proposal: Proposal, root: Path, layout: FoundLayout) -> l
         script,
         "",
     ]
+
+
+def _explain_unreadable(root: Path) -> list[str]:
+    """What the files hold, none of which is read as a mask, and how to make masks of it."""
+    found, how = describe_contents(root)
+    lines = ["lines that make masks of that:", "", how, ""] if "\n" in how else []
+    return [*(f"found     {line}" for line in found), *lines]
 
 
 def data_block(data: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ def check_folder(
     channels = {} if raw.channels is None else {"channels": raw.channels}
     block = {"name": "folder", "root": str(root), **channels, **layout.options}
     if proposal.options is None:
-        for line in _explain_instances(proposal, root, layout):
+        for line in _explain_instances(proposal, root, layout) if raw.count else _explain_unreadable(root):
             print(line)
         findings += _find_unreadable(raw)
         return _report_question(proposal, findings, block, folder)
@@ -143,6 +143,13 @@ def _explain_instances(proposal: Proposal, root: Path, layout: FoundLayout) -> l
         script,
         "",
     ]
+
+
+def _explain_unreadable(root: Path) -> list[str]:
+    """What the files hold, none of which is read as a mask, and how to make masks of it."""
+    found, how = describe_contents(root)
+    lines = ["lines that make masks of that:", "", how, ""] if "\n" in how else []
+    return [*(f"found     {line}" for line in found), *lines]
 
 
 def data_block(data: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ def describe_values(raw: RawValues) -> list[str]:
         colour = f"#{raw.palette[value]:06x}" if value in raw.palette else ""
         share = 100 * raw.pixels[value] / max(1, raw.total)
         rows.append([name, f"{share:.2f} %", f"in {raw.masks[value]:,} of {raw.count:,} masks", colour])
+    if not rows:
+        return []  # no mask could be read
     what = "colours" if raw.are_colours else "values"
     lines = [f"{what if not n else '':9} {line}" for n, line in enumerate(table(rows).splitlines())]
     left_out = len(raw.pixels) - len(shown)

@@ -5,6 +5,8 @@ names of the classes in `classes.txt`; or, of files with many images, it makes a
 needs, and what their first line installs.
 """
 
+from segkit.data.check.contents.format_scripts import ARRAYS, CONVERT, DICOM, H5, NIFTI, STACKS, TABLES, ZARR
+
 _BEGIN = """\
 from pathlib import Path
 import numpy as np
@@ -97,7 +99,7 @@ name(["background", *names])
 _YOLO = """\
 import yaml
 from PIL import ImageDraw
-listed = next((yaml.safe_load(p.read_text()).get("names", []) for p in root.rglob("data.yaml")), [])
+listed = next((yaml.safe_load(p.read_text()).get("names", []) for p in root.rglob("data.y*ml")), [])
 names = dict(enumerate(listed)) if isinstance(listed, list) else listed
 texts = {p.stem: p.read_text() for p in sorted(root.rglob("*.txt")) if p.stem in images}
 rows = {stem: [line.split() for line in text.splitlines() if len(line.split()) >= 7] for stem, text in texts.items()}
@@ -150,69 +152,6 @@ for path in [path for found in parts.values() for path, _ in found]:
     path.rename(kept / path.relative_to(root))
 """
 
-_CONVERT = """\
-for path in [p for p in sorted(root.rglob("*")) if p.suffix.lower() in ENDINGS]:
-    with Image.open(path) as image:
-        image.save(path.with_suffix(".png"))
-"""
-
-_STACKS = """\
-from PIL import ImageSequence
-for path in files:
-    with Image.open(path) as image:
-        pages = [page.copy() for page in ImageSequence.Iterator(image)]
-    for n, page in enumerate(pages if len(pages) > 1 else []):
-        place = Path(f"{root}_slices") / path.relative_to(root).with_suffix("") / f"{n:04}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        page.save(place)
-"""
-
-_DICOM = """\
-import pydicom
-for path in [p for p in sorted(root.rglob("*")) if p.is_file() and pydicom.misc.is_dicom(p)]:
-    Image.fromarray(pydicom.dcmread(path).pixel_array).save(path.with_name(path.stem + ".png"))
-"""
-
-_NIFTI = """\
-import nibabel
-for path in sorted(root.rglob("*.nii*")):
-    volume, stem = np.asarray(nibabel.load(path).dataobj), path.name.split(".nii")[0]
-    is_mask = "label" in path.parent.name.lower() or "mask" in str(path.relative_to(root)).lower() or "seg" in stem
-    if not is_mask:
-        volume = (volume - volume.min()) * (255 / max(1, np.ptp(volume)))
-        stem = stem.removesuffix("_0000")
-    place = Path(f"{root}_slices") / ("masks" if is_mask else "images")
-    place.mkdir(parents=True, exist_ok=True)
-    for n in range(volume.shape[2]):
-        Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
-"""
-
-_ARRAYS = """\
-arrays = {}
-for path in FILES:
-    OPEN
-masks = next(a for key, a in arrays.items() if any(word in key.lower() for word in ("mask", "label", "gt", "seg")))
-images = next(a for key, a in arrays.items() if a is not masks and len(a) == len(masks))
-for kind, stack in (("images", images), ("masks", masks)):
-    place = Path(f"{root}_slices") / kind
-    place.mkdir(parents=True, exist_ok=True)
-    for n, array in enumerate(stack):
-        Image.fromarray(np.squeeze(array).astype(np.uint8)).save(place / f"{n:05}.png")
-"""
-
-_TABLES = """\
-import io
-import pyarrow as pa, pyarrow.parquet as pq
-for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".arrow")]:
-    table = pq.read_table(path) if path.suffix == ".parquet" else pa.ipc.open_stream(path).read_all()
-    for row, values in enumerate(table.to_pylist()):
-        for column, value in values.items():
-            if isinstance(value, dict) and value.get("bytes"):
-                is_mask = any(word in column.lower() for word in ("mask", "label", "annot", "seg"))
-                place = Path(f"{root}_files") / ("masks" if is_mask else "images")
-                place.mkdir(parents=True, exist_ok=True)
-                Image.open(io.BytesIO(value["bytes"])).save(place / f"{path.stem}_{row:06}.png")
-"""
 
 _JSONL = """\
 import json
@@ -242,13 +181,6 @@ data.transform("polygons_to_masks")
 data.export(ROOT + "_voc", "voc_segmentation", save_media=True)
 """
 
-_H5 = """\
-with h5py.File(path) as file:
-        def keep(key, item):
-            if len(getattr(item, "shape", ())) > 2:
-                arrays[key] = item[()]
-        file.visititems(keep)"""
-_ZARR = "arrays.update({key: x[:] for key, x in zarr.open_group(path, mode='r').arrays()})"
 _SCRIPTS = {
     "coco": ("pycocotools", _COCO),
     "panoptic": ("", _PANOPTIC),
@@ -257,26 +189,26 @@ _SCRIPTS = {
     "npy": ("", _NUMPY),
     "mat": ("scipy", _MATLAB),
     "objects": ("", _OBJECTS),
-    "gif": ("", _CONVERT.replace("ENDINGS", '(".gif",)')),
-    "jp2": ("", _CONVERT.replace("ENDINGS", '(".jp2", ".j2k", ".jpx")')),
-    "stack": ("", _STACKS),
-    "dicom": ("pydicom", _DICOM),
-    "nifti": ("nibabel", _NIFTI),
+    "gif": ("", CONVERT.replace("ENDINGS", '(".gif",)')),
+    "jp2": ("", CONVERT.replace("ENDINGS", '(".jp2", ".j2k", ".jpx")')),
+    "stack": ("", STACKS),
+    "dicom": ("pydicom", DICOM),
+    "nifti": ("nibabel", NIFTI),
     "hdf5": (
         "h5py",
-        "import h5py\n" + _ARRAYS.replace("OPEN", _H5).replace("FILES", 'sorted(root.rglob("*.h*5"))'),
+        "import h5py\n" + ARRAYS.replace("OPEN", H5).replace("FILES", 'sorted(root.rglob("*.h*5"))'),
     ),
     "zarr": (
         "zarr",
-        "import zarr\n" + _ARRAYS.replace("OPEN", _ZARR).replace("FILES", 'sorted(root.rglob("*.zarr"))'),
+        "import zarr\n" + ARRAYS.replace("OPEN", ZARR).replace("FILES", 'sorted(root.rglob("*.zarr"))'),
     ),
     "npz": (
         "",
-        _ARRAYS.replace("OPEN", "arrays.update(np.load(path))").replace(
+        ARRAYS.replace("OPEN", "arrays.update(np.load(path))").replace(
             "FILES", 'sorted(root.rglob("*.npz"))'
         ),
     ),
-    "table": ("pyarrow", _TABLES),
+    "table": ("pyarrow", TABLES),
     "jsonl": ("", _JSONL),
     "datumaro": ("datumaro", _DATUMARO.replace("FORMAT", '"datumaro"')),
     "label_me": ("datumaro", _DATUMARO.replace("FORMAT", '"label_me"')),

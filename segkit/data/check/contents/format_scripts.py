@@ -1,0 +1,77 @@
+"""Short Python that makes files which are read of formats which are not: volumes, stacks, arrays and tables of images.
+
+Each is the body of a script, see `scripts`; `root` is the folder, `files` its images.
+"""
+
+CONVERT = """\
+for path in [p for p in sorted(root.rglob("*")) if p.suffix.lower() in ENDINGS]:
+    with Image.open(path) as image:
+        image.save(path.with_suffix(".png"))
+"""
+
+STACKS = """\
+from PIL import ImageSequence
+for path in files:
+    with Image.open(path) as image:
+        pages = [page.copy() for page in ImageSequence.Iterator(image)]
+    for n, page in enumerate(pages if len(pages) > 1 else []):
+        place = Path(f"{root}_slices") / path.relative_to(root).with_suffix("") / f"{n:04}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        page.save(place)
+"""
+
+DICOM = """\
+import pydicom
+for path in [p for p in sorted(root.rglob("*")) if p.is_file() and pydicom.misc.is_dicom(p)]:
+    Image.fromarray(pydicom.dcmread(path).pixel_array).save(path.with_name(path.stem + ".png"))
+"""
+
+NIFTI = """\
+import nibabel
+for path in sorted(root.rglob("*.nii*")):
+    volume, stem = np.asarray(nibabel.load(path).dataobj), path.name.split(".nii")[0]
+    is_mask = "label" in path.parent.name.lower() or "mask" in str(path.relative_to(root)).lower() or "seg" in stem
+    if not is_mask:
+        volume = (volume - volume.min()) * (255 / max(1, np.ptp(volume)))
+        stem = stem.removesuffix("_0000")
+    place = Path(f"{root}_slices") / ("masks" if is_mask else "images")
+    place.mkdir(parents=True, exist_ok=True)
+    for n in range(volume.shape[2]):
+        Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
+"""
+
+ARRAYS = """\
+arrays = {}
+for path in FILES:
+    OPEN
+masks = next(a for key, a in arrays.items() if any(word in key.lower() for word in ("mask", "label", "gt", "seg")))
+images = next(a for key, a in arrays.items() if a is not masks and len(a) == len(masks))
+for kind, stack in (("images", images), ("masks", masks)):
+    place = Path(f"{root}_slices") / kind
+    place.mkdir(parents=True, exist_ok=True)
+    for n, array in enumerate(stack):
+        Image.fromarray(np.squeeze(array).astype(np.uint8)).save(place / f"{n:05}.png")
+"""
+
+TABLES = """\
+import io
+import pyarrow as pa, pyarrow.parquet as pq
+for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".arrow")]:
+    table = pq.read_table(path) if path.suffix == ".parquet" else pa.ipc.open_stream(path).read_all()
+    for row, values in enumerate(table.to_pylist()):
+        for column, value in values.items():
+            if isinstance(value, dict) and value.get("bytes"):
+                is_mask = any(word in column.lower() for word in ("mask", "label", "annot", "seg"))
+                place = Path(f"{root}_files") / ("masks" if is_mask else "images")
+                place.mkdir(parents=True, exist_ok=True)
+                Image.open(io.BytesIO(value["bytes"])).save(place / f"{path.stem}_{row:06}.png")
+"""
+
+H5 = """\
+with h5py.File(path) as file:
+        def keep(key, item):
+            if len(getattr(item, "shape", ())) > 2:
+                arrays[key] = item[()]
+        file.visititems(keep)"""
+
+ZARR = "arrays.update({key: x[:] for key, x in zarr.open_group(path, mode='r').arrays()})"

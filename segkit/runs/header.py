@@ -3,6 +3,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from segkit.config.yaml_source import dump_inline
 from segkit.data.check import CheckReport
 from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
@@ -28,6 +29,7 @@ def header(
         f"config    {source}",
         f"data      {config.data.name}  {len(data.train):,} train / {len(data.val):,} val  "
         f"{data.train.num_classes} classes  ignore {data.train.ignore_index}   check: {report.summary}",
+        *describe_found_options(experiment),
         *(f"          warning: {text}" for text in report.warnings),
         *describe_cache(experiment),
         *(f"          {line}" for text in data.label_counts.describe() for line in text.splitlines()),
@@ -37,6 +39,15 @@ def header(
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
         f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
+    ]
+
+
+def describe_found_options(experiment: Experiment) -> list[str]:
+    """A line on each option that is `auto` and that the data set found out from its files."""
+    found = getattr(experiment.data.train, "found_options", {})
+    return [
+        f"          data.{key}: {dump_inline(value)}, from the training images; kept with the run"
+        for key, value in found.items()
     ]
 
 

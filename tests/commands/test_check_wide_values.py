@@ -1,5 +1,6 @@
 """scripts/check_data.py ROOT on masks of numbers that 8 bits do not hold, and on images of other bands."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,11 @@ def test_the_number_of_bands_is_proposed(capsys, bands):
     )
     assert explore() == 0
     assert proposal()["channels"] == bands
-    assert f"images    uint16 x {bands} TIFF" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"images    uint16 x {bands} TIFF" in output
+    assert re.search(
+        r"^note      images of more than 8 bits: \d+ becomes black and 4,09\d white", output, re.MULTILINE
+    )
 
 
 def test_one_image_with_another_number_of_bands_is_named(capsys):

@@ -35,6 +35,8 @@ def trained(tmp_path, monkeypatch, quick_plots, save):
 
 
 def test_configuration_and_checkpoint_have_what_was_found(trained):
+    log = (trained / "train.log").read_text()
+    assert "\n          data.value_range: [0.0, 4000.0], from the training images; kept with the run\n" in log
     kept = yaml.safe_load((trained / "config.yaml").read_text())["data"]["value_range"]
     best = load_checkpoint(trained / "best.pt")["config"]["data"]["value_range"]
     assert kept == best == [0.0, 4000.0]

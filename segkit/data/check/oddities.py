@@ -43,6 +43,10 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
         text = f"the {part} images are in colour and read as greyscale (data.channels=1)"
         found.append(note("channels", text))
     found += _find_transparency(dataset, tally, part)
+    ends = getattr(dataset, "value_range", None)
+    if part == "train" and isinstance(ends, tuple):
+        text = f"images of more than 8 bits: {ends[0]:,g} becomes black and {ends[1]:,g} white (data.value_range)"
+        found.append(note("value-range", text))
     upright = [look for look in tally.looks if look.image is not None and look.image.turned]
     turned = [look.image_path for look in upright if look.image_path is not None]
     if turned:

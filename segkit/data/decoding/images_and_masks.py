@@ -188,13 +188,15 @@ def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path) -> tuple[floa
 def _labels_of_samples(samples: Samples, path: Path) -> tuple[np.ndarray, bool]:
     values = samples.values[..., : samples.values.shape[2] - samples.alpha]
     count = values.shape[2]
-    if count == 1 or (count == 3 and (values == values[..., :1]).all()):
+    if count == 1:
         return _whole(values[..., 0], path), False
     if count == 3 and samples.is_colour:
         if values.dtype == np.uint16 and (values % 257 == 0).all():  # 8 bits that were spread over 16
             values = (values // 257).astype(np.uint8)
         if values.dtype == np.uint8:
             return _pack(values), True
+        if (values == values[..., :1]).all():
+            return _whole(values[..., 0], path), False
     raise DataError(
         f"cannot use {show_path(path)} as a mask: {count} bands of type {values.dtype} "
         "-> save class ids as an 8-bit or 16-bit single-channel PNG"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from segkit.data.decoding.opening import opened_image
 from segkit.data.decoding.tiff_facts import TiffFacts, read_tiff_facts
@@ -89,10 +90,18 @@ def _read_tiff(path: Path, facts: TiffFacts) -> Samples:
             f"cannot read {show_path(path)}: a TIFF file with {facts.describe()}\n"
             "   -> pip install tifffile imagecodecs   (the extra `formats`) reads it; or save it with 8 or 16 bits"
         ) from None
+    _refuse_bomb(facts)
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         values = _rows_first(page, page.asarray())
     return Samples(turn(values, facts.orientation), facts.alpha, facts.is_colour)
+
+
+def _refuse_bomb(facts: TiffFacts) -> None:
+    """Pillow's limit, for what Pillow does not open: a small file may say that it is of any size."""
+    limit, pixels = Image.MAX_IMAGE_PIXELS, facts.size[0] * facts.size[1]
+    if limit is not None and pixels > 2 * limit:
+        raise Image.DecompressionBombError(f"{pixels:,} pixels are more than the limit of {2 * limit:,}")
 
 
 def _rows_first(page: Any, values: np.ndarray) -> np.ndarray:

@@ -271,3 +271,33 @@ def test_numbers_are_raw(tmp_path, save):
     np.testing.assert_array_equal(numbers, values)
     with pytest.raises(DataError, match="expected 8-bit or 16-bit greyscale, found pixels of type RGB"):
         read_numbers(save(tmp_path / "rgb.png", np.zeros((2, 2, 3), dtype=np.uint8)))
+
+
+def test_a_small_file_that_says_it_is_huge_takes_no_memory(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 16), dtype=np.int64))
+    content = bytearray(path.read_bytes())
+    for tag in (256, 257):  # width and height: 4 bytes behind tag, type and count
+        at = (
+            content.index(struct.pack("<HHI", tag, 4, 1))
+            if struct.pack("<HHI", tag, 4, 1) in content
+            else None
+        )
+        at = content.index(struct.pack("<HHI", tag, 3, 1)) if at is None else at
+        content[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 1_000_000)
+    path.write_bytes(content)
+    for read in (read_labels, lambda p: read_image(p, channels=1, value_range="dtype")):
+        with pytest.raises(
+            DataError, match=r"1,000,000,000,000 pixels are more than the limit of .*\n.*cut it into tiles"
+        ):
+            read(path)
+
+
+def test_black_colours_are_colours_in_every_layout(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((3, 8, 8), dtype=np.uint8), photometric="rgb", planarconfig="separate"
+    )
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 8, 3), dtype=np.uint16), photometric="rgb")
+    assert [read_labels(tmp_path / name)[1] for name in ("a.tif", "b.tif")] == [True, True]

@@ -120,7 +120,7 @@ class _Written:
             return 0
         try:
             return self.read(self.first)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             return None  # damaged, or the first is missing: whoever asks says so
 
 

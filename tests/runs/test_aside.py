@@ -140,10 +140,11 @@ def test_a_run_that_was_killed_after_its_checkpoint_sets_aside_what_came_after(t
     assert "best      best.pt made again from checkpoints/000006.pt" in capsys.readouterr().out
 
 
-def test_files_that_cannot_be_read_are_set_aside_and_written_anew(tiny):
+@pytest.mark.parametrize("left", ["all but the end", "nothing"])
+def test_files_that_cannot_be_read_are_set_aside_and_written_anew(tiny, left):
     folder = train_with_scores(tiny, SCORES, "--config", "tiny.yaml")
     for name in ("per_image.npz", "examples.npz"):
-        (folder / name).write_bytes((folder / name).read_bytes()[:-200])
+        (folder / name).write_bytes(b"" if left == "nothing" else (folder / name).read_bytes()[:-200])
     (folder / "summary.json").write_text("[]")
     train_with_scores(tiny, {10: 0.1}, "--resume", str(folder), "train.iterations=10")
     found = moments(folder)

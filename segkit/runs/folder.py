@@ -10,7 +10,7 @@ from typing import Any
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.files import cannot_write, sweep_temporaries, sync_folder, write_json
 from segkit.system.locks import take_lock
-from segkit.system.run_files import RunFiles
+from segkit.system.run_files import RunFiles, own_folders
 
 STATES = ("running", "done", "stopped", "failed")
 
@@ -63,8 +63,8 @@ class RunFolder(RunFiles):
         run = cls(path, lock=_lock(RunFiles(path).lock))
         try:
             run.checkpoints.mkdir(exist_ok=True)
-            sweep_temporaries(path)
-            sweep_temporaries(run.checkpoints)
+            for folder in own_folders(run):
+                sweep_temporaries(folder)
             sync_folder(path)
             sync_folder(path.parent)
         except OSError as error:

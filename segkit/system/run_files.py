@@ -97,13 +97,13 @@ def path_set_aside(path: Path) -> Path:
 def list_set_aside(run: RunFiles) -> list[Path]:
     """The files of a run that were set aside, in all its folders, by path."""
     return sorted(
-        path for folder in _own_folders(run) for path in folder.glob(f"*{_ASIDE}") if not path.is_dir()
+        path for folder in own_folders(run) for path in folder.glob(f"*{_ASIDE}") if not path.is_dir()
     )
 
 
 def list_numbered(run: RunFiles) -> dict[Path, int]:
     """The files of a run whose name is the iteration that they are of: checkpoints and pictures, newest first."""
-    found = [path for folder in _own_folders(run)[1:] for path in folder.glob("*") if not path.is_dir()]
+    found = [path for folder in own_folders(run)[1:] for path in folder.glob("*") if not path.is_dir()]
     numbers = {
         path: int(path.stem) for path in found if path.stem.isdigit() and path.suffix in (".pt", ".jpg")
     }
@@ -123,7 +123,7 @@ def number_of_set_aside(path: Path) -> int | None:
     return int(stem) if stem.isdigit() else None
 
 
-def _own_folders(run: RunFiles) -> list[Path]:
+def own_folders(run: RunFiles) -> list[Path]:
     """The run folder itself and those in it whose files are of single moments."""
     return [run.path, run.checkpoints, run.example_pictures, run.moments]
 

@@ -119,6 +119,8 @@ def test_a_worker_that_outlives_a_killed_run_does_not_hold_the_folder(tmp_path):
 def test_reopening_sweeps_what_a_killed_writer_left(tmp_path):
     with RunFolder.create(tmp_path, "ohem") as run:
         left = [run.path / ".best.pt.77.tmp", run.checkpoints / ".000400.pt.77.tmp"]
+        run.moments.mkdir(parents=True)
+        left += [run.example_pictures / ".000400.jpg.77.tmp", run.moments / ".000400.jpg.77.tmp"]
         kept = run.checkpoints / "000200.pt"
         for file in (*left, kept):
             file.touch()

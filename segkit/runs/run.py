@@ -12,7 +12,7 @@ import torch
 from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
-from segkit.data.loading.loader import WorkerDied, explain_worker_death
+from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, OutOfMemory, SegkitError
 from segkit.runs.aside import set_aside_folders
@@ -165,6 +165,9 @@ def train_in(
             console.log(f"failed: {error}")
             bad.write()
         raise error
+    finally:
+        if isinstance(trainer.val_batches, Batches):
+            trainer.val_batches.close()
     code = 0 if finished else interrupt.exit_code or 0
     state = "done" if finished else "stopped"
     folder.write_status(

@@ -1,7 +1,9 @@
 """Files, `extends` and overrides to one tree of values that know where they were written."""
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,10 +148,12 @@ def read_file(path: Path, problems: list[Problem]) -> Node | None:
     """The mapping in a file, or None after noting why there is none."""
     source = display(path)
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = _read_bytes(path)
     except OSError as error:
         problems.append(Problem(Mark(source), f"cannot be read: {error.strerror}"))
+        return None
+    if raw is None:
+        problems.append(Problem(Mark(source), "is a pipe that nobody writes to"))
         return None
     try:
         # A cut at the limit can split a character; the size is reported then, not the character.
@@ -171,6 +175,21 @@ def read_file(path: Path, problems: list[Problem]) -> Node | None:
         problems.append(Problem(node.mark, "expected blocks such as `train:`, one below the other"))
         return None
     return node
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    """The bytes of a file, or of a pipe such as a shell's `<(...)`, up to the limit and one more; None for a pipe that
+    nobody has open to write, which would be waited for without end. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        start = file.read(1)  # b"": no writer; None: there is one, and nothing yet
+        if start == b"" and stat.S_ISFIFO(os.fstat(handle).st_mode):
+            return None
+        os.set_blocking(handle, True)
+        parts = [start or b""]
+        while (length := sum(map(len, parts))) <= MAX_BYTES and (part := file.read(MAX_BYTES + 1 - length)):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def _apply_extends(root: Node, chain: list[Path], problems: list[Problem]) -> Node | None:

@@ -134,7 +134,9 @@ def test_a_file_that_breaks_while_training(tiny, capsys, monkeypatch, workers):
     monkeypatch.setattr(Trainer, "update", breaking)
     before = set(multiprocessing.active_children())
     assert run("--config", "tiny.yaml", f"train.workers={workers}", "train.iterations=30") == 3
-    assert set(multiprocessing.active_children()) <= before, "workers that the garbage collector would wait for"
+    assert set(multiprocessing.active_children()) <= before, (
+        "workers that the garbage collector would wait for"
+    )
     error = capsys.readouterr().err.strip()
     pattern = r"cannot read data/images/train/\d\d.png: not a PNG, JPEG, BMP, TIFF or WEBP image\n   -> "
     assert re.fullmatch(pattern + ADVICE, error)

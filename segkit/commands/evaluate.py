@@ -117,6 +117,16 @@ def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:
             f"the weights are for images of {predictor.channels} channels but the data has {dataset.channels} "
             f"-> data.channels={predictor.channels}"
         )
+    ends = getattr(dataset, "value_range", None)
+    if ends != predictor.value_range:
+        before, after = (
+            "8 bits" if one is None else f"more, of which {one} become black and white"
+            for one in (predictor.value_range, ends)
+        )
+        raise ConfigError(
+            f"the weights were trained on images of {before}, but the data has images of {after} "
+            "-> leave out data.value_range, or bring the images to what the weights know"
+        )
 
 
 def refuse_other_model(trained: Config, asked: Config) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.decoding.images_and_masks import EXIF_ORIENTATION, read_labels
+from segkit.data.decoding.images_and_masks import read_labels
 from segkit.data.decoding.opening import explained, opened_image
-from segkit.data.decoding.samples import read_header
+from segkit.data.decoding.samples import EXIF_ORIENTATION, read_header
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
 MOST_COLOURS = 512
@@ -75,20 +75,21 @@ def read_image_facts(path: Path) -> ImageFacts:
         tiff = header.tiff
         height, width = tiff.size[::-1] if tiff.orientation >= 5 else tiff.size
         return ImageFacts(
-            "TIFF", tiff.mode, (height, width), False, tiff.samples - tiff.alpha, tiff.alpha > 0
+            "TIFF", tiff.mode, (height, width), False, tiff.samples - len(tiff.alpha), bool(tiff.alpha)
         )
     with opened_image(path) as image:
         width, height = image.size
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-        if orientation in (5, 6, 7, 8):
+        if orientation in (5, 6, 7, 8) and header.tiff is None:  # of TIFF files, Pillow has done it
             width, height = height, width
+        turned = orientation not in (0, 1) and header.tiff is None
         bands = image.getbands()
         alpha = bands[-1] == "A" or "transparency" in image.info
         mode = f"{image.mode};16" if header.png16 is not None else image.mode
-        count = len(bands) - (bands[-1] == "A")
+        count = 3 if image.mode == "CMYK" else len(bands) - (bands[-1] == "A")
         if header.png16 == 4:  # grey with alpha, which Pillow makes colour
             mode, count = "LA;16", 1
-        return ImageFacts(image.format or "", mode, (height, width), orientation not in (0, 1), count, alpha)
+        return ImageFacts(image.format or "", mode, (height, width), turned, count, alpha)
 
 
 def read_mask_facts(path: Path) -> MaskFacts:

@@ -98,10 +98,11 @@ class RawValues:
         """The values that somebody drew, sorted: all of them, without those that smoothing left on edges."""
         if not self.smoothed and not self.lossy:
             return sorted(self.pixels)
+        enough = RARE * self.total
         often = [
             value
             for value, pixels in self.pixels.most_common()
-            if 2 * self.soft[value] < self.masks[value] and pixels >= RARE * self.total
+            if 2 * self.soft[value] < self.masks[value] and pixels >= enough
         ]
         drawn: list[int] = []
         for value in often:

@@ -4,6 +4,7 @@ Pillow is asked for the raw values: converting a palette image to grey, for one,
 values of their colours. What it shows in part, changed, or not at all, is read by `segkit.data.decoding.samples`.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,18 @@ import torch
 from PIL import Image, ImageOps
 
 from segkit.data.decoding.opening import explained, opened_image, refuse_hidden_stack, refuse_stack
-from segkit.data.decoding.samples import Samples, read_header, read_samples, scale_to_bytes
+from segkit.data.decoding.samples import (
+    EXIF_ORIENTATION,
+    Samples,
+    read_header,
+    read_samples,
+    scale_to_bytes,
+    turn,
+)
 from segkit.data.decoding.tiff_facts import TiffFacts
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
-EXIF_ORIENTATION = 0x0112
 #: Pillow's modes whose pixels have more than 8 bits.
 WIDE_MODES = ("I", "F")
 _BANDS = {3: "RGB", 4: "RGBA", 2: "LA", 1: "L"}
@@ -40,7 +47,10 @@ def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> 
         if not header.shown_by_pillow:
             refuse_hidden_stack(path, header.tiff)
             samples = read_samples(path, header)
-            return _from_samples(samples, path, channels, value_range)
+            turned = samples.orientation not in (0, 1)
+            if turned:
+                samples = replace(samples, values=turn(samples.values, samples.orientation))
+            return _from_samples(samples, path, channels, value_range), turned
     with opened_image(path) as image:
         refuse_stack(image, path, header.tiff)
         image.load()
@@ -48,8 +58,8 @@ def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> 
         if turned:
             image = ImageOps.exif_transpose(image)
     if image.mode.startswith(WIDE_MODES):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
-        samples = Samples(as_stored(np.asarray(image), header.tiff)[..., None], alpha=0, is_colour=False)
-        return _from_samples(samples, path, channels, value_range)[0], turned
+        samples = Samples(as_stored(np.asarray(image), header.tiff)[..., None], alpha=(), is_colour=False)
+        return _from_samples(samples, path, channels, value_range), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     bands = image.getbands()
@@ -84,7 +94,7 @@ def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.
         header = read_header(path)
         if not header.shown_by_pillow:
             refuse_hidden_stack(path, header.tiff)
-            return _labels_of_samples(read_samples(path, header), path)
+            return _labels_of_samples(read_samples(path, header, as_labels=True), path)
     image, packing = _open(path, header.tiff)
     # The alpha channel says nothing about the label.
     if image.mode in ("LA", "PA"):
@@ -126,9 +136,7 @@ def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
         return image, packing if isinstance(packing, str) else str(packing[0])
 
 
-def _from_samples(
-    samples: Samples, path: Path, channels: int, value_range: ValueRange
-) -> tuple[torch.Tensor, bool]:
+def _from_samples(samples: Samples, path: Path, channels: int, value_range: ValueRange) -> torch.Tensor:
     values = _choose_bands(samples, path, channels)
     if values.dtype == np.uint8:
         planes = np.ascontiguousarray(np.moveaxis(values, 2, 0))
@@ -140,33 +148,31 @@ def _from_samples(
         planes = scale_to_bytes(values, *_ends_of(value_range, values.dtype, path))
     pixels = torch.from_numpy(planes)
     if pixels.shape[0] == channels:
-        return pixels, False
+        return pixels
     if pixels.shape[0] == 1:
-        return pixels.expand(channels, -1, -1).contiguous(), False
+        return pixels.expand(channels, -1, -1).contiguous()
     red, green, blue = planes.astype(np.int32)  # to grey, as Pillow does it (ITU-R 601-2)
     grey = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return torch.from_numpy(grey.astype(np.uint8)[None]), False
+    return torch.from_numpy(grey.astype(np.uint8)[None])
 
 
 def _choose_bands(samples: Samples, path: Path, channels: int) -> np.ndarray:
     """The bands (H, W, S) that are wanted: all, or all but transparency, or those that grey or colour is made of."""
-    values, count = samples.values, samples.values.shape[2]
-    plain = count - samples.alpha
+    count = samples.values.shape[2]
+    plain = count - len(samples.alpha)
     if count == channels:
-        return values
+        return samples.values
     if (
         plain == channels
         or (plain, channels) == (1, 3)
         or (samples.is_colour and (plain, channels) == (3, 1))
     ):
-        return values[..., :plain]
-    raise _wrong_channels(path, count, alpha=samples.alpha > 0, channels=channels)
+        return samples.plain
+    raise _wrong_channels(path, count, alpha=bool(samples.alpha), channels=channels)
 
 
 def _wrong_channels(path: Path, count: int, *, alpha: bool, channels: int) -> DataError:
-    has = (
-        f"{count} bands, the last of which is transparency" if alpha else f"{count} band{'s' * (count != 1)}"
-    )
+    has = f"{count} bands, one of which is transparency" if alpha else f"{count} band{'s' * (count != 1)}"
     usable = f"{count - 1} or {count}" if alpha else f"{count}"
     return DataError(
         f"wrong number of bands: {show_path(path)} has {has}, and data.channels is {channels} "
@@ -186,7 +192,7 @@ def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path) -> tuple[floa
 
 
 def _labels_of_samples(samples: Samples, path: Path) -> tuple[np.ndarray, bool]:
-    values = samples.values[..., : samples.values.shape[2] - samples.alpha]
+    values = samples.plain
     count = values.shape[2]
     if count == 1:
         return _whole(values[..., 0], path), False

@@ -21,7 +21,8 @@ TIFF_SUBFILE_TYPE = 0x00FE
 @contextmanager
 def opened_image(path: Path) -> Generator[ImageFile]:
     """An image file, open. Raises DataError as `explained` does."""
-    with explained(path), Image.open(path, formats=FORMATS) as image:
+    # Not by its name: what Pillow then maps into memory, it reads wrongly if the tag Orientation turns it on its side.
+    with explained(path), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         yield image
 
 
@@ -61,16 +62,17 @@ def refuse_stack(image: Image.Image, path: Path, tiff: TiffFacts | None) -> None
     is_page, second = image.tag_v2.get(TIFF_SUBFILE_TYPE, 0) == 0, image.size
     image.seek(0)
     if is_page and second == first:
-        raise _is_stack(path, image.n_frames)
+        raise is_stack(path, image.n_frames)
 
 
 def refuse_hidden_stack(path: Path, tiff: TiffFacts | None) -> None:
     """The same for images that only the description of a TIFF file tells of."""
     if tiff is not None and tiff.slices > 1:
-        raise _is_stack(path, tiff.slices)
+        raise is_stack(path, tiff.slices)
 
 
-def _is_stack(path: Path, count: int) -> DataError:
+def is_stack(path: Path, count: int) -> DataError:
+    """The DataError to raise for a file of `count` images of one size."""
     return DataError(
         f"cannot use {show_path(path)}: it holds {count} images of one size -> save each as a file of its own"
     )

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segkit.data.decoding.opening import opened_image
+from segkit.data.decoding.opening import is_stack, opened_image
 from segkit.data.decoding.tiff_facts import TiffFacts, read_tiff_facts
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
+EXIF_ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: By PNG colour types of which Pillow shows 8 of 16 bits: how many numbers of a pixel are transparency, and how Pillow
 #: calls the ways to take their first and their second bytes. Grey with alpha is as long as 8-bit colour with alpha.
@@ -22,12 +23,18 @@ _BLOCK = 1 << 15
 
 @dataclass(frozen=True)
 class Samples:
-    """`values` (H, W, S) of any type of numbers; the last `alpha` of S are transparency. `is_colour`: the first three
-    are red, green and blue."""
+    """`values` (H, W, S) of any type of numbers; those at the places `alpha` are transparency. `is_colour`: the first
+    three are red, green and blue. `orientation` is how a PNG file says that it is to be turned as an image."""
 
     values: np.ndarray
-    alpha: int
+    alpha: tuple[int, ...]
     is_colour: bool
+    orientation: int = 1
+
+    @property
+    def plain(self) -> np.ndarray:
+        """The values (H, W, S) without transparency."""
+        return np.delete(self.values, self.alpha, axis=2) if self.alpha else self.values
 
 
 @dataclass(frozen=True)
@@ -57,32 +64,34 @@ def read_header(path: Path) -> Header:
     return Header() if facts is None else Header(tiff=facts, bits=max(8, facts.bits))
 
 
-def read_samples(path: Path, header: Header) -> Samples:
-    """The numbers of a file that Pillow does not show. Raises DataError if nothing here reads it."""
+def read_samples(path: Path, header: Header, *, as_labels: bool = False) -> Samples:
+    """The numbers of a file that Pillow does not show; of an image, those where 0 is white are inverted. Raises
+    DataError if nothing here reads it."""
     if header.png16 is not None:
         return _read_png16(path, header.png16)
     assert header.tiff is not None
-    return _read_tiff(path, header.tiff)
+    return _read_tiff(path, header.tiff, as_labels=as_labels)
 
 
 def _read_png16(path: Path, colour_type: int) -> Samples:
     """Decoded once for each byte of a number."""
     alpha, ways = _PNG_16[colour_type]
-    decoded = []
+    decoded, orientation = [], 1
     for way in ways:
         with opened_image(path) as image:
             tile: Any = (*image.tile[0][:3], way)
             image.tile = [tile]
             image.load()
             decoded.append(np.asarray(image))
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     if colour_type == 4:
         values = decoded[0].view(">u2").astype(np.uint16)
     else:
         values = decoded[0].astype(np.uint16) << 8 | decoded[1]
-    return Samples(values, alpha, is_colour=colour_type != 4)
+    return Samples(values, (values.shape[2] - 1,) if alpha else (), colour_type != 4, orientation)
 
 
-def _read_tiff(path: Path, facts: TiffFacts) -> Samples:
+def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
     try:
         import tifffile  # an extra, and only for the files that need it
     except ImportError:
@@ -93,7 +102,12 @@ def _read_tiff(path: Path, facts: TiffFacts) -> Samples:
     _refuse_bomb(facts)
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
+        second = file.pages[1] if len(file.pages) > 1 else None
+        if second is not None and second.shape == page.shape and not getattr(second, "is_reduced", False):
+            raise is_stack(path, len(file.pages))
         values = _rows_first(page, page.asarray())
+    if facts.white_is_zero and values.dtype.kind == "u" and values.dtype.itemsize > 1 and not as_labels:
+        values = np.iinfo(values.dtype).max - values  # as Pillow shows such files of 8 bits
     return Samples(turn(values, facts.orientation), facts.alpha, facts.is_colour)
 
 

@@ -25,9 +25,23 @@ _TEXT = 2
 _MOST_VALUES = 100_000  # of a field: a description may be long
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT, _NODATA = 270, 274, 277, 338, 339, 42113
+_WANTED = {
+    _WIDTH,
+    _HEIGHT,
+    _BITS,
+    _COMPRESSION,
+    _PHOTOMETRIC,
+    _DESCRIPTION,
+    _ORIENTATION,
+    _SAMPLES,
+    _EXTRA,
+    _FORMAT,
+    _NODATA,
+}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = range(4)
 #: Samples of a pixel without extra ones, by photometric interpretation; one of any other.
-_BASE = {_RGB: 3, 5: 4, 6: 3, 8: 3}
+_YCBCR = 6
+_BASE = {_RGB: 3, 5: 4, _YCBCR: 3, 8: 3}
 _ALPHA = (1, 2)  # associated and unassociated
 _FAX = (2, 3, 4)
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floating-point numbers"}
@@ -47,7 +61,7 @@ class TiffFacts:
     """The first page of a TIFF file.
 
     size         (H, W) as stored
-    samples      numbers of a pixel, of which the last `alpha` are transparency
+    samples      numbers of a pixel, of which those at the places `alpha` are transparency
     bits         of a number; `format` is "unsigned integers", "signed integers" or "floating-point numbers"
     nodata       the value that GDAL's tag says means no data
     slices       pages that ImageJ describes although the file lists one
@@ -55,7 +69,7 @@ class TiffFacts:
 
     size: tuple[int, int]
     samples: int
-    alpha: int
+    alpha: tuple[int, ...]
     bits: int
     format: str
     photometric: int
@@ -77,7 +91,8 @@ class TiffFacts:
     @property
     def is_colour(self) -> bool:
         """Whether the first three numbers of a pixel are red, green and blue, or decoded to that."""
-        return self.photometric in _BASE
+        is_decoded = self.photometric == _YCBCR and self.compression in (6, 7)
+        return self.photometric == _RGB or is_decoded
 
     @property
     def codec(self) -> str:
@@ -88,7 +103,8 @@ class TiffFacts:
     def shown_by_pillow(self) -> bool:
         """Whether Pillow decodes every number of a pixel as it is stored."""
         base, whole = _BASE.get(self.photometric, 1), self.format == _FORMATS[1]
-        if self.compression not in _DECODED or self.samples != base + self.alpha or self.alpha > 1:
+        last_only = self.alpha in ((), (self.samples - 1,))
+        if self.compression not in _DECODED or self.samples != base + len(self.alpha) or not last_only:
             return False
         if self.samples > 1 or self.photometric == _PALETTE:
             return whole and (self.bits == 8 or (self.samples == 1 and self.bits < 8))
@@ -126,11 +142,12 @@ def read_tiff_facts(path: Path) -> TiffFacts | None:
     samples = _number(tags, _SAMPLES, 1)
     photometric = _number(tags, _PHOTOMETRIC, _BLACK_IS_ZERO)
     extra = tags.get(_EXTRA, ())
-    alpha = 0 if isinstance(extra, str) else sum(kind in _ALPHA for kind in extra)
+    first = samples - len(extra)
+    alpha = [] if isinstance(extra, str) else [first + n for n, kind in enumerate(extra) if kind in _ALPHA]
     return TiffFacts(
         size=(_number(tags, _HEIGHT, 0), _number(tags, _WIDTH, 0)),
         samples=samples,
-        alpha=min(alpha, max(0, samples - _BASE.get(photometric, 1))),
+        alpha=tuple(place for place in alpha if place >= _BASE.get(photometric, 1)),
         bits=_number(tags, _BITS, 1),
         format=_FORMATS.get(_number(tags, _FORMAT, 1), _FORMATS[1]),
         photometric=photometric,
@@ -155,7 +172,7 @@ def _read_tags(file: BinaryIO, order: str, *, big: bool) -> dict[int, tuple[int,
     tags: dict[int, tuple[int, ...] | str] = {}
     for tag, kind, length, inline in entries:
         form = "s" if kind == _TEXT else _INTEGERS.get(kind)
-        if form is None:
+        if form is None or tag not in _WANTED:
             continue
         form = f"{order}{min(length, _MOST_VALUES)}{form}"
         content = bytes(inline)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import WIDE_MODES, as_stored
-from segkit.data.decoding.opening import opened_image
+from segkit.data.decoding.opening import explained, opened_image
 from segkit.data.decoding.samples import Header, read_header, read_samples
 from segkit.errors import DataError
 
@@ -62,11 +62,13 @@ def _state(path: Path) -> tuple[int, int]:
 def _read_wide(path: Path) -> np.ndarray | None:
     """All numbers of an image of more than 8 bits but for transparency and no data, in one row; None of another."""
     try:
-        header = read_header(path)
-        if header.bits <= 8:
-            return None
-        values = _read_values(path, header)
-    except (DataError, OSError, ValueError, KeyError, SyntaxError):
+        with explained(path):
+            header = read_header(path)
+            is_plain = header.tiff is None or header.tiff.format == "unsigned integers"
+            if header.bits <= 8 and is_plain:
+                return None
+            values = _read_values(path, header)
+    except DataError:
         return None
     values = values.reshape(-1)
     if values.dtype.kind == "f":
@@ -80,5 +82,4 @@ def _read_values(path: Path, header: Header) -> np.ndarray:
         with opened_image(path) as image:
             image.load()
         return as_stored(np.asarray(image), header.tiff) if image.mode.startswith(WIDE_MODES) else np.empty(0)
-    samples = read_samples(path, header)
-    return samples.values[..., : samples.values.shape[2] - samples.alpha]
+    return read_samples(path, header).plain

@@ -60,3 +60,8 @@ def show_raw(value: int, raw: RawValues) -> str:
 def show_colour(value: int) -> str:
     """0xRRGGBB as a label map has it."""
     return f"#{value:06x}"
+
+
+def explain_ignored(ignored: frozenset[int] | None) -> list[str]:
+    """How to say which value means unknown, unless that was said."""
+    return ["if one of the values means unknown: --ignore VALUE"] if ignored is None else []

@@ -1,11 +1,13 @@
 """From the values of masks to `classes` and `label_map`: what can be known is proposed, the rest is asked."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from segkit.data.check.finding import problem
-from segkit.data.check.known_values import VOC_BORDER, VOC_IDS, ids_behind_greys, is_voc_palette
+from segkit.data.check.known_values import ids_behind_greys, is_voc_palette
+from segkit.data.check.propose.colours import propose_colours, propose_greys
 from segkit.data.check.propose.instances import (
     ask_about_instances,
     find_instances,
@@ -16,6 +18,7 @@ from segkit.data.check.propose.options import (
     UNKNOWN,
     UNKNOWN_16,
     default_names,
+    explain_ignored,
     ignore_flag,
     ignored_in,
     named_options,
@@ -27,8 +30,8 @@ from segkit.data.check.raw_values import RawValues
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.validate import shorten
 
-#: Distinct colours from which on a mask looks like a photograph.
-MOST_CLASSES = 256
+#: The highest numbers of types, which pixels that nobody labelled usually have.
+HIGHEST = (UNKNOWN_16, 2**31 - 1, 2**32 - 1)
 
 
 def propose(raw: RawValues, answers: Answers) -> Proposal:
@@ -50,24 +53,52 @@ def propose(raw: RawValues, answers: Answers) -> Proposal:
 
 
 def _propose_without_data(raw: RawValues, answers: Answers) -> Proposal:
-    """What GDAL's tag in the files calls no data is unknown, unless it is a value that classes have, too."""
+    """What GDAL's tag in the files calls no data is unknown, unless it is a value that classes have, too; the other
+    values are as if it was not there."""
     declared = sorted(raw.nodata)
-    chosen = propose(raw, replace(answers, ignored=frozenset(declared)))
-    if all(value < 0 or value in (UNKNOWN, UNKNOWN_16) for value in declared) or chosen.options is None:
+    rest = replace(
+        raw,
+        nodata=Counter(),
+        pixels=Counter({value: count for value, count in raw.pixels.items() if value not in declared}),
+    )
+    chosen = propose(rest, answers)
+    unknown = dict.fromkeys(declared, IGNORE)
+    choices = [
+        replace(one, flag=_with_flag(one.flag, declared), options=_with_map(one.options, unknown))
+        for one in chosen.choices
+    ]
+    options = None if chosen.options is None else _with_map(chosen.options, unknown)
+    chosen = replace(chosen, options=options, choices=choices)
+    kept = propose(replace(raw, nodata=Counter()), replace(answers, ignored=frozenset()))
+    usual = all(value < 0 or value in (UNKNOWN, UNKNOWN_16) for value in declared)
+    if usual or options is None or kept.options is None:
         says = f"{shorten(declared)} means unknown: the files' tag for no data says so (--ignore none makes it a class)"
         return replace(chosen, why=[says, *chosen.why])
-    kept = propose(raw, replace(answers, ignored=frozenset()))
-    choices = [Choice("--ignore none", f"{shorten(declared)} is a class", kept.options or {})]
-    choices.append(Choice(ignore_flag(declared), f"{shorten(declared)} means unknown", chosen.options))
+    both = [
+        Choice("--ignore none", f"{shorten(declared)} is a class", kept.options),
+        Choice(ignore_flag(declared), f"{shorten(declared)} means unknown", options),
+    ]
     question = (
         f"the files' tag for no data names {shorten(declared)}: is it a class all the same, or unknown?"
     )
-    return Proposal(question=question, choices=choices, findings=chosen.findings)
+    return Proposal(question=question, choices=both, findings=chosen.findings)
+
+
+def _with_flag(flag: str, declared: Sequence[int]) -> str:
+    """An answer about other values, with those that the files declare."""
+    start, none = "--ignore ", flag.endswith(" none")
+    if not flag.startswith(start):
+        return flag
+    return ignore_flag(declared) if none else f"{flag} {' '.join(map(str, declared))}"
+
+
+def _with_map(options: Mapping[str, Any], entries: Mapping[int, str]) -> dict[str, Any]:
+    return {**options, "label_map": {**options.get("label_map", {}), **entries}}
 
 
 def _propose_each(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
     """Each value or colour is a class, as far as it does not mean unknown."""
-    return _propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
+    return propose_colours(values, raw, answers) if raw.are_colours else _propose_ids(values, raw, answers)
 
 
 def _propose_objects(values: list[int], raw: RawValues, answers: Answers) -> Proposal | None:
@@ -104,7 +135,7 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
         return _propose_named(kept, values, answers)
     greys = ids_behind_greys(kept)
     if greys is not None and any(value > len(kept) for value in kept):
-        return _propose_greys(greys, answers)
+        return propose_greys(greys, answers)
     ids = [value for value in kept if value != UNKNOWN_16]
     if ignored is None and ids == list(range(len(ids))) and ids[-1] > UNKNOWN:
         return _accept_many_ids(ids, kept)
@@ -119,15 +150,16 @@ def _propose_ids(values: list[int], raw: RawValues, answers: Answers) -> Proposa
                 others, f"the other values are the ids 0-{others[-1]}, and 255 is none of them"
             )
         return _ask_about_unknown(kept)
-    if ignored is None and kept[0] < 0:
-        return _ask_about_unknown(kept, [value for value in kept if value < 0])
+    suspects = [value for value in kept if value < 0 or value in HIGHEST]
+    if ignored is None and suspects and suspects != kept:
+        return _ask_about_unknown(kept, suspects)
     options = number_options(kept, default_names(len(kept)), ignored_in(values, ignored))
-    return Proposal(options, why=[*_explain_order(kept), *_explain_ignored(ignored)])
+    return Proposal(options, why=[*_explain_order(kept), *explain_ignored(ignored)])
 
 
 def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Proposal:
     names, ignored = list(answers.names or ()), ignored_in(values, answers.ignored)
-    below = [value for value in kept if value < 0]
+    below = [value for value in kept if value < 0 or value in HIGHEST]
     if below and below != kept and answers.ignored is None and len(kept) != len(names):
         answered = replace(answers, ignored=frozenset(below))
         named = _propose_named([value for value in kept if value >= 0], values, answered)
@@ -135,7 +167,7 @@ def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Prop
             f"{shorten(below)} means unknown: no place in a list is below 0 (--ignore none makes it a class)"
         )
         return replace(named, why=[says, *named.why])
-    if kept[-1] < len(names):
+    if kept[0] >= 0 and kept[-1] < len(names):
         return Proposal(
             named_options(names, dict.fromkeys(ignored, IGNORE)),
             why=["the values are places in the list of names"],
@@ -169,58 +201,6 @@ def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Prop
     return Proposal(findings=[problem("names", text)])
 
 
-def _propose_greys(greys: Mapping[int, Sequence[int]], answers: Answers) -> Proposal:
-    """Palette files of Pascal VOC that somebody converted to grey, which is found out by the greys."""
-    listed = ", ".join(f"{value} = {' or '.join(map(str, ids))}" for value, ids in greys.items() if value)
-    text = (
-        "the values are greys of Pascal VOC's palette: the masks were palette files and converted to grey\n"
-        f"   the ids probably were: {listed}\n"
-        "   -> take the palette files themselves, whose ids are unharmed"
-    )
-    found = [problem("palette-as-grey", text)]
-    ignored = [
-        value for value, ids in greys.items() if ids[0] == VOC_BORDER or value in (answers.ignored or ())
-    ]
-    kept = sorted((value for value in greys if value not in ignored), key=lambda value: greys[value][0])
-    names = [f"class_{'_or_'.join(map(str, greys[value]))}" for value in kept]
-    return Proposal(
-        number_options(kept, names, ignored),
-        why=["the names have the ids before the conversion"],
-        findings=found,
-    )
-
-
-def _propose_colours(values: list[int], raw: RawValues, answers: Answers) -> Proposal:
-    kept = [value for value in values if value not in (answers.ignored or ())]
-    if len(kept) < 2 or len(kept) > MOST_CLASSES:
-        text = f"the masks have {len(kept)} colours: no labels, or masks of a JPEG or a photograph"
-        return Proposal(findings=[problem("colours", text)])
-    ignored = ignored_in(values, answers.ignored)
-    if answers.names is not None:
-        text = (
-            "which colour is which class cannot be known from names alone\n"
-            "   -> --classes FILE with the lines `name,r,g,b` and one per class below, as class_dict.csv has them"
-        )
-        return Proposal(findings=[problem("colours", text)])
-    if set(kept) <= VOC_IDS.keys():
-        known = sorted(kept, key=VOC_IDS.__getitem__)
-        border = [value for value in known if VOC_IDS[value] == VOC_BORDER and answers.ignored is None]
-        classes = [value for value in known if value not in border]
-        names = [f"class_{VOC_IDS[value]}" for value in classes]
-        options = number_options(classes, names, [*ignored, *border], colours=True)
-        return Proposal(options, why=["the colours are Pascal VOC's; the names have its ids"])
-    if all(value == (value & 0xFF) * 0x010101 for value in kept):
-        names = [f"class_{value & 0xFF}" for value in kept]
-        why = ["the colours are greys, taken in their order", *_explain_ignored(answers.ignored)]
-        return Proposal(number_options(kept, names, ignored, colours=True), why=why)
-    kept.sort(key=lambda value: -raw.pixels[value])
-    options = number_options(kept, [f"colour_{value:06x}" for value in kept], ignored, colours=True)
-    return Proposal(
-        options,
-        why=["each colour is a class, the most frequent first", *_explain_ignored(answers.ignored)],
-    )
-
-
 def _only_one_value(values: list[int], kept: list[int]) -> Proposal:
     text = f"the masks hold {shorten(values) or 'nothing'}, of which {len(kept)} can be a class: nothing to tell apart"
     return Proposal(findings=[problem("one-value", text)])
@@ -239,7 +219,7 @@ def _accept_many_ids(ids: list[int], kept: list[int]) -> Proposal:
     if unknown:
         why.append(f"{UNKNOWN_16} means unknown: it is none of them (--ignore none makes it a class)")
     else:
-        why += _explain_ignored(None)
+        why += explain_ignored(None)
     return Proposal(number_options(ids, default_names(len(ids)), unknown), why=why)
 
 
@@ -284,7 +264,3 @@ def _explain_order(kept: list[int]) -> list[str]:
     if kept == list(range(1, len(kept) + 1)):
         return [f"the values are 1-{kept[-1]} and 0 does not occur, so 1 becomes class 0"]
     return ["the values are numbered in their order"]
-
-
-def _explain_ignored(ignored: frozenset[int] | None) -> list[str]:
-    return ["if one of the values means unknown: --ignore VALUE"] if ignored is None else []

@@ -120,11 +120,11 @@ def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:
     ends = getattr(dataset, "value_range", None)
     if ends != predictor.value_range:
         before, after = (
-            "8 bits" if one is None else f"more, of which {one} become black and white"
+            "images of 8 bits" if one is None else f"data.value_range {one if one == 'dtype' else list(one)}"
             for one in (predictor.value_range, ends)
         )
         raise ConfigError(
-            f"the weights were trained on images of {before}, but the data has images of {after} "
+            f"the weights were trained with {before}, and the data here is read with {after} "
             "-> leave out data.value_range, or bring the images to what the weights know"
         )
 

@@ -107,3 +107,40 @@ def test_one_image_with_another_number_of_bands_is_named(capsys):
     write((0, 1), "u1", image=lambda n: np.zeros((24, 32, 4 if n == 3 else 5), dtype="u1"))
     assert explore() == 3
     assert "wrong number of bands: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "nodata", "ids"),
+    [
+        ((-9999, 0, 1, 255), -9999, [0, 1, 255]),
+        ((0, 1, 2, 65535), None, None),
+        ((65535, 0, 1, 2), 65535, [0, 1, 2, 255]),
+    ],
+)
+def test_other_values_are_judged_as_if_there_was_no_tag(capsys, values, nodata, ids):
+    write(values, "i4", nodata=nodata)
+    status = explore()
+    output = capsys.readouterr().out
+    if ids is None:
+        assert status == 3 and "is 65535 a class, or unknown?" in output
+        assert [build(block)[1][0] for block in printed_blocks(output)] == [[0, 1, 2, 3], [0, 1, 2, 255]]
+    else:
+        assert status == 0 and build(printed_blocks(output)[0])[1] == [ids] * 5
+
+
+def test_no_data_beside_a_question_is_part_of_each_answer(capsys):
+    write((-9999, 0, 255), "i4", nodata=-9999)
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "question  the masks hold 0, 255: is 255 a class, or unknown?" in output
+    flags = list(facts()["choices"])
+    assert flags == ["--ignore -9999", "--ignore 255 -9999"]
+    for flag, expected in zip(flags, ([0, 1, 255], [0, 255]), strict=True):
+        run_script("check_data", folders.MINE, *flag.split(), "--workers", "0")
+        assert build((Path("runs/check/mine/data.yaml").read_text()).partition("\n\n")[2])[1][0] == expected
+
+
+def test_names_for_values_that_begin_below_0(capsys):
+    write((-1, 0, 1), "i4")
+    assert run_script("check_data", folders.MINE, "--workers", "0", "--classes", "a", "b", "c") == 0
+    assert proposal()["label_map"] == {"-1": 0, "0": 1, "1": 2}

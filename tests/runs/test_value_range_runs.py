@@ -12,6 +12,7 @@ from segkit.errors import DataError
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.predictor import load_predictor
 from tests.runs.planted_scores import TINY, only_run, run
+from tests.scripts import run_script
 
 FOLDER = "data={name: folder, root: twelve, classes: [ground, thing], channels: 1}"
 
@@ -80,6 +81,17 @@ def test_a_model_of_8_bits_is_not_given_more(trained, save):
     assert predictor.predict(save(Path("a.png"), np.zeros((32, 32), dtype=np.uint8))).shape == (32, 32)
     with pytest.raises(DataError, match=r"its pixels are of type uint16, and nothing says which"):
         predictor.predict(Path("twelve/images/val/1.png"))
+
+
+def test_scores_are_of_images_read_as_in_training(trained, capsys):
+    assert run_script("evaluate", "--weights", trained) == 0
+    capsys.readouterr()
+    for override in ("data.value_range=[0, 60000]", "data.value_range=dtype"):
+        assert run_script("evaluate", "--weights", trained, override) == 2
+        assert (
+            "the weights were trained on images of more, of which (0.0, 4000.0) become"
+            in capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize("channels", [2, 4])

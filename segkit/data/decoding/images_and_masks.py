@@ -17,6 +17,7 @@ from segkit.data.decoding.opening import explained, opened_image, refuse_hidden_
 from segkit.data.decoding.samples import (
     EXIF_ORIENTATION,
     Samples,
+    as_shown,
     read_header,
     read_samples,
     scale_to_bytes,
@@ -58,7 +59,8 @@ def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> 
         if turned:
             image = ImageOps.exif_transpose(image)
     if image.mode.startswith(WIDE_MODES):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
-        samples = Samples(as_stored(np.asarray(image), header.tiff)[..., None], alpha=(), is_colour=False)
+        values = as_shown(as_stored(np.asarray(image), header.tiff), header.tiff)
+        samples = Samples(values[..., None], alpha=(), is_colour=False)
         return _from_samples(samples, path, channels, value_range), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")

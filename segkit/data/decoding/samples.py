@@ -106,9 +106,18 @@ def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
         if second is not None and second.shape == page.shape and not getattr(second, "is_reduced", False):
             raise is_stack(path, len(file.pages))
         values = _rows_first(page, page.asarray())
-    if facts.white_is_zero and values.dtype.kind == "u" and values.dtype.itemsize > 1 and not as_labels:
-        values = np.iinfo(values.dtype).max - values  # as Pillow shows such files of 8 bits
+    if not as_labels:
+        values = as_shown(values, facts)
+        if facts.bits < 8 and values.dtype == np.uint8:
+            values = values * np.uint8(0xFF // (2**facts.bits - 1))  # as Pillow shows grey of so few bits
     return Samples(turn(values, facts.orientation), facts.alpha, facts.is_colour)
+
+
+def as_shown(values: np.ndarray, facts: TiffFacts | None) -> np.ndarray:
+    """Numbers of more than 8 bits, inverted where 0 is white, as Pillow does it with those of 8."""
+    if facts is None or not facts.white_is_zero or values.dtype.kind != "u" or values.dtype.itemsize == 1:
+        return values
+    return np.iinfo(values.dtype).max - values
 
 
 def _refuse_bomb(facts: TiffFacts) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from segkit.data.decoding.images_and_masks import WIDE_MODES, as_stored
 from segkit.data.decoding.opening import explained, opened_image
-from segkit.data.decoding.samples import Header, read_header, read_samples
+from segkit.data.decoding.samples import Header, as_shown, read_header, read_samples
 from segkit.errors import DataError
 
 #: Images that are looked at, spread evenly over all, and pixels of each that the percentiles are of.
@@ -81,5 +81,7 @@ def _read_values(path: Path, header: Header) -> np.ndarray:
     if header.shown_by_pillow:
         with opened_image(path) as image:
             image.load()
-        return as_stored(np.asarray(image), header.tiff) if image.mode.startswith(WIDE_MODES) else np.empty(0)
+        if not image.mode.startswith(WIDE_MODES):
+            return np.empty(0)
+        return as_shown(as_stored(np.asarray(image), header.tiff), header.tiff)
     return read_samples(path, header).plain

@@ -1,0 +1,149 @@
+"""TIFF and PNG files at which readers part ways: turned on their side, stacks, order of bands, white that is zero."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.data.check.file_facts import read_image_facts, read_mask_facts
+from segkit.data.decoding.images_and_masks import read_image, read_labels
+from segkit.data.decoding.samples import turn
+from segkit.data.decoding.value_range import find_value_range
+from segkit.errors import DataError
+
+tifffile = pytest.importorskip("tifffile")
+IDS = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("codec", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i8", "f8"])
+def test_a_tiff_file_is_turned_as_its_tag_says(tmp_path, orientation, codec, dtype):
+    """Pillow reads one that is mapped into memory with the rows of the turned image."""
+    path = tmp_path / "a.tif"
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(path, IDS.astype(dtype), photometric="minisblack", compression=codec, extratags=tag)
+    expected = turn(IDS[..., None], orientation)[..., 0]
+    np.testing.assert_array_equal(read_labels(path)[0], expected)
+    image, turned = read_image(path, channels=1, value_range=(0, 255))
+    np.testing.assert_array_equal(image[0], expected)
+    assert read_mask_facts(path).size == read_image_facts(path).size == expected.shape
+    assert not turned and not read_image_facts(path).turned, "the mask beside it is turned by its own tag"
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_colour_on_its_side(tmp_path, bands):
+    image = np.arange(12 * bands, dtype=np.uint8).reshape(3, 4, bands)
+    path, extra = tmp_path / "a.tif", ["unassalpha"] * (bands - 3)
+    tag = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(path, image, photometric="rgb", extrasamples=extra or None, extratags=tag)
+    expected = turn(image, 6)[..., :3]
+    np.testing.assert_array_equal(read_image(path, channels=3)[0].permute(1, 2, 0), expected)
+
+
+def write_png16(path, values, orientation):
+    """A PNG file of 16 bits and 3 bands, with EXIF data behind its pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    exif = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+    ]
+    parts += [(b"eXIf", exif), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_a_16_bit_colour_png_as_an_image(tmp_path, orientation):
+    values = np.arange(36, dtype=np.uint16).reshape(3, 4, 3)
+    write_png16(tmp_path / "a.png", values, orientation)
+    image, turned = read_image(tmp_path / "a.png", channels=3, value_range=(0, 255))
+    np.testing.assert_array_equal(image.permute(1, 2, 0), turn(values, orientation))
+    facts = read_image_facts(tmp_path / "a.png")
+    assert turned == facts.turned == (orientation != 1) and facts.size == tuple(image.shape[1:])
+
+
+STACKS = [({}, "i8"), ({"compression": "zstd"}, "i8")]  # which OME does not have
+STACKS += [
+    (options, dtype)
+    for dtype in ("u1", "u2", "u4", "i4", "f4", "f8")
+    for options in ({}, {"compression": "zstd"}, {"ome": True})
+]
+
+
+@pytest.mark.parametrize(("options", "dtype"), STACKS)
+def test_a_stack_of_any_kind_is_refused(tmp_path, options, dtype):
+    pages = np.zeros((3, 8, 8), dtype=dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", **options)
+    for read in (read_labels, lambda p: read_image(p, channels=1, value_range="dtype")):
+        with pytest.raises(DataError, match="it holds 3 images of one size"):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kinds", [(2, 0), (1, 0), (0, 2), (0, 1, 0)])
+def test_the_band_that_is_transparency_is_dropped_wherever_it_is(tmp_path, kinds):
+    count = 3 + len(kinds)
+    image = np.arange(count, dtype=np.uint8) * 10 + np.zeros((4, 5, 1), dtype=np.uint8)
+    names = {0: "unspecified", 1: "assocalpha", 2: "unassalpha"}
+    tifffile.imwrite(
+        tmp_path / "a.tif", image, photometric="rgb", extrasamples=[names[kind] for kind in kinds]
+    )
+    plain = [0, 10, 20, *(10 * (3 + n) for n, kind in enumerate(kinds) if kind == 0)]
+    assert read_image(tmp_path / "a.tif", channels=len(plain))[0][:, 0, 0].tolist() == plain
+    assert read_image(tmp_path / "a.tif", channels=count)[0][:, 0, 0].tolist() == list(
+        range(0, 10 * count, 10)
+    )
+    assert read_image_facts(tmp_path / "a.tif").bands == len(plain)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4"])
+def test_an_image_where_0_is_white_is_inverted_whatever_its_bits(tmp_path, dtype):
+    values = np.array([[0, 100, np.iinfo(dtype).max]], dtype=dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    image = read_image(tmp_path / "a.tif", channels=1, value_range="dtype")[0].flatten().tolist()
+    assert (image[0], image[2]) == (255, 0)
+    assert read_labels(tmp_path / "a.tif")[0].tolist() == values.tolist()
+    assert dtype == "u1" or find_value_range([tmp_path / "a.tif"]) == (0, np.iinfo(dtype).max)
+
+
+def test_signed_images_of_8_bits_have_a_range(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[-100, 100]], dtype=np.int8))
+    assert find_value_range([tmp_path / "a.tif"]) == (-100, 100)
+
+
+@pytest.mark.parametrize("codec", [None, "zlib", "lzw", "zstd", "lerc", "jpegxl"])
+def test_a_damaged_file_of_many_bits_ends_no_search_for_a_range(tmp_path, codec):
+    values = (
+        np.random.default_rng(0)
+        .integers(0, 4096, (64, 64))
+        .astype(np.uint32 if codec == "lerc" else np.uint16)
+    )
+    whole = tmp_path / "a.tif"
+    tifffile.imwrite(whole, values, compression=codec)
+    content = whole.read_bytes()
+    random = np.random.default_rng(1)
+    paths = []
+    for n in range(60):
+        damaged = bytearray(content[: random.integers(8, len(content))] if n % 2 else content)
+        damaged[random.integers(8, len(damaged))] ^= 1 << int(random.integers(8))
+        paths.append(tmp_path / f"{n}.tif")
+        paths[-1].write_bytes(damaged)
+    assert find_value_range([*paths, whole]) is not None
+
+
+def test_a_file_with_thousands_of_other_tags_is_read_by_those_that_matter(tmp_path):
+    extra = [(40000 + n, "s", 0, "x" * 3000, True) for n in range(500)]
+    tifffile.imwrite(tmp_path / "a.tif", IDS, extratags=extra)
+    assert read_labels(tmp_path / "a.tif")[0].tolist() == IDS.tolist()
+
+
+def test_bilevel_images_are_black_and_white(tmp_path):
+    Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert("1").save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif", channels=1)[0].tolist() == [[[0, 255]]]

@@ -64,6 +64,9 @@ def finish_run(
 
 def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recorder) -> None:
     """Write what a run would lack that ends where it was resumed: what was there was of a later moment."""
+    if recorder.last_evaluation is not None and not folder.results.is_file():
+        iteration, result = recorder.last_evaluation
+        recorder.results.add(iteration, recorder.score_row(result))
     if recorder.last_evaluation is not None and not folder.confusion_matrix.is_file():
         result = recorder.last_evaluation[1]
         save_confusion_table(folder.confusion_matrix, result.matrix, recorder.labels.class_names)

@@ -94,6 +94,13 @@ def test_a_damaged_table_is_set_aside_and_goes_on(folder, capsys, damage, kept):
         assert line.endswith(f"; {len(kept)} rows could be read")
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, a_folder])
+def test_a_run_that_had_ended_writes_what_is_known_of_a_lost_table(folder, damage):
+    damage(folder / "results.csv")
+    assert run(*SHORT, "--resume", str(folder), "train.iterations=4") == 0
+    assert rows(folder) == [4], "of the last evaluation, which the checkpoint has"
+
+
 def test_a_folder_in_the_place_of_the_status_is_named(folder, capsys):
     a_folder(folder / "status.json")
     assert run_script("compare", folder) == 4

@@ -93,7 +93,11 @@ def test_the_band_that_is_transparency_is_dropped_wherever_it_is(tmp_path, kinds
     image = np.arange(count, dtype=np.uint8) * 10 + np.zeros((4, 5, 1), dtype=np.uint8)
     names = {0: "unspecified", 1: "assocalpha", 2: "unassalpha"}
     tifffile.imwrite(
-        tmp_path / "a.tif", image, photometric="rgb", extrasamples=[names[kind] for kind in kinds]
+        tmp_path / "a.tif",
+        image,
+        photometric="rgb",
+        planarconfig="contig",
+        extrasamples=[names[kind] for kind in kinds],
     )
     plain = [0, 10, 20, *(10 * (3 + n) for n, kind in enumerate(kinds) if kind == 0)]
     assert read_image(tmp_path / "a.tif", channels=len(plain))[0][:, 0, 0].tolist() == plain

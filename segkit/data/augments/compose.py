@@ -37,7 +37,7 @@ class ComposeAugment:
             name = f"augment.transforms[{place}] ({type(transform).__name__})"
             try:
                 values = transform(values)
-            except (ValueError, RuntimeError) as error:
+            except (ValueError, RuntimeError, TypeError) as error:  # TypeError: of the number of channels
                 hint = HINTS.get(type(transform), "")
                 raise DataError(
                     f"{name} cannot handle {describe(sample)}: {first_line(error)}{hint}"

@@ -1,5 +1,6 @@
 """The numbers of an image file as they are stored: for files that Pillow shows in part, changed, or not at all."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 #: By PNG colour types of which Pillow shows 8 of 16 bits: how many numbers of a pixel are transparency, and how Pillow
 #: calls the ways to take their first and their second bytes. Grey with alpha is as long as 8-bit colour with alpha.
 _PNG_16 = {2: (0, ("RGB;16B", "RGB;16L")), 4: (1, ("RGBA",)), 6: (1, ("RGBA;16B", "RGBA;16L"))}
+#: What a file may hold, 1 GB, by its tags, for memory that its decoder lacks to be the machine's fault.
+_MOST_BITS = 8 * 2**30
 #: Elements that are converted at once, so that they stay in the processor's cache.
 _BLOCK = 1 << 15
+_SILENT = logging.NullHandler()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ def _read_png16(path: Path, colour_type: int) -> Samples:
 def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
     try:
         import tifffile  # an extra, and only for the files that need it
+
+        # Else Python prints what it logs of damaged tags, beside the message.
+        logging.getLogger("tifffile").addHandler(_SILENT)
     except ImportError:
         raise DataError(
             f"cannot read {show_path(path)}: a TIFF file with {facts.describe()}\n"
@@ -105,7 +112,14 @@ def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
         second = file.pages[1] if len(file.pages) > 1 else None
         if second is not None and second.shape == page.shape and not getattr(second, "is_reduced", False):
             raise is_stack(path, len(file.pages))
-        values = _rows_first(page, page.asarray())
+        try:
+            values = _rows_first(page, page.asarray())
+        except MemoryError as error:
+            if facts.size[0] * facts.size[1] * facts.samples * facts.bits > _MOST_BITS:
+                raise
+            raise DataError(
+                f"cannot read {show_path(path)}: damaged, what is compressed says {error}"
+            ) from error
     if not as_labels:
         values = as_shown(values, facts)
         if facts.bits < 8 and values.dtype == np.uint8:

@@ -129,3 +129,9 @@ def test_one_pixel_is_an_image():
     )
     for seed in range(10):
         assert run(build_augment(*blocks), pixel, seed).target.shape == (1, 1)
+
+
+def test_a_transform_of_colours_on_other_bands_says_so():
+    sample = replace(sample_of(), image=tv_tensors.Image(torch.zeros(4, 30, 40, dtype=torch.uint8)))
+    with pytest.raises(DataError, match=r"\(ColorJitter\) cannot handle x \(40x30, 4 channels\): .* found 4"):
+        ComposeAugment(transforms=[v2.ColorJitter(0.5, 0.5)])(sample)

@@ -144,3 +144,18 @@ def test_names_for_values_that_begin_below_0(capsys):
     write((-1, 0, 1), "i4")
     assert run_script("check_data", folders.MINE, "--workers", "0", "--classes", "a", "b", "c") == 0
     assert proposal()["label_map"] == {"-1": 0, "0": 1, "1": 2}
+
+
+def test_webp_with_loss_invents_no_class(capsys):
+    make(
+        (0, 100, 200),
+        mask="masks/{split}/{stem}.webp",
+        paint=lambda labels: np.repeat(labels[..., None], 3, axis=2),
+    )
+    assert explore() == 3
+    output = capsys.readouterr().out
+    assert "problem   5 of 5 masks are compressed as WebP, which changes labels near edges" in output
+    keys = [key for key in proposal()["label_map"] if key != "*"]
+    assert len(keys) == 3
+    near = sorted(int(key[1:3], 16) for key in keys)
+    assert all(abs(value - drawn) <= 4 for value, drawn in zip(near, (0, 100, 200), strict=True))

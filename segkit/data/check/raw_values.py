@@ -104,11 +104,16 @@ class RawValues:
             for value, pixels in self.pixels.most_common()
             if 2 * self.soft[value] < self.masks[value] and pixels >= enough
         ]
+        # Sharp filters and JPEG leave values beside a drawn one that fill no areas; WebP moves areas, too.
+        apart = self._without_neighbours(often, but_solid=False) if self.lossy else []
+        return apart if len(apart) > 1 else self._without_neighbours(often, but_solid=True)
+
+    def _without_neighbours(self, values: list[int], *, but_solid: bool) -> list[int]:
+        """The values, sorted, without those near one before it; `but_solid`: unless they fill areas of their own."""
         drawn: list[int] = []
-        for value in often:
-            # Sharp filters and JPEG leave values beside a drawn one, which fill no areas of their own.
+        for value in values:
             beside = any(self._distance(value, other) <= BESIDE for other in drawn)
-            if not beside or 2 * self.solid[value] >= self.masks[value]:
+            if not beside or (but_solid and 2 * self.solid[value] >= self.masks[value]):
                 drawn.append(value)
         return sorted(drawn)
 

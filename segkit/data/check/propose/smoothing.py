@@ -19,7 +19,8 @@ def find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bo
     found = [
         problem(
             "lossy-masks",
-            f"{len(paths)} of {raw.count} masks are compressed as {codec}, which changes labels near edges{left}; "
+            f"{len(paths)} of {raw.count} masks are compressed as {codec}, which changes labels near edges"
+            f"{left.replace('lie on edges', 'were drawn as others')}; "
             f"{show_path(paths[0])}\n   -> save masks as PNG, from what they were made of{ignored}",
             paths,
         )

@@ -14,14 +14,14 @@ def find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bo
     rest = sorted(raw.pixels.keys() - set(values))
     share = sum(raw.pixels[value] for value in rest) / max(1, raw.total)
     shown = shorten([show_raw(value, raw) for value in rest], most=6)
-    left = f": {shown} lie on edges, {100 * share:.2f} % of the pixels" if rest else ""
+    amount = f", {100 * share:.2f} % of the pixels"
     ignored = "; the data: block ignores such pixels" if rest else ": not all of these values were drawn"
     found = [
         problem(
             "lossy-masks",
             f"{len(paths)} of {raw.count} masks are compressed as {codec}, which changes labels near edges"
-            f"{left.replace('lie on edges', 'were drawn as others')}; "
-            f"{show_path(paths[0])}\n   -> save masks as PNG, from what they were made of{ignored}",
+            f"{f': {shown} were drawn as others{amount}' if rest else ''}; {show_path(paths[0])}\n"
+            f"   -> save masks as PNG, from what they were made of{ignored}",
             paths,
         )
         for codec, paths in raw.lossy.items()
@@ -30,7 +30,8 @@ def find_smoothing(raw: RawValues, values: list[int]) -> tuple[list[Finding], bo
     smoothed = [path for path in raw.smoothed if path not in lossy]
     if smoothed:
         text = (
-            f"{len(smoothed)} of {raw.count} masks were smoothed or resized{left}; {show_path(smoothed[0])}\n"
+            f"{len(smoothed)} of {raw.count} masks were smoothed or resized"
+            f"{f': {shown} lie on edges{amount}' if rest else ''}; {show_path(smoothed[0])}\n"
             "   -> make the masks anew, resized with `nearest` and saved as PNG; the data: block ignores such pixels"
         )
         found.append(problem("soft-masks", text, smoothed))

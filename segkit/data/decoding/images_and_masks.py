@@ -36,12 +36,15 @@ _BANDS = {3: "RGB", 4: "RGBA", 2: "LA", 1: "L"}
 ValueRange = tuple[float, float] | Literal["dtype"] | None
 
 
-def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> tuple[torch.Tensor, bool]:
+def read_image(
+    path: Path, *, channels: int, value_range: ValueRange = None, advice: str | None = None
+) -> tuple[torch.Tensor, bool]:
     """The image as uint8 (channels, H, W), upright, and whether EXIF data turned it.
 
     Greyscale and colour are converted into each other where `channels` is 1 or 3, and alpha is dropped; other bands
     must be as many as `channels`. Of more than 8 bits, `value_range` says which numbers become 0 and 255, without which
-    they are refused; 8 bits stay what they are. Raises DataError for a file that is missing, cut short or no image.
+    they are refused; 8 bits stay what they are. Raises DataError for a file that is missing, cut short or no image; for
+    one of other bands, or of more bits than are known of, with `advice` in place of the setting to change.
     """
     with explained(path):
         header = read_header(path)
@@ -51,7 +54,7 @@ def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> 
             turned = samples.orientation not in (0, 1)
             if turned:
                 samples = replace(samples, values=turn(samples.values, samples.orientation))
-            return _from_samples(samples, path, channels, value_range), turned
+            return _from_samples(samples, path, channels, value_range, advice), turned
     with opened_image(path) as image:
         refuse_stack(image, path, header.tiff)
         image.load()
@@ -61,14 +64,14 @@ def read_image(path: Path, *, channels: int, value_range: ValueRange = None) -> 
     if image.mode.startswith(WIDE_MODES):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
         values = as_shown(as_stored(np.asarray(image), header.tiff), header.tiff)
         samples = Samples(values[..., None], alpha=(), is_colour=False)
-        return _from_samples(samples, path, channels, value_range), turned
+        return _from_samples(samples, path, channels, value_range, advice), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     bands = image.getbands()
     if len(bands) != channels or bands == ("P",):
         mode = _BANDS.get(channels) if channels in (1, 3) else None
         if mode is None:
-            raise _wrong_channels(path, len(bands), alpha=bands[-1] == "A", channels=channels)
+            raise _wrong_channels(path, len(bands), alpha=bands[-1] == "A", channels=channels, advice=advice)
         image = image.convert(mode)
     elif channels in (1, 3) and image.mode != _BANDS[channels]:
         image = image.convert(_BANDS[channels])
@@ -138,8 +141,10 @@ def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
         return image, packing if isinstance(packing, str) else str(packing[0])
 
 
-def _from_samples(samples: Samples, path: Path, channels: int, value_range: ValueRange) -> torch.Tensor:
-    values = _choose_bands(samples, path, channels)
+def _from_samples(
+    samples: Samples, path: Path, channels: int, value_range: ValueRange, advice: str | None
+) -> torch.Tensor:
+    values = _choose_bands(samples, path, channels, advice)
     if values.dtype == np.uint8:
         planes = np.ascontiguousarray(np.moveaxis(values, 2, 0))
     elif values.dtype == bool:
@@ -147,7 +152,7 @@ def _from_samples(samples: Samples, path: Path, channels: int, value_range: Valu
     elif value_range == "dtype" and values.dtype == np.uint16:
         planes = np.moveaxis(values >> 8, 2, 0).astype(np.uint8)  # as Pillow makes 8 bits of 16
     else:
-        planes = scale_to_bytes(values, *_ends_of(value_range, values.dtype, path))
+        planes = scale_to_bytes(values, *_ends_of(value_range, values.dtype, path, advice))
     pixels = torch.from_numpy(planes)
     if pixels.shape[0] == channels:
         return pixels
@@ -158,7 +163,7 @@ def _from_samples(samples: Samples, path: Path, channels: int, value_range: Valu
     return torch.from_numpy(grey.astype(np.uint8)[None])
 
 
-def _choose_bands(samples: Samples, path: Path, channels: int) -> np.ndarray:
+def _choose_bands(samples: Samples, path: Path, channels: int, advice: str | None) -> np.ndarray:
     """The bands (H, W, S) that are wanted: all, or all but transparency, or those that grey or colour is made of."""
     count = samples.values.shape[2]
     plain = count - len(samples.alpha)
@@ -170,23 +175,23 @@ def _choose_bands(samples: Samples, path: Path, channels: int) -> np.ndarray:
         or (samples.is_colour and (plain, channels) == (3, 1))
     ):
         return samples.plain
-    raise _wrong_channels(path, count, alpha=bool(samples.alpha), channels=channels)
+    raise _wrong_channels(path, count, alpha=bool(samples.alpha), channels=channels, advice=advice)
 
 
-def _wrong_channels(path: Path, count: int, *, alpha: bool, channels: int) -> DataError:
+def _wrong_channels(path: Path, count: int, *, alpha: bool, channels: int, advice: str | None) -> DataError:
     has = f"{count} bands, one of which is transparency" if alpha else f"{count} band{'s' * (count != 1)}"
     usable = f"{count - 1} or {count}" if alpha else f"{count}"
     return DataError(
         f"wrong number of bands: {show_path(path)} has {has}, and data.channels is {channels} "
-        f"-> data.channels={usable}"
+        f"-> {advice or f'data.channels={usable}'}"
     )
 
 
-def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path) -> tuple[float, float]:
+def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path, advice: str | None) -> tuple[float, float]:
     if value_range is None:
         raise DataError(
             f"cannot use {show_path(path)}: its pixels are of type {dtype}, and nothing says which numbers are black "
-            "and white\n   -> data.value_range: [LOW, HIGH], or dtype for all that the type has"
+            f"and white\n   -> {advice or 'data.value_range: [LOW, HIGH], or dtype for all that the type has'}"
         )
     if value_range != "dtype":
         return value_range

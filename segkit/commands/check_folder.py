@@ -220,11 +220,13 @@ def _find_class_list(root: Path, classes: Sequence[str]) -> ClassList | None:
         return None
     for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         for name in CLASS_LISTS:
-            if (folder / name).is_file():
-                with suppress(
-                    *((ConfigError,) if name == META_LIST else ())
-                ):  # others have a file of that name, too
-                    return read_class_list((folder / name).relative_to(root).as_posix(), root)
+            if not (folder / name).is_file():
+                continue
+            try:
+                return read_class_list((folder / name).relative_to(root).as_posix(), root)
+            except ConfigError:
+                if name != META_LIST:  # which other tools have, too, with something else in it
+                    raise
     return None
 
 

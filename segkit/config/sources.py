@@ -1,17 +1,16 @@
 """Files, `extends` and overrides to one tree of values that know where they were written."""
 
 import difflib
-import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 from segkit.config.problem import Mark, Problem
+from segkit.config.read_file import display, read_file
 from segkit.config.schema import COMPONENTS
-from segkit.config.yaml_source import MAX_BYTES, Node, parse_scalar, parse_yaml, to_node, to_plain
+from segkit.config.yaml_source import Node, parse_scalar, parse_yaml, to_node, to_plain
 from segkit.errors import ConfigError
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import CHECKOUT, typed
@@ -144,54 +143,6 @@ def _changes_name(base: Node, child: Node, path: tuple) -> bool:
     return old is not None and str(old).lower() != str(new).lower()
 
 
-def read_file(path: Path, problems: list[Problem]) -> Node | None:
-    """The mapping in a file, or None after noting why there is none."""
-    source = display(path)
-    try:
-        raw = _read_bytes(path)
-    except OSError as error:
-        problems.append(Problem(Mark(source), f"cannot be read: {error.strerror}"))
-        return None
-    if raw is None:
-        problems.append(Problem(Mark(source), "is a pipe that nobody writes to"))
-        return None
-    try:
-        # A cut at the limit can split a character; the size is reported then, not the character.
-        text = raw.decode("utf-8-sig", errors="strict" if len(raw) <= MAX_BYTES else "replace")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        problems.append(
-            Problem(Mark(source), f"is not UTF-8 text: byte {raw[error.start]:#04x} in line {line}")
-        )
-        return None
-    node, mistakes = parse_yaml(text, source)
-    problems += mistakes
-    if node is None:
-        return None
-    if node.value is None and not node.mark.line:
-        problems.append(Problem(node.mark, "the file is empty", ("start with:  extends: ohem.yaml",)))
-        return None
-    if not isinstance(node.value, dict):
-        problems.append(Problem(node.mark, "expected blocks such as `train:`, one below the other"))
-        return None
-    return node
-
-
-def _read_bytes(path: Path) -> bytes | None:
-    """The bytes of a file, or of a pipe such as a shell's `<(...)`, up to the limit and one more; None for a pipe that
-    nobody has open to write, which would be waited for without end. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        start = file.read(1)  # b"": no writer; None: there is one, and nothing yet
-        if start == b"" and stat.S_ISFIFO(os.fstat(handle).st_mode):
-            return None
-        os.set_blocking(handle, True)
-        parts = [start or b""]
-        while (length := sum(map(len, parts))) <= MAX_BYTES and (part := file.read(MAX_BYTES + 1 - length)):
-            parts.append(part)
-    return b"".join(parts)
-
-
 def _apply_extends(root: Node, chain: list[Path], problems: list[Problem]) -> Node | None:
     """The tree merged over the file that its `extends` names. `chain` holds the files that led here."""
     if "extends" not in root.value:
@@ -292,14 +243,6 @@ def _candidates(name: Path, folders: Sequence[Path]) -> list[Path]:
 def _config_folders() -> list[Path]:
     """Where bare names are looked up: the current project's configs/, then the one beside this package."""
     return [Path("configs"), SHIPPED]
-
-
-def display(path: Path) -> str:
-    """The path as a person would type it."""
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return str(path)
 
 
 def _nearest_names(text: str, known: list[str]) -> list[str]:

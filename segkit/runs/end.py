@@ -13,7 +13,7 @@ from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.model_card import CardFacts, Code, model_card
 from segkit.runs.recording.recorder import Recorder
-from segkit.runs.recording.results import moment_as_json
+from segkit.runs.recording.results import moment_as_json, score_row
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -66,7 +66,7 @@ def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recor
     """Write what a run would lack that ends where it was resumed: what was there was of a later moment."""
     if recorder.last_evaluation is not None and not folder.results.is_file():
         iteration, result = recorder.last_evaluation
-        recorder.results.add(iteration, recorder.score_row(result))
+        recorder.results.add(iteration, score_row(result, recorder.labels.class_names))
     if recorder.last_evaluation is not None and not folder.confusion_matrix.is_file():
         result = recorder.last_evaluation[1]
         save_confusion_table(folder.confusion_matrix, result.matrix, recorder.labels.class_names)

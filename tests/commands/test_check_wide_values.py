@@ -1,6 +1,7 @@
 """scripts/check_data.py ROOT on masks of numbers that 8 bits do not hold, and on images of other bands."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_masks_that_cannot_be_read_are_one_problem(capsys):
 
 def test_without_the_extra_every_mask_names_it(capsys, monkeypatch):
     write((0, 1), "i8")
-    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
     assert explore() == 3
     assert "pip install tifffile imagecodecs" in capsys.readouterr().out
 

@@ -22,16 +22,9 @@ from segkit.ablation.study.config_diff import differing_settings, relevant_setti
 from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
+from segkit.config.read_file import display, read_file
 from segkit.config.schema import Config
-from segkit.config.sources import (
-    ABLATION_KEY,
-    apply_overrides,
-    display,
-    find_config,
-    merge,
-    read_base,
-    read_file,
-)
+from segkit.config.sources import ABLATION_KEY, apply_overrides, find_config, merge, read_base
 from segkit.config.yaml_source import Node, walk_leaves
 from segkit.errors import ConfigError
 from segkit.system.typed import typed

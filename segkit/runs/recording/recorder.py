@@ -24,7 +24,7 @@ from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
 from segkit.runs.recording.log_window import Window
 from segkit.runs.recording.pictures import RunPictures
-from segkit.runs.recording.results import ResultsTable, plot_results, summarise
+from segkit.runs.recording.results import ResultsTable, plot_results, score_row, summarise
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
@@ -146,7 +146,7 @@ class Recorder:
         self.events.try_again()
         names = self.labels.class_names
         iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
-        self._scalars(iteration, self.score_row(result))
+        self._scalars(iteration, score_row(result, names))
         self.best_score = result.mean_iou if best else self.best_score
         if self.best_score >= 0:
             self.events.scalars(iteration, {"val/best_mIoU": self.best_score})
@@ -160,14 +160,6 @@ class Recorder:
         if time.perf_counter() - self.plotted > PLOT_EVERY:
             self._plot()
         self.restart_clock()
-
-    def score_row(self, result: Evaluation) -> dict[str, float]:
-        """The scores of an evaluation by the names of their columns in results.csv."""
-        iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
-        row = {"val/mIoU": result.mean_iou, "val/accuracy": accuracy, "val/ce": result.ce}
-        return row | {
-            f"val/iou/{name}": value for name, value in zip(self.labels.class_names, iou, strict=True)
-        }
 
     def pictures(self, iteration: int, panels: list[Panel]) -> None:
         """Show the example images: image | label | prediction | errors | cross-entropy | kept pixels."""

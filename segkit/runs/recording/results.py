@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.fonts import name_fonts, plot_labels
 from segkit.evaluation.scores import scores_as_json
@@ -115,6 +116,13 @@ def _read_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, float] 
 
 def _text(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def score_row(result: Evaluation, class_names: Sequence[str]) -> dict[str, float]:
+    """The scores of an evaluation by the names of their columns."""
+    iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
+    row = {"val/mIoU": result.mean_iou, "val/accuracy": accuracy, "val/ce": result.ce}
+    return row | {f"val/iou/{name}": value for name, value in zip(class_names, iou, strict=True)}
 
 
 def plot_results(table: ResultsTable, class_names: list[str], colors: list[str], path: Path) -> None:

@@ -47,6 +47,18 @@ def server(tmp_path):
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def space(monkeypatch):
+    """`space(free)`: bytes free on every disk. Room enough for each data set, whatever this machine has left."""
+    usage = namedtuple("usage", "total used free")
+
+    def leave(free):
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(1e12, 1e12 - free, free))
+
+    leave(0.5e12)
+    return leave
+
+
 @pytest.fixture
 def run(capsys):
     """`run(*arguments)`: exit status, output and error output of the command."""
@@ -295,14 +307,13 @@ def test_asks_before_it_fetches(run, voc, tmp_path, monkeypatch):
     assert asked == [f"{question} [y/N] "] * 2
 
 
-def test_no_space(run, voc, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10e9, 7e9, 3e9))
+def test_no_space(run, voc, tmp_path, space):
+    space(3e9)
     status, _, errors = run("voc", "--root", tmp_path / "here" / "deeper", "--yes")
     assert status == 7 and not (tmp_path / "here").exists()
     first, disk, advice = errors.strip().splitlines()
     assert first == f"voc takes about 4.0 GB in {tmp_path}/here/deeper, unpacked"
-    assert disk.endswith(": 3.0 of 10.0 GB free")
+    assert disk.endswith(": 3.0 of 1000.0 GB free")
     assert advice == "   -> free some space, or another place: --root DIR"
 
 

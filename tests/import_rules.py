@@ -32,6 +32,7 @@ FLOORS = [
     "evaluation",
     "data",
     "losses models config",
+    "distributed",
     "system types",
     "schedule registry errors",
 ]

@@ -28,7 +28,7 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
     training_order   which images make up which update of the run
     first_batch      images and labels of the first batch as the network sees them, augmentation included
     """
-    first = next(iter(experiment.train_batches(0, num_batches=1, workers=0)))
+    first = next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
     return {
         "data": data_fingerprint(
             experiment.data.train, experiment.data.val, skip_bad=experiment.config.data.skip_bad

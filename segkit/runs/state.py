@@ -19,10 +19,14 @@ def saver(
 ) -> Callable[[dict, int, bool], None]:
     """The function that writes the loop's checkpoints into the run folder. `data` is the data set's fingerprint."""
     meta = {**describe_experiment(experiment), "data_fingerprint": data}
+    if experiment.ranks.world > 1:
+        meta["processes"] = experiment.ranks.world
     keep = experiment.config.train.keep_checkpoints
     config = experiment.config.to_yaml()
 
     def save(state: dict[str, Any], iteration: int, best: bool) -> None:
+        for met in experiment.ranks.gather([])[1:]:  # in the other processes
+            bad.note(met)
         if best:
             save_checkpoint(folder.best, {**meta, **state})
             recorder.restart_clock()

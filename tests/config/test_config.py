@@ -44,6 +44,8 @@ def test_defaults(folder):
         "checkpoint_every": "10%",
         "keep_checkpoints": 2,
         "determinism": "off",
+        "sync_batchnorm": False,
+        "find_unused_parameters": False,
     }
     assert config.eval.model_dump() == {"every": "10%", "batch_size": None, "images": 8}
     assert config.log.model_dump() == {"dir": "runs", "every": 50, "images_every": "25%", "tensorboard": True}

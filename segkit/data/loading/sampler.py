@@ -19,12 +19,27 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     The stream of samples is one permutation of all `length` images after the other, each drawn from (seed, epoch).
     Batch b holds the places b * batch_size ... (b + 1) * batch_size - 1 of the stream. So every image is seen
     equally often, a batch may span two epochs, and a data set may be smaller than a batch. Batches
-    `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before.
+    `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before: of each the equal
+    share of process `rank` of `world`, so that all processes together see the batches of one.
     """
 
-    def __init__(self, length: int, *, batch_size: int, seed: int, start_batch: int = 0, num_batches: int):
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        seed: int,
+        start_batch: int = 0,
+        num_batches: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
         if length < 1:
             raise ValueError("there are no images to draw from")
+        if batch_size % world:
+            raise ValueError(f"a batch of {batch_size} images cannot be shared equally by {world} processes")
+        share = batch_size // world
+        self.own = slice(rank * share, (rank + 1) * share)
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.start_batch, self.num_batches = start_batch, num_batches
 
@@ -34,7 +49,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         places = self._places(self.start_batch * self.batch_size)
         for _ in range(self.num_batches):
-            yield [next(places) for _ in range(self.batch_size)]
+            yield [next(places) for _ in range(self.batch_size)][self.own]
 
     def _places(self, first: int) -> Iterator[tuple[int, int]]:
         """The endless stream from place `first` on."""

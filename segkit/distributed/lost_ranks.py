@@ -30,6 +30,10 @@ class LostRank(SegkitError):
 
     exit_code = 9
 
+    def __init__(self, message: str, lost: list[int]):
+        super().__init__(message)
+        self.lost = lost
+
 
 class FailureBoard:
     """Where the first process that fails leaves its reason, with the launcher, whose `store` it is."""
@@ -67,14 +71,17 @@ class FailureBoard:
         who = f"rank{'s' if len(silent) > 1 else ''} {', '.join(map(str, silent))}"
         lost = LostRank(
             f"lost {who} of {self.world} without a word: killed, out of memory, or the machine is out of reach\n"
-            "   -> see the launcher's own lines for its signal; --resume continues from the last checkpoint"
+            "   -> see the launcher's own lines for its signal; --resume continues from the last checkpoint",
+            silent,
         )
         lost.__cause__ = error
         return lost
 
     def _claim(self, error: BaseException) -> BaseException:
         code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-        reason = str(error) or f"rank {self.rank}: {type(error).__name__}"
+        reason = str(error)
+        if not isinstance(error, SegkitError):
+            reason = f"rank {self.rank} on {socket.gethostname()}: {type(error).__name__}: {error}"
         mine = json.dumps({"rank": self.rank, "reason": reason, "exit_code": code}).encode()
         first = self.store.compare_set(_FAILURE, "", mine.decode())
         return error if first == mine else self._read()

@@ -136,11 +136,12 @@ class Ranks:
 
         # The name that torch 2.11 has for it is deprecated in later ones.
         names = inspect.signature(DistributedDataParallel).parameters
-        sync_buffers = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        name = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        own_buffers: dict[str, Any] = {name: False}
         return DistributedDataParallel(
             model,
             device_ids=[device] if device.type == "cuda" else None,
-            **{sync_buffers: False},
+            **own_buffers,
             gradient_as_bucket_view=True,
             find_unused_parameters=find_unused,
         )

@@ -6,18 +6,25 @@ from typing import Any
 
 from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.data.loading.loader import Batches
-from segkit.distributed.lost_ranks import EndedElsewhere
+from segkit.distributed.lost_ranks import EndedElsewhere, LostRank
 from segkit.distributed.ranks import Ranks
 from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
+from segkit.runs.checkpoint import save_numbered
+from segkit.runs.end import rescue
 from segkit.runs.fingerprints import data_fingerprint
+from segkit.runs.folder import RunFolder
 from segkit.runs.recording.pending import PendingValues
+from segkit.runs.state import describe_experiment
 from segkit.schedule import due
+from segkit.system.console import Console
 from segkit.system.device import Wait
 from segkit.system.interrupt import Interrupt
+from segkit.system.run_files import list_checkpoints
 from segkit.training.build_together import build_together, require_same_data
-from segkit.training.trainer import Batch
+from segkit.training.experiment import Experiment
+from segkit.training.trainer import Batch, Trainer
 
 
 def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:
@@ -27,8 +34,9 @@ def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:
     """
     experiment = build_together(None, overfit=overfit, ranks=ranks)
     data = experiment.data
-    require_same_data(ranks, data_fingerprint(data.train, data.val, skip_bad=experiment.config.data.skip_bad))
-    state: dict[str, Any] | None = ranks.share()  # of the checkpoint to go on from
+    fingerprint = data_fingerprint(data.train, data.val, skip_bad=experiment.config.data.skip_bad)
+    require_same_data(ranks, fingerprint)
+    path, state = ranks.share()  # the run folder, and the checkpoint to go on from or None
     plan, bad = experiment.plan, BadSamplesHere()
     pending = PendingValues(data.train.class_names, ranks)
     recorder = Follower(pending, log_every=plan.log_every, total=plan.iterations)
@@ -46,12 +54,42 @@ def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:
             code = 0 if finished else max(ranks.gather(stop_code(interrupt, ranks)))
             if ranks.share():  # the main process lacks the scores of single images
                 trainer.evaluate_model()
-            return ranks.share(), code
+            ranks.share()  # the main process has written all it has to
+            return path, code
         except BaseException as error:
-            raise ranks.fail(error) from None
+            failure = ranks.fail(error)
+            if isinstance(failure, LostRank) and 0 in failure.lost and path.is_dir():
+                take_over(path, experiment, trainer, failure, fingerprint=fingerprint)
+            raise failure from failure.__cause__
         finally:
             if isinstance(trainer.val_batches, Batches):
                 trainer.val_batches.close()
+
+
+def take_over(
+    path: Path, experiment: Experiment, trainer: Trainer, failure: LostRank, *, fingerprint: str
+) -> None:
+    """Save the present iteration and say how the run ended, in the place of a main process that died without a word."""
+    meta = describe_experiment(experiment, fingerprint=fingerprint)
+    written: list[Path] = []
+
+    def save(state: dict[str, Any], iteration: int, best: bool) -> None:
+        keep = experiment.config.train.keep_checkpoints
+        whole = {**meta, "trainer": state}
+        written.append(save_numbered(folder.checkpoints, whole, iteration=iteration, keep=keep))
+
+    with RunFolder.reopen(path) as folder:
+        console = Console(log_file=folder.log)
+        trainer.save_checkpoint = save
+        rescue(trainer, failure, str(path), tell=console.line)
+        folder.write_status(
+            "failed",
+            iteration=trainer.iteration,
+            exit_code=failure.exit_code,
+            error=str(failure),
+            checkpoint=next(iter([*written, *list_checkpoints(folder.checkpoints)]), None),
+        )
+        console.log(f"failed: {failure}")
 
 
 def stop_code(interrupt: Interrupt, ranks: Ranks) -> int:

@@ -127,7 +127,7 @@ def train_in(
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     ranks = experiment.ranks
-    ranks.share(found.state["trainer"] if found else None)
+    ranks.share((folder.path, found.state["trainer"] if found else None))
     first = found.state["trainer"]["iteration"] if found else 0
     kept = go_back(folder, found, tell=console.line) if found else {}
     if not folder.config.is_file():  # a new run, or one whose file was lost
@@ -187,7 +187,7 @@ def train_in(
     folder.write_status(
         state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
     )
-    ranks.share(folder.path)  # the others end with this process
+    ranks.share()  # the others end with this process
     if bad.entries:
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))

@@ -48,7 +48,7 @@ def read_image(
     """
     with explained(path):
         header = read_header(path)
-        if not header.shown_by_pillow:
+        if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
             samples = read_samples(path, header)
             turned = samples.orientation not in (0, 1)
@@ -97,7 +97,7 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
 def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     with explained(path):
         header = read_header(path)
-        if not header.shown_by_pillow:
+        if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
             return _labels_of_samples(read_samples(path, header, as_labels=True), path)
     image, packing = _open(path, header.tiff)

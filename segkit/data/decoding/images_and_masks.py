@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from segkit.data.decoding.opening import explained, opened_image, refuse_hidden_stack, refuse_stack
+from segkit.data.decoding.opening import (
+    explained,
+    opened_image,
+    refuse_colours,
+    refuse_hidden_stack,
+    refuse_stack,
+)
 from segkit.data.decoding.samples import (
     EXIF_ORIENTATION,
     Samples,
@@ -50,6 +56,8 @@ def read_image(
         header = read_header(path)
         if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
+            if header.tiff is not None:
+                refuse_colours(path, header.tiff)
             samples = read_samples(path, header)
             turned = samples.orientation not in (0, 1)
             if turned:
@@ -67,6 +75,8 @@ def read_image(
         return _from_samples(samples, path, channels, value_range, advice), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
+    if image.mode == "LAB":  # which Pillow makes nothing else of
+        image = image.convert("RGB")
     bands = image.getbands()
     if len(bands) != channels or bands == ("P",):
         mode = _BANDS.get(channels) if channels in (1, 3) else None
@@ -123,7 +133,9 @@ def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.
 
 def read_numbers(path: Path) -> np.ndarray:
     """The raw values of an 8-bit or 16-bit single-channel image, float32 (H, W). Raises DataError."""
-    image, packing = _open(path)
+    with explained(path):
+        tiff = read_header(path).tiff
+    image, packing = _open(path, tiff)
     if image.mode not in ("L", "I") and not image.mode.startswith("I;16"):
         raise DataError(
             f"cannot use {show_path(path)}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segkit.data.check.file_facts import read_image_facts, read_mask_facts
-from segkit.data.decoding.images_and_masks import read_image, read_labels
+from segkit.data.decoding.images_and_masks import read_image, read_labels, read_numbers
 from segkit.data.decoding.samples import turn
 from segkit.data.decoding.value_range import find_value_range
 from segkit.errors import DataError
@@ -151,3 +151,80 @@ def test_a_file_with_thousands_of_other_tags_is_read_by_those_that_matter(tmp_pa
 def test_bilevel_images_are_black_and_white(tmp_path):
     Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert("1").save(tmp_path / "a.tif")
     assert read_image(tmp_path / "a.tif", channels=1)[0].tolist() == [[[0, 255]]]
+
+
+def write_pages(path, *kinds, below=()):
+    """Pages of 8x8, each a smaller copy of another (1) or not (0), those `below` in directories of the first."""
+    page = np.ones((8, 8), dtype=np.uint8)
+    with tifffile.TiffWriter(path) as file:
+        for kind in kinds:
+            file.write(page, photometric="minisblack", subfiletype=kind, subifds=len(below), metadata=None)
+            for other in below:
+                file.write(page, photometric="minisblack", subfiletype=other, metadata=None)
+
+
+@pytest.mark.parametrize("read", [lambda p: read_image(p, channels=1), read_labels, read_numbers])
+def test_an_image_behind_its_thumbnail_is_not_mistaken_for_it(tmp_path, read):
+    path = tmp_path / "a.tif"
+    for kinds, below, where in (
+        ((1, 0), (), "of page 2"),
+        ((1, 1, 0), (), "of page 3"),
+        ((1,), (1, 0), "of a page below it"),
+    ):
+        write_pages(path, *kinds, below=below)
+        with pytest.raises(
+            DataError, match=rf"its first page is a thumbnail \(8x8\) {where} -> save the image"
+        ):
+            read(path)
+    for kinds in ((0, 1), (1,), (1, 1)):  # a thumbnail behind its image, and files of nothing but such
+        write_pages(path, *kinds)
+        read(path)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_thumbnails_are_found_in_every_kind_of_tiff(tmp_path, order, big):
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=order, bigtiff=big) as file:
+        for kind in (1, 0):
+            file.write(np.ones((8, 8), dtype=np.uint16), photometric="minisblack", subfiletype=kind)
+    with pytest.raises(DataError, match="thumbnail"):
+        read_labels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("photometric", "dtype", "name"),
+    [
+        ("separated", "u2", "CMYK"),
+        ("cielab", "u2", "CIELab"),
+        ("icclab", "u1", "ICC Lab"),
+        ("ycbcr", "u2", "YCbCr"),
+    ],
+)
+def test_colours_that_are_not_converted_are_refused(tmp_path, photometric, dtype, name):
+    count = 4 if name == "CMYK" else 3
+    path, values = tmp_path / "a.tif", np.full((8, 8, count), 100, dtype=dtype)
+    tifffile.imwrite(path, values, photometric=photometric)
+    for channels in (1, 3, 4):
+        with pytest.raises(
+            DataError, match=rf"its colours are {name}, as {count} bands .* -> save it as RGB"
+        ):
+            read_image(path, channels=channels, value_range="dtype")
+    with pytest.raises(DataError, match=f"its colours are {name}"):
+        read_image_facts(path)
+
+
+def test_ink_of_other_kinds_is_bands(tmp_path):
+    values = np.arange(8, dtype=np.uint16).reshape(1, 2, 4)
+    tag = [(332, "H", 1, 2, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="separated", extratags=tag)
+    image, _ = read_image(tmp_path / "a.tif", channels=4, value_range=(0, 255))
+    np.testing.assert_array_equal(image.permute(1, 2, 0), values)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lab_of_8_bits_is_converted(tmp_path, channels):
+    values = np.zeros((8, 8, 3), dtype=np.uint8)
+    values[..., 0] = 255
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="cielab")
+    image, _ = read_image(tmp_path / "a.tif", channels=channels)
+    assert image.shape == (channels, 8, 8) and image.min() >= 254

@@ -40,7 +40,7 @@ def test_colour_on_its_side(tmp_path, bands):
     tag = [(274, "H", 1, 6, True)]
     tifffile.imwrite(path, image, photometric="rgb", extrasamples=extra or None, extratags=tag)
     expected = turn(image, 6)[..., :3]
-    np.testing.assert_array_equal(read_image(path, channels=3)[0].permute(1, 2, 0), expected)
+    np.testing.assert_array_equal(read_image(path, channels=3)[0].transpose(1, 2, 0), expected)
 
 
 def write_png16(path, values, orientation):
@@ -65,7 +65,7 @@ def test_exif_turns_a_16_bit_colour_png_as_an_image(tmp_path, orientation):
     values = np.arange(36, dtype=np.uint16).reshape(3, 4, 3)
     write_png16(tmp_path / "a.png", values, orientation)
     image, turned = read_image(tmp_path / "a.png", channels=3, value_range=(0, 255))
-    np.testing.assert_array_equal(image.permute(1, 2, 0), turn(values, orientation))
+    np.testing.assert_array_equal(image.transpose(1, 2, 0), turn(values, orientation))
     facts = read_image_facts(tmp_path / "a.png")
     assert turned == facts.turned == (orientation != 1) and facts.size == tuple(image.shape[1:])
 
@@ -218,7 +218,7 @@ def test_ink_of_other_kinds_is_bands(tmp_path):
     tag = [(332, "H", 1, 2, True)]
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="separated", extratags=tag)
     image, _ = read_image(tmp_path / "a.tif", channels=4, value_range=(0, 255))
-    np.testing.assert_array_equal(image.permute(1, 2, 0), values)
+    np.testing.assert_array_equal(image.transpose(1, 2, 0), values)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

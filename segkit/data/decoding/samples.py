@@ -22,8 +22,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_16 = {2: (0, ("RGB;16B", "RGB;16L")), 4: (1, ("RGBA",)), 6: (1, ("RGBA;16B", "RGBA;16L"))}
 #: What a file may hold, 1 GB, by its tags, for memory that its decoder lacks to be the machine's fault.
 _MOST_BITS = 8 * 2**30
-#: Compressions of 16-bit grey that tifffile, where it is, decodes in half of Pillow's time: none, deflate, Zstandard.
-_DECODED_SOONER = (1, 8, 32946, 50000)
+#: Compressions that tifffile, where it is, decodes in half of Pillow's time: deflate, and of 16-bit grey also none and
+#: Zstandard.
+_DEFLATE = (8, 32946)
+_DECODED_SOONER_16 = (1, *_DEFLATE, 50000)
 #: Elements that are converted at once, so that they stay in the processor's cache.
 _BLOCK = 1 << 16
 _SILENT = logging.NullHandler()
@@ -68,8 +70,14 @@ class Header:
     def _is_decoded_sooner(self) -> bool:
         """Whether tifffile decodes what Pillow shows, in half of the time."""
         tiff = self.tiff
-        is_deep = tiff is not None and (tiff.bits, tiff.format) == (16, "unsigned integers")
-        return tiff is not None and is_deep and tiff.compression in _DECODED_SOONER
+        if tiff is None or tiff.format != "unsigned integers":
+            return False
+        if tiff.bits == 16:
+            return tiff.compression in _DECODED_SOONER_16
+        is_simple = tiff.samples == (3 if tiff.is_colour else 1) and not (
+            tiff.is_palette or tiff.white_is_zero
+        )
+        return tiff.bits == 8 and is_simple and tiff.compression in _DEFLATE
 
 
 @cache
@@ -143,17 +151,17 @@ def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
                 f"cannot read {show_path(path)}: damaged, what is compressed says {error}"
             ) from error
     if not as_labels:
-        values = as_shown(values, facts)
         if facts.bits < 8 and values.dtype == np.uint8:
             values = values * np.uint8(0xFF // (2**facts.bits - 1))  # as Pillow shows grey of so few bits
+        values = as_shown(values, facts)
     return Samples(turn(values, facts.orientation), facts.alpha, facts.is_colour)
 
 
 def as_shown(values: np.ndarray, facts: TiffFacts | None) -> np.ndarray:
-    """Numbers of more than 8 bits, inverted where 0 is white, as Pillow does it with those of 8."""
-    if facts is None or not facts.white_is_zero or values.dtype.kind != "u" or values.dtype.itemsize == 1:
+    """Numbers that Pillow has not shown, inverted where 0 is white, as it does it with those of 8 bits."""
+    if facts is None or not facts.white_is_zero or values.dtype.kind not in "ub":
         return values
-    return np.iinfo(values.dtype).max - values
+    return ~values
 
 
 def _refuse_bomb(facts: TiffFacts) -> None:

@@ -25,18 +25,26 @@ _TEXT = 2
 _MOST_VALUES = 100_000  # of a field: a description may be long
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT, _NODATA = 270, 274, 277, 338, 339, 42113
-_SUBFILE, _OLD_SUBFILE, _SUB_PAGES, _INKS = 254, 255, 330, 332
+_SUBFILE, _OLD_SUBFILE, _SUB_PAGES, _INKS, _STRIPS, _TILES = 254, 255, 330, 332, 273, 324
 _WANTED = {
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT, _NODATA,
-    _SUBFILE, _OLD_SUBFILE, _SUB_PAGES, _INKS,
+    _SUBFILE, _OLD_SUBFILE, _SUB_PAGES, _INKS, _STRIPS, _TILES,
 }  # fmt: skip
 _MOST_PAGES = 1000  # that are looked through for the image of which the first page is a thumbnail
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = range(4)
 #: Samples of a pixel without extra ones, by photometric interpretation; one of any other.
 _INK, _YCBCR = 5, 6
 _BASE = {_RGB: 3, _INK: 4, _YCBCR: 3, 8: 3}
-#: Photometric interpretations of several numbers whose colours are not red, green and blue.
-_COLOUR_SPACES = {_INK: "CMYK", _YCBCR: "YCbCr", 8: "CIELab", 9: "ICC Lab", 10: "ITU Lab", 32845: "CIE Luv"}
+#: Photometric interpretations whose numbers are neither grey nor red, green and blue.
+_COLOUR_SPACES = {
+    _PALETTE: "those of a palette",
+    _INK: "CMYK",
+    _YCBCR: "YCbCr",
+    8: "CIELab",
+    9: "ICC Lab",
+    10: "ITU Lab",
+    32845: "CIE Luv",
+}
 _CMYK_INKS = 1
 _ALPHA = (1, 2)  # associated and unassociated
 _FAX = (2, 3, 4)
@@ -61,7 +69,8 @@ class TiffFacts:
     bits         of a number; `format` is "unsigned integers", "signed integers" or "floating-point numbers"
     nodata       the value that GDAL's tag says means no data
     slices       pages that ImageJ describes although the file lists one
-    colour_space what the numbers of a pixel are if neither red, green and blue nor bands of their own: "CMYK"
+    colour_space what the numbers of a pixel are if not grey, red, green and blue, nor bands: "CMYK"
+    is_sparse    whether parts of the image are left out, as GDAL does with what has no data
     full_page    where the first page is a thumbnail, the one, from 1, that has the image: 0 if that lies below another
     """
 
@@ -76,12 +85,18 @@ class TiffFacts:
     nodata: float | None
     slices: int
     colour_space: str | None = None
+    is_sparse: bool = False
     full_page: int | None = None
 
     @property
     def white_is_zero(self) -> bool:
         """Whether a drawing program would show the numbers inverted."""
         return self.photometric == _WHITE_IS_ZERO
+
+    @property
+    def is_palette(self) -> bool:
+        """Whether the numbers stand for the colours of a list."""
+        return self.photometric == _PALETTE
 
     @property
     def is_fax(self) -> bool:
@@ -104,7 +119,8 @@ class TiffFacts:
         """Whether Pillow decodes every number of a pixel as it is stored."""
         base, whole = _BASE.get(self.photometric, 1), self.format == _FORMATS[1]
         last_only = self.alpha in ((), (self.samples - 1,))
-        if self.compression not in _DECODED or self.samples != base + len(self.alpha) or not last_only:
+        is_usual = self.samples == base + len(self.alpha) and last_only
+        if self.is_sparse or self.compression not in _DECODED or not is_usual:
             return False
         if self.samples > 1 or self.photometric == _PALETTE:
             return whole and (self.bits == 8 or (self.samples == 1 and self.bits < 8))
@@ -128,7 +144,8 @@ class TiffFacts:
         """`4 bands of 16-bit unsigned integers, LZW`."""
         bands = f"{self.samples} bands of " if self.samples > 1 else ""
         packed = "" if self.compression == 1 else f", compressed as {self.codec}"
-        return f"{bands}{self.bits}-bit {self.format}{packed}"
+        sparse = ", of which parts are left out" if self.is_sparse else ""
+        return f"{bands}{self.bits}-bit {self.format}{packed}{sparse}"
 
 
 def read_tiff_facts(path: Path) -> TiffFacts | None:
@@ -158,6 +175,7 @@ def read_tiff_facts(path: Path) -> TiffFacts | None:
         nodata=_read_nodata(tags.get(_NODATA)),
         slices=_count_slices(tags.get(_DESCRIPTION, "")),
         colour_space=_name_colour_space(tags, photometric, samples - len(alpha)),
+        is_sparse=any(_has_gaps(tags.get(tag)) for tag in (_STRIPS, _TILES)),
         full_page=full_page,
     )
 
@@ -206,6 +224,11 @@ def _is_reduced(tags: Tags) -> bool:
     return bool(_number(tags, _SUBFILE, 0) & 1) or _number(tags, _OLD_SUBFILE, 1) == 2
 
 
+def _has_gaps(places: tuple[int, ...] | str | None) -> bool:
+    """Whether some of the places of strips or tiles are none: at 0, the file begins."""
+    return not isinstance(places, str) and 0 in (places or ())
+
+
 def _find_full_page(directories: _Directories, tags: Tags, following: int) -> int | None:
     """The first page, from 1, that is no copy of another, 0 if one lies below the first; None if there is none."""
     for number in range(2, _MOST_PAGES):
@@ -220,9 +243,9 @@ def _find_full_page(directories: _Directories, tags: Tags, following: int) -> in
 
 
 def _name_colour_space(tags: Tags, photometric: int, count: int) -> str | None:
-    """What `count` numbers of a pixel are if not red, green and blue; ink may also be of any other kinds."""
+    """What `count` numbers of a pixel are if not grey or red, green and blue; ink may also be of any other kinds."""
     is_ink = count == 4 and _number(tags, _INKS, _CMYK_INKS) == _CMYK_INKS
-    is_space = is_ink if photometric == _INK else count == 3
+    is_space = is_ink if photometric == _INK else count == (1 if photometric == _PALETTE else 3)
     return _COLOUR_SPACES.get(photometric) if is_space else None
 
 

@@ -1,4 +1,4 @@
-"""Grey of 16 bits that tifffile decodes sooner than Pillow: both give the same."""
+"""What tifffile decodes sooner than Pillow, grey of 16 bits and whatever is deflated: both give the same."""
 
 import shutil
 from pathlib import Path
@@ -53,6 +53,40 @@ def test_both_decoders_give_the_same(tmp_path, monkeypatch, codec, way):
 
     for read in (pixels, lambda path: read_labels(path)[0], lambda path: find_value_range([path])):
         np.testing.assert_array_equal(*by_both(monkeypatch, read, path))
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("way", [way for way in WAYS if "photometric" not in way], ids=str)
+def test_both_decoders_give_the_same_8_bits(tmp_path, monkeypatch, photometric, planes, way):
+    path, pixels = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    pixels = pixels[..., 0] if photometric == "minisblack" else pixels
+    pixels = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 and planes == "separate" else pixels
+    options = {"planarconfig": planes if pixels.ndim == 3 else None, **way}
+    tifffile.imwrite(path, pixels, photometric=photometric, compression="zlib", predictor=True, **options)
+    for read in (
+        *(lambda path, count=count: read_image(path, channels=count)[0] for count in (1, 3)),
+        *(lambda path, part=part: read_labels(path)[part] for part in (0, 1)),
+    ):
+        np.testing.assert_array_equal(*by_both(monkeypatch, read, path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"photometric": "miniswhite"},
+        {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)},
+        {"photometric": "minisblack", "dtype": np.int8},
+        {"photometric": "minisblack", "dtype": np.float32},
+    ],
+    ids=str,
+)
+def test_what_pillow_makes_more_of_is_left_to_it(tmp_path, options):
+    options = dict(options)
+    pixels = np.zeros((8, 8), dtype=options.pop("dtype", np.uint8))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", **options)
+    header = read_header(tmp_path / "a.tif")
+    assert header.read_by_pillow == header.shown_by_pillow
 
 
 @pytest.mark.parametrize("codec", [None, "zlib", "zstd"])

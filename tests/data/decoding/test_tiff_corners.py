@@ -1,6 +1,7 @@
 """TIFF and PNG files at which readers part ways: turned on their side, stacks, order of bands, white that is zero."""
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -105,6 +106,14 @@ def test_the_band_that_is_transparency_is_dropped_wherever_it_is(tmp_path, kinds
         range(0, 10 * count, 10)
     )
     assert read_image_facts(tmp_path / "a.tif").bands == len(plain)
+
+
+@pytest.mark.parametrize("codec", ["lerc", "png", "jpegxl"])
+def test_white_that_is_zero_in_8_bits_that_pillow_does_not_decode(tmp_path, codec):
+    values = np.array([[0, 100, 255]], dtype=np.uint8).repeat(8, axis=0)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite", compression=codec)
+    assert read_image(tmp_path / "a.tif", channels=1)[0][0, 0].tolist() == [255, 155, 0]
+    assert read_labels(tmp_path / "a.tif")[0][0].tolist() == [0, 100, 255]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4"])
@@ -228,3 +237,44 @@ def test_lab_of_8_bits_is_converted(tmp_path, channels):
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="cielab")
     image, _ = read_image(tmp_path / "a.tif", channels=channels)
     assert image.shape == (channels, 8, 8) and image.min() >= 254
+
+
+def write_sparse(path, dtype, count=1, **options):
+    """16x16 of value 3 in 64x64 pixels, of which GDAL leaves out the rest: there is no data, which is 7."""
+    rasterio = pytest.importorskip("rasterio")
+    size = {"height": 64, "width": 64, "count": count, "dtype": dtype, "nodata": 7, "SPARSE_OK": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without georeference
+        with rasterio.open(
+            path, "w", driver="GTiff", tiled=True, blockxsize=16, blockysize=16, **size, **options
+        ) as file:
+            window = rasterio.windows.Window(0, 0, 16, 16)
+            file.write(np.full((count, 16, 16), 3, dtype=dtype), window=window)
+    expected = np.full((64, 64), 7)
+    expected[:16, :16] = 3
+    return expected
+
+
+@pytest.mark.parametrize("codec", [None, "deflate", "lzw", "zstd"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_parts_that_are_left_out_have_no_data(tmp_path, codec, dtype):
+    """Pillow shows other bytes of the file in their place."""
+    expected = write_sparse(tmp_path / "a.tif", dtype, **({} if codec is None else {"compress": codec}))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif")[0], expected)
+    image, _ = read_image(tmp_path / "a.tif", channels=1, value_range=(0, 255))
+    np.testing.assert_array_equal(image[0], expected)
+
+
+def test_colour_of_which_parts_are_left_out(tmp_path):
+    expected = write_sparse(tmp_path / "a.tif", "uint8", count=3, photometric="RGB")
+    image, _ = read_image(tmp_path / "a.tif", channels=3)
+    np.testing.assert_array_equal(image, np.stack([expected] * 3))
+
+
+def test_a_palette_that_pillow_does_not_show_is_no_grey(tmp_path):
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    ramp = np.zeros((3, 65536), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=ramp)
+    with pytest.raises(DataError, match="its colours are those of a palette, as 16-bit unsigned integers"):
+        read_image(tmp_path / "a.tif", channels=1, value_range="dtype")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif")[0], values)

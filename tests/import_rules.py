@@ -45,6 +45,12 @@ RULES = [
     Rule("config/*", "torch torchvision", "a typo is reported before CUDA starts", lazily=True),
     Rule("cli/* __main__", "torch torchvision matplotlib", "help and a typo wait for nothing", lazily=True),
     Rule(
+        "commands/check_folder",
+        "torch torchvision matplotlib",
+        "files are checked without torch",
+        lazily=True,
+    ),
+    Rule(
         "losses/*",
         "segkit.training segkit.config segkit.data segkit.models",
         "usable in a notebook with two tensors",

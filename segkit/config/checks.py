@@ -1,5 +1,6 @@
 """A tree of values to a Config, or to every mistake in it."""
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,14 +14,19 @@ from segkit.config.yaml_source import Node, to_node
 from segkit.errors import ConfigError
 
 _HEADER = ("name", "seed", "device")
+#: The blocks that reading data takes.
+DATA_BLOCKS = ("data", "data.weight_map")
 
 
-def check_config(root: Node, name: str, problems: list[Problem]) -> Config:
-    """The Config that `root` describes. `name` is the run's name where the tree has none.
+def check_config(
+    root: Node, name: str, problems: list[Problem], *, checked: Collection[str] = COMPONENTS
+) -> Config:
+    """The Config that `root` describes. `name` is the run's name where the tree has none. Of the blocks that name a
+    component, those that are not `checked` have no more than their names.
 
     Raises ConfigError with `problems` and all that are found here, in file order.
     """
-    checker = _Checker(_fill_blocks(root), problems)
+    checker = _Checker(_fill_blocks(root), problems, checked)
     values = checker.check_all()
     if problems:
         raise ConfigError(list_problems(problems))
@@ -29,7 +35,10 @@ def check_config(root: Node, name: str, problems: list[Problem]) -> Config:
     blocks: dict[str, Any] = {key: model(**values[key]) for key, model in FIXED.items()}
     for key, kind in COMPONENTS.items():
         if "." not in key:
-            blocks[key] = _build_component(key, kind, checker.blocks, values)
+            if key in checked:
+                blocks[key] = _build_component(key, kind, checker.blocks, values)
+            else:
+                blocks[key] = kind.model(name=str(checker.name_of(key)), params={})
     try:
         config = Config(**values[""], **blocks)
     except ValidationError as error:  # only the default name was not checked yet
@@ -71,8 +80,8 @@ def _fill_blocks(root: Node) -> Node:
 class _Checker:
     """Collects the mistakes of one tree in `problems`."""
 
-    def __init__(self, root: Node, problems: list[Problem]):
-        self.root, self.problems = root, problems
+    def __init__(self, root: Node, problems: list[Problem], checked: Collection[str]):
+        self.root, self.problems, self.checked = root, problems, checked
         self.header = [parameter for parameter in read_fields(Config) if parameter.name in _HEADER]
         self.checker = BlockChecker(problems, _HEADER)
 
@@ -83,8 +92,8 @@ class _Checker:
 
     def check_all(self) -> dict[str, dict[str, Any]]:
         """The arguments of Config and of each of its blocks, by dotted key; meaningless if there are problems."""
-        for key, kind in COMPONENTS.items():
-            self._resolve_component(key, kind)
+        for key in self.checked:
+            self._resolve_component(key, COMPONENTS[key])
         for key, model in FIXED.items():
             self.blocks[key] = Block(read_fields(model), key)
         values = {"": self._check_header()}
@@ -110,6 +119,11 @@ class _Checker:
                 default if node is None else self.checker.check_value(node, name, parameter)
             )
         return values
+
+    def name_of(self, key: str) -> Any:
+        """What the block at a dotted key calls its component; None if it says nothing."""
+        node = self._find(f"{key}.name")
+        return None if node is None else node.value
 
     def _find(self, key: str) -> Node | None:
         """The node at a dotted key, or None."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.config.checks import check_config
+from segkit.config.checks import DATA_BLOCKS, check_config
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
@@ -29,6 +29,15 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     if layers.root is None:
         raise ConfigError(list_problems(layers.problems))
     return check_config(layers.root, layers.name, layers.problems)
+
+
+def load_data_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The same for reading data alone: of the blocks that name a component, only `data` is checked. The others, whose
+    components would need torch, have their names and nothing else."""
+    layers = read_layers(source, overrides)
+    if layers.root is None:
+        raise ConfigError(list_problems(layers.problems))
+    return check_config(layers.root, layers.name, layers.problems, checked=DATA_BLOCKS)
 
 
 def config_from_mapping(mapping: dict[str, Any], *, origin: str, overrides: Sequence[str] = ()) -> Config:

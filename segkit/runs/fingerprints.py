@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from segkit.data.loading.bad_samples import usable_samples
-from segkit.data.loading.sampler import EpochBatches, spread
+from segkit.data.loading.sampler import EpochBatches
+from segkit.data.loading.spread import spread
 from segkit.training.experiment import Experiment
 
 #: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.

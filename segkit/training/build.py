@@ -1,4 +1,4 @@
-"""Configuration to live objects: with build_component.py, the only files that look names up."""
+"""Configuration to live objects: with build_component.py and build_dataset.py, the only files that look names up."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segkit import schedule
 from segkit.config.keys import flatten, is_backend
 from segkit.config.schema import Component, Config
-from segkit.data.cache.cached_data import Cached, keep_in_memory
+from segkit.data.cache.cached_data import keep_in_memory
 from segkit.data.cache.cached_weights import keep_weights
 from segkit.data.cache.place import default_folder, on_disk
 from segkit.data.cache.ram_folder import sweep
@@ -26,16 +26,14 @@ from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
 from segkit.registry import (
     AUGMENTS,
-    DATASETS,
     LOSSES,
     MODELS,
     OPTIMIZERS,
     SCHEDULES,
-    WEIGHT_MAPS,
 )
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
-from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
+from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
 from segkit.training.experiment import Data, Experiment
 from segkit.training.parallel import refuse_unequal_parts, synchronise_batchnorm
 from segkit.training.trainer import Plan
@@ -151,11 +149,6 @@ def build_data(config: Config, *, overfit: int | None = None, memory: Path | Non
     return Data(train, val, augment, weight_map, counts, in_memory)
 
 
-def data_settings(config: Config, split: str) -> dict[str, Any]:
-    """What a part of the data is made by, besides its files."""
-    return {"name": config.data.name, "split": split, **config.data.params}
-
-
 def with_found_options(config: Config, dataset: Any) -> Config:
     """The configuration with what the data set found out for options that are `auto`: a checkpoint has to say it, so
     that validation, predictions and another machine do the same."""
@@ -164,34 +157,6 @@ def with_found_options(config: Config, dataset: Any) -> Config:
         return config
     data = config.data.model_copy(update={"params": {**config.data.params, **found}})
     return config.model_copy(update={"data": data})
-
-
-def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
-    """The maker of weight maps that `config.data` names, or None; `weigh` gives it class weights if it wants some."""
-    if config.data.weight_map is None:
-        return None
-    known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
-    block = "data.weight_map"
-    return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)
-
-
-def build_dataset(config: Config, split: str) -> Any:
-    """The data set that `config.data` names. A DataError while opening it says where its root was set."""
-    try:
-        dataset = build_component(DATASETS, config.data, "data", total=1, split=split)
-    except DataError as error:
-        if "root" not in config.data.params:
-            raise
-        where = config.origin_of("data.root")
-        first, newline, rest = str(error).partition("\n")
-        raise DataError(f"{first} ({where}){newline}{rest}") from error
-    for name in dataset.class_names:
-        if wrong := describe_controls(name):
-            raise ConfigError(f"data: {config.data.name}: {wrong} -> rename it in the data set")
-    if config.data.cache != "disk":
-        return dataset
-    found = getattr(dataset, "found_options", {})
-    return Cached(dataset, on_disk(), settings={**data_settings(config, split), **found})
 
 
 def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = False) -> Tensor:

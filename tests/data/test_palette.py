@@ -1,9 +1,10 @@
 """Colours: distinct, the published ones, and ignored pixels recognisable."""
 
+import numpy as np
 import pytest
 import torch
 
-from segkit.data.palette import IGNORE_COLOR, colorize, palette, voc_color
+from segkit.data.palette import IGNORE_COLOR, colorize, paint, palette, voc_color
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 8, 9, 21, 150, 255])
@@ -38,3 +39,12 @@ def test_ignore_index_inside_the_classes_gets_the_ignore_colour():
 
 def test_leading_dimensions_are_kept():
     assert colorize(torch.zeros(2, 4, 5, 6, dtype=torch.uint8), palette(3)).shape == (2, 4, 3, 5, 6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_arrays_are_painted_like_tensors(dtype):
+    ids = np.arange(-2 if dtype == "int64" else 0, 258 if dtype == "int64" else 256).astype(dtype)[None]
+    for count in (3, 254, 255, 300):
+        for ignored in (None, 1, 255):
+            expected = colorize(torch.from_numpy(ids), palette(count), ignore_index=ignored)
+            np.testing.assert_array_equal(paint(ids, palette(count), ignore_index=ignored), expected)

@@ -22,7 +22,7 @@ from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import usable_samples
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
 from segkit.errors import CannotWrite, ConfigError
 from segkit.system.files import write_atomically

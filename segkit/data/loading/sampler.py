@@ -6,11 +6,24 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+#: So many other images are tried in place of one that cannot be used.
+REPLACEMENTS = 16
+
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^63) that is unrelated for any two different sequences of parts, and the same everywhere."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def replacements(seed: int, epoch: int, index: int, *, length: int) -> Iterator[int]:
+    """The images tried in place of image `index` of `length` in that epoch: others, none twice, at most REPLACEMENTS.
+
+    A pure function of its arguments, so that it is the same in any process and after a resume.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "replace", epoch, index))
+    order = torch.randperm(length, generator=generator)[: REPLACEMENTS + 1].tolist()
+    yield from [other for other in order if other != index][:REPLACEMENTS]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -63,12 +76,3 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """The permutation of that epoch."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
         return torch.randperm(self.length, generator=generator).tolist()
-
-
-def spread(total: int, limit: int) -> list[int]:
-    """At most `limit` places among `total`, first and last included, evenly spaced."""
-    if total <= limit:
-        return list(range(total))
-    if limit <= 1:
-        return [0] * limit
-    return [place * (total - 1) // (limit - 1) for place in range(limit)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.cli.parser import CommandParser
-from segkit.cli.run_command import import_user_code
+from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.system.environment import require_torch_pair
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import program
@@ -79,8 +79,11 @@ def main(arguments: Sequence[str]) -> int:
     if args.per_image:
         from segkit.commands.evaluate_per_image import evaluate_per_image  # needs torch
 
+        refuse_launcher("--per-image")
         return evaluate_per_image(args.weights, args.overrides, **options)
 
-    from segkit.commands.evaluate import evaluate_weights  # needs torch
+    from segkit.commands.evaluate import evaluate_weights  # these need torch
+    from segkit.distributed.ranks import joined_ranks
 
-    return evaluate_weights(args.weights[0], args.overrides, **options)
+    with joined_ranks() as ranks:
+        return evaluate_weights(args.weights[0], args.overrides, **options, ranks=ranks)

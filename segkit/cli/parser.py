@@ -1,10 +1,13 @@
 """The command line of every script: argparse, with the two slips that it lets pass or explains badly caught."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from segkit.system.typed import launched_processes
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -43,6 +46,8 @@ class CommandParser(argparse.ArgumentParser):
         if found:
             value = found[2] or found[3] or "VALUE"
             message += f"\n   configuration keys are given without dashes -> {found[1]}={value}"
+        if launched_processes() > 1 and os.environ["RANK"] != "0":
+            self.exit(2)  # the first of the processes says it
         super().error(message)
 
 

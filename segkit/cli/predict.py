@@ -40,13 +40,16 @@ def main(arguments: Sequence[str]) -> int:
     require_torch_pair()
     import_user_code(args.imports)
 
-    from segkit.commands.predict import predict_images  # needs torch
+    from segkit.commands.predict import predict_images  # these need torch
+    from segkit.distributed.ranks import joined_ranks
 
-    return predict_images(
-        args.weights,
-        args.source,
-        output=args.output,
-        forms=args.save,
-        opacity=args.opacity,
-        device=args.device,
-    )
+    with joined_ranks() as ranks:
+        return predict_images(
+            args.weights,
+            args.source,
+            output=args.output,
+            forms=args.save,
+            opacity=args.opacity,
+            device=args.device,
+            ranks=ranks,
+        )

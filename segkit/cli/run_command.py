@@ -8,9 +8,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from segkit.distributed.lost_ranks import EndedElsewhere
 from segkit.errors import ConfigError, SegkitError
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.screen import guarded_screens
+from segkit.system.typed import IN_SEVERAL_PROCESSES, launched_processes, program
 
 
 def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +46,21 @@ def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] |
 
 def run_named(name: str, arguments: Sequence[str] | None = None) -> int:
     """`run_command` of the command in segkit/cli/`name`.py, which is imported where an interruption is one line."""
-    return run_command(lambda words: importlib.import_module(f"segkit.cli.{name}").main(words), arguments)
+
+    def main(words: Sequence[str]) -> int:
+        if name not in IN_SEVERAL_PROCESSES:
+            refuse_launcher(program(name))
+        return importlib.import_module(f"segkit.cli.{name}").main(words)
+
+    return run_command(main, arguments)
+
+
+def refuse_launcher(what: str) -> None:
+    """Raises ConfigError if torchrun has started this process with others, each of which would do the same."""
+    if launched_processes() == 1:
+        return
+    error = ConfigError(f"{what} is for one process -> start it without torchrun")
+    raise error if os.environ["RANK"] == "0" else EndedElsewhere(str(error), error.exit_code)
 
 
 def _explain_path(error: OSError | RuntimeError) -> str | None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from segkit.cli.parser import CommandParser
-from segkit.cli.run_command import import_user_code
+from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.config.json_schema import json_schema
 from segkit.config.listing import list_components
 from segkit.config.load import load_config
-from segkit.errors import ConfigError
 from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program, typed
 
@@ -20,7 +19,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog=program("train"),
         description="Train a segmentation model as a configuration says.",
         epilog="exit codes: 0 done, 2 configuration or usage, 3 data, 4 no usable checkpoint, 5 not finite, "
-        "6 run folder in use, 7 cannot write, 130/143/129 stopped by Ctrl-C/SIGTERM/closed terminal after saving",
+        "6 run folder in use, 7 cannot write, 9 another process of it was lost, "
+        "130/143/129 stopped by Ctrl-C/SIGTERM/closed terminal after saving",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="e.g. loss.thresh=0.6 train.batch_size=8"
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     require_torch_pair()
     import_user_code(args.imports)
+    if args.list or args.json_schema or args.check or args.print_config:
+        refuse_launcher("an option that only shows or checks")
     if args.list or args.json_schema:
         print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
         return 0
@@ -70,8 +72,6 @@ def train(args: argparse.Namespace, ranks: Any) -> int:
     from segkit.runs.preflight import check
     from segkit.runs.run import resumed_config, train_run
 
-    if ranks.world > 1 and (args.check or args.print_config):
-        raise ConfigError("--check and --print-config are for one process: start them without torchrun")
     options = {"resume": args.resume, "allow_change": args.allow_change}
     if not ranks.main:
         return train_run(None, source="", overfit=args.overfit, **options, ranks=ranks).exit_code

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import val_batches
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
@@ -31,14 +32,17 @@ def evaluate_weights(
     device: str,
     output: Path | None,
     boundary: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> int:
-    """Score the weights of a run on its data, as changed by `overrides`; returns the exit status.
+    """Score the weights of a run on its data, as changed by `overrides`; returns the exit status. In several processes
+    each scores its part of the images, and the main one prints and writes.
 
     With `boundary`, also the borders between classes, with that tolerance in pixels.
     """
     require_tolerance(boundary)
-    predictor = load_predictor(weights, choose_device(device))
-    score(predictor, overrides, split=split, output=output, boundary=boundary)
+    place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
+    predictor = load_predictor(weights, place)
+    score(predictor, overrides, split=split, output=output, boundary=boundary, ranks=ranks)
     return 0
 
 
@@ -56,6 +60,7 @@ def score(
     split: str,
     output: Path | None,
     boundary: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
     config = config_from_mapping(
@@ -67,24 +72,33 @@ def score(
     refuse_other_classes(predictor, dataset)
     workers = config.train.workers
     bad = BadSampleLog(None, tell=tqdm.write)
+    met: list[Any] = []
     batches = val_batches(
         dataset,
         batch_size=config.eval.batch_size or config.train.batch_size,
-        workers=default_workers(predictor.device) if workers is None else workers,
+        workers=default_workers(predictor.device, share=ranks.local_world) if workers is None else workers,
         pin_memory=predictor.device.type == "cuda",
         skip_bad=config.data.skip_bad,
-        note=bad.note,
+        note=bad.note if ranks.main else met.extend,
+        rank=ranks.rank,
+        world=ranks.world,
     )
     result = evaluate(
         predictor.forward,
         predictor.model,
-        tqdm(batches, unit="batch", disable=None, leave=False),
+        tqdm(batches, unit="batch", disable=None if ranks.main else True, leave=False),
         num_classes=len(labels.class_names),
         ignore_index=dataset.ignore_index,
         device=predictor.device,
         boundary=boundary,
+        ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it
+    others = ranks.gather(met)[1:]
+    if not ranks.main:
+        return result
+    for each in others:
+        bad.note(each)
     print(class_table(result, labels.class_names))
     extra = {}
     if result.borders is not None:

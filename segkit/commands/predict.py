@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import mix_with_colors
@@ -38,8 +39,10 @@ def predict_images(
     forms: Sequence[str] | None,
     opacity: float,
     device: str,
+    ranks: Ranks = ALONE,
 ) -> int:
-    """Segment an image or every image below a folder; returns the exit status.
+    """Segment an image or every image below a folder; returns the exit status. In several processes each takes its part
+    of the images.
 
     Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks (see `choose_forms`),
     in the folders of the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before
@@ -48,14 +51,17 @@ def predict_images(
     if not 0 <= opacity <= 1:
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
     images = find_images(source)
-    predictor = load_predictor(weights, choose_device(device))
+    place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
+    predictor = load_predictor(weights, place)
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
     forms = choose_forms(forms, len(predictor.labels.class_names))
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
-    for path, stem in zip(tqdm(images, unit="image", disable=None), stems, strict=True):
+    own = slice(ranks.rank, None, ranks.world)
+    shown = tqdm(images[own], unit="image", disable=None if ranks.main else True)
+    for path, stem in zip(shown, stems[own], strict=True):
         image = predictor.read_image(path)
         ids = predictor.predict(image)
         try:
@@ -63,6 +69,9 @@ def predict_images(
             save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
         except OSError as error:
             raise cannot_write(stem, error) from error
+    ranks.gather(None)  # when all are done
+    if not ranks.main:
+        return 0
     print(
         f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
     )

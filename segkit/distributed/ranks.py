@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from segkit.distributed.lost_ranks import FailureBoard
 from segkit.errors import ConfigError
+from segkit.system.typed import launched_processes
 
 #: How long a process waits for another that is alive. One that dies is noticed at once, by its closed connections.
 PATIENCE = timedelta(hours=24)
@@ -167,7 +168,7 @@ ALONE = Ranks()
 
 def launched_ranks() -> Ranks:
     """This process's place among those that torchrun started, before it has met them. Raises ConfigError."""
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched_processes() == 1:
         return Ranks()
     missing = [
         name

@@ -11,9 +11,10 @@ import torch
 
 from segkit.config.load import config_from_mapping, load_config
 from segkit.config.schema import Config
+from segkit.distributed.ranks import Ranks, joined_ranks
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.predictor import Predictor, load_predictor
-from segkit.runs.run import resumed_config, train_run
+from segkit.runs.run import Ended, resumed_config, train_run
 from segkit.system.environment import require_torch_pair
 from segkit.system.run_files import RunFiles
 
@@ -89,7 +90,8 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     allow_change: Sequence[str] = (),
 ) -> Run:
-    """Train as the configuration says and return the run, as `segkit train` does from the command line.
+    """Train as the configuration says and return the run, as `segkit train` does from the command line. In a script
+    that torchrun starts in several processes, all of them call this, and need to see the folder of the run.
 
     `config` is a file, a name in configs/, a run folder, or a Config; None with `resume` continues that run as it was
     configured. `overrides` are of the form "loss.thresh=0.6". `overfit` trains on so many images. `resume` is "auto" or
@@ -99,6 +101,23 @@ def train(
     Ctrl-C the update is finished, the run saved, and KeyboardInterrupt raised; SIGTERM and SIGHUP end in SystemExit.
     """
     require_torch_pair()
+    with joined_ranks() as ranks:
+        return _train(
+            config, overrides, overfit=overfit, resume=resume, allow_change=allow_change, ranks=ranks
+        )
+
+
+def _train(
+    config: str | os.PathLike[str] | Config | None,
+    overrides: Sequence[str],
+    *,
+    overfit: int | None,
+    resume: str | os.PathLike[str] | None,
+    allow_change: Sequence[str],
+    ranks: Ranks,
+) -> Run:
+    if not ranks.main:
+        return _finished(train_run(None, source="", overfit=overfit, ranks=ranks))
     if config is None and resume is None:
         raise ConfigError(
             'train: which configuration? -> segkit.train("ohem.yaml"), or resume="runs/ohem/TIME"'
@@ -121,7 +140,13 @@ def train(
         overfit=overfit,
         resume=None if resume is None else os.fspath(resume),
         allow_change=allow_change,
+        ranks=ranks,
     )
+    return _finished(ended)
+
+
+def _finished(ended: Ended) -> Run:
+    """The run, or what a signal ended it by."""
     if ended.exit_code == 128 + signal.SIGINT:
         raise KeyboardInterrupt(
             f"stopped and saved; continue with segkit.train(resume={str(ended.folder)!r})"

@@ -11,6 +11,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where train.py and scripts/ are, if the package is used from a checkout.
 CHECKOUT = _PACKAGE.parent
 
+#: The commands that share their work among the processes that torchrun starts.
+IN_SEVERAL_PROCESSES = ("train", "evaluate", "predict")
+
 
 def typed(command: str, *words: object) -> str:
     """What a person types to call a command: "python scripts/check_data.py data" for check_data and Path("data").
@@ -18,9 +21,36 @@ def typed(command: str, *words: object) -> str:
     In a checkout these are the files there, unless this process was itself started as `segkit ...`. The `words` are
     quoted as `quote` does it, so that the whole can be pasted into a shell.
     """
-    in_checkout = _is_checkout() and not _started_as_segkit()
-    start = f"python {_file(command)}" if in_checkout else f"segkit {command.replace('_', '-')}"
+    launcher = _launcher() if command in IN_SEVERAL_PROCESSES else ""
+    if not launcher:
+        start = _start(command)
+    elif _as_files():
+        start = f"{launcher} {_file(command)}"
+    else:
+        start = f"{launcher} -m segkit {command.replace('_', '-')}"
     return " ".join([start, *map(quote, words)])
+
+
+def _start(command: str) -> str:
+    return f"python {_file(command)}" if _as_files() else f"segkit {command.replace('_', '-')}"
+
+
+def _as_files() -> bool:
+    return _is_checkout() and not _started_as_segkit()
+
+
+def launched_processes() -> int:
+    """How many processes torchrun has started, of which this is one; 1 if it did not start it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def _launcher() -> str:
+    """The start of torchrun's command line where it started this process with others, else nothing."""
+    if launched_processes() == 1:
+        return ""
+    machines = os.environ.get("GROUP_WORLD_SIZE", "1")
+    nodes = "" if machines == "1" else f" --nnodes {machines}"
+    return f"torchrun{nodes} --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')}"
 
 
 def quote(word: object) -> str:
@@ -54,7 +84,7 @@ def started(command: str) -> list[str]:
 
 def program(command: str) -> str:
     """The name of the program in its help: "check_data.py", or "segkit check-data"."""
-    return typed(command).rpartition("/")[2].removeprefix("python ")
+    return _start(command).rpartition("/")[2].removeprefix("python ")
 
 
 def _file(command: str) -> str:

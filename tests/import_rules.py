@@ -44,6 +44,12 @@ RULES = [
     Rule("config/*", "torch torchvision", "a typo is reported before CUDA starts", lazily=True),
     Rule("cli/* __main__", "torch torchvision matplotlib", "help and a typo wait for nothing", lazily=True),
     Rule(
+        "ablation/collect ablation/compare ablation/plan/* ablation/study/* ablation/statistics/* ablation/report/*",
+        "torch torchvision",
+        "a report of finished runs loads no torch",
+        lazily=True,
+    ),
+    Rule(
         "losses/*",
         "segkit.training segkit.config segkit.data segkit.models",
         "usable in a notebook with two tensors",

@@ -15,12 +15,14 @@ from segkit.errors import ConfigError
 _HEADER = ("name", "seed", "device")
 
 
-def check_config(root: Node, name: str, problems: list[Problem]) -> Config:
+def check_config(root: Node, name: str, problems: list[Problem], *, saved: bool = False) -> Config:
     """The Config that `root` describes. `name` is the run's name where the tree has none.
 
-    Raises ConfigError with `problems` and all that are found here, in file order.
+    With `saved`, components are not asked, so that torch is not loaded: their options are as they stand there, and the
+    Config is for reading; nothing can be built from it. Raises ConfigError with `problems` and all that are found here,
+    in file order.
     """
-    checker = _Checker(_fill_blocks(root), problems)
+    checker = _Checker(_fill_blocks(root), problems, saved=saved)
     values = checker.check_all()
     if problems:
         raise ConfigError(list_problems(problems))
@@ -71,8 +73,8 @@ def _fill_blocks(root: Node) -> Node:
 class _Checker:
     """Collects the mistakes of one tree in `problems`."""
 
-    def __init__(self, root: Node, problems: list[Problem]):
-        self.root, self.problems = root, problems
+    def __init__(self, root: Node, problems: list[Problem], *, saved: bool):
+        self.root, self.problems, self.saved = root, problems, saved
         self.header = [parameter for parameter in read_fields(Config) if parameter.name in _HEADER]
         self.checker = BlockChecker(problems, _HEADER)
 
@@ -131,9 +133,12 @@ class _Checker:
         ]
         nested = tuple({"weight_map"} & set(kind.model.model_fields))
         path = tuple(key.split("."))
-        block = self.checker.resolve(
-            node, path, kind, trailing=fields, other_keys=nested, schedules=key == "loss"
-        )
+        if self.saved:
+            block = self.checker.accept(node, path, kind, trailing=fields, other_keys=nested)
+        else:
+            block = self.checker.resolve(
+                node, path, kind, trailing=fields, other_keys=nested, schedules=key == "loss"
+            )
         if block is not None:
             self.blocks[key] = block
 

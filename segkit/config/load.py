@@ -31,6 +31,18 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     return check_config(layers.root, layers.name, layers.problems)
 
 
+def load_saved_config(folder: str | Path) -> Config:
+    """The configuration that a run saved in its folder, for reading: no component is asked, and torch not loaded.
+
+    The run had its options checked and every default filled in when it was made. What a later segkit has besides is
+    not there, and nothing can be built from it; for either there is `load_config`. Raises ConfigError.
+    """
+    layers = read_layers(folder, ())
+    if layers.root is None:
+        raise ConfigError(list_problems(layers.problems))
+    return check_config(layers.root, layers.name, layers.problems, saved=True)
+
+
 def config_from_mapping(mapping: dict[str, Any], *, origin: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in plain values, such as a checkpoint's, with `overrides` on top; `origin` names the
     values in messages. Raises ConfigError listing every mistake.

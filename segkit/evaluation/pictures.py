@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from segkit.data.palette import Color, colorize
+from segkit.data.palette import Color
+from segkit.evaluation import painting
 from segkit.evaluation.fonts import drawable, text_width, write
 from segkit.evaluation.panels import Panel
 from segkit.system.files import write_bytes
@@ -35,15 +36,7 @@ def as_rgb(image: Tensor) -> Tensor:
 
 def color_ids(ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
     """Class ids (H, W) as colours; ignored pixels hatched, so that they look like no class."""
-    ids = ids.cpu().long()
-    picture = colorize(ids, palette, ignore_index=ignore_index).contiguous()  # (3, H, W)
-    ignored = ids == ignore_index
-    if ignored.any():
-        rows = torch.arange(ids.shape[0])[:, None]
-        columns = torch.arange(ids.shape[1])[None, :]
-        stripe = ((rows + columns) % 8 < 4).to(torch.uint8) * 70 + 150  # (H, W) two greys
-        picture[:, ignored] = stripe[ignored]
-    return picture
+    return torch.from_numpy(painting.color_ids(ids.cpu().numpy(), palette, ignore_index))
 
 
 def heat(values: Tensor) -> Tensor:
@@ -55,10 +48,8 @@ def heat(values: Tensor) -> Tensor:
 
 def kept_over(image: Tensor, kept: Tensor) -> Tensor:
     """The image in dark grey with the pixels the loss keeps in yellow, as strongly as they are kept."""
-    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
-    share = kept.detach().float().cpu().clamp(0, 1)[None]
-    yellow = torch.tensor([255.0, 214.0, 0.0])[:, None, None]
-    return (grey * (1 - 0.85 * share) + yellow * 0.85 * share).to(torch.uint8)
+    share = kept.detach().float().cpu().numpy()
+    return torch.from_numpy(painting.kept_over(image.cpu().numpy(), share))
 
 
 def overlay(image: Tensor, ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
@@ -77,19 +68,15 @@ def mix_with_colors(image: Tensor, ids: Tensor, palette: Sequence[Color], *, opa
     picture = torch.empty_like(rgb, memory_format=torch.contiguous_format)
     for start in range(0, rgb.shape[1], ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        colors = colorize(ids[rows].cpu(), palette)  # (3, R, W)
+        colors = torch.from_numpy(painting.colorize(ids[rows].cpu().numpy(), palette))  # (3, R, W)
         picture[:, rows] = (rgb[:, rows] * (1 - opacity) + colors * opacity).to(torch.uint8)
     return picture
 
 
 def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index: int) -> Tensor:
     """The image in dark grey with wrongly predicted valid pixels in red."""
-    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
-    target, prediction = target.cpu().long(), prediction.cpu().long()
-    wrong = (target != prediction) & (target != ignore_index)
-    picture = grey.clone()
-    picture[:, wrong] = torch.tensor([230.0, 30.0, 40.0])[:, None]
-    return picture.to(torch.uint8)
+    ids = target.cpu().numpy(), prediction.cpu().numpy()
+    return torch.from_numpy(painting.errors_over(image.cpu().numpy(), *ids, ignore_index))
 
 
 def panel_row(panel: Panel, palette: Sequence[Color], ignore_index: int, *, most: int = 512) -> Tensor:

@@ -51,8 +51,8 @@ class RefusedName(UnknownName):
 class Registry:
     """Constructors by name (names are case-insensitive, and shown as they were registered).
 
-    `package` is imported, with all its modules, on the first look-up, so that adding a file is all that
-    registering takes. `given` names the arguments that segkit supplies at build time.
+    `package` is imported, with all its modules, on the first look-up of what has no file of its name, so that adding a
+    file is all that registering takes. `given` names the arguments that segkit supplies at build time.
     """
 
     def __init__(self, kind: str, *, package: str, given: tuple[str, ...] = ()):
@@ -87,8 +87,11 @@ class Registry:
 
     def get(self, name: str) -> Callable[..., Any]:
         """The constructor of that name. Raises UnknownName with the nearest name, RefusedName with the reason."""
-        self._load()
         key = name.lower()
+        if key not in self._constructors:
+            self._import_file_of(key)
+        if key not in self._constructors:
+            self._load()
         if key in self._constructors:
             return self._constructors[key]
         if key in self._refused:
@@ -105,6 +108,13 @@ class Registry:
     def spell(self, name: str) -> str:
         """A registered name as it was registered."""
         return self._spellings.get(name.lower(), name.lower())
+
+    def _import_file_of(self, key: str) -> None:
+        """Import the file that is called like the component, if there is one: all others may need what it does not."""
+        if key.isidentifier() and not key.startswith("_"):
+            package = importlib.import_module(self.package)
+            if key in {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}:
+                importlib.import_module(f"{self.package}.{key}")
 
     def _load(self) -> None:
         if self._loaded:

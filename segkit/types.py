@@ -119,6 +119,9 @@ Range = Annotated[list[float], _TWO, AfterValidator(check_order)]
 PositiveRange = Annotated[list[PositiveFloat], _TWO, AfterValidator(check_order)]
 ShareRange = Annotated[list[Share], _TWO, AfterValidator(check_order)]
 
+#: Height and width in pixels, as a list in a configuration file.
+Size = Annotated[list[PositiveInt], _TWO]
+
 #: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
 ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
 
@@ -144,6 +147,7 @@ __all__ = [
     "Range",
     "Share",
     "ShareRange",
+    "Size",
     "TimeLike",
     "check_order",
     "parse_count",

@@ -32,6 +32,7 @@ FLOORS = [
     "evaluation",
     "data",
     "losses models config",
+    "distributed",
     "system types",
     "schedule registry errors",
 ]
@@ -47,6 +48,12 @@ RULES = [
         "ablation/collect ablation/compare ablation/plan/* ablation/study/* ablation/statistics/* ablation/report/*",
         "torch torchvision",
         "a report of finished runs loads no torch",
+        lazily=True,
+    ),
+    Rule(
+        "commands/check_folder",
+        "torch torchvision matplotlib",
+        "files are checked without torch",
         lazily=True,
     ),
     Rule(

@@ -22,6 +22,7 @@ from segkit.registry import (
     UnknownName,
 )
 
+SHELF: Registry | None = None  # of the files that a test writes
 ALL = [
     MODELS,
     LOSSES,
@@ -49,6 +50,25 @@ def registry():
         pass
 
     return registry
+
+
+def test_a_component_is_imported_without_the_others_if_a_file_has_its_name(tmp_path, monkeypatch):
+    package = tmp_path / "shelf"
+    package.mkdir()
+    one = "from tests import test_registry\n@test_registry.SHELF.register('One')\ndef make(): pass"
+    for name, line in (
+        ("__init__", ""),
+        ("one", one),
+        ("two", "1 / 0"),
+    ):
+        (package / f"{name}.py").write_text(line)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = Registry("model", package="shelf")
+    monkeypatch.setattr(sys.modules[__name__], "SHELF", found)
+    assert found.get("ONE").__name__ == "make"
+    for name in ("other", "two"):  # which needs all files, or its own
+        with pytest.raises(ZeroDivisionError):
+            found.get(name)
 
 
 @pytest.mark.parametrize("name", ["unet", "UNet", "UNET"])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code
-from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program
 
 
@@ -50,14 +49,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
-    require_torch_pair()
     import_user_code(args.imports)
     where = {"workers": args.workers, "output": args.output}
     if args.config is not None:
-        from segkit.commands.check_data import check_configured  # needs torch
+        from segkit.commands.check_data import check_configured  # slow to import
 
         return check_configured(args.config, args.root, **where)
 
-    from segkit.commands.check_folder import check_folder  # needs torch
+    from segkit.commands.check_folder import check_folder  # slow to import
 
     return check_folder(Path(args.root[0]), classes=args.classes, ignored=args.ignore, **where)

@@ -28,7 +28,8 @@ def run_command(main: Callable[[Sequence[str]], int], arguments: Sequence[str] |
         except SegkitError as error:
             if "--debug" in arguments:
                 traceback.print_exc()
-            print(error, file=sys.stderr)
+            if not getattr(error, "silent", False):  # else another process of the run says it
+                print(error, file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

@@ -3,12 +3,14 @@
 import argparse
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code
 from segkit.config.json_schema import json_schema
 from segkit.config.listing import list_components
 from segkit.config.load import load_config
+from segkit.errors import ConfigError
 from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program, typed
 
@@ -55,9 +57,24 @@ def main(arguments: Sequence[str]) -> int:
         print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
         return 0
 
-    from segkit.runs.preflight import check  # these need torch, which a usage error need not wait for
+    from segkit.distributed.ranks import (
+        joined_ranks,  # these need torch, which a usage error need not wait for
+    )
+
+    with joined_ranks() as ranks:
+        return train(args, ranks)
+
+
+def train(args: argparse.Namespace, ranks: Any) -> int:
+    """Train, or show or check what would be; returns the exit status. `ranks`: segkit.distributed.ranks.Ranks."""
+    from segkit.runs.preflight import check
     from segkit.runs.run import resumed_config, train_run
 
+    if ranks.world > 1 and (args.check or args.print_config):
+        raise ConfigError("--check and --print-config are for one process: start them without torchrun")
+    options = {"resume": args.resume, "allow_change": args.allow_change}
+    if not ranks.main:
+        return train_run(None, source="", overfit=args.overfit, **options, ranks=ranks).exit_code
     config = (
         load_config(args.config, args.overrides)
         if args.config
@@ -68,9 +85,5 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     source = " + ".join([args.config or args.resume, *args.overrides])
     if args.check:
-        options = {"resume": args.resume, "allow_change": args.allow_change}
         return check(config, source=source, overfit=args.overfit, **options)
-    ended = train_run(
-        config, source=source, overfit=args.overfit, resume=args.resume, allow_change=args.allow_change
-    )
-    return ended.exit_code
+    return train_run(config, source=source, overfit=args.overfit, **options, ranks=ranks).exit_code

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from segkit.config.load import load_config
 from segkit.config.schema import Config
@@ -16,17 +16,18 @@ from segkit.data.check.describe import (
     describe_result,
 )
 from segkit.data.check.finding import Finding, problem
-from segkit.data.check.look import Known
+from segkit.data.check.look import Known, read_arrays
 from segkit.data.check.report_files import CheckFiles
 from segkit.data.check.whole import CountedPart, count_whole, find_all
 from segkit.data.loading.parallel import worth_starting
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
-from segkit.evaluation import pictures
+from segkit.evaluation import canvas
 from segkit.runs.recording.class_frequencies import plot_shares
+from segkit.system.environment import require_torch_pair
 from segkit.system.files import cannot_write, write_json
-from segkit.training.build import build_dataset, build_weight_map
+from segkit.training.build_dataset import build_dataset, build_weight_map
 
 #: The exit status if there is a problem, as for a DataError.
 PROBLEMS = DataError.exit_code
@@ -46,6 +47,7 @@ def check_configured(
     source: str, overrides: Sequence[str], *, workers: int | None, output: Path | None
 ) -> int:
     """Check all data of a configuration; returns the exit status: 0, or 3 if there are problems."""
+    require_torch_pair()
     # The files themselves are to be read, not copies made of them.
     config = load_config(source, [*overrides, "data.cache=off"])
     root = config.data.params.get("root")
@@ -138,7 +140,7 @@ def write_report(checked: Checked, folder: Path, *, source: str, data: Mapping[s
     first = next(iter(usable.values()))
     shown = {name: tallies[name] for name in usable}
     plot_shares(files.labels_plot, shown, first.dataset.class_names, title="How often each class occurs")
-    pictures.save_jpeg(draw_masks(first), files.masks)
+    canvas.save_jpeg(draw_masks(first), files.masks)
     return [files.check.name, files.labels_plot.name, files.masks.name]
 
 
@@ -150,25 +152,24 @@ def make_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def draw_masks(part: CountedPart) -> torch.Tensor:
+def draw_masks(part: CountedPart) -> np.ndarray:
     """Some images beside their labels laid over them, with the colours of the classes, uint8 (3, H, W)."""
     dataset, looks = part.dataset, part.tally.looks
     colors: Sequence[Color] = getattr(dataset, "palette", None) or palette(dataset.num_classes)
     tiles, shown = [], []
     for place in spread(len(looks), SHOWN):
-        sample = dataset[looks[place].index]
-        image = sample.image.as_subclass(torch.Tensor)  # (C, H, W)
-        target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+        sample = read_arrays(dataset, looks[place].index)
+        image, target = sample.image, sample.target  # (C, H, W), (H, W)
         step = -(-max(target.shape) // LARGEST)
         image, target = image[:, ::step, ::step], target[::step, ::step]
         shown.append(target)
-        over = pictures.overlay(image, target, colors, dataset.ignore_index)
-        tiles.append(pictures.titled([pictures.as_rgb(image), over], [sample.name, "labels"]))
-    grid = pictures.stack(tiles, columns=2)
-    pixels = pictures.count_ids(shown, dataset.num_classes)
+        over = canvas.overlay(image, target, colors, dataset.ignore_index)
+        tiles.append(canvas.titled([canvas.as_rgb(image), over], [sample.name, "labels"]))
+    grid = canvas.stack(tiles, columns=2)
+    pixels = canvas.count_ids(shown, dataset.num_classes)
     height, width = grid.shape[1:]
-    legend = pictures.legend(dataset.class_names, colors, width=width, pixels=pixels, highest=height)
-    return torch.cat([grid, legend], dim=1)
+    legend = canvas.legend(dataset.class_names, colors, width=width, pixels=pixels.tolist(), highest=height)
+    return np.concatenate([grid, legend], axis=1)
 
 
 def refuse_output_in(root: str | None, folder: Path) -> None:

@@ -16,7 +16,7 @@ from segkit.commands.check_data import (
     refuse_output_in,
     report,
 )
-from segkit.config.load import load_config
+from segkit.config.load import load_data_config
 from segkit.config.yaml_source import dump_inline, setting
 from segkit.data.check.contents import class_masks_script, describe_contents
 from segkit.data.check.describe import describe_findings, describe_values
@@ -91,7 +91,7 @@ def check_folder(
     write_text(config, head + data_block(data))
     print(data_block(data))
     checked = check_all(
-        load_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
+        load_data_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
     )
     # Files without a partner, the only ones that a data set has notes on here, are among the findings by name.
     known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}

@@ -20,7 +20,7 @@ from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
 from segkit.system.memory import lack_of_memory_explained
-from segkit.training.build import build_dataset
+from segkit.training.build_dataset import build_dataset
 
 
 def evaluate_weights(

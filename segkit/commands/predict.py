@@ -13,7 +13,8 @@ from tqdm import tqdm
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
-from segkit.evaluation.pictures import mix_with_colors, save_image
+from segkit.evaluation.canvas import save_image
+from segkit.evaluation.pictures import mix_with_colors
 from segkit.runs.predictor import load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write

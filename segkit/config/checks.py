@@ -1,5 +1,6 @@
 """A tree of values to a Config, or to every mistake in it."""
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,14 +16,16 @@ from segkit.errors import ConfigError
 _HEADER = ("name", "seed", "device")
 
 
-def check_config(root: Node, name: str, problems: list[Problem], *, saved: bool = False) -> Config:
+def check_config(
+    root: Node, name: str, problems: list[Problem], *, checked: Collection[str] = COMPONENTS
+) -> Config:
     """The Config that `root` describes. `name` is the run's name where the tree has none.
 
-    With `saved`, components are not asked, so that torch is not loaded: their options are as they stand there, and the
-    Config is for reading; nothing can be built from it. Raises ConfigError with `problems` and all that are found here,
-    in file order.
+    Of the blocks that name a component, only those that are `checked` ask it what it takes, which loads torch for most.
+    The others are for reading: their options are as they stand there, and nothing can be built from them. Raises
+    ConfigError with `problems` and all that are found here, in file order.
     """
-    checker = _Checker(_fill_blocks(root), problems, saved=saved)
+    checker = _Checker(_fill_blocks(root), problems, checked)
     values = checker.check_all()
     if problems:
         raise ConfigError(list_problems(problems))
@@ -73,8 +76,8 @@ def _fill_blocks(root: Node) -> Node:
 class _Checker:
     """Collects the mistakes of one tree in `problems`."""
 
-    def __init__(self, root: Node, problems: list[Problem], *, saved: bool):
-        self.root, self.problems, self.saved = root, problems, saved
+    def __init__(self, root: Node, problems: list[Problem], checked: Collection[str]):
+        self.root, self.problems, self.checked = root, problems, checked
         self.header = [parameter for parameter in read_fields(Config) if parameter.name in _HEADER]
         self.checker = BlockChecker(problems, _HEADER)
 
@@ -133,12 +136,12 @@ class _Checker:
         ]
         nested = tuple({"weight_map"} & set(kind.model.model_fields))
         path = tuple(key.split("."))
-        if self.saved:
-            block = self.checker.accept(node, path, kind, trailing=fields, other_keys=nested)
-        else:
+        if key in self.checked:
             block = self.checker.resolve(
                 node, path, kind, trailing=fields, other_keys=nested, schedules=key == "loss"
             )
+        else:
+            block = self.checker.accept(node, path, kind, trailing=fields, other_keys=nested)
         if block is not None:
             self.blocks[key] = block
 

@@ -128,6 +128,8 @@ class Train(_Frozen):
     checkpoint_every: Duration = "10%"
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     determinism: Literal["off", "warn", "strict"] = "off"
+    sync_batchnorm: bool = False
+    find_unused_parameters: bool = False
 
 
 class Eval(_Frozen):

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from segkit.data.loading.parallel import in_workers, worker_deaths_explained
+from segkit.data.loading.parallel import in_workers
 from segkit.data.loading.view import read_sample
 from segkit.errors import DataError
 from segkit.losses.criteria.values import read_class_weights
@@ -36,15 +37,14 @@ def count_classes(dataset: Any, *, skip_bad: bool = False) -> ClassCounts:
 
     Raises DataError as reading does, and for labels that are no class, unless `skip_bad` leaves such samples out.
     """
-    pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
-    where_present = torch.zeros_like(pixels)
+    pixels = np.zeros(dataset.num_classes, dtype=np.int64)
+    where_present = np.zeros_like(pixels)
     workers = min(MOST_WORKERS, usable_cpus()) if len(dataset) >= WORTH_WORKERS else 0
     results = in_workers(_Count(dataset), range(len(dataset)), workers=workers, skip_bad=skip_bad)
-    with worker_deaths_explained():
-        for counts in _with_progress(results, total=len(dataset)):
-            if not isinstance(counts, DataError):
-                pixels += counts
-                where_present += (counts > 0) * counts.sum()
+    for counts in _with_progress(results, total=len(dataset)):
+        if not isinstance(counts, DataError):
+            pixels += counts
+            where_present += (counts > 0) * counts.sum()
     return ClassCounts(pixels.tolist(), where_present.tolist())
 
 
@@ -54,10 +54,10 @@ class _Count:
     def __init__(self, dataset: Any):
         self.dataset = dataset
 
-    def __call__(self, index: int) -> torch.Tensor:
-        target = read_sample(self.dataset, index, None).target.as_subclass(torch.Tensor)  # (H, W)
-        valid = target[target != self.dataset.ignore_index].long()  # (V,)
-        return torch.bincount(valid, minlength=self.dataset.num_classes)
+    def __call__(self, index: int) -> np.ndarray:
+        target = read_sample(self.dataset, index, None).target.numpy()  # (H, W)
+        valid = target[target != self.dataset.ignore_index]  # (V,)
+        return np.bincount(valid, minlength=self.dataset.num_classes)
 
 
 def _with_progress(results: Iterable[Any], *, total: int) -> Iterator[Any]:

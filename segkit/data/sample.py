@@ -9,18 +9,12 @@ own way with masks moves them by up to half a pixel.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
-
-from segkit.types import PositiveInt
-
-#: Height and width in pixels, as a list in a configuration file.
-Size = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 
 
 def as_height_width(size: int | Sequence[int]) -> tuple[int, int]:
@@ -174,3 +168,31 @@ class Sample:
     mask_path: Path | None = None
     weight_path: Path | None = None
     file_size: tuple[int, int] | None = None
+
+
+def as_sample(
+    image: np.ndarray,
+    target: np.ndarray,
+    *,
+    resize: tuple[int, int] | None,
+    name: str,
+    index: int,
+    mask_path: Path | None = None,
+    weight_path: Path | None = None,
+) -> Sample:
+    """The sample of an image (C, H, W) and its labels (H, W), brought to the size `resize` if that is not None."""
+    pixels, ids = torch.from_numpy(image), torch.from_numpy(target)
+    file_size = None
+    if resize is not None and resize != target.shape:
+        file_size = target.shape
+        pixels = F.resize_image(pixels, list(resize), antialias=True)
+        ids = resize_nearest(ids, resize)
+    return Sample(
+        image=tv_tensors.Image(pixels),
+        target=tv_tensors.Mask(ids),
+        name=name,
+        index=index,
+        mask_path=mask_path,
+        weight_path=weight_path,
+        file_size=file_size,
+    )

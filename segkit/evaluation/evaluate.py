@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.distributed.ranks import ALONE, Ranks
+from segkit.errors import DataError
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
-from segkit.evaluation.image_counts import ImageCollector
+from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import score_pixels
@@ -59,37 +61,49 @@ def evaluate(
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
 
+    In several processes all of `ranks` call this, each with its own part of the batches, and all get the scores of all
+    images. Raises DataError if there is not one image among them.
+
     `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model` (see `split_output`), preprocessing
     and autocast included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if
-    `stop()` became true between two batches: half a validation set is not a score. With `boundary`, a tolerance in
-    pixels of at least 1, the borders between classes are counted too, which takes the host several times as long as
-    the rest.
+    `stop()` became true between two batches, in any process: half a validation set is not a score. With `boundary`, a
+    tolerance in pixels of at least 1, the borders between classes are counted too, which takes the host several times
+    as long as the rest.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
     images = ImageCollector(num_classes=num_classes, meter=meter)
-    # Sums in float64, so that a large set does not lose its last digits; MPS has no float64.
-    ce_sum = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    was_training = model.training
+    # In float64, so that a large image does not lose its last digits; MPS has none.
+    double = torch.float32 if device.type == "mps" else torch.float64
+    stopped, was_training = False, model.training
+    if limit is not None:  # of the batches of all, which are dealt out in turn
+        limit = len(range(ranks.rank, limit, ranks.world))
     model.eval()
     try:
         for batch in islice(batches, limit):
             if stop():
-                return None
+                stopped = True
+                break
             target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
             output = forward(batch["image"].to(device, non_blocking=True))
             pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
             counts = metrics.confusion_matrices(target, pixels.prediction, **known)
-            ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=ce_sum.dtype)  # (N,)
-            ce_sum += pixels.ce.sum(dtype=ce_sum.dtype)
+            ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=double)  # (N,)
             images.add(batch, counts, ce_sums, pixels.prediction)
     finally:
         model.train(was_training)
-    found = images.finish()
+    parts = ranks.gather(None if stopped else images.finish())
+    if any(part is None for part in parts):
+        return None
+    found = join_counts(parts) if ranks.world > 1 else parts[0]
+    if ranks.world > 1 and not found.places:
+        raise DataError("none of the validation images can be used")
     matrix = found.matrices.sum()
     valid = int(matrix.sum())
-    ce = float(ce_sum) / valid if valid else float("nan")
+    # By images in their order, so that it is the same however they were dealt out.
+    ce = float(found.ce_sums.sum()) / valid if valid else float("nan")
     return Evaluation(matrix, ce, len(found.matrices), **found._asdict())

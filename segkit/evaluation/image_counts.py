@@ -1,6 +1,6 @@
 """What is counted of every single image of a pass over a validation set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,24 @@ class ImageCounts(NamedTuple):
     borders: BorderCounts | None
     names: tuple[str, ...]
     places: tuple[int, ...]
+
+
+def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
+    """The counts of all `parts` (one at least), in the order of the images' places in the data set."""
+    places = [place for part in parts for place in part.places]
+    names = [name for part in parts for name in part.names]
+    # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
+    order = sorted(range(len(places)), key=places.__getitem__)
+    borders = [part.borders for part in parts if part.borders is not None]
+    return ImageCounts(
+        ImageMatrices.join([part.matrices for part in parts]).reorder(order),
+        torch.cat([part.ce_sums for part in parts])[order],
+        BorderCounts(torch.cat([each.counts for each in borders])[order], borders[0].tolerance)
+        if borders
+        else None,
+        tuple(names[n] for n in order),
+        tuple(places[n] for n in order),
+    )
 
 
 class ImageCollector:
@@ -55,16 +73,17 @@ class ImageCollector:
         """Of all images, in the order of their places in the data set."""
         before, self._on_its_way = self._on_its_way, None
         self._take(before)
-        # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
-        order = sorted(range(len(self._places)), key=self._places.__getitem__)
-        meter = self._meter
-        return ImageCounts(
-            ImageMatrices.join(self._matrices).reorder(order),
-            torch.cat(self._ce_sums)[order],
-            None if meter is None else BorderCounts(torch.cat(self._borders)[order], meter.tolerance),
-            tuple(self._names[n] for n in order),
-            tuple(self._places[n] for n in order),
+        borders = (
+            None if self._meter is None else BorderCounts(torch.cat(self._borders), self._meter.tolerance)
         )
+        found = ImageCounts(
+            ImageMatrices.join(self._matrices),
+            torch.cat(self._ce_sums),
+            borders,
+            tuple(self._names),
+            tuple(self._places),
+        )
+        return join_counts([found])
 
     def _take(self, arriving: tuple[HostCopy, Tensor] | None) -> None:
         if arriving is None:

@@ -10,11 +10,13 @@ from segkit.losses.common.region import (
     Regions,
     check_classes,
     check_factor,
+    choose_region_scope,
     overlap,
     read_regions,
     region_mean,
 )
 from segkit.losses.criteria import read_inputs
+from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
 
@@ -26,6 +28,7 @@ def jaccard(
     *,
     smooth: NonNegativeFloat = 1.0,
     classes: Classes = "present",
+    scope: RegionScopeName = "batch",
 ) -> RegionLoss:
     """Jaccard loss, 1 - |P and Y| / |P or Y| of soft regions (soft IoU), the mean over classes."""
     check_factor(smooth, name="smooth")
@@ -34,6 +37,7 @@ def jaccard(
         ignore_index,
         partial(class_jaccard, smooth=smooth),
         classes=classes,
+        scope=scope,
         name="jaccard",
         details=f"smooth {smooth:g}",
     )
@@ -46,6 +50,7 @@ def jaccard_loss(
     *,
     smooth: float = 1.0,
     classes: Classes = "present",
+    scope: RegionScopeName = "batch",
     ignore_index: int = 255,
 ) -> Tensor:
     """The mean over classes of 1 - (I_c + smooth) / (P_c + Y_c - I_c + smooth), as a 0-d tensor, with
@@ -57,11 +62,13 @@ def jaccard_loss(
     """
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(class_jaccard, smooth=check_factor(smooth, name="smooth"))
-    return region_mean(form, read_regions(inputs, weight), classes=check_classes(classes))
+    return region_mean(
+        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
+    )
 
 
 def class_jaccard(regions: Regions, *, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    both = regions.sum(regions.p * regions.y)
-    union = regions.sum(regions.p) + regions.sum(regions.y) - both
+    both, predicted, true = regions.sum(regions.p * regions.y, regions.p, regions.y)
+    union = predicted + true - both
     return 1 - overlap(both + smooth, union + smooth)

@@ -3,15 +3,30 @@
 import torch
 from torch import Tensor
 
-from segkit.losses.common.region import Classes, RegionLoss, Regions, check_classes, read_regions, region_mean
+from segkit.losses.common.region import (
+    Classes,
+    RegionLoss,
+    Regions,
+    check_classes,
+    choose_region_scope,
+    read_regions,
+    region_mean,
+)
 from segkit.losses.criteria import read_inputs
+from segkit.losses.scope import RegionScopeName, Scope, gather_pixels
 from segkit.registry import LOSSES
 
 
 @LOSSES.register("lovasz")
-def lovasz(num_classes: int, ignore_index: int = 255, *, classes: Classes = "present") -> RegionLoss:
+def lovasz(
+    num_classes: int,
+    ignore_index: int = 255,
+    *,
+    classes: Classes = "present",
+    scope: RegionScopeName = "batch",
+) -> RegionLoss:
     """Lovasz-Softmax: a convex surrogate of 1 - IoU, the mean over classes."""
-    return RegionLoss(num_classes, ignore_index, class_lovasz, classes=classes, name="lovasz")
+    return RegionLoss(num_classes, ignore_index, class_lovasz, classes=classes, scope=scope, name="lovasz")
 
 
 def lovasz_loss(
@@ -20,6 +35,7 @@ def lovasz_loss(
     weight: Tensor | None = None,
     *,
     classes: Classes = "present",
+    scope: RegionScopeName = "batch",
     ignore_index: int = 255,
 ) -> Tensor:
     """The mean over classes of sum_i e_i (J_i - J_(i-1)), as a 0-d tensor: e = |y_c - p_c| of the valid pixels of the
@@ -31,7 +47,7 @@ def lovasz_loss(
     ones. After Berman et al. 2018 (The Lovasz-Softmax loss).
     """
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    regions = read_regions(inputs, weight)
+    regions = read_regions(inputs, weight, scope=choose_region_scope(scope))
     return region_mean(class_lovasz, regions, classes=check_classes(classes))
 
 
@@ -40,7 +56,23 @@ def class_lovasz(regions: Regions) -> Tensor:
     errors = (regions.y - regions.p).abs()  # (N, C, *spatial), 0 at ignored pixels
     per_class = zip(errors.unbind(1), regions.y.unbind(1), strict=True)
     weight = regions.weight.squeeze(1).reshape(-1)
-    return torch.stack([_extend(error.reshape(-1), y.reshape(-1), weight) for error, y in per_class])
+    if regions.scope.processes() == 1:
+        return torch.stack([_extend(error.reshape(-1), y.reshape(-1), weight) for error, y in per_class])
+    # The order is that of the pixels of all processes, so each has to see them all: one class at a time, for memory.
+    weight, own = gather_pixels(weight)
+    per_class_of_all = (
+        _gather(error.reshape(-1), y.reshape(-1), own, regions.scope) for error, y in per_class
+    )
+    return torch.stack([_extend(error, y, weight) for error, y in per_class_of_all])
+
+
+def _gather(error: Tensor, y: Tensor, own: slice, scope: Scope) -> tuple[Tensor, Tensor]:
+    """Errors and labels (P,) of one class of all processes; those of this one, at `own`, with their gradient times the
+    number of processes, since gradients are averaged."""
+    whole, _ = gather_pixels(error)
+    own_error = error.detach() + scope.processes() * (error - error.detach())
+    parts = (whole[: own.start], own_error, whole[own.stop :])
+    return torch.cat(parts), gather_pixels(y > 0.5)[0].to(y.dtype)
 
 
 def _extend(error: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ from segkit.losses.common.region import (
     Regions,
     check_classes,
     check_factor,
+    choose_region_scope,
     overlap,
     read_regions,
     region_mean,
 )
 from segkit.losses.criteria import read_inputs
+from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
 
@@ -28,6 +30,7 @@ def tversky(
     beta: NonNegativeFloat = 0.7,
     smooth: NonNegativeFloat = 1.0,
     classes: Classes = "present",
+    scope: RegionScopeName = "batch",
 ) -> RegionLoss:
     """Tversky loss: soft overlap in which false positives count alpha and false negatives beta."""
     for key, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
@@ -37,6 +40,7 @@ def tversky(
         ignore_index,
         partial(class_tversky, alpha=alpha, beta=beta, smooth=smooth),
         classes=classes,
+        scope=scope,
         name="tversky",
         details=f"alpha {alpha:g}  beta {beta:g}  smooth {smooth:g}",
     )
@@ -51,6 +55,7 @@ def tversky_loss(
     beta: float = 0.7,
     smooth: float = 1.0,
     classes: Classes = "present",
+    scope: RegionScopeName = "batch",
     ignore_index: int = 255,
 ) -> Tensor:
     """The mean over classes of 1 - (I_c + smooth) / (I_c + alpha FP_c + beta FN_c + smooth), as a 0-d tensor, with
@@ -68,12 +73,13 @@ def tversky_loss(
         beta=check_factor(beta, name="beta"),
         smooth=check_factor(smooth, name="smooth"),
     )
-    return region_mean(form, read_regions(inputs, weight), classes=check_classes(classes))
+    return region_mean(
+        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
+    )
 
 
 def class_tversky(regions: Regions, *, alpha: float, beta: float, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    both = regions.sum(regions.p * regions.y)
-    false_positive = regions.sum(regions.p) - both
-    false_negative = regions.sum(regions.y) - both
+    both, predicted, true = regions.sum(regions.p * regions.y, regions.p, regions.y)
+    false_positive, false_negative = predicted - both, true - both
     return 1 - overlap(both + smooth, both + alpha * false_positive + beta * false_negative + smooth)

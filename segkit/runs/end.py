@@ -1,8 +1,10 @@
-"""What is written once, at the end of a run: its best and worst images, and the model card."""
+"""What is written once, at the end of a run: best and worst images, the model card; and what a failure leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from segkit.errors import NotFiniteError
 from segkit.evaluation.scores import rank_images
 from segkit.runs.aside import remove_set_aside
 from segkit.runs.best import settle_best
@@ -15,6 +17,7 @@ from segkit.runs.recording.model_card import CardFacts, Code, model_card
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.results import moment_as_json, score_row
 from segkit.system.files import write_text
+from segkit.system.typed import typed
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
 
@@ -70,6 +73,11 @@ def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recor
     if recorder.last_evaluation is not None and not folder.confusion_matrix.is_file():
         result = recorder.last_evaluation[1]
         save_confusion_table(folder.confusion_matrix, result.matrix, recorder.labels.class_names)
+    if recorder.last_evaluation is not None and not folder.per_image.is_file():
+        iteration, result = recorder.last_evaluation
+        if result.matrices is not None:
+            names = recorder.labels.class_names
+            save_per_image(folder.per_image, result, names, iteration=iteration)
     if trainer.plan.pictures_every and not folder.examples.is_file():
         recorder.pictures(trainer.iteration, trainer.panels(trainer.examples, loss=trainer.loss))
 
@@ -79,15 +87,8 @@ def show_best_and_worst(experiment: Experiment, trainer: Trainer, recorder: Reco
     if recorder.last_evaluation is None:
         return
     iteration, result = recorder.last_evaluation
-    if iteration != trainer.iteration:
+    if iteration != trainer.iteration or result.matrices is None:
         return
-    if result.matrices is None:  # from the checkpoint of a run that had ended
-        result = trainer.evaluate_model()
-        if result is None:
-            return
-        if not recorder.folder.per_image.is_file():  # set aside, as above
-            names = recorder.labels.class_names
-            save_per_image(recorder.folder.per_image, result, names, iteration=iteration)
     pictures = (recorder.folder.best_images, recorder.folder.worst_images)
     for picture, images in zip(pictures, rank_images(result, RANKED), strict=True):
         panels = trainer.panels(experiment.val_images([image.place for image in images]))
@@ -193,3 +194,26 @@ def _value(value: Any) -> str:
         return f"{value:g}"
     name = getattr(value, "name", None)
     return _named(name, value.params) if name else str(value)
+
+
+def rescue(trainer: Trainer, error: BaseException, folder: str, *, tell: Callable[[str], None]) -> None:
+    """Save the present iteration, unless it is saved, or the error is that loss or weights are not finite.
+
+    `tell` gets a line on what came of it. Nothing that goes wrong here hides `error`, which is to be raised afterwards.
+    Neither Ctrl-C nor the end of the interpreter waits for a save.
+    """
+    iteration = trainer.iteration
+    if not isinstance(error, Exception) or isinstance(error, NotFiniteError):
+        return
+    if trainer.stepping:
+        tell(f"not saved: the error came within the optimizer's step after iteration {iteration:,}")
+        return
+    if iteration <= max(trainer.saved, 0):
+        return
+    try:
+        trainer.save()
+    except Exception as failure:  # of any kind: a GPU after an error refuses everything
+        reason = str(failure).partition("\n")[0] or type(failure).__name__
+        tell(f"not saved: iteration {iteration:,}: {reason}")
+        return
+    tell(f"saved     iteration {iteration:,}; continue with: {typed('train', '--resume', Path(folder))}")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from segkit.data.loading.bad_samples import usable_samples
-from segkit.data.loading.sampler import EpochBatches, spread
+from segkit.data.loading.sampler import EpochBatches
+from segkit.data.loading.spread import spread
 from segkit.training.experiment import Experiment
 
 #: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.
@@ -28,7 +29,7 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
     training_order   which images make up which update of the run
     first_batch      images and labels of the first batch as the network sees them, augmentation included
     """
-    first = next(iter(experiment.train_batches(0, num_batches=1, workers=0)))
+    first = next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
     return {
         "data": data_fingerprint(
             experiment.data.train, experiment.data.val, skip_bad=experiment.config.data.skip_bad

@@ -60,7 +60,8 @@ class Predictor:
         """An image file as uint8 (channels, H, W), read as training reads its images. Raises DataError."""
         of = "8 bits" if self.value_range is None else "more than 8 bits"
         advice = f"the weights were trained on images of {self.channels} channels and {of}: bring it to that"
-        return read_image(path, channels=self.channels, value_range=self.value_range, advice=advice)[0]
+        image, _ = read_image(path, channels=self.channels, value_range=self.value_range, advice=advice)
+        return torch.from_numpy(image)
 
     def forward(self, image: Tensor) -> Any:
         """The model's output, which `split_output` takes apart, for uint8 images (N, channels, H, W) on its device."""

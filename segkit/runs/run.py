@@ -14,19 +14,20 @@ from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, OutOfMemory, SegkitError
 from segkit.runs.aside import set_aside_folders
 from segkit.runs.checkpoint import Found
 from segkit.runs.continuation import Continuation
-from segkit.runs.end import finish_run
+from segkit.runs.end import finish_run, rescue
 from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder
+from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
-from segkit.runs.rescue import rescue
 from segkit.runs.resume import run_folder_of
 from segkit.runs.state import go_back, go_on_from, saver
 from segkit.system.console import Console
@@ -36,7 +37,7 @@ from segkit.system.interrupt import Interrupt
 from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import quote, typed
-from segkit.training.build import build
+from segkit.training.build_together import build_together, require_same_data
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
 
@@ -62,29 +63,34 @@ class Ended(NamedTuple):
 
 @lack_of_memory_explained()
 def train_run(
-    config: Config,
+    config: Config | None,
     *,
     source: str,
     overfit: int | None = None,
     resume: str | None = None,
     allow_change: Sequence[str] = (),
+    ranks: Ranks = ALONE,
 ) -> Ended:
-    """Train as `config`, which was read from `source`, says.
+    """Train as `config`, which was read from `source`, says. In several processes all of `ranks` call this, and the
+    main one's arguments count.
 
     Raises a SegkitError for what a user can repair; `status.json` of the run folder then says so too.
     """
+    if not ranks.main:
+        return Ended(*follow(ranks, overfit=overfit))
+    assert config is not None
     config = named(config, overfit)
     continuation = Continuation(config, runs_dir(config), resume, allow_change)
     found = continuation.choose()  # before anything takes long
     continuation = continuation.with_found_options(found)
     config = continuation.config
     notes = continuation.notes(found)
-    experiment = build(config, overfit=overfit)
+    experiment = build_together(config, overfit=overfit, ranks=ranks)
     report = check_data(
         experiment.data.train,
         experiment.data.val,
         weight_map=experiment.data.weight_map,
-        batch_size=experiment.batch_size,
+        batch_size=experiment.images_per_process,
         skip_bad=config.data.skip_bad,
     )
     if found:
@@ -94,14 +100,16 @@ def train_run(
     )  # this and what follows may fail, so before the folder
     lines = header(experiment, report, source, flops=flops)
     start = Start(report, flops, experiment.examples(), fingerprints(experiment))
+    require_same_data(ranks, start.fingerprints["data"])
     if found:
         continuation.refuse_other_data(found, start.fingerprints["data"])
     folder, found = continuation.open_folder()  # others may have written until now
-    with folder, Interrupt() as interrupt:
+    with folder, Interrupt(launched=ranks.world > 1) as interrupt:
         if found:
             notes = continuation.notes(found)
             continuation.refuse_shorter_run(found, experiment.plan.iterations)
             continuation.refuse_other_data(found, start.fingerprints["data"])
+            notes += describe_other_world(found, ranks.world)
         notes += set_aside_folders(folder)  # one of them may be in the place of the log
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
@@ -118,6 +126,8 @@ def train_in(
     found: Found | None,
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
+    ranks = experiment.ranks
+    ranks.share((folder.path, found.state["trainer"] if found else None))
     first = found.state["trainer"]["iteration"] if found else 0
     kept = go_back(folder, found, tell=console.line) if found else {}
     if not folder.config.is_file():  # a new run, or one whose file was lost
@@ -133,12 +143,13 @@ def train_in(
         first=first,
         tensorboard=experiment.config.log.tensorboard,
         device=experiment.device,
+        ranks=ranks,
     )
     bad = BadSampleLog(folder.bad_samples, tell=console.line)
     trainer = experiment.trainer(
         recorder=recorder,
         save=saver(experiment, recorder, folder, bad, data=start.fingerprints["data"]),
-        stop=lambda: interrupt.requested,
+        stop=lambda: stop_code(interrupt, ranks),
         examples=start.examples,
         note=bad.note,
     )
@@ -154,29 +165,50 @@ def train_in(
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
+        code = 0 if finished else max(ranks.gather(stop_code(interrupt, ranks)))
+        if ranks.share(lacks_single_images(trainer, recorder, finished=finished)):
+            recorder.take_again(trainer.evaluate_model())
         finish_run(folder, experiment, trainer, recorder, bad, finished=finished, flops=start.flops, env=env)
     except BaseException as error:
         error = explain(error, experiment)
+        failure = ranks.fail(error)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
             rescue(trainer, error, str(folder), tell=console.line)
         recorder.close()
         with suppress(CannotWrite, OSError):
-            note_failure(folder, error, trainer.iteration, checkpoint=recorder.last_checkpoint)
-            console.log(f"failed: {error}")
+            note_failure(folder, failure, trainer.iteration, checkpoint=recorder.last_checkpoint)
+            console.log(f"failed: {failure}")
             bad.write()
-        raise error
+        raise failure from failure.__cause__
     finally:
         if isinstance(trainer.val_batches, Batches):
             trainer.val_batches.close()
-    code = 0 if finished else interrupt.exit_code or 0
     state = "done" if finished else "stopped"
     folder.write_status(
         state, iteration=trainer.iteration, exit_code=code, checkpoint=recorder.last_checkpoint
     )
+    ranks.share()  # the others end with this process
     if bad.entries:
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
+
+
+def describe_other_world(found: Found, world: int) -> list[str]:
+    """A line where a run goes on in another number of processes than before."""
+    before = found.state.get("processes", 1)
+    if before == world:
+        return []
+    return [
+        f"resumed in {world} process{'es' if world > 1 else ''} instead of {before}: the same images and loss, but "
+        "sums in another order, so not the same bits"
+    ]
+
+
+def lacks_single_images(trainer: Trainer, recorder: Recorder, *, finished: bool) -> bool:
+    """Whether the last evaluation is one from a checkpoint, without the scores of single images that the end needs."""
+    last = recorder.last_evaluation
+    return finished and last is not None and last[0] == trainer.iteration and last[1].matrices is None
 
 
 def note_failure(folder: RunFolder, error: BaseException, iteration: int, *, checkpoint: Path | None) -> None:

@@ -18,11 +18,13 @@ def saver(
     experiment: Experiment, recorder: Recorder, folder: RunFolder, bad: BadSampleLog, *, data: str
 ) -> Callable[[dict, int, bool], None]:
     """The function that writes the loop's checkpoints into the run folder. `data` is the data set's fingerprint."""
-    meta = {**describe_experiment(experiment), "data_fingerprint": data}
+    meta = describe_experiment(experiment, fingerprint=data)
     keep = experiment.config.train.keep_checkpoints
     config = experiment.config.to_yaml()
 
     def save(state: dict[str, Any], iteration: int, best: bool) -> None:
+        for met in experiment.ranks.gather([])[1:]:  # in the other processes
+            bad.note(met)
         if best:
             save_checkpoint(folder.best, {**meta, **state})
             recorder.restart_clock()
@@ -39,8 +41,9 @@ def saver(
     return save
 
 
-def describe_experiment(experiment: Experiment) -> dict[str, Any]:
-    """What a checkpoint must say besides weights, so that it can be used without the data set."""
+def describe_experiment(experiment: Experiment, *, fingerprint: str) -> dict[str, Any]:
+    """What a checkpoint must say besides weights, so that it can be used without the data set, whose fingerprint is
+    `fingerprint`."""
     data = experiment.data.train
     return {
         "config": experiment.config.to_mapping(),
@@ -50,6 +53,8 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         "channels": data.channels,
         "logits_channels": experiment.logits_channels,
         "resize": getattr(data, "resize", None),
+        "data_fingerprint": fingerprint,
+        "processes": experiment.ranks.world,
     }
 
 

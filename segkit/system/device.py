@@ -51,8 +51,9 @@ def place(
     return model
 
 
-def choose_device(name: str) -> torch.device:
-    """The device meant by `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises ConfigError if it is not there."""
+def choose_device(name: str, *, local: int = 0, local_world: int = 1) -> torch.device:
+    """The device meant by `auto`, `cpu`, `cuda`, `cuda:N` or `mps`: of process `local` of `local_world` on this machine
+    a GPU of its own. Raises ConfigError if it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -70,6 +71,8 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(
             f"device: {name} but there are {torch.cuda.device_count()} GPUs, counted from cuda:0"
         )
+    if local_world > 1 and device.type != "cpu":
+        device = _own_device(device, local, local_world)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
             "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu"
@@ -77,6 +80,19 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
     return device
+
+
+def _own_device(device: torch.device, local: int, local_world: int) -> torch.device:
+    if device.type != "cuda" or device.index is not None:
+        raise ConfigError(
+            f"device: {device} is one device, and {local_world} processes want one each -> device=auto"
+        )
+    count = torch.cuda.device_count()
+    if local_world > count:
+        raise ConfigError(
+            f"there are {local_world} processes on this machine and {count} GPUs -> torchrun --nproc-per-node {count}"
+        )
+    return torch.device("cuda", local)
 
 
 def choose_amp(name: str, device: torch.device) -> torch.dtype | None:
@@ -88,9 +104,9 @@ def choose_amp(name: str, device: torch.device) -> torch.dtype | None:
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
-def default_workers(device: torch.device) -> int:
-    """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed."""
-    cpus = usable_cpus()
+def default_workers(device: torch.device, *, share: int = 1) -> int:
+    """Loader processes: on the CPU training itself needs the cores; a GPU wants to be fed. `share` processes train."""
+    cpus = max(1, usable_cpus() // share)
     return min(2, cpus - 1) if device.type == "cpu" else min(8, cpus)
 
 

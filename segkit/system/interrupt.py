@@ -22,13 +22,17 @@ class Interrupt:
     A second SIGHUP does not: the system and the shell both send one when a terminal closes. Under `nohup`, which
     ignores it, SIGHUP stays ignored.
 
+    With `launched`, a second signal is not obeyed either: a launcher sends one of its own after that of the terminal,
+    and kills on its own account if a process takes too long.
+
     `signal` is the signal that came, or None. The earlier handlers come back on leaving. Outside the main
     thread, where Python does not allow handlers, nothing is installed and nothing is ever requested.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool = False) -> None:
+        self._launched = launched
         self.signal: signal.Signals | None = None
         self._came_at = 0.0
         self._arrivals = SignalArrivals()
@@ -67,6 +71,8 @@ class Interrupt:
         elif self.signal is None:
             self.signal = signal.Signals(number)
             self._came_at = self._arrivals.last()
+        elif self._launched:
+            return
         elif number != signal.SIGHUP and self._arrivals.last() - self._came_at > _SAME_REQUEST:
             _die_by(number)
 

@@ -1,8 +1,9 @@
-"""Configuration to live objects: with build_component.py, the only files that look names up."""
+"""Configuration to live objects: with build_component.py and build_dataset.py, the only files that look names up."""
 
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from segkit import schedule
 from segkit.config.keys import flatten, is_backend
 from segkit.config.schema import Component, Config
-from segkit.data.cache.cached_data import Cached, keep_in_memory
+from segkit.data.cache.cached_data import keep_in_memory
 from segkit.data.cache.cached_weights import keep_weights
 from segkit.data.cache.place import default_folder, on_disk
 from segkit.data.cache.ram_folder import sweep
@@ -19,22 +20,22 @@ from segkit.data.check import check_data
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import Subset
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
 from segkit.registry import (
     AUGMENTS,
-    DATASETS,
     LOSSES,
     MODELS,
     OPTIMIZERS,
     SCHEDULES,
-    WEIGHT_MAPS,
 )
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
-from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
+from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
 from segkit.training.experiment import Data, Experiment
+from segkit.training.parallel import refuse_unequal_parts, synchronise_batchnorm
 from segkit.training.trainer import Plan
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.
@@ -42,15 +43,20 @@ FUSED_EVERYWHERE = ("sgd", "adam", "adamw")
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def build(config: Config, *, overfit: int | None = None) -> Experiment:
+def build(
+    config: Config, *, overfit: int | None = None, ranks: Ranks = ALONE, memory: Path | None = None
+) -> Experiment:
     """Build every object of a configuration; with `overfit`, train and validate on that many images, unaugmented.
 
+    In several processes each of `ranks` builds its own; `memory` is where another on this machine keeps its cache.
     Raises ConfigError for what only shows once the pieces meet, DataError for data that cannot be read.
     """
-    device = choose_device(config.device)
-    data = build_data(config, overfit=overfit)
+    device = choose_device(config.device, local=ranks.local, local_world=ranks.local_world)
+    data = build_data(config, overfit=overfit, memory=memory)
     config = with_found_options(config, data.train)
     batch_size = config.train.batch_size if overfit is None else min(config.train.batch_size, overfit)
+    refuse_unequal_parts(batch_size, ranks.world, "train.batch_size" if overfit is None else "--overfit")
+    own = batch_size // ranks.world
     total = total_iterations(config, images=len(data.train), batch_size=batch_size)
     known = {
         "num_classes": data.train.num_classes,
@@ -62,15 +68,15 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
             check_device(backend, device, key=key)
-    height, width = first_targets(data, config.seed, batch_size, skip_bad=config.data.skip_bad).shape[-2:]
-    refuse_unsuited_loss(
-        loss, config, data, total=total, batch_size=batch_size, pixels=batch_size * height * width
-    )
+    height, width = first_targets(data, config.seed, own, skip_bad=config.data.skip_bad).shape[-2:]
+    refuse_unsuited_loss(loss, config, data, total=total, batch_size=own, pixels=own * height * width)
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
     model = build_component(MODELS, config.model, "model", total=total, **known)
     if hasattr(model, "check_run"):
-        model.check_run(batch_size=batch_size, height=height, width=width)
+        model.check_run(batch_size=own, height=height, width=width)
+    if config.train.sync_batchnorm:
+        model = synchronise_batchnorm(model, device)
     model = place(
         model,
         device,
@@ -93,8 +99,11 @@ def build(config: Config, *, overfit: int | None = None) -> Experiment:
         preprocess=preprocess,
         plan=build_plan(config, data, device, total),
         batch_size=batch_size,
-        workers=default_workers(device) if config.train.workers is None else config.train.workers,
+        workers=default_workers(device, share=ranks.local_world)
+        if config.train.workers is None
+        else config.train.workers,
         image_size=(height, width),
+        ranks=ranks,
     )
 
 
@@ -107,8 +116,9 @@ def build_normalize(config: Config, channels: int) -> Normalize:
     )
 
 
-def build_data(config: Config, *, overfit: int | None = None) -> Data:
-    """Training and validation set, augmentation and weight map of a configuration."""
+def build_data(config: Config, *, overfit: int | None = None, memory: Path | None = None) -> Data:
+    """Training and validation set, augmentation and weight map of a configuration. `memory` is the folder of another
+    process's cache in memory, to be shared."""
     train, val = (build_dataset(config, split) for split in ("train", "val"))
     for name, values in (("mean", config.data.mean), ("std", config.data.std)):
         if values is not None and len(values) != train.channels:
@@ -125,7 +135,9 @@ def build_data(config: Config, *, overfit: int | None = None) -> Data:
     sweep()
     place = None
     if config.data.cache == "ram":
-        train, val, place = keep_in_memory(train, val, weights=config.data.weight_map is not None)
+        train, val, place = keep_in_memory(
+            train, val, weights=config.data.weight_map is not None, shared=memory
+        )
     elif config.data.cache == "disk":
         place = on_disk()
     folder = default_folder() / "class_counts" if overfit is None else None
@@ -133,12 +145,8 @@ def build_data(config: Config, *, overfit: int | None = None) -> Data:
     counts = LabelCounts(train, folder, settings=settings, skip_bad=config.data.skip_bad)
     weight_map = build_weight_map(config, train, counts.weigh)
     weight_map = weight_map if place is None else keep_weights(weight_map, place)
-    return Data(train, val, augment, weight_map, counts)
-
-
-def data_settings(config: Config, split: str) -> dict[str, Any]:
-    """What a part of the data is made by, besides its files."""
-    return {"name": config.data.name, "split": split, **config.data.params}
+    in_memory = place.folder if place is not None and config.data.cache == "ram" else None
+    return Data(train, val, augment, weight_map, counts, in_memory)
 
 
 def with_found_options(config: Config, dataset: Any) -> Config:
@@ -149,34 +157,6 @@ def with_found_options(config: Config, dataset: Any) -> Config:
         return config
     data = config.data.model_copy(update={"params": {**config.data.params, **found}})
     return config.model_copy(update={"data": data})
-
-
-def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:
-    """The maker of weight maps that `config.data` names, or None; `weigh` gives it class weights if it wants some."""
-    if config.data.weight_map is None:
-        return None
-    known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
-    block = "data.weight_map"
-    return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)
-
-
-def build_dataset(config: Config, split: str) -> Any:
-    """The data set that `config.data` names. A DataError while opening it says where its root was set."""
-    try:
-        dataset = build_component(DATASETS, config.data, "data", total=1, split=split)
-    except DataError as error:
-        if "root" not in config.data.params:
-            raise
-        where = config.origin_of("data.root")
-        first, newline, rest = str(error).partition("\n")
-        raise DataError(f"{first} ({where}){newline}{rest}") from error
-    for name in dataset.class_names:
-        if wrong := describe_controls(name):
-            raise ConfigError(f"data: {config.data.name}: {wrong} -> rename it in the data set")
-    if config.data.cache != "disk":
-        return dataset
-    found = getattr(dataset, "found_options", {})
-    return Cached(dataset, on_disk(), settings={**data_settings(config, split), **found})
 
 
 def first_targets(data: Data, seed: int, batch_size: int, *, skip_bad: bool = False) -> Tensor:
@@ -252,6 +232,7 @@ def build_plan(config: Config, data: Data, device: torch.device, total: int) -> 
         clip_norm=config.train.clip_norm,
         aux_weight=config.train.aux_weight,
         ema_decay=config.train.ema,
+        find_unused=config.train.find_unused_parameters,
         amp_dtype=choose_amp(config.train.amp, device),
     )
 

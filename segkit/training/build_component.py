@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -19,9 +19,11 @@ from segkit.config.signature import (
     read_term_keys,
 )
 from segkit.errors import ConfigError
-from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.registry import LOSSES, SCHEDULES, Registry
 from segkit.types import ComponentOf, ComponentsOf
+
+if TYPE_CHECKING:  # it needs torch, and a data set of files does not
+    from segkit.losses.common.scheduled import Schedule
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Option:
     """An argument that follows a schedule; `name` tells it from the others of the same loss."""
 
     name: str
-    schedule: Schedule
+    schedule: "Schedule"
 
 
 def build_component(registry: Registry, component: Component, block: str, *, total: int, **known: Any) -> Any:
@@ -54,6 +56,8 @@ def build_component(registry: Registry, component: Component, block: str, *, tot
     options = dict(find_options(recipe))
     if not options:
         return make(recipe)
+    from segkit.losses.common.scheduled import Scheduled  # needs torch
+
     return Scheduled(
         partial(make, recipe),
         options,
@@ -148,7 +152,7 @@ def number_names(components: list[Component]) -> list[str]:
     ]
 
 
-def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *, total: int) -> Schedule:
+def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *, total: int) -> "Schedule":
     """The schedule of one option, with `start` and `end` in iterations."""
     shape = dict(component.params)
     before = shape.pop("from")
@@ -164,6 +168,8 @@ def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *,
                 f"(iteration {end:,}); it must not be larger"
             )
         end = start  # it would never start, which the check of the run reports
+    from segkit.losses.common.scheduled import Schedule  # needs torch
+
     return Schedule(
         component.name,
         partial(SCHEDULES.get(component.name), **shape),
@@ -189,7 +195,7 @@ def _why_refused(parameter: Parameter, value: float) -> str | None:
     return None
 
 
-def find_options(argument: Any) -> Iterator[tuple[str, Schedule]]:
+def find_options(argument: Any) -> Iterator[tuple[str, "Schedule"]]:
     """The schedules in a recipe, by name."""
     if isinstance(argument, Option):
         yield argument.name, argument.schedule

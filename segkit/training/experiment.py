@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,19 +14,25 @@ from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import Batches, Note, ignore, train_batches, val_batches
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.system.device import Normalize
+from segkit.training.parallel import parallelise
 from segkit.training.trainer import Plan, RecorderLike, Trainer
 
 
 @dataclass(frozen=True)
 class Data:
-    """The two data sets, what is done to their samples, and how often each class is in the training labels."""
+    """The two data sets, what is done to their samples, and how often each class is in the training labels.
+
+    `memory` is the folder of their cache in memory, if they have one.
+    """
 
     train: Any
     val: Any
     augment: Callable
     weight_map: Callable | None
     label_counts: LabelCounts
+    memory: Path | None = None
 
     @property
     def palette(self) -> list[Color]:
@@ -35,7 +42,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder."""
+    """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder.
+
+    `batch_size` images are in a micro-batch, of which each of the `ranks` gets an equal part.
+    """
 
     config: Config
     device: torch.device
@@ -49,6 +59,7 @@ class Experiment:
     batch_size: int
     workers: int
     image_size: tuple[int, int]
+    ranks: Ranks = ALONE
 
     @property
     def logits_channels(self) -> int:
@@ -58,15 +69,26 @@ class Experiment:
 
     @property
     def pixels_per_batch(self) -> int:
-        """Pixels that a call of the loss sees in training."""
+        """Pixels that a call of the loss sees in training, in one process."""
         height, width = self.image_size
-        return self.batch_size * height * width
+        return self.images_per_process * height * width
+
+    @property
+    def images_per_process(self) -> int:
+        """Images of a micro-batch in one process."""
+        return self.batch_size // self.ranks.world
 
     def train_batches(
-        self, first: int, *, num_batches: int | None = None, workers: int | None = None, note: Note = ignore
+        self,
+        first: int,
+        *,
+        num_batches: int | None = None,
+        workers: int | None = None,
+        note: Note = ignore,
+        whole: bool = False,
     ) -> Iterable[dict]:
-        """The micro-batches of the run from number `first` on: all, or `num_batches` of them. `note` is told of
-        the samples that could not be used."""
+        """The micro-batches of the run from number `first` on: all, or `num_batches` of them; this process's part of
+        each, unless `whole`. `note` is told of the samples that could not be used."""
         left = self.plan.iterations * self.plan.accumulate - first
         return train_batches(
             self.data.train,
@@ -80,17 +102,21 @@ class Experiment:
             pin_memory=self.device.type == "cuda",
             skip_bad=self.config.data.skip_bad,
             note=note,
+            rank=0 if whole else self.ranks.rank,
+            world=1 if whole else self.ranks.world,
         )
 
     def val_batches(self, *, note: Note = ignore) -> Batches:
-        """Batches of the validation set, in order, without weight maps."""
+        """Batches of the validation set, in order, without weight maps: this process's part of them."""
         return val_batches(
             self.data.val,
-            batch_size=self.config.eval.batch_size or self.batch_size,
+            batch_size=self.config.eval.batch_size or self.images_per_process,
             workers=self.workers,
             pin_memory=self.device.type == "cuda",
             skip_bad=self.config.data.skip_bad,
             note=note,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
         )
 
     def examples(self) -> list[dict]:
@@ -118,7 +144,7 @@ class Experiment:
         *,
         recorder: RecorderLike,
         save: Callable[[dict[str, Any], int, bool], None],
-        stop: Callable[[], bool] = lambda: False,
+        stop: Callable[[], int] = lambda: 0,
         examples: Iterable[dict] = (),
         note: Note = ignore,
     ) -> Trainer:
@@ -137,6 +163,8 @@ class Experiment:
             recorder=recorder,
             save=save,
             stop=stop,
+            ranks=self.ranks,
+            parallel=parallelise(self.model, self.ranks, self.device, find_unused=self.plan.find_unused),
         )
 
     @property

@@ -3,11 +3,14 @@
 `Trainer.iteration` counts completed optimiser updates and is the only state that is not a tensor: learning
 rate, loss schedules, data order, augmentation and the random numbers of an update are functions of it. The
 order within an iteration is update, count, evaluate, save.
+
+In several processes each has its part of every batch and all of the model; what one of them decides (to stop, that a
+loss is not finite), all decide, in the same iteration.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
@@ -22,6 +26,7 @@ from segkit.schedule import due
 from segkit.system.device import Wait
 from segkit.training.finite import require_finite_weights
 from segkit.training.micro_batches import shares
+from segkit.training.parallel import require_all_gradients
 
 Batch = Mapping[str, Any]
 
@@ -62,6 +67,7 @@ class Plan:
     clip_norm: float | None = None
     aux_weight: float = 0.4
     ema_decay: float | None = None
+    find_unused: bool = False
     amp_dtype: torch.dtype | None = None
 
 
@@ -71,7 +77,8 @@ class Trainer:
     `train_batches(first)` yields the run's micro-batches from number `first` on (`accumulate` of them make an
     update); `val_batches` and `examples` (few images, shown as pictures) can be walked many times.
     `preprocess` turns uint8 images on the device into what the model expects. `save(state, iteration, best)`
-    writes a checkpoint. `stop()` is asked between updates and between validation batches.
+    writes a checkpoint. `stop()`, 0 to go on, is asked between updates and between validation batches. With several
+    `ranks`, `parallel` is the model in a wrapper that averages gradients over them.
     """
 
     def __init__(
@@ -89,8 +96,11 @@ class Trainer:
         device: torch.device,
         recorder: RecorderLike,
         save: Callable[[dict[str, Any], int, bool], None],
-        stop: Callable[[], bool] = lambda: False,
+        stop: Callable[[], int] = lambda: 0,
+        ranks: Ranks = ALONE,
+        parallel: nn.Module | None = None,
     ):
+        self.ranks, self.parallel = ranks, model if parallel is None else parallel
         self.plan, self.model, self.loss, self.optimizer = plan, model, loss, optimizer
         self.learning_rate, self.preprocess, self.device = learning_rate, preprocess, device
         self.train_batches, self.val_batches, self.examples = train_batches, val_batches, examples
@@ -121,7 +131,7 @@ class Trainer:
         if self.lacks_evaluation:
             self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
         batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
-        while self.iteration < self.plan.iterations and not self.stop():
+        while self.iteration < self.plan.iterations and not self.ranks.vote(self.stop()):
             micro_batches, waited = self.fetch(batches)
             values = self.update(micro_batches)
             self.iteration += 1
@@ -134,6 +144,7 @@ class Trainer:
                 self.recorder.pictures(self.iteration, self.panels(self.examples, loss=self.loss))
             if self.due(self.plan.checkpoint_every):
                 self.save()
+        self.ranks.end_vote()
         if self.saved != self.iteration:
             self.save()
         # A stop between the last update and its evaluation ends the run early too: it is made up on resuming.
@@ -163,17 +174,22 @@ class Trainer:
     def update(self, micro_batches: list[Batch]) -> dict[str, Any]:
         """One optimiser step on the mean loss of the micro-batches. Returns detached values, unread."""
         # Dropout and the like are a function of (seed, iteration): nothing random needs to be stored to resume.
-        torch.manual_seed(self.plan.seed * 1_000_000_007 + self.iteration)
+        torch.manual_seed(self.plan.seed * 1_000_000_007 + self.iteration + self.ranks.rank * 500_000_003)
         rate = self.learning_rate(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.model.train()
+        self.parallel.train()
         collected: dict[str, Any] = {}
-        for batch, share in zip(micro_batches, shares(self.loss, micro_batches), strict=True):
-            loss, values = self.total_loss(batch)
-            self.scaler.scale(loss * share).backward()
+        for n, (batch, share) in enumerate(
+            zip(micro_batches, shares(self.loss, micro_batches), strict=True), start=1
+        ):
+            with self.own_gradients() if n < len(micro_batches) else nullcontext():
+                loss, values = self.total_loss(batch)
+                self.scaler.scale(loss * share).backward()
             for name, value in values.items():
                 collected[name] = collected.get(name, 0.0) + value * share
+        if self.parallel is not self.model and not self.plan.find_unused:
+            require_all_gradients(self.model)
         values = {**collected, "lr": rate}
         if self.plan.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -189,9 +205,14 @@ class Trainer:
             self.ema.update_parameters(self.model)
         return values
 
+    def own_gradients(self) -> AbstractContextManager:
+        """Within, backward adds to this process's gradients; they are averaged with the last of the micro-batches."""
+        no_sync: Any = getattr(self.parallel, "no_sync", nullcontext)
+        return no_sync()
+
     def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """The loss of a micro-batch, auxiliary heads included, and the values to log."""
-        output = split_output(self.forward(self.model, batch["image"]))
+        output = split_output(self.forward(self.parallel, batch["image"]))
         target, weight = batch["target"], batch.get("weight")
         loss, values = self.loss(output.logits, target, weight, iteration=self.iteration)
         if output.auxiliary and self.plan.aux_weight:
@@ -219,6 +240,7 @@ class Trainer:
     def evaluate_model(self, *, limit: int | None = None) -> Evaluation | None:
         """Score on the validation set (or its first `limit` batches); None if the run was stopped meanwhile."""
         model = self.evaluated_model
+        self.settle_buffers()
         return evaluate(
             lambda image: self.forward(model, image),
             model,
@@ -227,8 +249,15 @@ class Trainer:
             ignore_index=self.plan.ignore_index,
             device=self.device,
             limit=limit,
-            stop=self.stop,
+            stop=lambda: bool(self.stop()),
+            ranks=self.ranks,
         )
+
+    def settle_buffers(self) -> None:
+        """Running statistics are of what a process has seen; those of the main one are evaluated and saved."""
+        for module in (self.model, self.ema):
+            if module is not None:
+                self.ranks.broadcast(module.buffers())
 
     def evaluate_and_keep_best(self) -> None:
         self.recorder.flush()  # finds a loss that is not finite before its weights are scored
@@ -262,6 +291,7 @@ class Trainer:
     def save(self, *, best: bool = False) -> None:
         """Write a checkpoint of the present iteration; never one whose loss or weights are not finite."""
         self.recorder.flush()
+        self.settle_buffers()
         require_finite_weights(self.model, self.iteration)
         self.save_checkpoint(self.best_state() if best else self.state_dict(), self.iteration, best)
         if not best:

@@ -54,6 +54,28 @@ def test_a_tag_that_names_a_usual_class_is_asked_about(capsys):
     assert list(facts()["choices"]) == ["--ignore none", "--ignore 0"]
 
 
+def test_fewer_names_than_values_besides_no_data(capsys):
+    write((0, 1, 2, 3), "u1", nodata=0)
+    assert run_script("check_data", folders.MINE, "--workers", "0", "--classes", "a", "b") == 3
+    output = capsys.readouterr().out
+    assert "meaning   0 means unknown: the files' tag for no data says so" in output
+    assert (
+        "question  2 names but 3 values (1, 2, 3) besides 0, which the files' tag calls no data: "
+        "which of them means unknown, too?\n" in output
+    )
+    assert "--ignore 1 0   1 means unknown, as 0\n" in output and "--ignore 3 0   3 means" in output
+    assert [build(block)[1][0] for block in printed_blocks(output)] == [[0, 1, 255], [0, 1, 255]]
+
+
+def test_far_fewer_names_than_values_besides_no_data(capsys):
+    write((0, 1, 2, 3, 4), "u1", nodata=0)
+    assert run_script("check_data", folders.MINE, "--workers", "0", "--classes", "a", "b") == 3
+    assert (
+        "2 names but 4 values (1, 2, 3, 4) besides 0, which the files' tag calls no data\n"
+        "          -> as many --classes, or --ignore 0 and the other values that mean unknown\n"
+    ) in capsys.readouterr().out
+
+
 def test_values_below_0_are_asked_about_and_answered(capsys):
     write((-9999, 0, 1), "i4")
     assert explore() == 3

@@ -2,14 +2,16 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from segkit.config.load import config_from_mapping, load_config
+from segkit.config.load import config_from_mapping, load_config, load_data_config
 from segkit.config.schema import Component, Params
+from segkit.errors import ConfigError
 
 GOOD = "loss: {name: ohem_ce}\ntrain: {iterations: 100}\n"
 
@@ -44,6 +46,8 @@ def test_defaults(folder):
         "checkpoint_every": "10%",
         "keep_checkpoints": 2,
         "determinism": "off",
+        "sync_batchnorm": False,
+        "find_unused_parameters": False,
     }
     assert config.eval.model_dump() == {"every": "10%", "batch_size": None, "images": 8}
     assert config.log.model_dump() == {"dir": "runs", "every": 50, "images_every": "25%", "tensorboard": True}
@@ -148,3 +152,20 @@ def test_syntax_error_and_bad_override_together(folder, mistakes):
         "run.yaml:2:1: YAML syntax: while parsing a flow sequence, expected ',' or ']', but got '<stream end>'",
         "command line: 'foo': expected key=value, such as train.batch_size=8",
     ]
+
+
+def test_data_alone_are_checked_without_the_other_blocks(folder):
+    folder(
+        half="model: {name: unheard_of}\nloss: {name: ohem, thres: 2}\ntrain: {iterations: 5}\n"
+        "data: {name: folder, root: mine, classes: [a, b], weight_map: {name: constant}}\n"
+    )
+    config = load_data_config("half.yaml", ["data.cache=disk"])
+    assert (config.data.name, config.data.cache, config.data.params["root"]) == ("folder", "disk", "mine")
+    assert config.data.weight_map.name == "constant" and config.train.iterations == 5
+    assert (config.model.name, config.model.params, config.loss.params) == ("unheard_of", {}, {"thres": 2})
+    assert config.origin_of("data.root") == "half.yaml:4" and config.origin_of("data.cache") == "command line"
+    with pytest.raises(ConfigError, match="no model named 'unheard_of'"):
+        load_config("half.yaml")
+    for mistake in ("data.clases=[a, b]", "train.iterations=0"):
+        with pytest.raises(ConfigError, match=re.escape(mistake.partition("=")[0].removeprefix("data."))):
+            load_data_config("half.yaml", [mistake])

@@ -10,12 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.utils import draw_segmentation_masks
 
 from segkit.errors import CannotWrite
-from segkit.evaluation import pictures
+from segkit.evaluation import canvas, pictures
 from tests.disks import file_size_limit
 
 IGNORE = 255
 PALETTE = [(0, 0, 0), (230, 159, 0), (86, 180, 233)]
-GAP, HEADING = pictures.GAP, pictures.HEADING
+GAP, HEADING = canvas.GAP, canvas.HEADING
 
 
 def image(channels: int = 3, height: int = 40, width: int = 50) -> torch.Tensor:

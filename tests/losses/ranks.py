@@ -14,7 +14,11 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import nn
 
+from segkit.losses.common.pixel_loss import PixelLoss
+from segkit.losses.dice import dice
+from segkit.losses.ohem_ce import ohem_ce
 from segkit.losses.pixel import pixel
+from segkit.losses.sum import Term
 from segkit.registry import LOSSES
 from tests.losses.cases import Batch, make_batch
 from tests.processes import HANG_LIMIT
@@ -42,6 +46,19 @@ LOSSES_OF_ALL = {
     "focal, top k": (
         "pixel",
         {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 30}, "reduction": "valid"},
+        0,
+    ),
+    "focal": ("focal", {}, 0),
+    "ce, each image": ("ce", {"scope": "image", "class_weights": WEIGHTS}, 0),
+    "ohem, each image": ("ohem_ce", {"thresh": 0.3, "n_min": 5, "scope": "image"}, 0),
+    "dice": ("dice", {"smooth": 0.1}, 0),
+    "dice, all classes": ("dice", {"classes": "all"}, 0),
+    "jaccard": ("jaccard", {}, 0),
+    "tversky": ("tversky", {}, 0),
+    "lovasz": ("lovasz", {}, 0),
+    "sum": (
+        "sum",
+        {"terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)]},
         0,
     ),
 }
@@ -83,7 +100,7 @@ def run_all(deal) -> dict[str, Any]:
     """What every loss makes of every batch, by name; `deal(batch)` is the part of it that is looked at."""
     found = {}
     for name, (registered, options, iteration) in LOSSES_OF_ALL.items():
-        loss = LOSSES.get(registered)(num_classes=3, ignore_index=255, scope="global", **options)
+        loss = LOSSES.get(registered)(num_classes=3, **options)
         for batch_name, how in BATCHES.items():
             if registered == "weighted_mask_ce":
                 maps = (True,)
@@ -100,16 +117,13 @@ def run_all(deal) -> dict[str, Any]:
 def measure(loss, batch: Batch, weight, iteration: int) -> dict[str, Any]:
     value, report = loss(batch.logits, batch.target, weight, iteration=iteration)
     value.backward()
-    values = loss.criterion(batch.logits, batch.target)
-    selected = loss.selection(values.ce, values.valid, iteration=iteration, scope=loss.scope)
-    return {
-        "value": value.detach(),
-        "gradient": batch.logits.grad,
-        "kept": selected.share,
-        "count": selected.count,
-        "denominator": loss.denominator(batch.target, weight),
-        "report": report,
-    }
+    found = {"value": value.detach(), "gradient": batch.logits.grad, "report": report}
+    if isinstance(loss, PixelLoss):
+        values = loss.criterion(batch.logits, batch.target)
+        selected = loss.selection(values.ce, values.valid, iteration=iteration, scope=loss.scope)
+        found |= {"kept": selected.share, "count": selected.count.expand(len(values.ce), 1, 1)}
+        found |= {"denominator": loss.denominator(batch.target, weight)}
+    return found
 
 
 def train_step(deal) -> dict[str, torch.Tensor]:
@@ -119,7 +133,7 @@ def train_step(deal) -> dict[str, torch.Tensor]:
     """
     torch.manual_seed(0)
     net = nn.Conv2d(3, 3, 3, padding=1)
-    loss = pixel(3, selection={"name": "ohem", "thresh": 0.3, "n_min": 9}, scope="global")
+    loss = pixel(3, selection={"name": "ohem", "thresh": 0.3, "n_min": 9})
     batch = deal(make_whole())
     value, _ = loss(net(batch.logits.detach()), batch.target, batch.weight, iteration=0)
     value.backward()
@@ -156,9 +170,12 @@ def run_rank(rank: int, world: int, folder: str) -> None:
         return part_of(batch, rank, PARTS[world])
 
     result = {"losses": run_all(deal), "step": train_step(deal)}
+    batch = deal(make_whole())
+    loss = LOSSES.get("ohem_ce")(num_classes=3, thresh=0.3, n_min=9, scope="rank")
+    result["rank"] = loss(batch.logits, batch.target, iteration=0)[0].detach()
     if rank == 0:  # pictures are made by one process: it must not wait for the others
         batch = deal(make_whole())
-        loss = LOSSES.get("ohem_ce")(num_classes=3, scope="global")
+        loss = LOSSES.get("ohem_ce")(num_classes=3)
         result["pixels"] = loss.pixels(batch.logits, batch.target, iteration=0).kept
     torch.save(result, Path(folder) / f"{world}-{rank}.pt")
     dist.barrier()

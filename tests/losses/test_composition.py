@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from segkit.losses import Selected, Selection, binary_cross_entropy, cross_entropy, focal_loss
+from segkit.losses.dice import dice
+from segkit.losses.lovasz import lovasz
 from segkit.losses.pixel import pixel
 from segkit.registry import CRITERIA, SELECTIONS
 from tests.losses import reference
@@ -292,5 +294,8 @@ def test_every_part_has_a_line_of_documentation_and_one_on_the_console(registry)
 def test_an_unknown_reduction_or_scope():
     with pytest.raises(ValueError, match=r"^reduction must be one of valid, selected, weights, got 'mean'$"):
         pixel(3, reduction="mean")
-    with pytest.raises(ValueError, match=r"^scope must be one of batch, image, global, got 'pixels'$"):
+    with pytest.raises(ValueError, match=r"^scope must be one of batch, image, rank, global, got 'pixels'$"):
         pixel(3, scope="pixels")
+    for region_loss in (dice, lovasz):  # the regions of single images would be another loss
+        with pytest.raises(ValueError, match=r"^scope must be one of batch, rank, got 'image'$"):
+            region_loss(3, scope="image")

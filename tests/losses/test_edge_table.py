@@ -14,7 +14,8 @@ def variants():
     """(name, options) of every loss, in every scope it has, and with every way to average classes."""
     for name in NAMES:
         yield name, {}
-        for key, values in {"scope": ("image", "global"), "classes": ("all",)}.items():
+        scopes = ("rank",) if accepts(name, "classes") else ("image", "rank")
+        for key, values in {"scope": scopes, "classes": ("all",)}.items():
             if accepts(name, key):
                 yield from ((name, {key: value}) for value in values)
 

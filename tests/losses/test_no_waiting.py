@@ -85,7 +85,7 @@ def test_registered_losses(name, size):
 
 
 @pytest.mark.parametrize(
-    ("scope", "reduction"), [("batch", "valid"), ("image", "weights"), ("global", "selected")]
+    ("scope", "reduction"), [("batch", "valid"), ("image", "weights"), ("rank", "selected")]
 )
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_every_selection_in_every_scope(name, scope, reduction):

@@ -115,8 +115,8 @@ def test_the_others_need_no_weight_map(name):
         ("focal", {"gamma": 0.5, "alpha": [1.0, 2.0, 3.0]}, "focal  gamma 0.5  alpha [1, 2, 3]"),
         (
             "pixel",
-            {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 2000}, "scope": "global"},
-            "pixel  reduction selected  k 2,000 of 262,144 pixels  gamma 2  scope global",
+            {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 2000}, "scope": "rank"},
+            "pixel  reduction selected  k 2,000 of 262,144 pixels  gamma 2  scope rank",
         ),
         ("ohem_ce", {"thresh": 0.6}, "ohem_ce  thresh 0.6  n_min 1/16 (= 16,384 of 262,144 pixels)"),
         ("ohem_ce", {"n_min": 100_000}, "ohem_ce  thresh 0.7  n_min 100,000 of 262,144 pixels"),

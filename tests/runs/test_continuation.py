@@ -111,13 +111,13 @@ def test_a_new_run_that_another_process_began_meanwhile_is_seen(tiny, capsys):
     """Two jobs with the same first command: the slower one finds the run of the other."""
     from segkit.runs import run as module
 
-    build, folders = module.build, []
+    build, folders = module.build_together, []
 
     def build_slowly(*arguments, **options):
         folders.append(RunFolder.create("runs", "tiny"))
         return build(*arguments, **options)
 
-    tiny.setattr(module, "build", build_slowly)
+    tiny.setattr(module, "build_together", build_slowly)
     assert run(*SHORT, "--resume", "auto") == 6
     folders[0].close()
 

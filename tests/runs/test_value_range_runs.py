@@ -60,7 +60,7 @@ def test_a_resumed_run_keeps_it_although_the_file_says_auto(trained, save, capsy
 def test_predictions_read_images_as_training_did(trained):
     predictor = load_predictor(trained)
     path = Path("twelve/images/val/1.png")
-    pixels = read_image(path, channels=1, value_range=(0, 4000))[0]
+    pixels = torch.from_numpy(read_image(path, channels=1, value_range=(0, 4000))[0])
     assert torch.equal(predictor.read_image(path), pixels)
     assert torch.equal(predictor.predict(path), predictor.predict(pixels))
 

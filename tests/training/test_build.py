@@ -493,7 +493,7 @@ def test_palette_is_the_data_sets_own_or_a_default(register):
 
 
 def test_workers_are_the_files_or_the_machines(monkeypatch):
-    monkeypatch.setattr(build_module, "default_workers", lambda device: 5)
+    monkeypatch.setattr(build_module, "default_workers", lambda device, share: 5)
     assert build(config(train={"workers": None})).workers == 5
     assert build(config(train={"workers": 0})).workers == 0
 

@@ -30,7 +30,7 @@ _PACKAGES = ("torch", "torchvision", "pydantic")
 @dataclass
 class Resolver:
     """Variants to configurations. Those in `known` (`Config.to_yaml()` by key) are for reading, as `check_config` says
-    of `saved`; all others load torch. `given` are the answers so far, as `known` has them."""
+    of blocks that are not checked; all others load torch. `given` are the answers so far, as `known` has them."""
 
     known: Mapping[str, str] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Resolver:
         if root is None or not isinstance(root.value, dict):
             return None
         try:
-            return check_config(root, variant, problems, saved=True)
+            return check_config(root, variant, problems, checked=())
         except ConfigError:  # somebody wrote into the file; the components answer again
             return None
 

@@ -10,7 +10,7 @@ from segkit.commands.visualise.sheet import draw_sheet
 from segkit.commands.visualise.steps import describe_options, try_steps
 from segkit.config.load import load_config
 from segkit.config.schema import Component, Config
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.data.palette import Legend
 from segkit.errors import ConfigError
 from segkit.evaluation.pictures import save_jpeg

@@ -17,8 +17,8 @@ from segkit.commands.visualise.drawing import (
 )
 from segkit.commands.visualise.samples import Shown, View
 from segkit.data.palette import Legend
+from segkit.evaluation.canvas import GAP
 from segkit.evaluation.fonts import drawable, text_width, write
-from segkit.evaluation.pictures import GAP
 from segkit.system.printable import show_class, show_name
 
 #: Pixels of the longer side of a picture; of small pictures, which grow by whole factors, it may be less.

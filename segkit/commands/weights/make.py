@@ -17,7 +17,7 @@ from segkit.config.schema import Component, Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.loading.faults import WorkerDied
-from segkit.data.loading.parallel import in_workers, worker_deaths_explained
+from segkit.data.loading.parallel import in_workers
 from segkit.data.weight_maps.weight_files import weight_stem
 from segkit.data.weight_maps.weight_records import WeightRecord
 from segkit.errors import ConfigError
@@ -161,12 +161,11 @@ def make_missing(
         places = [task.index for task in missing]
         results = in_workers(maker, places, workers=workers, skip_bad=skip_bad)
         try:
-            with worker_deaths_explained():
-                for task, made in zip(missing, results, strict=True):
-                    part.keep(task, made)
-                    bar.update()
-                    if stop.requested:
-                        return
+            for task, made in zip(missing, results, strict=True):
+                part.keep(task, made)
+                bar.update()
+                if stop.requested:
+                    return
         except WorkerDied:
             # What stops this process often reaches the workers too.
             if stop.requested:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torchvision.transforms import v2
 
-from segkit.data.sample import Sample, Size
+from segkit.data.sample import Sample
 from segkit.data.transforms.cut_out import CutOut
 from segkit.data.transforms.jitter import ColorJitter
 from segkit.data.transforms.joint import apply_transform
@@ -17,7 +17,7 @@ from segkit.data.transforms.quarter_turns import QuarterTurn
 from segkit.data.transforms.rotate import Rotate
 from segkit.data.transforms.scale_crop import ScaleCrop
 from segkit.registry import AUGMENTS
-from segkit.types import Angle, NonNegativeFloat, PositiveInt, PositiveRange, Probability, Share
+from segkit.types import Angle, NonNegativeFloat, PositiveInt, PositiveRange, Probability, Share, Size
 
 
 @AUGMENTS.register("standard")

@@ -22,7 +22,7 @@ from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import usable_samples
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
 from segkit.errors import CannotWrite, ConfigError
 from segkit.system.files import write_atomically
@@ -46,7 +46,7 @@ class Cached:
     """
 
     def __init__(self, dataset: Any, place: CachePlace, *, settings: Mapping[str, Any]):
-        if place.keeper is None and not hasattr(dataset, "files"):
+        if not place.in_memory and not hasattr(dataset, "files"):
             raise ConfigError(
                 "data.cache=disk needs a data set that names the files of a sample, `files(index)`, as `folder` does\n"
                 "   -> data.cache=ram or off"
@@ -114,14 +114,17 @@ def estimate_size(dataset: Any, *, weights: bool = False) -> int:
     return len(dataset) * size // max(1, len(samples))
 
 
-def keep_in_memory(train: Any, val: Any, *, weights: bool) -> tuple[Any, Any, CachePlace]:
+def keep_in_memory(
+    train: Any, val: Any, *, weights: bool, shared: Path | None = None
+) -> tuple[Any, Any, CachePlace]:
     """Both sets with a cache in memory, and its place; with `weights`, there is to be room for weight maps too.
 
-    Raises CannotCache if they would not fit.
+    `shared` is the folder of another process that made room and keeps it. Raises CannotCache if they would not fit.
     """
     separate = val is not train
-    require_room(estimate_size(train, weights=weights) + (estimate_size(val) if separate else 0))
-    place = in_memory()
+    if shared is None:
+        require_room(estimate_size(train, weights=weights) + (estimate_size(val) if separate else 0))
+    place = in_memory(shared)
     kept = Cached(train, place, settings={"split": "train"})
     return kept, Cached(val, place, settings={"split": "val"}) if separate else kept, place
 

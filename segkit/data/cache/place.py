@@ -11,10 +11,12 @@ from segkit.system.files import cannot_write
 
 @dataclass(frozen=True)
 class CachePlace:
-    """A folder for caches, and what to do if it cannot be used. `keeper` removes a folder in memory after the run."""
+    """A folder for caches, on disk or `in_memory`, and what to do if it cannot be used. `keeper` removes a folder in
+    memory after the run."""
 
     folder: Path
     advice: str
+    in_memory: bool = False
     keeper: RamFolder | None = None
 
     def make_folder(self, name: str) -> Path:
@@ -44,7 +46,11 @@ def on_disk(folder: Path | None = None) -> CachePlace:
     return CachePlace(default_folder() if folder is None else folder, advice)
 
 
-def in_memory() -> CachePlace:
-    """A new place for `data.cache: ram`, which goes when nobody uses it any more. Raises CannotCache."""
+def in_memory(shared: Path | None = None) -> CachePlace:
+    """A new place for `data.cache: ram`, which goes when nobody uses it any more, or the one that another process of
+    this run made and keeps. Raises CannotCache."""
+    advice = "data.cache=disk or off"
+    if shared is not None:
+        return CachePlace(shared, advice, in_memory=True)
     keeper = RamFolder()
-    return CachePlace(keeper.path, "data.cache=disk or off", keeper)
+    return CachePlace(keeper.path, advice, in_memory=True, keeper=keeper)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segkit.data.check.copies import find_equal_files, find_repeated_images, find_shared_images
 from segkit.data.check.finding import Finding, warning
@@ -17,10 +17,12 @@ from segkit.data.check.oddities import (
 )
 from segkit.data.check.tally import Tally, describe_classes, empty_tally
 from segkit.data.loading.bad_samples import with_advice
-from segkit.data.loading.sampler import spread
-from segkit.data.loading.view import WeightMaker
+from segkit.data.loading.spread import spread
 from segkit.errors import DataError
 from segkit.system.typed import typed
+
+if TYPE_CHECKING:  # it needs torch, and a check of files does not
+    from segkit.data.loading.view import WeightMaker
 
 VAL_SHARE = 4  # one in so many of the samples checked is a validation sample
 LABEL_ERRORS = ("label out of range", "label not in data.label_map", "colours without a meaning")
@@ -53,7 +55,7 @@ def check_data(
     train: Any,
     val: Any | None = None,
     *,
-    weight_map: WeightMaker | None = None,
+    weight_map: "WeightMaker | None" = None,
     batch_size: int | None = None,
     limit: int = 64,
     seconds: float = 2.0,
@@ -100,7 +102,7 @@ def check_data(
     )
 
 
-def _tally(dataset: Any, part: str, limit: int, weight_map: WeightMaker | None, *, until: float) -> Tally:
+def _tally(dataset: Any, part: str, limit: int, weight_map: "WeightMaker | None", *, until: float) -> Tally:
     if not len(dataset):
         raise DataError(f"the {part} set is empty")
     tally = empty_tally(dataset)

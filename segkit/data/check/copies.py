@@ -10,7 +10,7 @@ import numpy as np
 from segkit.data.check.finding import Finding, warning
 from segkit.data.check.look import Look
 from segkit.data.check.tally import Tally
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.system.printable import show_path
 
 HEAD = 4096  # bytes that are compared first

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import read_labels
-from segkit.data.decoding.opening import explained, opened_image
+from segkit.data.decoding.opening import explained, opened_image, refuse_colours, refuse_thumbnail
 from segkit.data.decoding.samples import EXIF_ORIENTATION, read_header
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
@@ -71,8 +71,11 @@ def read_image_facts(path: Path) -> ImageFacts:
     """The header of an image file. Raises DataError for a file that is missing or no image."""
     with explained(path):
         header = read_header(path)
-    if header.tiff is not None and not header.shown_by_pillow:
-        tiff = header.tiff
+    tiff = header.tiff
+    if tiff is not None:
+        refuse_thumbnail(path, tiff)
+    if tiff is not None and not header.shown_by_pillow:
+        refuse_colours(path, tiff)
         height, width = tiff.size[::-1] if tiff.orientation >= 5 else tiff.size
         return ImageFacts(
             "TIFF", tiff.mode, (height, width), False, tiff.samples - len(tiff.alpha), bool(tiff.alpha)

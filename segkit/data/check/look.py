@@ -4,16 +4,20 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
+from PIL import Image
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.validate import check_ids
 from segkit.data.loading.bad_samples import require_bad
-from segkit.data.loading.view import WeightMaker, read_sample
-from segkit.data.sample import Sample
 from segkit.errors import DataError
+from segkit.system.printable import show_path
+
+if TYPE_CHECKING:  # it needs torch, and a check of files does not
+    from segkit.data.loading.view import WeightMaker
 
 #: Height and width of the small image by which copies are found.
 THUMBNAIL = 16
@@ -53,7 +57,7 @@ Known = Mapping[Path, ImageFacts | MaskFacts]
 
 
 def look_at(
-    dataset: Any, index: int, weight_map: WeightMaker | None, *, closely: bool, known: Known | None = None
+    dataset: Any, index: int, weight_map: "WeightMaker | None", *, closely: bool, known: Known | None = None
 ) -> Look:
     """Read sample `index` and count its labels; with `closely`, its files are read as they are, too, but for those
     whose facts are `known`."""
@@ -62,16 +66,47 @@ def look_at(
     if closely:
         facts |= _file_facts(*files[:2], known=known or {})
     try:
-        sample = read_sample(dataset, index, weight_map)
+        seen = read_arrays(dataset, index, weight_map)
     except DataError as error:
         require_bad(error)
         name = str(facts.get("mask_path") or facts.get("image_path") or f"sample {index}")
         return Look(index, name, error=str(error), **facts)
-    facts["mask_path"] = sample.mask_path
-    facts |= _count(sample, dataset)
+    facts["mask_path"] = seen.mask_path
+    facts |= _count(seen, dataset)
     if closely:
-        facts["thumbnail"] = _make_thumbnail(sample.image.as_subclass(torch.Tensor))
-    return Look(index, sample.name, **facts)
+        facts["thumbnail"] = _make_thumbnail(seen.image)
+    return Look(index, seen.name, **facts)
+
+
+class Arrays(NamedTuple):
+    """A sample in arrays: image (C, H, W), ids (H, W), weights (H, W) if there are some, and (H, W) of its files."""
+
+    image: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    name: str
+    mask_path: Path | None
+    file_size: tuple[int, int] | None
+
+
+def read_arrays(dataset: Any, index: int, weight_map: "WeightMaker | None" = None) -> Arrays:
+    """The sample with its weights. Raises DataError for wrong labels and weights, naming the file."""
+    is_plain = isinstance(dataset, PairedFiles) and type(dataset).__getitem__ is PairedFiles.__getitem__
+    if is_plain and dataset.resize is None and weight_map is None:
+        pair, mask_path = dataset.read(index), dataset.mask_paths[index]
+        check_ids(
+            pair.target,
+            num_classes=dataset.num_classes,
+            ignore_index=dataset.ignore_index,
+            source=show_path(mask_path),
+        )
+        return Arrays(*pair, None, dataset.names[index], mask_path, None)
+    from segkit.data.loading.view import read_sample  # needs torch
+
+    sample = read_sample(dataset, index, weight_map)
+    weight = None if sample.weight is None else sample.weight.numpy()
+    image, target = sample.image.numpy(), sample.target.numpy()
+    return Arrays(image, target, weight, sample.name, sample.mask_path, sample.file_size)
 
 
 def _file_facts(image: Path | None = None, mask: Path | None = None, *, known: Known) -> dict[str, Any]:
@@ -85,21 +120,19 @@ def _file_facts(image: Path | None = None, mask: Path | None = None, *, known: K
     return facts
 
 
-def _count(sample: Sample, dataset: Any) -> dict[str, Any]:
-    image = sample.image.as_subclass(torch.Tensor).contiguous()  # (C, H, W)
-    target = sample.target.as_subclass(torch.Tensor)  # (H, W)
+def _count(seen: Arrays, dataset: Any) -> dict[str, Any]:
+    image, target = np.ascontiguousarray(seen.image), seen.target
     weighted = 0
-    if sample.weight is not None:
-        weight = sample.weight.as_subclass(torch.Tensor)  # (H, W)
-        weighted = int(((weight > 0) & (target != dataset.ignore_index)).sum())
-    pixels, ignored = _count_ids(target.numpy(), dataset.num_classes, dataset.ignore_index)
-    content = hashlib.sha256(str(tuple(image.shape)).encode())  # which processors have instructions for
-    content.update(image.numpy().data)
+    if seen.weight is not None:
+        weighted = int(((seen.weight > 0) & (target != dataset.ignore_index)).sum())
+    pixels, ignored = _count_ids(target, dataset.num_classes, dataset.ignore_index)
+    content = hashlib.sha256(str(image.shape).encode())  # which processors have instructions for
+    content.update(image.data)
     return {
         "pixels": tuple(pixels),
         "ignored": ignored,
         "weighted": weighted,
-        "size": sample.file_size or tuple(target.shape),
+        "size": seen.file_size or target.shape,
         # The first row tells of nearly all images that they are not.
         "constant": bool((image[:, 0] == image[:, 0, :1]).all() and (image == image[:, :1, :1]).all()),
         "digest": content.digest(),
@@ -113,9 +146,8 @@ def _count_ids(target: np.ndarray, num_classes: int, ignore_index: int) -> tuple
     return pixels, target.size - sum(pixels)
 
 
-def _make_thumbnail(image: torch.Tensor) -> bytes:
+def _make_thumbnail(image: np.ndarray) -> bytes:
     """Mean greys (16 x 16) of an image (C, H, W)."""
-    grey = image.float().mean(dim=0)[None, None]  # (1, 1, H, W)
-    size = (THUMBNAIL, THUMBNAIL)
-    small = torch.nn.functional.interpolate(grey, size, mode="bilinear", antialias=True)[0, 0]
-    return small.round().byte().numpy().tobytes()
+    grey = image.mean(axis=0, dtype=np.float32)  # (H, W)
+    small = Image.fromarray(grey).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(small)).astype(np.uint8).tobytes()

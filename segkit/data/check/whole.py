@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segkit.data.check.copies import find_repeated_images, find_shared_images, find_similar_images
 from segkit.data.check.finding import Finding, problem
@@ -20,7 +20,9 @@ from segkit.data.check.oddities import (
 from segkit.data.check.tally import Tally, empty_tally
 from segkit.data.files.validate import shorten
 from segkit.data.loading.parallel import with_progress
-from segkit.data.loading.view import WeightMaker
+
+if TYPE_CHECKING:  # it needs torch, and a check of files does not
+    from segkit.data.loading.view import WeightMaker
 
 #: Files named beside the first one of a group that fails alike; check.json has them all.
 NAMED = 4
@@ -35,7 +37,7 @@ class CountedPart:
 
 
 def count_whole(
-    dataset: Any, part: str, *, weight_map: WeightMaker | None, workers: int, known: Known | None = None
+    dataset: Any, part: str, *, weight_map: "WeightMaker | None", workers: int, known: Known | None = None
 ) -> CountedPart:
     """Read every sample of `dataset`, with a progress bar on a terminal; none that fails stops it. `known` are the
     facts of files that were read already.

@@ -6,8 +6,8 @@ from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import find_pairs, find_root
 from segkit.data.palette import Color
-from segkit.data.sample import Size
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 FOLDER = "ADEChallengeData2016"
 PARTS = {"train": "training", "val": "validation"}

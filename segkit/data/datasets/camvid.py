@@ -7,9 +7,9 @@ from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import check_files, find_root, read_lines
 from segkit.data.palette import Color
-from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 STILLS, APPROVED, COLOUR_LIST = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"
 LABEL_END = "_L.png"

@@ -9,9 +9,9 @@ from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import check_files, find_root, listing
 from segkit.data.palette import Color
-from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 IMAGE_END = "_leftImg8bit.png"
 LABEL_ENDS = {"ids": "_gtFine_labelIds.png", "train_ids": "_gtFine_labelTrainIds.png"}

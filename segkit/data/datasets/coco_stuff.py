@@ -6,8 +6,8 @@ from typing import Literal
 from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import find_pairs, find_root
-from segkit.data.sample import Size
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 PARTS = {"train": "train2017", "val": "val2017"}
 LABEL_FOLDERS = ("annotations", "stuffthingmaps")

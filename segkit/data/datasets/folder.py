@@ -18,11 +18,10 @@ from segkit.data.files.class_lists import add_entries, read_class_list
 from segkit.data.files.label_map import IGNORE, REST, LabelMap
 from segkit.data.files.layout import Layout
 from segkit.data.files.paired_files import PairedFiles, existing_root
-from segkit.data.sample import Size
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import describe_controls
-from segkit.types import Expects, NonNegativeInt
+from segkit.types import Expects, NonNegativeInt, Size
 
 #: Names of the classes, or the file that lists them.
 Classes = Annotated[

@@ -7,8 +7,8 @@ from torchvision.datasets import OxfordIIITPet
 from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import find_root, listed_pairs, listing
-from segkit.data.sample import Size
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 FOLDER = "oxford-iiit-pet"
 #: In a trimap, 1 is the animal, 2 the background, 3 the border between them.

@@ -11,10 +11,10 @@ from segkit.data.files.label_table import LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import find_root, listed_pairs, listing
 from segkit.data.palette import voc_color
-from segkit.data.sample import Size
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
+from segkit.types import Size
 
 
 @DATASETS.register("sbd")

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional
 from torchvision import tv_tensors
 
-from segkit.data.sample import Sample, Size, as_height_width
+from segkit.data.sample import Sample, as_height_width
 from segkit.registry import DATASETS
-from segkit.types import NonNegativeInt, PositiveInt, Share
+from segkit.types import NonNegativeInt, PositiveInt, Share, Size
 
 BACKGROUND, CIRCLE, SQUARE, LINE, STAR = range(5)
 IGNORE_INDEX = 255

@@ -9,8 +9,8 @@ from segkit.data.files.label_table import IGNORE_INDEX, LabelTable
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.published import find_root, listed_pairs, listing
 from segkit.data.palette import voc_color
-from segkit.data.sample import Size
 from segkit.registry import DATASETS
+from segkit.types import Size
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

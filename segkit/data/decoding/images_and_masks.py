@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
-from segkit.data.decoding.opening import explained, opened_image, refuse_hidden_stack, refuse_stack
+from segkit.data.decoding.opening import (
+    explained,
+    opened_image,
+    refuse_colours,
+    refuse_hidden_stack,
+    refuse_stack,
+)
 from segkit.data.decoding.samples import (
     EXIF_ORIENTATION,
     Samples,
@@ -38,8 +43,8 @@ ValueRange = tuple[float, float] | Literal["dtype"] | None
 
 def read_image(
     path: Path, *, channels: int, value_range: ValueRange = None, advice: str | None = None
-) -> tuple[torch.Tensor, bool]:
-    """The image as uint8 (channels, H, W), upright, and whether EXIF data turned it.
+) -> tuple[np.ndarray, bool]:
+    """The image as uint8 (channels, H, W), upright and to be written to, and whether EXIF data turned it.
 
     Greyscale and colour are converted into each other where `channels` is 1 or 3, and alpha is dropped; other bands
     must be as many as `channels`. Of more than 8 bits, `value_range` says which numbers become 0 and 255, without which
@@ -48,8 +53,10 @@ def read_image(
     """
     with explained(path):
         header = read_header(path)
-        if not header.shown_by_pillow:
+        if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
+            if header.tiff is not None:
+                refuse_colours(path, header.tiff)
             samples = read_samples(path, header)
             turned = samples.orientation not in (0, 1)
             if turned:
@@ -67,6 +74,8 @@ def read_image(
         return _from_samples(samples, path, channels, value_range, advice), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
+    if image.mode == "LAB":  # which Pillow makes nothing else of
+        image = image.convert("RGB")
     bands = image.getbands()
     if len(bands) != channels or bands == ("P",):
         mode = _BANDS.get(channels) if channels in (1, 3) else None
@@ -77,8 +86,7 @@ def read_image(
         image = image.convert(_BANDS[channels])
     # Channel by channel, as Pillow packs them: turning (H, W, C) around takes longer.
     planes = bytearray().join([image.tobytes("raw", band) for band in image.getbands()])
-    pixels = torch.frombuffer(planes, dtype=torch.uint8).reshape(channels, image.height, image.width)
-    return pixels, turned
+    return np.frombuffer(planes, dtype=np.uint8).reshape(channels, image.height, image.width), turned
 
 
 def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:
@@ -97,7 +105,7 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
 def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     with explained(path):
         header = read_header(path)
-        if not header.shown_by_pillow:
+        if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
             return _labels_of_samples(read_samples(path, header, as_labels=True), path)
     image, packing = _open(path, header.tiff)
@@ -123,7 +131,9 @@ def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.
 
 def read_numbers(path: Path) -> np.ndarray:
     """The raw values of an 8-bit or 16-bit single-channel image, float32 (H, W). Raises DataError."""
-    image, packing = _open(path)
+    with explained(path):
+        tiff = read_header(path).tiff
+    image, packing = _open(path, tiff)
     if image.mode not in ("L", "I") and not image.mode.startswith("I;16"):
         raise DataError(
             f"cannot use {show_path(path)}: expected 8-bit or 16-bit greyscale, found pixels of type {image.mode}"
@@ -143,24 +153,23 @@ def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
 
 def _from_samples(
     samples: Samples, path: Path, channels: int, value_range: ValueRange, advice: str | None
-) -> torch.Tensor:
+) -> np.ndarray:
     values = _choose_bands(samples, path, channels, advice)
     if values.dtype == np.uint8:
-        planes = np.ascontiguousarray(np.moveaxis(values, 2, 0))
+        planes = np.moveaxis(values, 2, 0).copy(order="C")
     elif values.dtype == bool:
         planes = np.moveaxis(values, 2, 0).astype(np.uint8) * 0xFF
     elif value_range == "dtype" and values.dtype == np.uint16:
         planes = np.moveaxis(values >> 8, 2, 0).astype(np.uint8)  # as Pillow makes 8 bits of 16
     else:
         planes = scale_to_bytes(values, *_ends_of(value_range, values.dtype, path, advice))
-    pixels = torch.from_numpy(planes)
-    if pixels.shape[0] == channels:
-        return pixels
-    if pixels.shape[0] == 1:
-        return pixels.expand(channels, -1, -1).contiguous()
+    if len(planes) == channels:
+        return planes
+    if len(planes) == 1:
+        return planes.repeat(channels, axis=0)
     red, green, blue = planes.astype(np.int32)  # to grey, as Pillow does it (ITU-R 601-2)
     grey = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return torch.from_numpy(grey.astype(np.uint8)[None])
+    return grey.astype(np.uint8)[None]
 
 
 def _choose_bands(samples: Samples, path: Path, channels: int, advice: str | None) -> np.ndarray:

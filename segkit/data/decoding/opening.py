@@ -66,9 +66,33 @@ def refuse_stack(image: Image.Image, path: Path, tiff: TiffFacts | None) -> None
 
 
 def refuse_hidden_stack(path: Path, tiff: TiffFacts | None) -> None:
-    """The same for images that only the description of a TIFF file tells of."""
-    if tiff is not None and tiff.slices > 1:
+    """The same for images that only the description of a TIFF file tells of, and for one behind its thumbnail."""
+    if tiff is None:
+        return
+    if tiff.slices > 1:
         raise is_stack(path, tiff.slices)
+    refuse_thumbnail(path, tiff)
+
+
+def refuse_thumbnail(path: Path, tiff: TiffFacts) -> None:
+    """The image of a TIFF file is the first page that is no smaller copy of another; only the first page is read."""
+    if tiff.full_page is None:
+        return
+    height, width = tiff.size
+    where = f"page {tiff.full_page}" if tiff.full_page else "a page below it"
+    raise DataError(
+        f"cannot use {show_path(path)}: its first page is a thumbnail ({width}x{height}) of {where} "
+        "-> save the image as a file of its own"
+    )
+
+
+def refuse_colours(path: Path, tiff: TiffFacts) -> None:
+    """An image whose colours Pillow does not show, in another colour space than red, green and blue."""
+    if tiff.colour_space is not None and not tiff.is_colour:
+        raise DataError(
+            f"cannot use {show_path(path)}: its colours are {tiff.colour_space}, as {tiff.describe()}, which are not "
+            "converted -> save it as RGB"
+        )
 
 
 def is_stack(path: Path, count: int) -> DataError:

@@ -78,7 +78,7 @@ def _read_wide(path: Path) -> np.ndarray | None:
 
 
 def _read_values(path: Path, header: Header) -> np.ndarray:
-    if header.shown_by_pillow:
+    if header.read_by_pillow:
         with opened_image(path) as image:
             image.load()
         if not image.mode.startswith(WIDE_MODES):

@@ -4,20 +4,27 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as F
 
 from segkit.data.decoding.images_and_masks import ValueRange, read_image, read_labels
 from segkit.data.files.label_map import LabelMap
 from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
-from segkit.data.sample import Sample, resize_nearest
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 from segkit.system.typed import typed
+
+if TYPE_CHECKING:  # it needs torch, and a check of files does not
+    from segkit.data.sample import Sample
+
+
+class Pair(NamedTuple):
+    """What two files hold: uint8 (C, H, W), and uint8 or int64 class ids (H, W)."""
+
+    image: np.ndarray
+    target: np.ndarray
 
 
 class PairedFiles:
@@ -68,8 +75,21 @@ class PairedFiles:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> "Sample":
         """Sample `index`. Raises DataError for files that cannot be used, naming them."""
+        from segkit.data.sample import as_sample  # needs torch
+
+        return as_sample(
+            *self.read(index),
+            resize=self.resize,
+            name=self.names[index],
+            index=index,
+            mask_path=self.mask_paths[index],
+            weight_path=None if self.weight_paths is None else self.weight_paths[index],
+        )
+
+    def read(self, index: int) -> Pair:
+        """What the files of sample `index` hold, of their own size. Raises DataError for files that cannot be used."""
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         image_path, mask_path = self.image_paths[index], self.mask_paths[index]
@@ -83,21 +103,7 @@ class PairedFiles:
                 f"{' (after EXIF)' if turned else ''}, {self.shown(mask_path)} {_width_height(values.shape)}"
             )
         ids = self.label_map.apply(values, are_colours=are_colours, source=self.shown(mask_path))
-        target = torch.from_numpy(ids.astype(self.target_dtype))  # (H, W)
-        file_size = None
-        if self.resize is not None and self.resize != values.shape:
-            file_size = values.shape
-            image = F.resize_image(image, list(self.resize), antialias=True)
-            target = resize_nearest(target, self.resize)
-        return Sample(
-            image=tv_tensors.Image(image),
-            target=tv_tensors.Mask(target),
-            name=self.names[index],
-            index=index,
-            mask_path=mask_path,
-            weight_path=None if self.weight_paths is None else self.weight_paths[index],
-            file_size=file_size,
-        )
+        return Pair(image, ids.astype(self.target_dtype))
 
     def read_values(self, mask_path: Path) -> tuple[np.ndarray, bool]:
         """The values of a label file (H, W), integers, and whether they are colours, packed as 0xRRGGBB."""

@@ -1,21 +1,24 @@
 """The rules that labels and weights must obey, checked where a file name can still be given."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
+if TYPE_CHECKING:
+    import torch
 
-def check_ids(target: torch.Tensor, *, num_classes: int, ignore_index: int, source: str) -> None:
+
+def check_ids(target: np.ndarray, *, num_classes: int, ignore_index: int, source: str) -> None:
     """Raises DataError if a pixel of `target` (H, W) is neither a class id nor `ignore_index`."""
-    ids = target.numpy()  # comparing bytes takes a tenth of torch's time
-    wrong = (ids < 0) | (ids >= num_classes)
+    wrong = (target < 0) | (target >= num_classes)
     if not 0 <= ignore_index < num_classes:
-        wrong &= ids != ignore_index
+        wrong &= target != ignore_index
     if wrong.any():
-        ids = torch.unique(target).tolist()
+        ids = np.unique(target).tolist()
         raise DataError(
             describe_wrong_ids(ids, num_classes=num_classes, ignore_index=ignore_index, source=source)
         )
@@ -50,12 +53,12 @@ def shorten(values: Sequence[object], *, most: int = 12) -> str:
     return f"{text}, ... ({len(values)} in all)" if len(values) > most else text
 
 
-def check_weight(weight: torch.Tensor, *, size: tuple[int, int], source: str) -> None:
+def check_weight(weight: "torch.Tensor", *, size: tuple[int, int], source: str) -> None:
     """Raises DataError unless `weight` is (H, W) of that size, finite and nowhere negative."""
     if tuple(weight.shape) != tuple(size):
         found = "x".join(str(n) for n in reversed(weight.shape))
         raise DataError(f"weight map of the wrong size: {source} is {found}, its image {size[1]}x{size[0]}")
-    if not torch.isfinite(weight).all():
+    if not weight.isfinite().all():
         raise DataError(f"weight map with NaN or infinite values: {source}")
     if (weight < 0).any():
         raise DataError(f"weight map with negative values: {source} goes down to {weight.min().item():g}")

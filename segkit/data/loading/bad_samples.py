@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segkit.data.loading.faults import fault_of_system
-from segkit.data.loading.sampler import derive_seed
-from segkit.data.sample import Sample
 from segkit.errors import CannotCache, DataError
 
-#: So many other images are tried in place of one that cannot be used.
-REPLACEMENTS = 16
+if TYPE_CHECKING:  # it needs torch, and a check of files does not
+    from segkit.data.sample import Sample
 
 
 class BadSample(NamedTuple):
@@ -38,16 +34,6 @@ def describe_bad_sample(dataset: Any, index: int, error: DataError) -> BadSample
     return BadSample(file, str(error).partition("\n")[0])
 
 
-def replacements(seed: int, epoch: int, index: int, *, length: int) -> Iterator[int]:
-    """The images tried in place of image `index` of `length` in that epoch: others, none twice, at most REPLACEMENTS.
-
-    A pure function of its arguments, so that it is the same in any process and after a resume.
-    """
-    generator = torch.Generator().manual_seed(derive_seed(seed, "replace", epoch, index))
-    order = torch.randperm(length, generator=generator)[: REPLACEMENTS + 1].tolist()
-    yield from [other for other in order if other != index][:REPLACEMENTS]
-
-
 def require_bad(error: DataError) -> None:
     """Raise `error` anew unless it is the sample's own fault: a full disk, say, would be every sample's."""
     if isinstance(error, CannotCache):
@@ -64,8 +50,8 @@ def with_advice(text: str) -> str:
 
 
 def usable_samples(
-    read: Callable[[int], Sample], places: Iterable[int], *, skip_bad: bool
-) -> Iterator[Sample]:
+    read: Callable[[int], "Sample"], places: Iterable[int], *, skip_bad: bool
+) -> Iterator["Sample"]:
     """What `read` gives for `places`, without the bad samples if `skip_bad` is true. Raises DataError otherwise."""
     for index in places:
         try:

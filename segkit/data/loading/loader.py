@@ -41,14 +41,23 @@ def train_batches(
     pin_memory: bool = False,
     skip_bad: bool = False,
     note: Note = ignore,
+    rank: int = 0,
+    world: int = 1,
 ) -> "Batches":
-    """Batches `start_batch` ... `start_batch + num_batches - 1` of the endless shuffled stream that `seed` defines.
+    """Batches `start_batch` ... `start_batch + num_batches - 1` of the endless shuffled stream that `seed` defines: of
+    each the share of process `rank` of `world`, `batch_size / world` images.
 
     With `skip_bad`, other images take the place of those that cannot be used, and `note` is told of them when their
     batch is given out. Raises DataError, while iterating, for files that cannot be used, and WorkerDied.
     """
     order = EpochBatches(
-        len(dataset), batch_size=batch_size, seed=seed, start_batch=start_batch, num_batches=num_batches
+        len(dataset),
+        batch_size=batch_size,
+        seed=seed,
+        start_batch=start_batch,
+        num_batches=num_batches,
+        rank=rank,
+        world=world,
     )
     view = TrainView(dataset, weight_map=weight_map, augment=augment, seed=seed, skip_bad=skip_bad)
     return Batches(view, order, workers=workers, pin_memory=pin_memory, note=note)
@@ -64,15 +73,19 @@ def val_batches(
     skip_bad: bool = False,
     allow_empty: bool = False,
     note: Note = ignore,
+    rank: int = 0,
+    world: int = 1,
 ) -> "Batches":
-    """Every image once, unchanged, in order; can be iterated again and again.
+    """Every image once, unchanged, in order; can be iterated again and again. In several processes they are dealt out:
+    process `rank` of `world` gets every `world`-th group, and none twice.
 
     Images of different sizes do not share a batch: a group of `batch_size` images becomes one batch per size. With
     `skip_bad`, images that cannot be used are left out, and `note` is told of them. Raises DataError, while iterating,
-    for files that cannot be used (with `skip_bad`: if none can, unless `allow_empty`), and WorkerDied.
+    for files that cannot be used (with `skip_bad`: if none can, unless `allow_empty`, or there are other processes,
+    whose images may be sound), and WorkerDied.
     """
     places = range(len(dataset))
-    groups = [list(places[start : start + batch_size]) for start in places[::batch_size]]
+    groups = [list(places[start : start + batch_size]) for start in places[::batch_size]][rank::world]
     view = ValView(dataset, weight_map=weight_map, skip_bad=skip_bad)
     return Batches(
         view,
@@ -81,7 +94,7 @@ def val_batches(
         pin_memory=pin_memory,
         note=note,
         split_by_size=True,
-        allow_empty=allow_empty,
+        allow_empty=allow_empty or world > 1,
     )
 
 

@@ -6,11 +6,24 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+#: So many other images are tried in place of one that cannot be used.
+REPLACEMENTS = 16
+
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^63) that is unrelated for any two different sequences of parts, and the same everywhere."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def replacements(seed: int, epoch: int, index: int, *, length: int) -> Iterator[int]:
+    """The images tried in place of image `index` of `length` in that epoch: others, none twice, at most REPLACEMENTS.
+
+    A pure function of its arguments, so that it is the same in any process and after a resume.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "replace", epoch, index))
+    order = torch.randperm(length, generator=generator)[: REPLACEMENTS + 1].tolist()
+    yield from [other for other in order if other != index][:REPLACEMENTS]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -19,12 +32,27 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     The stream of samples is one permutation of all `length` images after the other, each drawn from (seed, epoch).
     Batch b holds the places b * batch_size ... (b + 1) * batch_size - 1 of the stream. So every image is seen
     equally often, a batch may span two epochs, and a data set may be smaller than a batch. Batches
-    `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before.
+    `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before: of each the equal
+    share of process `rank` of `world`, so that all processes together see the batches of one.
     """
 
-    def __init__(self, length: int, *, batch_size: int, seed: int, start_batch: int = 0, num_batches: int):
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        seed: int,
+        start_batch: int = 0,
+        num_batches: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
         if length < 1:
             raise ValueError("there are no images to draw from")
+        if batch_size % world:
+            raise ValueError(f"a batch of {batch_size} images cannot be shared equally by {world} processes")
+        share = batch_size // world
+        self.own = slice(rank * share, (rank + 1) * share)
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.start_batch, self.num_batches = start_batch, num_batches
 
@@ -34,7 +62,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         places = self._places(self.start_batch * self.batch_size)
         for _ in range(self.num_batches):
-            yield [next(places) for _ in range(self.batch_size)]
+            yield [next(places) for _ in range(self.batch_size)][self.own]
 
     def _places(self, first: int) -> Iterator[tuple[int, int]]:
         """The endless stream from place `first` on."""
@@ -48,12 +76,3 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """The permutation of that epoch."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
         return torch.randperm(self.length, generator=generator).tolist()
-
-
-def spread(total: int, limit: int) -> list[int]:
-    """At most `limit` places among `total`, first and last included, evenly spaced."""
-    if total <= limit:
-        return list(range(total))
-    if limit <= 1:
-        return [0] * limit
-    return [place * (total - 1) // (limit - 1) for place in range(limit)]

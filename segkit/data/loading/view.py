@@ -13,11 +13,10 @@ from segkit.data.loading.bad_samples import (
     BadSample,
     DamagedCache,
     describe_bad_sample,
-    replacements,
     require_bad,
     with_advice,
 )
-from segkit.data.loading.sampler import derive_seed
+from segkit.data.loading.sampler import derive_seed, replacements
 from segkit.data.sample import Sample, WeightMap
 from segkit.errors import DataError
 from segkit.system.printable import show_path
@@ -131,7 +130,10 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
     sample = dataset[index]
     source = show_path(sample.mask_path or sample.name)
     check_ids(
-        sample.target, num_classes=dataset.num_classes, ignore_index=dataset.ignore_index, source=source
+        sample.target.numpy(),
+        num_classes=dataset.num_classes,
+        ignore_index=dataset.ignore_index,
+        source=source,
     )
     if weight_map is None:
         return sample

@@ -9,10 +9,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.sample import Size, WeightMap, as_height_width, resize_nearest
+from segkit.data.sample import WeightMap, as_height_width, resize_nearest
 from segkit.data.transforms.joint import fill_of
 from segkit.registry import TRANSFORMS
-from segkit.types import PositiveInt, PositiveRange, Probability
+from segkit.types import PositiveInt, PositiveRange, Probability, Size
 
 
 @TRANSFORMS.register("scale_crop")

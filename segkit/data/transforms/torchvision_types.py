@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from torchvision.transforms import InterpolationMode
 
-from segkit.data.sample import Size
 from segkit.data.transforms.joint import GREY
 from segkit.types import (
     ComponentsOf,
@@ -17,6 +16,7 @@ from segkit.types import (
     Range,
     Share,
     ShareRange,
+    Size,
     check_order,
 )
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria import PixelValues
-from segkit.losses.scope import BATCH, Batch, count_true
+from segkit.losses.scope import BATCH, Scope, count_true
 from segkit.losses.selections import Selected
 
 #: Shares of pixels are summed per class in units of this, as integers, so that the sum has no order.
@@ -12,8 +12,8 @@ UNIT = 2**20
 
 
 @torch.no_grad()
-def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) -> dict[str, Tensor | float]:
-    """Values to log: 0-d tensors, and one of shape (C,). In scope `global` of the pixels of all processes.
+def measure(values: PixelValues, selected: Selected, *, scope: Scope = BATCH) -> dict[str, Tensor | float]:
+    """Values to log: 0-d tensors, and one of shape (C,). Of the pixels of all processes, except in scope `rank`.
 
     `ce`: mean plain cross-entropy over the valid pixels. `k`: pixels kept. `kept_fraction`: of the valid
     ones. `threshold`: probability of the true class at the boundary, exp(-smallest kept ce). `kept_wrong`: share of
@@ -27,9 +27,9 @@ def measure(values: PixelValues, selected: Selected, *, scope: Batch = BATCH) ->
     n_valid = count_true(values.valid.reshape(1, -1)).sum()
     sums = (pixels, n_valid, ce.sum(), share.sum(), (share * values.wrong).sum())
     sums = torch.cat([torch.stack([value.to(double) for value in sums]), per_class.to(double)])
-    (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.across(sums).tensor_split([5])
+    (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.total(sums).tensor_split([5])
     at_least_one = n_valid.clamp_min(1)
-    k = selected.count.sum()
+    k = scope.sum_groups(selected.count)
     smallest_kept = scope.smallest(ce.masked_fill(share == 0, torch.inf).amin())
     report = {
         "ce": ce_sum / at_least_one,

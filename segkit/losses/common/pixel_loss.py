@@ -11,7 +11,7 @@ from segkit.errors import ConfigError
 from segkit.losses.common.measure import measure
 from segkit.losses.common.reduction import read_weight, weighted_mean
 from segkit.losses.criteria import PixelValues, class_weight_of, read_labels
-from segkit.losses.scope import BATCH, Global, choose_scope
+from segkit.losses.scope import BATCH, Image, choose_scope
 from segkit.losses.selections import Selected, Selection
 
 
@@ -42,7 +42,7 @@ class PixelLoss(nn.Module):
 
     `criterion(logits, target) -> PixelValues` (see criteria/), `selection(ce, valid, *, iteration, scope) ->
     Selected` (selections/), `reduction(values, selected, weight, *, scope) -> scalar` (reduction.py). `scope` is
-    `batch`, `image` or `global` (scope.py). It keeps no state: the same arguments give the same value, in train and
+    `batch`, `image` or `rank` (scope.py). It keeps no state: the same arguments give the same value, in train and
     eval mode, any number of times.
 
     `name` and `details` are for the console and for errors; `needs_weight` refuses to run without a weight
@@ -82,8 +82,8 @@ class PixelLoss(nn.Module):
         (N, *spatial) multiplies the selected pixels; `iteration`: completed optimiser updates. Raises
         ValueError for inputs that do not fit together, ConfigError if a weight map is needed and missing.
 
-        In scope `global` the scalar is this process's part times the number of processes (see `scope.Global`), and
-        the values to log have the loss of all as `global_loss`.
+        In several processes the scalar is this one's part times their number, so that the mean over the processes is
+        the loss (see segkit/losses/scope.py); the values to log are of all of them, except in scope `rank`.
         """
         if iteration is None:
             raise TypeError(f"{self.name} needs the iteration, got None")
@@ -93,8 +93,6 @@ class PixelLoss(nn.Module):
         selected = self.selection(values.ce, values.valid, iteration=iteration, scope=self.scope)
         loss = self.reduction(values, selected, weight, scope=self.scope)
         report = measure(values, selected, scope=self.scope) | self.selection.values_at(iteration)
-        if self.scope.processes() > 1:
-            report["global_loss"] = self.scope.across(loss.detach()) / self.scope.processes()
         return loss, report
 
     @torch.no_grad()
@@ -104,12 +102,12 @@ class PixelLoss(nn.Module):
         Batches whose losses are averaged with these as weights give the loss of all their pixels at once: exactly
         where nothing is mined. A selection mines in each batch for itself; its weight is the number of valid pixels.
         With weights as denominator it is the sum of class weight x weight map over the valid pixels; in scope `image`
-        the number of images with a valid pixel; in scope `global` of all processes, which must all call it.
+        the number of images with a valid pixel. It is of all processes, which must all call it, except in scope `rank`.
         """
         labels = read_labels(target, self.criterion.ignore_index)
         valid = labels.valid
-        if self.scope.name == "image":
-            return self.scope.rows(valid).any(dim=1).sum()
+        if isinstance(self.scope, Image):
+            return self.scope.count_images(valid)
         if self.reduction is not weighted_mean:
             return self.scope.sum(valid).sum()
         class_weights = getattr(self.criterion, "class_weights", None)
@@ -122,10 +120,10 @@ class PixelLoss(nn.Module):
     ) -> PixelReport:
         """Which pixels the loss keeps, and the cross-entropy of each, at the target's size.
 
-        It never talks to other processes, so that one of them can make pictures: in scope `global` these pixels are
-        treated as if they were all.
+        It never talks to other processes, so that one of them can make pictures: these pixels are treated as if they
+        were all.
         """
-        scope = BATCH if isinstance(self.scope, Global) else self.scope
+        scope = self.scope.alone
         values = self.criterion(logits, target)
         selected = self.selection(values.ce, values.valid, iteration=iteration, scope=scope)
         return PixelReport(loss=values.ce.float(), kept=selected.share.float(), valid=values.valid)

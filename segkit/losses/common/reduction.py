@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria import PixelValues
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections import Selected
 
 
 def valid_mean(
-    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Scope = BATCH
 ) -> Tensor:
     """sum(share x weight x value) / |V|: by the number of valid pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
@@ -24,7 +24,7 @@ def valid_mean(
 
 
 def selected_mean(
-    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Scope = BATCH
 ) -> Tensor:
     """sum(share x weight x value) / sum(share): by the number of selected pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
@@ -32,7 +32,7 @@ def selected_mean(
 
 
 def weighted_mean(
-    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Batch = BATCH
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Scope = BATCH
 ) -> Tensor:
     """sum(share x weight x value) / sum(share x weight x class weight): by what the pixels weigh."""
     factor = pixel_factor(values, selected, weight)

@@ -1,4 +1,4 @@
-"""Region losses: overlaps of a class's predicted and true region, of the batch as a whole.
+"""Region losses: overlaps of a class's predicted and true region, of the batch as a whole, on however many processes.
 
 Regions are soft: a pixel belongs to the predicted region of class c with mass m p_c, and to the true one with mass
 m y_c, where p = softmax(logits), y are the one-hot or soft labels, and m is the weight map (1 without). Ignored pixels
@@ -18,7 +18,7 @@ from segkit.losses.common.reduction import read_weight
 from segkit.losses.criteria import CrossEntropy, read_inputs, values_of
 from segkit.losses.criteria.inputs import Inputs
 from segkit.losses.criteria.values import check_channels
-from segkit.losses.scope import BATCH
+from segkit.losses.scope import BATCH, RegionScopeName, Scope, choose_scope
 from segkit.losses.selections import All
 
 #: Which classes are averaged: those that the batch's valid pixels have, or all.
@@ -30,15 +30,18 @@ class Regions:
     """Masses per pixel and class, all (N, C, *spatial), 0 at ignored pixels.
 
     `p`: probabilities, with gradient. `y`: labels, one-hot or soft. `weight`: the mass of the pixel (N, 1, *spatial).
+    `scope`: whether the regions go on in the other processes.
     """
 
     p: Tensor
     y: Tensor
     weight: Tensor
+    scope: Scope = BATCH
 
-    def sum(self, masses: Tensor) -> Tensor:
-        """Sum of weight x masses (N, C, *spatial) per class -> (C,)."""
-        return (self.weight * masses).transpose(0, 1).flatten(1).sum(dim=1)
+    def sum(self, *masses: Tensor) -> Tensor:
+        """Sums of weight x masses (N, C, *spatial) per class, one row for each -> (K, C); (C,) of a single one."""
+        rows = [(self.weight * each).transpose(0, 1).flatten(1).sum(dim=1) for each in masses]
+        return self.scope.across_with_gradient(rows[0] if len(rows) == 1 else torch.stack(rows))
 
 
 #: The loss of each class (C,), in [0, 1], from the regions.
@@ -58,12 +61,13 @@ class RegionLoss(nn.Module):
         form: RegionForm,
         *,
         classes: Classes,
+        scope: RegionScopeName = "batch",
         name: str,
         details: str = "",
     ):
         super().__init__()
         self.criterion = CrossEntropy(num_classes, ignore_index)
-        self.form, self.classes = form, check_classes(classes)
+        self.form, self.classes, self.scope = form, check_classes(classes), choose_region_scope(scope)
         self.name, self.details = name, details
 
     def forward(
@@ -75,11 +79,11 @@ class RegionLoss(nn.Module):
             raise TypeError(f"{self.name} needs the iteration, got None")
         check_channels(logits, self.criterion.num_classes)
         inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
-        loss = region_mean(self.form, read_regions(inputs, weight), classes=self.classes)
+        loss = region_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
         values = values_of(inputs, self.criterion.ignore_index)
         # The scope is given, because torch.compile cannot trace a default that is an object.
-        selected = All()(values.ce, values.valid, scope=BATCH)
-        return loss, measure(values, selected, scope=BATCH)
+        selected = All()(values.ce, values.valid, scope=self.scope)
+        return loss, measure(values, selected, scope=self.scope)
 
     @torch.no_grad()
     def pixels(
@@ -91,7 +95,8 @@ class RegionLoss(nn.Module):
 
     def describe(self, *, iterations: int, pixels_per_batch: int) -> str:
         """One line for the console."""
-        return "  ".join(part for part in (self.name, self.details, f"classes {self.classes}") if part)
+        scope = "" if self.scope.name == BATCH.name else f"scope {self.scope.name}"
+        return "  ".join(part for part in (self.name, self.details, f"classes {self.classes}", scope) if part)
 
 
 def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tensor:
@@ -104,7 +109,7 @@ def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tens
     return (losses * present).sum() / present.sum().clamp_min(1)
 
 
-def read_regions(inputs: Inputs, weight: Tensor | None) -> Regions:
+def read_regions(inputs: Inputs, weight: Tensor | None, *, scope: Scope = BATCH) -> Regions:
     """The regions of a batch from its pixels. Raises ValueError for a weight map that does not fit."""
     valid = inputs.valid.unsqueeze(1)  # (N, *spatial) -> (N, 1, *spatial)
     p = torch.where(valid, inputs.log_p.exp(), 0.0)
@@ -114,7 +119,7 @@ def read_regions(inputs: Inputs, weight: Tensor | None) -> Regions:
         ids = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.ndim - 2))
         y = ((inputs.target.unsqueeze(1) == ids) & valid).to(p.dtype)  # (N, C, *spatial)
     mass = inputs.valid.to(p.dtype) if weight is None else read_weight(weight, inputs.valid, p.dtype)
-    return Regions(p, y, mass.unsqueeze(1))
+    return Regions(p, y, mass.unsqueeze(1), scope)
 
 
 def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -128,6 +133,13 @@ def check_classes(classes: Classes) -> Classes:
     if classes not in ("present", "all"):
         raise ValueError(f"classes must be one of present, all, got {classes!r}")
     return classes
+
+
+def choose_region_scope(name: str) -> Scope:
+    """The scope of that name. Raises ValueError for any but `batch` and `rank`: regions of single images are others."""
+    if name not in ("batch", "rank"):
+        raise ValueError(f"scope must be one of batch, rank, got {name!r}")
+    return choose_scope(name)
 
 
 def check_factor(value: float, *, name: str) -> float:

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels import triton_runs
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.hardest_cpu import may_look, select_hardest_on_cpu
 from segkit.losses.selections.selection import Selected
 
 
-def select_hardest(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch = BATCH) -> Selected:
+def select_hardest(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Scope = BATCH) -> Selected:
     """The `k` valid pixels of largest `ce`; pixels that tie for the last places share them equally.
 
     So the selection is exact and does not depend on the order of the pixels. `ce` (N, *spatial) is >= 0. `k` is a
@@ -22,7 +22,7 @@ def select_hardest(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch =
 
 
 def select_hardest_without_looking(
-    ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch = BATCH
+    ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Scope = BATCH
 ) -> Selected:
     """`select_hardest` for any device and for torch.compile: no branch depends on the data."""
     ranked = valid & (ce == ce)  # NaN is not equal to itself
@@ -34,7 +34,7 @@ def select_hardest_without_looking(
 
 
 def find_boundary(
-    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Batch = BATCH
+    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Scope = BATCH
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The k-th largest `ce` of the `ranked` pixels, k but not more than there are, and how many are above and equal.
 
@@ -69,14 +69,14 @@ def find_boundary(
     )
 
 
-def _suits_triton(ce: Tensor, scope: Batch) -> bool:
+def _suits_triton(ce: Tensor, scope: Scope) -> bool:
     if ce.dtype != torch.float32 or scope.triton is False:
         return False
     return scope.triton is True or (0 < ce.numel() < 2**30 and triton_runs(ce.device))
 
 
 def _find_by_triton(
-    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Batch
+    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Scope
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`find_boundary` on a GPU, where the histograms above wait for each other if many pixels fall into one bin."""
     # Not at the top: importing segkit must work without Triton, and be quick.

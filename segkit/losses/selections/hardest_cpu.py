@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.selection import Selected
 
 #: The first digit of a loss is its 16 highest bits without the sign, which -0.0 has. Infinity has this one, NaN that
@@ -29,7 +29,7 @@ def may_look(pixels: Tensor) -> bool:
     return pixels.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def select_hardest_on_cpu(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Batch = BATCH) -> Selected:
+def select_hardest_on_cpu(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: Scope = BATCH) -> Selected:
     """`select_hardest` for tensors on a CPU.
 
     It branches only on what all processes of the scope know alike, so that they meet equally often.
@@ -139,7 +139,7 @@ def gather_few(pixels: Tensor, mask: Tensor) -> Tensor:
 
 
 def find_boundary_inside(
-    inside: list[Inside], first: Tensor, k: Tensor, *, scope: Batch
+    inside: list[Inside], first: Tensor, k: Tensor, *, scope: Scope
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The bits of the k-th largest of the pixels of each group that have the `first` digit.
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.hardest import select_hardest
 from segkit.losses.selections.hardest_cpu import may_look
 from segkit.losses.selections.selection import Selected, Selection
@@ -46,7 +46,7 @@ class Ohem(Selection):
         object.__setattr__(self, "_denominator", float(n_min.denominator))
 
     def __call__(
-        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Batch = BATCH
+        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Scope = BATCH
     ) -> Selected:
         hard = (ce > self._least_hard) & valid
         n_hard = scope.sum(hard)  # (G, 1, ..., 1)

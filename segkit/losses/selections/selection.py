@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 
 #: A number, or a pure function of the iteration.
 Schedulable = float | Callable[[int], float]
@@ -29,7 +29,7 @@ class Selection(Protocol):
     """A rule for which pixels to keep; a new one subclasses this for the parts it does not need."""
 
     def __call__(
-        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Batch = BATCH
+        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Scope = BATCH
     ) -> Selected:
         """What to keep of the pixels (N, *spatial): `ce` is detached and 0 at ignored pixels. Counts that depend on
         the data stay on the device, and `scope` sums them over the pixels that belong together."""

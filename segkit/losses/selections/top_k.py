@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.hardest import select_hardest
 from segkit.losses.selections.selection import Selected, Selection
 from segkit.registry import SELECTIONS
@@ -23,7 +23,7 @@ class TopK(Selection):
             raise ValueError(f"k must be a number of pixels >= 1, got {self.k!r}")
 
     def __call__(
-        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Batch = BATCH
+        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Scope = BATCH
     ) -> Selected:
         return select_hardest(ce, valid, self.k, scope=scope)
 

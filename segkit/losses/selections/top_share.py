@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.losses.scope import BATCH, Batch
+from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.hardest import select_hardest
 from segkit.losses.selections.selection import Selected, Selection, value_at
 from segkit.registry import SELECTIONS
@@ -29,7 +29,7 @@ class TopShare(Selection):
             raise ValueError(f"share must be in (0, 1], got {self.share}")
 
     def __call__(
-        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Batch = BATCH
+        self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Scope = BATCH
     ) -> Selected:
         share = value_at(self.share, iteration, name="share")
         if not 0 < share <= 1:

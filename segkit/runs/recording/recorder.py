@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from segkit.data.palette import Legend
+from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import NotFiniteError
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
@@ -23,6 +23,7 @@ from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
 from segkit.runs.recording.log_window import Window
+from segkit.runs.recording.pending import PendingValues
 from segkit.runs.recording.pictures import RunPictures
 from segkit.runs.recording.results import ResultsTable, plot_results, score_row, summarise
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
@@ -54,6 +55,7 @@ class Recorder:
         first: int = 0,
         tensorboard: bool = True,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ):
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
         self.total, self.log_every, self.iteration = total, log_every, first
@@ -65,7 +67,8 @@ class Recorder:
         )
         self.drawn = RunPictures(folder, labels, self.events)
         self.spared = BestEffort(console.line)
-        self.pending: list[tuple[int, dict[str, Any], list[str]]] = []
+        self.pending = PendingValues(labels.class_names, ranks)
+        self.processes = ranks.world
         self.waits: list[Wait] = []
         self.window = Window()
         self.charts_arranged = False
@@ -110,9 +113,9 @@ class Recorder:
             self.spared.write("pictures", lambda: self.drawn.training_batch(batches[0]))
         self.iteration = iteration
         names = [name for batch in batches for name in batch["name"]]
-        self.pending.append((iteration, values, names))
+        self.pending.add(iteration, values, names)
         self.waits.append(waited)
-        self.window.images += len(names)
+        self.window.images += len(names) * self.processes
         self.window.updates += 1
         self.console.advance()
         if due(iteration, self.log_every, total=self.total):
@@ -121,8 +124,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Read pending values off the device. Raises NotFiniteError for the first loss that is not finite."""
-        pending, self.pending = self.pending, []
-        for iteration, values, names in _read(pending, self.labels.class_names):
+        for iteration, values, names in self.pending.read():
             if not math.isfinite(values["loss"]):
                 raise NotFiniteError(self._not_finite(iteration, values["loss"], names))
             if self.log_every:  # else no line would ever empty the window
@@ -160,6 +162,11 @@ class Recorder:
         if time.perf_counter() - self.plotted > PLOT_EVERY:
             self._plot()
         self.restart_clock()
+
+    def take_again(self, result: Evaluation | None) -> None:
+        """Replace the last evaluation, which a checkpoint has without single images, by one with them; None: no."""
+        if self.last_evaluation is not None and result is not None:
+            self.last_evaluation = (self.last_evaluation[0], result)
 
     def pictures(self, iteration: int, panels: list[Panel]) -> None:
         """Show the example images: image | label | prediction | errors | cross-entropy | kept pixels."""
@@ -274,26 +281,3 @@ class Recorder:
             f"   {last}\n"
             "   -> a lower optimizer.lr, a longer schedule.warmup, train.clip_norm=1, or train.amp=off"
         )
-
-
-def _read(
-    pending: list[tuple[int, dict[str, Any], list[str]]], class_names: Sequence[str]
-) -> list[tuple[int, dict[str, float], list[str]]]:
-    """Floats for the tensors of all pending updates, with one copy from the device.
-
-    A tensor with a value per class becomes as many values, `NAME/CLASS`.
-    """
-    tensors = [v.detach() for _, values, _ in pending for v in values.values() if isinstance(v, Tensor)]
-    numbers = iter(torch.cat([t.float().reshape(-1) for t in tensors]).tolist() if tensors else [])
-    read = []
-    for iteration, values, names in pending:
-        floats: dict[str, float] = {}
-        for name, value in values.items():
-            if not isinstance(value, Tensor):
-                floats[name] = float(value)
-            elif value.numel() == 1:
-                floats[name] = next(numbers)
-            else:
-                floats |= {f"{name}/{class_name}": next(numbers) for class_name in class_names}
-        read.append((iteration, floats, names))
-    return read

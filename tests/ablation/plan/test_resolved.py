@@ -9,6 +9,7 @@ from segkit.ablation.collect import keep_resolved, write_report_only
 from segkit.ablation.plan import resolved
 from segkit.ablation.plan.resolved import read_resolved
 from segkit.config.checks import check_config
+from segkit.config.schema import COMPONENTS
 
 FILE = Path("runs/ab/resolved.json")
 
@@ -18,9 +19,9 @@ def asked(monkeypatch):
     """The variants whose components were asked."""
     found = []
 
-    def check(tree, variant, problems, *, saved=False):
-        found.extend([] if saved else [variant])
-        return check_config(tree, variant, problems, saved=saved)
+    def check(tree, variant, problems, *, checked=COMPONENTS):
+        found.extend([variant] if checked else [])
+        return check_config(tree, variant, problems, checked=checked)
 
     monkeypatch.setattr(resolved, "check_config", check)
     return found

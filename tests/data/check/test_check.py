@@ -10,7 +10,7 @@ from PIL import Image
 from segkit.data.check import check_data
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
-from segkit.data.loading.sampler import spread
+from segkit.data.loading.spread import spread
 from segkit.data.loading.view import Subset
 from segkit.data.weight_maps.file import File
 from segkit.errors import DataError

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.data.decoding.format_case import Case, labels, picture
+from tests.data.decoding.format_case import SIZE, Case, labels, picture
 from tests.data.decoding.tifffile_cases import tifffile_cases
 
 
@@ -164,6 +164,11 @@ def _rasterio() -> Iterator[Case]:
             blockxsize=16,
             blockysize=16,
         )
+    # What holds nothing but no data is left out.
+    half = np.where(np.indices(SIZE)[1] < 16, labels("u1"), 7).astype("u1")
+    for codec in ("none", "deflate"):
+        tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "SPARSE_OK": True}
+        yield case("mask", f"uint8, {codec}, sparse", half, nodata=7, compress=codec, **tiles)
     yield case("mask", "uint8, jpeg", labels("u1") * 60, "lossy", compress="jpeg")
     yield case("mask", "uint8, cloud optimised", labels("u1"), driver="COG")
     yield case("image", "uint16, 4 bands by pixel", picture("u2", 4, high=4095), interleave="pixel")

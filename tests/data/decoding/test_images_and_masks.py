@@ -7,7 +7,6 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from segkit.data.decoding.images_and_masks import read_image, read_labels, read_numbers
@@ -211,7 +210,7 @@ def test_every_kind_of_image_becomes_uint8(tmp_path, save, mode, channels):
     pixels = np.full((4, 6, 3), 255, dtype=np.uint8)
     path = save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"), pixels, mode)
     image, turned = read_image(path, channels=channels)
-    assert image.dtype == torch.uint8
+    assert image.dtype == np.uint8
     assert image.shape == (channels, 4, 6)
     assert (image == 255).all()
     assert not turned

@@ -68,6 +68,14 @@ def test_scaling_is_the_formula(dtype):
     assert np.abs(found.transpose(1, 2, 0) - exact).max() <= 0.5 + 1e-3
 
 
+def test_numbers_outside_the_range_are_clipped_wherever_they_are():
+    values = np.full((300, 400, 2), 50, dtype=np.uint16)  # more than are scaled at once
+    values[299, 399], values[0, 0, 1] = (200, 5), 200
+    found = scale_to_bytes(values, 10, 110)
+    assert found[:, 299, 399].tolist() == [255, 0] and found[:, 0, 0].tolist() == [102, 255]
+    assert np.unique(found).tolist() == [0, 102, 255]
+
+
 def test_no_number_is_black():
     values = np.array([[[np.nan], [5.0], [np.inf], [-np.inf]]])
     assert scale_to_bytes(values, 0, 10).tolist() == [[[0, 128, 255, 0]]]

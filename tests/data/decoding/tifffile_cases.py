@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from tests.data.decoding.format_case import Case, labels, picture
+from tests.data.decoding.format_case import SIZE, Case, labels, picture
 
 
 def tifffile_cases() -> Iterator[Case]:
@@ -78,8 +78,25 @@ def _tifffile_masks() -> Iterator[Case]:
         "a stack of ImageJ's", np.stack([labels("u1")] * 3), "it holds 3 images of one size", imagej=True
     )
     yield case("a stack of OME's", np.stack([labels("u2")] * 3), "it holds 3 images of one size", ome=True)
+    for dtype in ("u1", "i8"):
+        yield _behind_thumbnail("mask", np.dtype(dtype).name, labels(dtype))
     yield case("one slice of ImageJ's", labels("u2"), imagej=True)
     yield case("one slice of OME's", labels("u2"), ome=True)
+
+
+def _behind_thumbnail(what: Literal["mask", "image"], title: str, values: np.ndarray) -> Case:
+    """A file whose first page is a smaller copy of its second."""
+
+    def write(path: Path) -> np.ndarray:
+        import tifffile
+
+        with tifffile.TiffWriter(path) as file:
+            file.write(values[::4, ::4], photometric="minisblack", subfiletype=1)
+            file.write(values, photometric="minisblack")
+        return values if what == "mask" else values[..., None]
+
+    expected = f"its first page is a thumbnail ({values.shape[1] // 4}x{values.shape[0] // 4}) of page 2"
+    return Case("tifffile", what, f"{title}, behind its thumbnail", ".tif", write, expected)
 
 
 def _tifffile_images() -> Iterator[Case]:
@@ -140,6 +157,13 @@ def _tifffile_images() -> Iterator[Case]:
     yield case("float32 in [0, 1]", picture("f4", 1, high=1), photometric="minisblack")
     yield case("float32, RGB", picture("f4", 3, low=-3, high=9), photometric="rgb")
     yield case("float64", picture("f8", 1, low=200, high=320), photometric="minisblack")
+    yield _behind_thumbnail("image", "uint16", picture("u2", 1, high=4095)[..., 0])
+    black = np.zeros((*SIZE, 4), dtype="u1")
+    black[..., 3] = picture("u1", 1)[..., 0]
+    grey = np.repeat(255 - black[..., 3:], 3, axis=2)
+    yield case("uint8, CMYK", black, truth=grey, photometric="separated")
+    yield case("uint16, CMYK", black.astype("u2") * 257, "its colours are CMYK", photometric="separated")
+    yield case("uint16, CIELab", picture("u2", 3), "its colours are CIELab", photometric="cielab")
     yield case(
         "uint8, white is zero", picture("u1", 1), truth=255 - picture("u1", 1), photometric="miniswhite"
     )

@@ -8,7 +8,9 @@ from segkit.errors import DataError
 
 
 def check(values, *, dtype=torch.int64, ignore_index=255):
-    check_ids(torch.tensor([values], dtype=dtype), num_classes=3, ignore_index=ignore_index, source="a.png")
+    check_ids(
+        torch.tensor([values], dtype=dtype).numpy(), num_classes=3, ignore_index=ignore_index, source="a.png"
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])

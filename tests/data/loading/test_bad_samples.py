@@ -14,8 +14,9 @@ from segkit.data.check import check_data
 from segkit.data.class_weights import count_classes
 from segkit.data.datasets.folder import Folder
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loading.bad_samples import REPLACEMENTS, BadSample, replacements, usable_samples
+from segkit.data.loading.bad_samples import BadSample, usable_samples
 from segkit.data.loading.loader import WorkerDied, train_batches, val_batches
+from segkit.data.loading.sampler import REPLACEMENTS, replacements
 from segkit.data.loading.view import Subset
 from segkit.errors import CannotCache, DataError, OutOfMemory
 from segkit.runs.fingerprints import data_fingerprint

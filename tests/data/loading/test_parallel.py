@@ -1,11 +1,14 @@
 """Work in several processes: order, errors, and no process left behind."""
 
+import errno
+import multiprocessing
 import os
+import signal
 
 import pytest
 
 from segkit.data.loading.faults import WorkerDied
-from segkit.data.loading.parallel import in_workers, worker_deaths_explained
+from segkit.data.loading.parallel import in_workers
 from segkit.errors import CannotCache, DataError
 from tests.paths import ROOT
 from tests.processes import run_python
@@ -53,9 +56,54 @@ def die(number):
     os._exit(1)
 
 
+def be_killed(number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bytes(100_000)  # more than fits into a pipe
+
+
 def test_worker_that_the_system_ends():
-    with pytest.raises(WorkerDied, match=r"^a process that loads data was ended"), worker_deaths_explained():
+    with pytest.raises(WorkerDied, match=r"^a process that loads data was ended"):
         list(in_workers(die, range(3), workers=1))
+
+
+def test_what_ended_a_worker_is_told_after_the_results_before_it():
+    results = in_workers(be_killed, range(6), workers=2)
+    assert [len(next(results)) for _ in range(2)] == [100_000] * 2
+    with pytest.raises(WorkerDied, match=r"\(worker \(pid \d+\) is killed by signal: Killed\)"):
+        next(results)
+
+
+def mistaken(number):
+    raise KeyError(f"bug {number}")
+
+
+def test_a_bug_comes_up_as_itself_with_where_it_was():
+    with pytest.raises(KeyError, match="bug 0") as raised:
+        list(in_workers(mistaken, range(3), workers=2))
+    assert "in mistaken" in str(raised.value.__cause__)
+
+
+def test_no_more_files_is_no_fault_of_a_sample(monkeypatch):
+    def refuse(*, duplex):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(multiprocessing, "Pipe", refuse)
+    with pytest.raises(WorkerDied, match="too many open files while loading data"):
+        list(in_workers(square, [0, 1], workers=2))
+
+
+def pid(number):
+    return os.getpid()
+
+
+@pytest.mark.parametrize("taken", [1, 2, 8])
+def test_no_worker_is_left_however_many_results_are_taken(taken):
+    results = in_workers(pid, range(8), workers=2)
+    pids = {next(results) for _ in range(taken)}
+    results.close()
+    assert os.getpid() not in pids and len(pids) == min(taken, 2)
+    assert not multiprocessing.active_children()
 
 
 KILLED = """

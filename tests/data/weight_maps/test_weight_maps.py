@@ -23,7 +23,8 @@ from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File
 from segkit.errors import ConfigError, DataError
 from segkit.registry import WEIGHT_MAPS
-from segkit.training.build import build_data, build_weight_map
+from segkit.training.build import build_data
+from segkit.training.build_dataset import build_weight_map
 
 IGNORE = 255
 SHORT = {"train": {"iterations": 1}}

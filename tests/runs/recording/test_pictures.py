@@ -9,7 +9,7 @@ import torch
 
 from segkit.data.palette import Legend
 from segkit.errors import CannotWrite
-from segkit.evaluation import pictures
+from segkit.evaluation import canvas, pictures
 from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.pictures import RunPictures, true_class_probability
 from segkit.system.run_files import RunFiles
@@ -92,12 +92,12 @@ def test_grids_show_labels_and_predictions_over_the_image_under_the_names(drawn,
     hatched = [int(0.45 * 100 + 0.55 * grey) for grey in (150, 220)]
     assert all(has_color(labels, (grey,) * 3) for grey in hatched)
     assert has_color(labels, LABELS.palette[2]), "the legend has every class, drawn or not"
-    rows = 2 * (40 + pictures.HEADING) + 3 * pictures.GAP
-    assert labels.shape[2] == 4 * 200 + 5 * pictures.GAP and labels.shape[1] > rows
+    rows = 2 * (40 + canvas.HEADING) + 3 * canvas.GAP
+    assert labels.shape[2] == 4 * 200 + 5 * canvas.GAP and labels.shape[1] > rows
     tile = pictures.titled(
         [pictures.overlay(panels[4]["image"], panels[4]["target"], LABELS.palette, IGNORE)], ["image 4"]
     )
-    left, top = pictures.GAP, 2 * pictures.GAP + tile.shape[1]  # the fifth begins the second row
+    left, top = canvas.GAP, 2 * canvas.GAP + tile.shape[1]  # the fifth begins the second row
     assert torch.equal(labels[:, top : top + tile.shape[1], left : left + 200], tile)
 
 
@@ -107,7 +107,7 @@ def test_loss_pixels_show_three_examples_only(drawn, saved, tmp_path):
     rows = [pictures.panel_row(each, LABELS.palette, IGNORE) for each in panels]
     assert torch.equal(saved[tmp_path / "examples/000001.jpg"], pictures.stack(rows))
     assert torch.equal(saved[tmp_path / "examples/moments/000001.jpg"], pictures.stack(rows[:3]))
-    heading = 2 * pictures.HEADING
+    heading = 2 * canvas.HEADING
     assert saved[tmp_path / "loss_pixels.jpg"].shape[1] == heading + pictures.stack(rows[:3]).shape[1]
 
 
@@ -130,9 +130,9 @@ def test_ranked_images_stand_in_their_order_with_score_and_name(drawn, saved, tm
     drawn.ranked(tmp_path / "best8.jpg", images, [panel("val/7", prediction=0), panel("val/1", prediction=1)])
     assert captions == ["1.  mIoU 93.1  val/7", "2.  mIoU 50.0  val/1"]
     picture = saved[tmp_path / "best8.jpg"]
-    row = 2 * pictures.HEADING + pictures.HEADING + 40
+    row = 2 * canvas.HEADING + canvas.HEADING + 40
     first, second = picture[:, :row], picture[:, row : 2 * row]
-    body = first[:, 3 * pictures.HEADING :]
+    body = first[:, 3 * canvas.HEADING :]
     image, label, prediction, errors = (body[:, :, n * 203 : n * 203 + 200] for n in range(4))
     expected = panel("val/7", prediction=0)
     assert torch.equal(image, expected["image"])
@@ -152,7 +152,7 @@ def test_no_ranked_image_leaves_no_picture(drawn, tmp_path):
 def test_large_images_are_reduced_in_grids_and_rankings(drawn, saved, tmp_path):
     large = panel("a", height=300, width=1000)
     drawn.ranked(tmp_path / "worst8.jpg", [RankedImage(0, "a", 0.1)], [large])
-    assert saved[tmp_path / "worst8.jpg"].shape[2] == 4 * 334 + 3 * pictures.GAP
+    assert saved[tmp_path / "worst8.jpg"].shape[2] == 4 * 334 + 3 * canvas.GAP
 
 
 def test_a_damaged_picture_of_a_moment_is_left_out_and_said(drawn, tmp_path, saved):
@@ -204,10 +204,10 @@ def test_legend_of_classes_that_all_occur_is_no_higher_than_the_picture(width, h
     pixels = torch.arange(171) + 1
     found = pictures.legend(MANY, COLORS, width=width, pixels=pixels, highest=height)
     shown = [n for n, color in enumerate(COLORS) if has_color(found, color)]
-    assert 1 <= len(shown) <= pictures.MOST_NAMED
+    assert 1 <= len(shown) <= canvas.MOST_NAMED
     assert shown == list(range(171 - len(shown), 171)), "the most frequent"
     assert found.shape[1] <= height or len(shown) == 1
-    entries, _ = pictures._choose_entries(MANY, width, pixels, height)
+    entries, _ = canvas._choose_entries(MANY, width, pixels.tolist(), height)
     assert entries[-1] == (None, f"and {171 - len(shown)} more")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from segkit.ablation.report.figures.style import SOFT, WIDTH, draw, shorten, shorten_to_fit
 from segkit.ablation.study.read import read_examples
 from segkit.ablation.study.study import Run
-from segkit.evaluation import painting
+from segkit.evaluation import canvas
 from segkit.evaluation.fonts import drawable
 
 MOST_IMAGES = 4
@@ -199,7 +199,7 @@ class Pictures:
         self.step = -(-max(example.target.shape) // MOST_SIDE)  # every pixel is shown, or each n-th
 
     def image(self) -> np.ndarray:
-        return _channels_last(painting.as_rgb(self._image()))
+        return _channels_last(canvas.as_rgb(self._image()))
 
     def label(self) -> np.ndarray:
         return self._ids(self.example.target)
@@ -209,14 +209,14 @@ class Pictures:
 
     def errors(self, answer: Answer) -> np.ndarray:
         ids = self._reduce(self.example.target), self._reduce(answer.prediction)
-        return _channels_last(painting.errors_over(self._image(), *ids, self.examples.ignore_index))
+        return _channels_last(canvas.errors_over(self._image(), *ids, self.examples.ignore_index))
 
     def kept(self, answer: Answer) -> np.ndarray:
         assert answer.kept is not None  # or there is nothing to draw
-        return _channels_last(painting.kept_over(self._image(), self._reduce(answer.kept)))
+        return _channels_last(canvas.kept_over(self._image(), self._reduce(answer.kept)))
 
     def _ids(self, ids: np.ndarray) -> np.ndarray:
-        picture = painting.color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index)
+        picture = canvas.color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index)
         return _channels_last(picture)
 
     def _image(self) -> np.ndarray:

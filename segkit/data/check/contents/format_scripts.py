@@ -34,7 +34,10 @@ for path in sorted(root.rglob("*.nii*")):
     if not is_mask:
         volume = (volume - volume.min()) * (255 / max(1, np.ptp(volume)))
         stem = stem.removesuffix("_0000")
-    place = Path(f"{root}_slices") / ("masks" if is_mask else "images")
+    # Below folders that both have, such as patients.
+    words = ("image", "label", "mask", "seg")
+    folders = [part for part in path.relative_to(root).parts[:-1] if not any(word in part.lower() for word in words)]
+    place = Path(f"{root}_slices", "masks" if is_mask else "images", *folders)
     place.mkdir(parents=True, exist_ok=True)
     for n in range(volume.shape[2]):
         Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
@@ -62,7 +65,8 @@ for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".ar
         for column, value in values.items():
             if isinstance(value, dict) and value.get("bytes"):
                 is_mask = any(word in column.lower() for word in ("mask", "label", "annot", "seg"))
-                place = Path(f"{root}_files") / ("masks" if is_mask else "images")
+                folders = path.relative_to(root).parts[:-1]
+                place = Path(f"{root}_files", "masks" if is_mask else "images", *folders)
                 place.mkdir(parents=True, exist_ok=True)
                 Image.open(io.BytesIO(value["bytes"])).save(place / f"{path.stem}_{row:06}.png")
 """

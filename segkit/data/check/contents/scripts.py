@@ -13,18 +13,36 @@ import numpy as np
 from PIL import Image
 root = Path(ROOT)
 """
-#: Which image has a name, in whatever folder it is; how a mask is put beside it, and how the classes are named.
+#: Which image a name means, as the data set pairs files: by the name and by the folders, since parts of a data set may
+#: have files of one name; how a mask is put beside it, and how the classes are named.
 _IMAGES = """\
 suffixes = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in suffixes and not p.stem.endswith("_mask")]
 others = ("mask", "label", "annot", "panoptic")  # of two files of one name, the image is in no such folder
-files.sort(key=lambda p: not any(word in str(p.relative_to(root)).lower() for word in others))
-images = {p.stem: p for p in files}
+def by_name(paths):
+    found = {}
+    for p in paths:
+        found.setdefault(p.stem, {})[p.with_suffix("")] = p
+    for stem, same in found.items():
+        kept = [p for p in same.values() if not any(word in str(p.relative_to(root)).lower() for word in others)]
+        found[stem] = kept or list(same.values())
+    return found
+images = by_name(files)
+def find(name, near, among=None):  # the file of that name which the file `near` is about
+    name, same = Path(name), (images if among is None else among).get(Path(name).stem, [])
+    words = {*name.parts[:-1], *near.relative_to(root).parts[:-1], *near.stem.split("_")}
+    folders = {p: set(p.relative_to(root).parts[:-1]) for p in same}
+    best = [p for p in same if len(words & folders[p]) == max(len(words & folders[other]) for other in same)]
+    best = [p for p in best if not any(folders[other] < folders[p] for other in best)]
+    best = [p for p in same if p.with_suffix("") == (near.parent / name).with_suffix("")] or best
+    if len(best) != 1:
+        raise SystemExit(f"{near}: {name} is " + (" or ".join(map(str, best)) or "no file of this folder"))
+    return best[0]
 """
 _SAVE = """\
-def save(mask, stem):
+def save(mask, image):
     kind = np.uint8 if mask.max() < 256 else np.uint16
-    Image.fromarray(mask.astype(kind)).save(images[stem].with_name(stem + "_mask.png"))
+    Image.fromarray(mask.astype(kind)).save(image.with_name(image.stem + "_mask.png"))
 """
 _NAME = """\
 def name(classes):
@@ -33,20 +51,21 @@ def name(classes):
 
 _COCO = """\
 from pycocotools.coco import COCO
-sets = [COCO(str(p)) for p in sorted(root.rglob("*.json")) if '"segmentation"' in p.read_text()]
-names = {c["id"]: c["name"] for coco in sets for c in coco.loadCats(coco.getCatIds())}
+sets = [(p, COCO(str(p))) for p in sorted(root.rglob("*.json")) if '"segmentation"' in p.read_text()]
+names = {c["id"]: c["name"] for _, coco in sets for c in coco.loadCats(coco.getCatIds())}
 ids = {key: n for n, key in enumerate((k for k in sorted(names) if names[k] != "background"), 1)}
 masks = {}
-for coco in sets:
+for path, coco in sets:
     for image in coco.loadImgs(coco.getImgIds()):
-        mask = masks.setdefault(Path(image["file_name"]).stem, np.zeros((image["height"], image["width"]), int))
+        shown = find(image["file_name"], path)
+        mask = masks.setdefault(shown, np.zeros((image["height"], image["width"]), int))
         # Not by their ids, which some tools use again in every image.
         found = [a for a in coco.imgToAnns[image["id"]] if a.get("segmentation")]
         areas = [(coco.annToMask(item) > 0, ids.get(item["category_id"], 0)) for item in found]
         for area, value in sorted(areas, key=lambda item: item[0].sum(), reverse=True):  # small things over large ones
             mask[area] = value
-for stem, mask in masks.items():
-    save(mask, stem)
+for shown, mask in masks.items():
+    save(mask, shown)
 name(["background", *(names[key] for key in ids)])
 """
 
@@ -55,16 +74,17 @@ import json
 sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json")) if '"segments_info"' in p.read_text()]
 names = {c["id"]: c["name"] for _, data in sets for c in data["categories"]}
 ids = {key: n for n, key in enumerate(sorted(names))}
-masks = {p.stem: p for path, _ in sets for p in path.with_suffix("").rglob("*.png")}
-images = {p.stem: p for p in files if p not in masks.values()}
-for _, data in sets:
+masks = {path: sorted(path.with_suffix("").rglob("*.png")) for path, _ in sets}
+images = by_name(set(files).difference(*masks.values()))
+for path, data in sets:
+    own = by_name(masks[path])
     for item in data["annotations"]:
-        stem = Path(item["file_name"]).stem
-        segments = np.asarray(Image.open(masks[stem]).convert("RGB")).astype(int) @ [1, 256, 65536]
+        drawn = find(item["file_name"], path.with_suffix("") / path.name, own)
+        segments = np.asarray(Image.open(drawn).convert("RGB")).astype(int) @ [1, 256, 65536]
         mask = np.full(segments.shape, 255 if len(ids) < 255 else 65535)
         for segment in item["segments_info"]:
             mask[segments == segment["id"]] = ids[segment["category_id"]]
-        save(mask, stem)
+        save(mask, find(item["file_name"], path))
 name([names[key] for key in ids])
 """
 
@@ -75,7 +95,7 @@ sets = [(p, json.loads(p.read_text())) for p in sorted(root.rglob("*.json"))]
 sets = [(p, data) for p, data in sets if isinstance(data, dict) and "shapes" in data]
 names = sorted({shape["label"] for _, data in sets for shape in data["shapes"]} - {"background", "_background_"})
 for path, data in sets:
-    with Image.open(images[path.stem]) as opened:
+    with Image.open(find(path.name, path)) as opened:
         image = Image.new("I", opened.size)
     draw = ImageDraw.Draw(image)
     for shape in data["shapes"]:
@@ -92,7 +112,7 @@ for path, data in sets:
             draw.ellipse((a - far, b - far, a + far, b + far), fill=value)
         else:
             print(path, "a", kind, "is no area: left out")
-    save(np.asarray(image), path.stem)
+    save(np.asarray(image), find(path.name, path))
 name(["background", *names])
 """
 
@@ -101,17 +121,17 @@ import yaml
 from PIL import ImageDraw
 listed = next((yaml.safe_load(p.read_text()).get("names", []) for p in root.rglob("data.y*ml")), [])
 names = dict(enumerate(listed)) if isinstance(listed, list) else listed
-texts = {p.stem: p.read_text() for p in sorted(root.rglob("*.txt")) if p.stem in images}
-rows = {stem: [line.split() for line in text.splitlines() if len(line.split()) >= 7] for stem, text in texts.items()}
+texts = {p: p.read_text() for p in sorted(root.rglob("*.txt")) if p.stem in images}
+rows = {p: [line.split() for line in text.splitlines() if len(line.split()) >= 7] for p, text in texts.items()}
 used = {int(row[0]) for found in rows.values() for row in found} | set(names)
 ids = {key: n for n, key in enumerate((k for k in sorted(used) if names.get(k) != "background"), 1)}
-for stem, found in rows.items():
-    with Image.open(images[stem]) as opened:
+for path, found in rows.items():
+    with Image.open(find(path.name, path)) as opened:
         image = Image.new("I", opened.size)
     for number, *points in found:
         corners = (np.array(points, float).reshape(-1, 2) * image.size).round()
         ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners.tolist()], fill=ids.get(int(number), 0))
-    save(np.asarray(image), stem)
+    save(np.asarray(image), find(path.name, path))
 name(["background", *(names.get(key, f"class_{key}") for key in ids)])
 """
 
@@ -119,7 +139,7 @@ _NUMPY = """\
 for path in sorted(root.rglob("*.npy")):
     mask = np.squeeze(np.load(path))
     if path.stem in images and mask.ndim == 2:
-        save(mask, path.stem)
+        save(mask, find(path.name, path))
 """
 
 _MATLAB = """\
@@ -127,7 +147,7 @@ from scipy.io import loadmat
 for path in sorted(root.rglob("*.mat")):
     arrays = [a for a in loadmat(path).values() if isinstance(a, np.ndarray) and a.ndim == 2 and min(a.shape) > 1]
     if path.stem in images and arrays:
-        save(arrays[0], path.stem)
+        save(arrays[0], find(path.name, path))
 """
 
 _OBJECTS = """\
@@ -137,14 +157,14 @@ for path in files:
     stem = next(("_".join(words[:n]) for n in range(len(words) - 1, 0, -1) if "_".join(words[:n]) in images), None)
     if stem is not None:
         rest = [word for word in words[stem.count("_") + 1 :] if word != "mask" and not word.isdigit()]
-        parts.setdefault(stem, []).append((path, "_".join(rest) or "object"))
+        parts.setdefault(find(stem, path), []).append((path, "_".join(rest) or "object"))
 names = sorted({label for found in parts.values() for _, label in found})
-for stem, found in parts.items():
+for shown, found in parts.items():
     areas = [(np.asarray(Image.open(p).convert("RGB")).max(axis=2) > 0, label) for p, label in found]
     mask = np.zeros(areas[0][0].shape, int)
     for area, label in sorted(areas, key=lambda item: item[0].sum(), reverse=True):  # small things over large ones
         mask[area] = names.index(label) + 1
-    save(mask, stem)
+    save(mask, shown)
 name(["background", *names])
 kept = Path(f"{root}_objects")  # where the masks of single objects go
 for path in [path for found in parts.values() for path, _ in found]:

@@ -13,10 +13,12 @@ class Answers:
 
     names    of the classes, in the order of their values; None: not said
     ignored  values, or colours as 0xRRGGBB, that mean unknown; empty: none does; None: not said
+    declared values that the files themselves call no data, and that are left out of those that are asked about
     """
 
     names: Sequence[str] | None = None
     ignored: frozenset[int] | None = None
+    declared: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

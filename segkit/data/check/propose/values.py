@@ -61,7 +61,7 @@ def _propose_without_data(raw: RawValues, answers: Answers) -> Proposal:
         nodata=Counter(),
         pixels=Counter({value: count for value, count in raw.pixels.items() if value not in declared}),
     )
-    chosen = propose(rest, answers)
+    chosen = propose(rest, replace(answers, declared=declared))
     unknown = dict.fromkeys(declared, IGNORE)
     choices = [
         replace(one, flag=_with_flag(one.flag, declared), options=_with_map(one.options, unknown))
@@ -182,22 +182,23 @@ def _propose_named(kept: list[int], values: list[int], answers: Answers) -> Prop
         return Proposal(
             named_options(names, {}), why=["the values are places in the list of names, and 255 is unknown"]
         )
+    declared = shorten(answers.declared) if answers.declared else ""
+    besides = f" besides {declared}, which the files' tag calls no data" if declared else ""
+    counts = f"{len(names)} names but {len(kept)} values ({shorten(kept)}){besides}"
     if len(kept) == len(names) + 1:
         suspects = [UNKNOWN] if UNKNOWN in kept else [kept[0], kept[-1]]
         choices = [
             Choice(
                 ignore_flag([value, *ignored]),
-                f"{value} means unknown",
+                f"{value} means unknown" + (f", as {declared}" if declared else ""),
                 number_options([v for v in kept if v != value], names, [*ignored, value]),
             )
             for value in suspects
         ]
-        question = f"{len(names)} names but {len(kept)} values ({shorten(kept)}): which value means unknown?"
-        return Proposal(question=question, choices=choices)
-    text = (
-        f"{len(names)} names but {len(kept)} values: {shorten(kept)}\n"
-        "   -> as many --classes, or --ignore the values that mean unknown"
-    )
+        asked = "which of them means unknown, too?" if declared else "which value means unknown?"
+        return Proposal(question=f"{counts}: {asked}", choices=choices)
+    others = f"{declared} and the other values" if declared else "the values"
+    text = f"{counts}\n   -> as many --classes, or --ignore {others} that mean unknown"
     return Proposal(findings=[problem("names", text)])
 
 

@@ -1,0 +1,208 @@
+"""Training in several processes, and in one that sees the same batches.
+
+`python -m tests.distributed.same_updates FOLDER` trains every case in two and in three processes, which are forked from
+one that has imported torch; `train_all(ALONE)` does the same in one. Each gives, by case, the loss of every update, the
+weights at the end, and what was counted of every validation image.
+"""
+
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+from torch.nn.parallel import DistributedDataParallel  # noqa: F401 (once, before the forks: it takes seconds)
+
+from segkit.config.load import config_from_mapping
+from segkit.data.datasets.shapes import Shapes
+from segkit.data.sample import Sample
+from segkit.distributed.ranks import ALONE, Ranks, joined_ranks
+from segkit.evaluation.evaluate import evaluate
+from segkit.registry import DATASETS, LOSSES
+from segkit.runs.recording.pending import PendingValues
+from segkit.training.build_together import build_together
+
+UPDATES = 30
+IGNORED = 255
+
+
+@DATASETS.register("patchy_shapes")
+class PatchyShapes(Shapes):
+    """Shapes of which every other image has no valid pixel, and the others fewer the later they come."""
+
+    ignore_index = IGNORED
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if index % 2:
+            sample.target[:] = IGNORED
+        else:
+            sample.target[: index + 1] = IGNORED
+        return sample
+
+
+#: What a loss needs to be trained here, by name; the rest are trained as they are.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bootstrapped_ce": {"top_p": 0.3, "start_warm": 5, "end_warm": 20},
+    "ohem_ce": {"thresh": 0.5, "n_min": 100},
+    "pixel": {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 200}},
+    "sum": {"terms": [{"name": "ohem_ce", "thresh": 0.5, "n_min": "1/8"}, {"name": "dice", "weight": 0.5}]},
+    "weighted_mask_ce": {"normalize": "weights"},
+}
+#: name: (loss block, what else differs)
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    **{name: ({"name": name, **OPTIONS.get(name, {})}, {}) for name in LOSSES.names()},
+    "accumulated ce": ({"name": "ce", "class_weights": [0.5, 2, 1, 1, 1]}, {"train": {"accumulate": 2}}),
+    "ce of each image": ({"name": "ce", "scope": "image"}, {}),
+    "clipped, averaged": ({"name": "ce"}, {"train": {"clip_norm": 0.5, "ema": 0.9}}),
+    "batch norm": ({"name": "ce"}, {"model": {"norm": "batch"}}),
+    "few images": ({"name": "ce"}, {"data": {"val_size": 2}}),
+}
+#: The cases of each number of processes: all of two, and of three those in which a third could make a difference.
+CASES_OF = {
+    2: list(CASES),
+    3: [
+        "ohem_ce",
+        "bootstrapped_ce",
+        "lovasz",
+        "sum",
+        "weighted_mask_ce",
+        "accumulated ce",
+        "batch norm",
+        "few images",
+    ],
+}
+
+
+def make_config(case: str, root: str) -> Any:
+    """The configuration of a case, for six images of 32x32 in an update."""
+    loss, changes = CASES[case]
+    data = {"name": "patchy_shapes", "size": 32, "train_size": 20, "val_size": 7}
+    data |= {"weight_map": {"name": "boundary"}} if loss["name"] == "weighted_mask_ce" else {}
+    model = {"name": "unet", "width": 4, "depth": 1, "norm": "group"}
+    if loss["name"] == "bce":
+        data |= {"name": "two_patchy_shapes"}
+    blocks = {
+        "name": "same",
+        "device": "cpu",
+        "model": model,
+        "data": data,
+        "loss": loss,
+        "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+        "augment": {"name": "none"},
+        "train": {"iterations": UPDATES, "batch_size": 6, "workers": 0},
+        "eval": {"batch_size": 2, "images": 0},
+        "log": {"dir": root},
+    }
+    for block, values in changes.items():
+        blocks[block] = {**blocks[block], **values}
+    return config_from_mapping(blocks, origin=case)
+
+
+@DATASETS.register("two_patchy_shapes")
+class TwoPatchyShapes(PatchyShapes):
+    """The same with two classes: anything, or nothing."""
+
+    class_names = ("background", "shape")
+    num_classes = 2
+    palette = ((0, 0, 0), (255, 255, 255))
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        sample.target[(sample.target > 0) & (sample.target != IGNORED)] = 1
+        return sample
+
+
+class KeptLosses:
+    """A recorder that only keeps the loss of every update, as the run's own would read it."""
+
+    def __init__(self, class_names: Any, ranks: Ranks):
+        self.pending, self.losses = PendingValues(class_names, ranks), []
+
+    def update(self, iteration, values, batches, *, waited):
+        self.pending.add(iteration, values, [])
+
+    def flush(self):
+        self.losses += [update.values["loss"] for update in self.pending.read()]
+
+    def untrained(self, result): ...
+    def restart_clock(self): ...
+    def evaluation(self, iteration, result, *, best): ...
+    def pictures(self, iteration, panels): ...
+
+
+def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
+    """Train one case and evaluate it, in all processes."""
+    config = make_config(case, root)
+    experiment = build_together(config if ranks.main else None, overfit=None, ranks=ranks)
+    recorder = KeptLosses(experiment.data.train.class_names, ranks)
+    trainer = experiment.trainer(recorder=recorder, save=lambda state, iteration, best: None)
+    trainer.fit()
+    result = trainer.evaluate_model()
+    # What the main process ships, scored by itself on all images.
+    alone = evaluate(
+        lambda image: trainer.forward(trainer.evaluated_model, image),
+        trainer.evaluated_model,
+        replace(experiment, ranks=ALONE).val_batches(),
+        num_classes=trainer.plan.num_classes,
+        ignore_index=IGNORED,
+        device=trainer.device,
+    )
+    assert result is not None and alone is not None
+    return {
+        "losses": recorder.losses,
+        "weights": {name: value.detach().clone() for name, value in trainer.model.state_dict().items()},
+        **{
+            f"{name} {key}": value
+            for name, found in (("evaluation", result), ("alone", alone))
+            for key, value in (
+                ("matrices", found.matrices.dense()),
+                ("ce", found.ce),
+                ("places", found.places),
+                ("names", found.names),
+            )
+        },
+    }
+
+
+def train_all(ranks: Ranks, root: str) -> dict[str, Any]:
+    """Every case of so many processes, in these."""
+    return {case: train(case, ranks, root) for case in CASES_OF.get(ranks.world, CASES)}
+
+
+def run_process(number: int, folder: str, port: int) -> None:
+    """What one of three processes does: train with all, and once more without the last of them."""
+    torch.set_num_threads(1)
+    for world in CASES_OF:
+        if number < world:
+            os.environ |= {
+                "RANK": str(number),
+                "LOCAL_RANK": str(number),
+                "WORLD_SIZE": str(world),
+                "LOCAL_WORLD_SIZE": str(world),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port + world),
+            }
+            with joined_ranks() as ranks:
+                torch.save(train_all(ranks, folder), Path(folder) / f"{world}-{number}.pt")
+                ranks.share()
+
+
+def free_ports() -> int:
+    """The first of four ports that nobody listens on."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+        if port < 65000:
+            return port
+
+
+if __name__ == "__main__":
+    # Forked: one process has imported torch for all, and has done nothing yet that a fork would not survive.
+    torch.multiprocessing.start_processes(
+        run_process, (sys.argv[1], free_ports()), max(CASES_OF), start_method="fork"
+    )

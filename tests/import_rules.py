@@ -45,6 +45,12 @@ RULES = [
     Rule("config/*", "torch torchvision", "a typo is reported before CUDA starts", lazily=True),
     Rule("cli/* __main__", "torch torchvision matplotlib", "help and a typo wait for nothing", lazily=True),
     Rule(
+        "ablation/collect ablation/compare ablation/plan/* ablation/study/* ablation/statistics/* ablation/report/*",
+        "torch torchvision",
+        "a report of finished runs loads no torch",
+        lazily=True,
+    ),
+    Rule(
         "commands/check_folder",
         "torch torchvision matplotlib",
         "files are checked without torch",

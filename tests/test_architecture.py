@@ -67,6 +67,7 @@ SOUND = {
     "commands/predict.py": "from segkit.runs.recorder import record\n",
     "ablation/__init__.py": "",
     "ablation/launch.py": "from segkit.runs.run import train\n",
+    "ablation/compare.py": "def f():\n    from segkit.runs.run import train\n",
     "runs/__init__.py": "",
     "runs/run.py": "from segkit.training.build import build\nfrom segkit.runs.recorder import record\n",
     "runs/recorder.py": "import torch\n",
@@ -136,6 +137,7 @@ BREACHES = [
         "import matplotlib.figure\n",
         "imports matplotlib.figure: help and a typo wait for nothing",
     ),
+    ("ablation/compare.py", "import torch\n", "imports torch: a report of finished runs loads no torch"),
     (
         "losses/ce.py",
         "from segkit.data.sample import Sample\n",

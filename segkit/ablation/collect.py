@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.plan.resolved import write_resolved
 from segkit.ablation.running.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import SegkitError
@@ -20,7 +21,7 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
             missing.append(f"{name}: {_why_missing(state)}")
             continue
         try:
-            runs.append(read_run(state.run_folder, variant=variant, seed=seed))
+            runs.append(read_run(state.run_folder, variant=variant, seed=seed, config=state.config))
         except SegkitError as error:
             missing.append(f"{name}: {str(error).partition(chr(10))[0]}")
     return Study(
@@ -55,6 +56,20 @@ def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
     findings = find_all(study)
     path = write_findings(findings, plan.folder, pdf=pdf)
     return [*lines, *problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
+
+
+def write_report_only(plan: AblationPlan, *, imports: Sequence[str], pdf: bool = False) -> int:
+    """Write the report of the runs that are finished, see `make_report`."""
+    keep_resolved(plan, imports=imports)
+    for line in make_report(plan, pdf=pdf):
+        print(line)
+    return 0
+
+
+def keep_resolved(plan: AblationPlan, *, imports: Sequence[str]) -> None:
+    """So that the next report need not ask the components. Not with code of a user's own, which no key covers."""
+    if not imports and plan.folder.is_dir():
+        write_resolved(plan.folder, plan.resolved)
 
 
 def _why_missing(state: RunState) -> str:

@@ -26,6 +26,9 @@ class AblationFiles(ReportFiles):
     logs = Entry("logs", "The folder of what the runs and their jobs print.")
     configs = Entry("configs", "The folder of the configurations that the runs were started with.")
     locks = Entry("locks", "The folder of the locks that whoever trains a run holds.")
+    resolved = Entry(
+        "resolved.json", "What the variants are with every default filled in, for a report without torch."
+    )
     lock = Entry(".lock", "Held by the process that trains all runs and reports.")
     job_script = Entry("slurm.sh", "The job script that was submitted.")
 

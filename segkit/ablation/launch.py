@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from segkit.ablation.collect import make_report
+from segkit.ablation.collect import keep_resolved, make_report
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.estimate import count_iterations, estimate_costs
 from segkit.ablation.running.execute import Launcher, Outcome, exit_code
@@ -37,6 +37,7 @@ def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str
     advice = "wait for it or stop it; the same command then continues"
     lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
+        keep_resolved(plan, imports=imports)
         launcher = Launcher(plan, slots, iterations=iterations, imports=imports)
         return _train_and_report(plan, launcher, pdf=pdf)
     finally:
@@ -75,13 +76,6 @@ def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: S
     outcomes = launcher.launch([state])
     print_failures(outcomes)
     return exit_code(outcomes, launcher.stopped_by)
-
-
-def write_report_only(plan: AblationPlan, *, pdf: bool = False) -> int:
-    """Write the report of the runs that are finished, see `make_report`."""
-    for line in make_report(plan, pdf=pdf):
-        print(line)
-    return 0
 
 
 def print_failures(outcomes: Sequence[Outcome]) -> None:

@@ -69,16 +69,17 @@ def _make_parser() -> CommandParser:
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
-    require_torch_pair()
+    if args.imports or not args.report:
+        require_torch_pair()
     import_user_code(args.imports)
+    if args.report:
+        return _write_report(args)
 
     from segkit.ablation import launch  # these need torch, which a usage error need not wait for
     from segkit.ablation.plan.plan import load_plan
-    from segkit.ablation.running import slurm  # these need torch, which a usage error need not wait for
+    from segkit.ablation.running import slurm
 
     plan = load_plan(args.config, args.overrides, seeds=args.seeds)
-    if args.report:
-        return launch.write_report_only(plan, pdf=args.pdf)
     if args.run:
         return launch.run_one(plan, args.run, devices=args.devices, imports=args.imports)
     if args.launcher == "slurm":
@@ -92,3 +93,12 @@ def main(arguments: Sequence[str]) -> int:
     if args.dry_run:
         return launch.show_plan(plan, devices=args.devices)
     return launch.run_all(plan, devices=args.devices, imports=args.imports, pdf=args.pdf)
+
+
+def _write_report(args: argparse.Namespace) -> int:
+    """Without torch, if the ablation's folder says what its variants are."""
+    from segkit.ablation.collect import write_report_only
+    from segkit.ablation.plan.plan import load_plan
+
+    plan = load_plan(args.config, args.overrides, seeds=args.seeds, recall=not args.imports)
+    return write_report_only(plan, imports=args.imports, pdf=args.pdf)

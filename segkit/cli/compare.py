@@ -61,10 +61,11 @@ def count_or_pattern(text: str) -> int | str:
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
-    require_torch_pair()
+    if args.imports:
+        require_torch_pair()  # which code of a user's own imports; finished runs are read without
     import_user_code(args.imports)
 
-    from segkit.ablation.compare import show_comparison  # needs torch
+    from segkit.ablation.compare import show_comparison  # needs NumPy, which a usage error need not wait for
 
     return show_comparison(
         args.runs,

@@ -1,6 +1,7 @@
 """Blocks that name a component: their keys, the blocks inside them, and numbers that follow a schedule."""
 
 import difflib
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -63,22 +64,8 @@ class BlockChecker:
         `leading` and `trailing` are those that every such block has.
         """
         key = dotted_key(path)
-        if not isinstance(node.value, dict):
-            name = node.value if isinstance(node.value, str) else "..."
-            hint = f"-> {path[-1]}: {{name: {name}}}" if isinstance(path[-1], str) else f"-> {{name: {name}}}"
-            message = f"{key}: expected a block with a name, got {show_value(to_plain(node))}"
-            self.report(node.mark, message, *(colon_hint(name) or (hint,)))
-            return None
-        name_node = node.value.get("name")
+        name_node = self._find_name(node, path, kind)
         if name_node is None:
-            hint = f"there are: {', '.join(kind.registry.names())}"
-            self.report(
-                node.key_mark or node.mark, f"'{key}.name' is missing", hint, list_hint(kind.list_flag)
-            )
-            return None
-        if not isinstance(name_node.value, str):
-            message = f"{key}.name: expected a string, got {show_value(to_plain(name_node))}"
-            self.report(name_node.mark, message, list_hint(kind.list_flag))
             return None
         try:
             constructor = kind.registry.get(name_node.value)
@@ -101,6 +88,45 @@ class BlockChecker:
             )
         parameters, owner = [*leading, *own, *trailing], kind.registry.spell(name_node.value)
         return Block(parameters, owner, kind.list_flag, kind.registry.given, other_keys, schedules)
+
+    def accept(
+        self,
+        node: Node,
+        path: tuple,
+        kind: ComponentBlock,
+        *,
+        trailing: Sequence[Parameter] = (),
+        other_keys: tuple[str, ...] = (),
+    ) -> Block | None:
+        """As `resolve`, without asking the component: whatever stands in the block is a parameter of any value."""
+        name_node = self._find_name(node, path, kind)
+        if name_node is None:
+            return None
+        taken = {"name", *other_keys, *(parameter.name for parameter in trailing)}
+        own = [_anything(key) for key in node.value if key not in taken]
+        return Block([*own, *trailing], name_node.value, kind.list_flag, (), other_keys)
+
+    def _find_name(self, node: Node, path: tuple, kind: ComponentBlock) -> Node | None:
+        """The node of the name, a string, in the block at `path`, or None after noting why there is none."""
+        key = dotted_key(path)
+        if not isinstance(node.value, dict):
+            name = node.value if isinstance(node.value, str) else "..."
+            hint = f"-> {path[-1]}: {{name: {name}}}" if isinstance(path[-1], str) else f"-> {{name: {name}}}"
+            message = f"{key}: expected a block with a name, got {show_value(to_plain(node))}"
+            self.report(node.mark, message, *(colon_hint(name) or (hint,)))
+            return None
+        name_node = node.value.get("name")
+        if name_node is None:
+            hint = f"there are: {', '.join(kind.registry.names())}"
+            self.report(
+                node.key_mark or node.mark, f"'{key}.name' is missing", hint, list_hint(kind.list_flag)
+            )
+            return None
+        if not isinstance(name_node.value, str):
+            message = f"{key}.name: expected a string, got {show_value(to_plain(name_node))}"
+            self.report(name_node.mark, message, list_hint(kind.list_flag))
+            return None
+        return name_node
 
     def check_block(self, node: Node, path: tuple, block: Block) -> dict[str, Any]:
         """The values of a block's parameters; meaningless if there are problems."""
@@ -241,6 +267,12 @@ class BlockChecker:
 
     def report(self, mark: Mark, message: str, *hints: str) -> None:
         self.problems.append(Problem(mark, message, hints))
+
+
+@functools.cache
+def _anything(name: str) -> Parameter:
+    """A parameter of any value. Kept, because a validator takes longer to make than a file to read."""
+    return Parameter(name, Any)
 
 
 def find_slips(node: Node, block: Block) -> list[str]:

@@ -14,17 +14,16 @@ from segkit.config.yaml_source import Node, to_node
 from segkit.errors import ConfigError
 
 _HEADER = ("name", "seed", "device")
-#: The blocks that reading data takes.
-DATA_BLOCKS = ("data", "data.weight_map")
 
 
 def check_config(
     root: Node, name: str, problems: list[Problem], *, checked: Collection[str] = COMPONENTS
 ) -> Config:
-    """The Config that `root` describes. `name` is the run's name where the tree has none. Of the blocks that name a
-    component, those that are not `checked` have no more than their names.
+    """The Config that `root` describes. `name` is the run's name where the tree has none.
 
-    Raises ConfigError with `problems` and all that are found here, in file order.
+    Of the blocks that name a component, only those that are `checked` ask it what it takes, which loads torch for most.
+    The others are for reading: their options are as they stand there, and nothing can be built from them. Raises
+    ConfigError with `problems` and all that are found here, in file order.
     """
     checker = _Checker(_fill_blocks(root), problems, checked)
     values = checker.check_all()
@@ -35,10 +34,7 @@ def check_config(
     blocks: dict[str, Any] = {key: model(**values[key]) for key, model in FIXED.items()}
     for key, kind in COMPONENTS.items():
         if "." not in key:
-            if key in checked:
-                blocks[key] = _build_component(key, kind, checker.blocks, values)
-            else:
-                blocks[key] = kind.model(name=str(checker.name_of(key)), params={})
+            blocks[key] = _build_component(key, kind, checker.blocks, values)
     try:
         config = Config(**values[""], **blocks)
     except ValidationError as error:  # only the default name was not checked yet
@@ -92,8 +88,8 @@ class _Checker:
 
     def check_all(self) -> dict[str, dict[str, Any]]:
         """The arguments of Config and of each of its blocks, by dotted key; meaningless if there are problems."""
-        for key in self.checked:
-            self._resolve_component(key, COMPONENTS[key])
+        for key, kind in COMPONENTS.items():
+            self._resolve_component(key, kind)
         for key, model in FIXED.items():
             self.blocks[key] = Block(read_fields(model), key)
         values = {"": self._check_header()}
@@ -120,11 +116,6 @@ class _Checker:
             )
         return values
 
-    def name_of(self, key: str) -> Any:
-        """What the block at a dotted key calls its component; None if it says nothing."""
-        node = self._find(f"{key}.name")
-        return None if node is None else node.value
-
     def _find(self, key: str) -> Node | None:
         """The node at a dotted key, or None."""
         node: Node | None = self.root
@@ -145,9 +136,12 @@ class _Checker:
         ]
         nested = tuple({"weight_map"} & set(kind.model.model_fields))
         path = tuple(key.split("."))
-        block = self.checker.resolve(
-            node, path, kind, trailing=fields, other_keys=nested, schedules=key == "loss"
-        )
+        if key in self.checked:
+            block = self.checker.resolve(
+                node, path, kind, trailing=fields, other_keys=nested, schedules=key == "loss"
+            )
+        else:
+            block = self.checker.accept(node, path, kind, trailing=fields, other_keys=nested)
         if block is not None:
             self.blocks[key] = block
 

@@ -6,17 +6,20 @@ one loss survives into another. An override that changes a name comes before all
 keys are checked against its constructor's signature, strictly: "3" is not 3, and an unknown key is an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.config.checks import DATA_BLOCKS, check_config
+from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
-from segkit.config.schema import Config
+from segkit.config.schema import COMPONENTS, Config
 from segkit.config.sources import apply_overrides, read_layers
 from segkit.config.yaml_source import to_node
 from segkit.errors import ConfigError
+
+#: The blocks that reading data takes.
+_DATA_BLOCKS = ("data", "data.weight_map")
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -25,19 +28,29 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     `source` is a path, a name looked up in configs/ (ohem, ohem.yaml, camvid/ohem.yaml), or a run folder. An
     override is parsed as YAML and checked like the file. Raises ConfigError listing every mistake.
     """
-    layers = read_layers(source, overrides)
-    if layers.root is None:
-        raise ConfigError(list_problems(layers.problems))
-    return check_config(layers.root, layers.name, layers.problems)
+    return _load(source, overrides, COMPONENTS)
 
 
 def load_data_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The same for reading data alone: of the blocks that name a component, only `data` is checked. The others, whose
-    components would need torch, have their names and nothing else."""
+    """The same for reading data alone: of the components, only those of `data` are asked what they take, which needs no
+    torch. The options of the others are as they stand there, and nothing can be built from them."""
+    return _load(source, overrides, _DATA_BLOCKS)
+
+
+def load_saved_config(folder: str | Path) -> Config:
+    """The configuration that a run saved in its folder, for reading: no component is asked, and torch not loaded.
+
+    The run had its options checked and every default filled in when it was made. What a later segkit has besides is
+    not there, and nothing can be built from it; for either there is `load_config`. Raises ConfigError.
+    """
+    return _load(folder, (), ())
+
+
+def _load(source: str | Path, overrides: Sequence[str], checked: Collection[str]) -> Config:
     layers = read_layers(source, overrides)
     if layers.root is None:
         raise ConfigError(list_problems(layers.problems))
-    return check_config(layers.root, layers.name, layers.problems, checked=DATA_BLOCKS)
+    return check_config(layers.root, layers.name, layers.problems, checked=checked)
 
 
 def config_from_mapping(mapping: dict[str, Any], *, origin: str, overrides: Sequence[str] = ()) -> Config:

@@ -2,12 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Color = tuple[int, int, int]
 
@@ -46,46 +40,6 @@ def voc_color(index: int) -> Color:
         channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
     red, green, blue = channels
     return red, green, blue
-
-
-def colorize(
-    ids: "Tensor",
-    colors: Sequence[Color],
-    *,
-    ignore_index: int | None = None,
-    ignore_color: Color = IGNORE_COLOR,
-) -> "Tensor":
-    """Paint class ids: integers (..., H, W) -> uint8 (..., 3, H, W) on the same device.
-
-    `ignore_index` and every id outside `colors` get `ignore_color`.
-    """
-    import torch  # the colours themselves are wanted where it is not
-
-    unknown = len(colors)
-    table = torch.tensor([*colors, ignore_color], dtype=torch.uint8, device=ids.device)  # (C + 1, 3)
-    ids = ids.to(torch.int64)
-    known = (ids >= 0) & (ids < unknown)
-    if ignore_index is not None:
-        known &= ids != ignore_index
-    painted = table[torch.where(known, ids, unknown)]  # (..., H, W, 3)
-    return painted.movedim(-1, -3)  # (..., 3, H, W)
-
-
-def paint(
-    ids: np.ndarray,
-    colors: Sequence[Color],
-    *,
-    ignore_index: int | None = None,
-    ignore_color: Color = IGNORE_COLOR,
-) -> np.ndarray:
-    """`colorize` of an array (H, W): uint8 (3, H, W)."""
-    unknown, ids = len(colors), ids.astype(np.intp)
-    table = np.array([*colors, ignore_color], dtype=np.uint8)  # (C + 1, 3)
-    known = (ids >= 0) & (ids < unknown)
-    if ignore_index is not None:
-        known &= ids != ignore_index
-    painted = table[np.where(known, ids, unknown)]  # (H, W, 3)
-    return np.ascontiguousarray(painted.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True)

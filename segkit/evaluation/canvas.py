@@ -1,4 +1,7 @@
-"""Pictures in arrays, uint8 (3, H, W): class ids in colours, side by side, with titles and a legend. Without torch."""
+"""Pictures in arrays, uint8 (3, H, W): what is painted over an image, side by side, with titles and a legend.
+
+Without torch, for the check of a folder and for reports of finished runs.
+"""
 
 import io
 import math
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segkit.data.palette import Color, paint
+from segkit.data.palette import IGNORE_COLOR, Color
 from segkit.evaluation.fonts import drawable, text_width, write
 from segkit.system.files import write_bytes
 from segkit.system.printable import show_class, show_name
@@ -19,16 +22,41 @@ READABLE = 160  # pixels of width below which a picture is enlarged
 HEADING = 14  # pixels of a line of titles
 ALL_NAMED = 24  # classes up to which a legend has all of them, also those that do not occur
 MOST_NAMED = 48  # classes in a legend
+DARK = 0.55  # of an image over which something bright is painted
+KEPT = 0.85  # of the yellow in a pixel that is kept entirely
+YELLOW = (255.0, 214.0, 0.0)
+RED = (230.0, 30.0, 40.0)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """A uint8 image (1 or 3, H, W), or the first three channels of a wider one, as RGB (3, H, W)."""
-    return image[:3] if len(image) >= 3 else image[:1].repeat(3, axis=0)
+    return image[:3] if len(image) >= 3 else np.broadcast_to(image[:1], (3, *image.shape[1:]))
+
+
+def colorize(
+    ids: np.ndarray,
+    colors: Sequence[Color],
+    *,
+    ignore_index: int | None = None,
+    ignore_color: Color = IGNORE_COLOR,
+) -> np.ndarray:
+    """Paint class ids: integers (..., H, W) -> uint8 (..., 3, H, W).
+
+    `ignore_index` and every id outside `colors` get `ignore_color`.
+    """
+    unknown = len(colors)
+    table = np.array([*colors, ignore_color], dtype=np.uint8)  # (C + 1, 3)
+    ids = ids.astype(np.int64)
+    known = (ids >= 0) & (ids < unknown)
+    if ignore_index is not None:
+        known &= ids != ignore_index
+    painted = table[np.where(known, ids, unknown)]  # (..., H, W, 3)
+    return np.moveaxis(painted, -1, -3)
 
 
 def color_ids(ids: np.ndarray, palette: Sequence[Color], ignore_index: int) -> np.ndarray:
     """Class ids (H, W) as colours; ignored pixels hatched, so that they look like no class."""
-    picture = paint(ids, palette, ignore_index=ignore_index)  # (3, H, W)
+    picture = np.ascontiguousarray(colorize(ids, palette, ignore_index=ignore_index))  # (3, H, W)
     ignored = ids == ignore_index
     if ignored.any():
         rows, columns = np.indices(ids.shape, sparse=True)
@@ -42,6 +70,30 @@ def overlay(image: np.ndarray, ids: np.ndarray, palette: Sequence[Color], ignore
     grey = as_rgb(image).mean(axis=0, dtype=np.float32)
     colors = color_ids(ids, palette, ignore_index).astype(np.float32)
     return (0.45 * grey + 0.55 * colors).astype(np.uint8)
+
+
+def kept_over(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The image (C, H, W) in dark grey with the pixels the loss keeps in yellow, as strongly as they are kept (H, W):
+    floats in [0, 1]. uint8 (3, H, W)."""
+    share = kept.astype(np.float32).clip(0, 1)[None]
+    yellow = np.array(YELLOW, dtype=np.float32)[:, None, None]
+    return (_dark_grey(image) * (1 - KEPT * share) + yellow * KEPT * share).astype(np.uint8)
+
+
+def errors_over(
+    image: np.ndarray, target: np.ndarray, prediction: np.ndarray, ignore_index: int
+) -> np.ndarray:
+    """The image (C, H, W) in dark grey with wrongly predicted valid pixels in red: uint8 (3, H, W)."""
+    target, prediction = target.astype(np.int64), prediction.astype(np.int64)  # (H, W) each
+    wrong = (target != prediction) & (target != ignore_index)
+    picture = np.repeat(_dark_grey(image), 3, axis=0)
+    picture[:, wrong] = np.array(RED, dtype=np.float32)[:, None]
+    return picture.astype(np.uint8)
+
+
+def _dark_grey(image: np.ndarray) -> np.ndarray:
+    """float32 (1, H, W)."""
+    return as_rgb(image).mean(axis=0, dtype=np.float32, keepdims=True) * np.float32(DARK)
 
 
 def beside(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from segkit.data.palette import Color, colorize
+from segkit.data.palette import Color
 from segkit.evaluation import canvas
 from segkit.evaluation.canvas import HEADING
 from segkit.evaluation.fonts import write
@@ -28,7 +28,7 @@ def as_rgb(image: Tensor) -> Tensor:
 
 def color_ids(ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
     """Class ids (H, W) as colours; ignored pixels hatched, so that they look like no class."""
-    return torch.from_numpy(canvas.color_ids(ids.cpu().long().numpy(), palette, ignore_index))
+    return torch.from_numpy(canvas.color_ids(ids.cpu().numpy(), palette, ignore_index))
 
 
 def heat(values: Tensor) -> Tensor:
@@ -40,17 +40,13 @@ def heat(values: Tensor) -> Tensor:
 
 def kept_over(image: Tensor, kept: Tensor) -> Tensor:
     """The image in dark grey with the pixels the loss keeps in yellow, as strongly as they are kept."""
-    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
-    share = kept.detach().float().cpu().clamp(0, 1)[None]
-    yellow = torch.tensor([255.0, 214.0, 0.0])[:, None, None]
-    return (grey * (1 - 0.85 * share) + yellow * 0.85 * share).to(torch.uint8)
+    share = kept.detach().float().cpu().numpy()
+    return torch.from_numpy(canvas.kept_over(image.cpu().numpy(), share))
 
 
 def overlay(image: Tensor, ids: Tensor, palette: Sequence[Color], ignore_index: int) -> Tensor:
     """Class ids (H, W) as colours through which the image shines in grey; ignored pixels hatched."""
-    return torch.from_numpy(
-        canvas.overlay(image.cpu().numpy(), ids.cpu().long().numpy(), palette, ignore_index)
-    )
+    return torch.from_numpy(canvas.overlay(image.cpu().numpy(), ids.cpu().numpy(), palette, ignore_index))
 
 
 def mix_with_colors(image: Tensor, ids: Tensor, palette: Sequence[Color], *, opacity: float) -> Tensor:
@@ -63,19 +59,15 @@ def mix_with_colors(image: Tensor, ids: Tensor, palette: Sequence[Color], *, opa
     picture = torch.empty_like(rgb, memory_format=torch.contiguous_format)
     for start in range(0, rgb.shape[1], ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        colors = colorize(ids[rows].cpu(), palette)  # (3, R, W)
+        colors = torch.from_numpy(canvas.colorize(ids[rows].cpu().numpy(), palette))  # (3, R, W)
         picture[:, rows] = (rgb[:, rows] * (1 - opacity) + colors * opacity).to(torch.uint8)
     return picture
 
 
 def errors_over(image: Tensor, target: Tensor, prediction: Tensor, ignore_index: int) -> Tensor:
     """The image in dark grey with wrongly predicted valid pixels in red."""
-    grey = as_rgb(image).float().mean(dim=0, keepdim=True).expand(3, -1, -1) * 0.55
-    target, prediction = target.cpu().long(), prediction.cpu().long()
-    wrong = (target != prediction) & (target != ignore_index)
-    picture = grey.clone()
-    picture[:, wrong] = torch.tensor([230.0, 30.0, 40.0])[:, None]
-    return picture.to(torch.uint8)
+    ids = target.cpu().numpy(), prediction.cpu().numpy()
+    return torch.from_numpy(canvas.errors_over(image.cpu().numpy(), *ids, ignore_index))
 
 
 def panel_row(panel: Panel, palette: Sequence[Color], ignore_index: int, *, most: int = 512) -> Tensor:
@@ -158,12 +150,12 @@ def moments(pictures: Sequence[tuple[str, Tensor]]) -> Tensor:
         write(ImageDraw.Draw(band), (4, HEADING // 2), show_name(caption))
         parts += [torch.from_numpy(np.array(band)).permute(2, 0, 1), picture]
     width = max(part.shape[2] for part in parts)
-    canvas = torch.full((3, sum(part.shape[1] for part in parts), width), 255, dtype=torch.uint8)
+    whole = torch.full((3, sum(part.shape[1] for part in parts), width), 255, dtype=torch.uint8)
     top = 0
     for part in parts:
-        canvas[:, top : top + part.shape[1], : part.shape[2]] = part
+        whole[:, top : top + part.shape[1], : part.shape[2]] = part
         top += part.shape[1]
-    return canvas
+    return whole
 
 
 def read_jpeg(path: Path) -> Tensor:

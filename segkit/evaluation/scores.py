@@ -8,6 +8,7 @@ from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BoundaryScores
 from segkit.evaluation.evaluate import Evaluation
 from segkit.system.console import percent, table
+from segkit.system.files import finite_or_none
 from segkit.system.printable import show_class
 
 #: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
@@ -75,11 +76,6 @@ def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, 
         "images": result.images,
         "iou": {name: finite_or_none(value) for name, value in zip(class_names, iou, strict=True)},
     }
-
-
-def finite_or_none(value: float) -> float | None:
-    """The value, or None where JSON has no word for it."""
-    return value if math.isfinite(value) else None
 
 
 def _join(pairs: Sequence[tuple[str, float]]) -> str:

@@ -162,7 +162,7 @@ def test_data_alone_are_checked_without_the_other_blocks(folder):
     config = load_data_config("half.yaml", ["data.cache=disk"])
     assert (config.data.name, config.data.cache, config.data.params["root"]) == ("folder", "disk", "mine")
     assert config.data.weight_map.name == "constant" and config.train.iterations == 5
-    assert (config.model.name, config.model.params, config.loss.params) == ("unheard_of", {}, {})
+    assert (config.model.name, config.model.params, config.loss.params) == ("unheard_of", {}, {"thres": 2})
     assert config.origin_of("data.root") == "half.yaml:4" and config.origin_of("data.cache") == "command line"
     with pytest.raises(ConfigError, match="no model named 'unheard_of'"):
         load_config("half.yaml")

@@ -6,10 +6,11 @@ as `extends` merges.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit.ablation.folder import AblationFiles
+from segkit.ablation.plan.resolved import Resolver, read_resolved
 from segkit.ablation.plan.schema import (
     AblationFile,
     check_folder_name,
@@ -19,11 +20,10 @@ from segkit.ablation.plan.schema import (
 )
 from segkit.ablation.study.claims import LEVEL, METRICS
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings
-from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
 from segkit.config.read_file import display, read_file
-from segkit.config.schema import Config
+from segkit.config.schema import Config, Log
 from segkit.config.sources import ABLATION_KEY, apply_overrides, find_config, merge, read_base
 from segkit.config.yaml_source import Node, walk_leaves
 from segkit.errors import ConfigError
@@ -48,7 +48,7 @@ class AblationPlan:
     """What is to be trained, in order: all variants of the first seed, then of the next.
 
     `folder` is `<log.dir>/<name>`, where the runs and the report go; `source` and `overrides` are what the command
-    line said, `base` what the file said.
+    line said, `base` what the file said. `resolved` are the variants as `resolved.py` keeps them.
     """
 
     name: str
@@ -64,6 +64,7 @@ class AblationPlan:
     level: float = LEVEL
     metrics: tuple[str, ...] = METRICS
     overrides: tuple[str, ...] = ()
+    resolved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> AblationFiles:
@@ -89,11 +90,16 @@ class AblationPlan:
 
 
 def load_plan(
-    source: str | Path, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    seeds: Sequence[int] | None = None,
+    recall: bool = False,
 ) -> AblationPlan:
     """The plan in an ablation file, found as training finds a configuration, with `overrides` for every run.
 
-    `seeds` replaces those of the file. Raises ConfigError listing every mistake.
+    `seeds` replaces those of the file. With `recall` its configurations are for reading: what the ablation's folder
+    has of them is taken from there, which loads no torch. Raises ConfigError listing every mistake.
     """
     path = find_config(source, ablation=True)
     problems: list[Problem] = []
@@ -104,7 +110,10 @@ def load_plan(
     parts = read_ablation(root, problems)
     chosen = _choose_seeds(parts.seeds, seeds, problems)
     base = read_base(parts.base, "base", [path], problems) if parts.base is not None else None
-    configs = _resolve_variants(parts, base, overrides, problems) if base is not None else {}
+    trees = _merge_variants(parts, base, overrides, problems) if base is not None else {}
+    known = read_resolved(_find_folder(trees, parts.name or path.stem)) if recall else {}
+    resolver = Resolver(known)
+    configs = _resolve_variants(trees, resolver, parts, problems)
     name = parts.name or _name_after(path, problems)
     problems += _find_twins(configs, parts) if not problems else []
     if problems:
@@ -127,6 +136,7 @@ def load_plan(
         level=parts.level,
         metrics=parts.metrics,
         overrides=tuple(overrides),
+        resolved=resolver.given,
     )
 
 
@@ -165,20 +175,37 @@ def _name_after(path: Path, problems: list[Problem]) -> str:
     return path.stem
 
 
-def _resolve_variants(
+def _merge_variants(
     parts: AblationFile, base: Node, overrides: Sequence[str], problems: list[Problem]
-) -> dict[str, Config]:
-    """The configuration of every variant that has no mistake; mistakes are added to `problems`, each once."""
+) -> dict[str, Node]:
+    """The settings of every variant; what is wrong with the overrides is added to `problems`."""
     given = apply_overrides(Node({}, Mark("command line")), overrides, problems)
     refuse_set_keys(given, "every run", problems, allowed=(("log", "dir"),))
     shared = base if parts.settings is None else merge(base, parts.settings)
+    return {
+        variant: apply_overrides(merge(shared, block), overrides, [])  # its own mistakes are known by now
+        for variant, block in parts.variants.items()
+    }
+
+
+def _find_folder(trees: Mapping[str, Node], name: str) -> Path:
+    """The ablation's folder, as far as it can be told from settings that nobody checked."""
+    log = next(iter(trees.values())).value.get("log") if trees else None
+    found = log.value.get("dir") if log is not None and isinstance(log.value, dict) else None
+    above = found.value if found is not None and isinstance(found.value, str) else Log().dir
+    return Path(os.path.expanduser(above)) / name
+
+
+def _resolve_variants(
+    trees: Mapping[str, Node], resolver: Resolver, parts: AblationFile, problems: list[Problem]
+) -> dict[str, Config]:
+    """The configuration of every variant that has no mistake; mistakes are added to `problems`, each once."""
     configs: dict[str, Config] = {}
     found: dict[Problem, list[str]] = {}
-    for variant, block in parts.variants.items():
+    for variant, tree in trees.items():
         mistakes: list[Problem] = []
-        tree = apply_overrides(merge(shared, block), overrides, [])  # its own mistakes are known by now
         try:
-            configs[variant] = check_config(tree, variant, mistakes)
+            configs[variant] = resolver.resolve(tree, variant, mistakes)
         except ConfigError:
             if not mistakes:
                 raise

@@ -8,7 +8,7 @@ from typing import Any
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.statistics.unit import POINTS
-from segkit.evaluation.scores import finite_or_none
+from segkit.system.files import finite_or_none
 
 
 def render_differences_csv(findings: Findings) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from segkit.ablation.folder import AblationFiles
 from segkit.ablation.plan.plan import AblationPlan, PlannedRun
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings, show_value
-from segkit.config.load import load_config
+from segkit.ablation.study.configs import read_beside
+from segkit.config.schema import Config
 from segkit.errors import ConfigError
-from segkit.runs.checkpoint import find_damage
 from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
@@ -22,7 +22,7 @@ FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
 class RunState:
     """How a planned run stands. `folder` is the run folder that counts, if there is one; `iteration` the updates
     in it. `note` says what a person should know: who uses it, why an earlier run does not count; `error` how an
-    unfinished run failed."""
+    unfinished run failed; `config` is what a finished one was trained with, for reading."""
 
     run: PlannedRun
     kind: str
@@ -30,6 +30,7 @@ class RunState:
     iteration: int = 0
     note: str = ""
     error: str = ""
+    config: Config | None = None
 
     @property
     def run_folder(self) -> Path:
@@ -110,7 +111,7 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
         if holder is not None:
             return RunState(run, IN_USE, path, note=holder)
     try:
-        config = load_config(path)
+        config = read_beside(path, run.config)
     except ConfigError as error:
         return RunState(run, NEW, note=f"configuration of {path.name} cannot be read: {error.problems[0]}")
     old, new = config.to_mapping(), run.config.to_mapping()
@@ -121,7 +122,7 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
         return RunState(run, NEW, note=f"configuration changed ({changes})")
     if status is not None and status["state"] == "done":
         if files.per_image.is_file():
-            return RunState(run, FINISHED, path, status["iteration"])
+            return RunState(run, FINISHED, path, status["iteration"], config=config)
         return RunState(run, NEW, note=f"{path.name} has no {files.per_image.name}")
     intact = next((file for file in list_checkpoints(files.checkpoints) if _is_intact(file)), None)
     if intact is not None:
@@ -144,6 +145,8 @@ def _read_error(status: dict[str, Any] | None) -> str:
 
 
 def _is_intact(checkpoint: Path) -> bool:
+    from segkit.runs.checkpoint import find_damage  # needs torch, which finished runs do not
+
     try:
         return find_damage(checkpoint) is None
     except OSError:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from segkit.ablation.study.config_diff import relevant_settings
+from segkit.ablation.study.configs import read_configs
 from segkit.ablation.study.phrases import group_runs, plural
-from segkit.ablation.study.read import read_config, read_run
+from segkit.ablation.study.read import read_run
 from segkit.ablation.study.study import Run
 from segkit.ablation.study.variant_names import name_variants
 from segkit.errors import CheckpointError, ConfigError
@@ -41,9 +42,11 @@ def gather_runs(paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str]
     """
     gathered = Gathered()
     unused: dict[Path, str] = {}
-    for folder, explicit in _find_folders(paths).items():
+    folders = _find_folders(paths)
+    configs = read_configs(folders)
+    for folder, explicit in folders.items():
         try:
-            run = read_run(folder, variant="")
+            run = read_run(folder, variant="", config=configs[folder])
         except CheckpointError as error:
             if explicit:
                 raise
@@ -55,7 +58,8 @@ def gather_runs(paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str]
             )
         else:
             gathered.runs.append(run)
-    gathered.missing = _still_missing(unused, gathered.runs)
+    unused_configs = {folder: configs[folder].to_mapping() for folder in unused}
+    gathered.missing = _still_missing(unused, unused_configs, gathered.runs)
     if not gathered.runs:
         given = ", ".join(map(str, paths))
         raise CheckpointError(
@@ -112,10 +116,11 @@ def _variant_identity(config: Mapping[str, Any]) -> str:
     return json.dumps(relevant_settings(config), sort_keys=True)
 
 
-def _still_missing(unused: Mapping[Path, str], runs: Sequence[Run]) -> list[str]:
+def _still_missing(
+    unused: Mapping[Path, str], configs: Mapping[Path, Mapping[str, Any]], runs: Sequence[Run]
+) -> list[str]:
     """The lines of those folders whose run was not trained again to its end, and was meant to be."""
     done = {_identity(run.config) for run in runs}
-    configs = {folder: read_config(folder).to_mapping() for folder in unused}
     return [
         unused[folder]
         for folder, config in configs.items()

@@ -7,26 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from segkit.ablation.study.configs import read_config
 from segkit.ablation.study.per_image import Damaged, PerImage, read_arrays, read_per_image
 from segkit.ablation.study.study import Run
-from segkit.config.load import load_config
 from segkit.config.schema import Config
-from segkit.errors import CheckpointError, ConfigError
+from segkit.errors import CheckpointError
 from segkit.runs.folder import read_status
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
 
-def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Run:
+def read_run(
+    folder: str | Path, *, variant: str, seed: int | None = None, config: Config | None = None
+) -> Run:
     """The finished run in `folder`, as a run of `variant`.
 
-    `seed` is what its configuration must say, if given. Raises CheckpointError, with what to do, for a folder that is
-    no run folder, a run that has not finished, and files that are missing, damaged or of an older segkit;
-    ConfigError for a configuration that does not load.
+    `seed` is what its configuration must say, if given; `config` is that configuration, if it was read already.
+    Raises CheckpointError, with what to do, for a folder that is no run folder, a run that has not finished, and files
+    that are missing, damaged or of an older segkit; ConfigError for a configuration that does not load.
     """
     folder, files = Path(folder), RunFiles(folder)
-    config = read_config(folder)
+    config = config or read_config(folder)
     require_finished(folder)
     if seed is not None and config.seed != seed:
         raise CheckpointError(
@@ -49,21 +51,6 @@ def read_run(folder: str | Path, *, variant: str, seed: int | None = None) -> Ru
         env=env,
         fingerprints=dict(env.get("fingerprints", {})),
     )
-
-
-def read_config(folder: Path) -> Config:
-    """The configuration of a run. Raises CheckpointError if `folder` is no run folder, ConfigError."""
-    if not folder.is_dir():
-        raise CheckpointError(f"no run folder at {folder}: no such folder")
-    if not RunFiles(folder).is_run:
-        raise CheckpointError(
-            f"{folder} is not a run folder: it has no {RunFiles.config.name} -> give a folder such as runs/ohem/TIME"
-        )
-    try:
-        return load_config(folder)
-    except ConfigError as error:
-        hint = "   -> if a name in it is registered in a file of yours, give that with --import FILE"
-        raise ConfigError([*error.problems, hint]) from error
 
 
 def require_finished(folder: Path) -> None:

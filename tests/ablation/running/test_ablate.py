@@ -165,7 +165,10 @@ def fake(small, monkeypatch):
     monkeypatch.setattr(
         launch, "Launcher", partial(Launcher, train=[sys.executable, str(FAKE_TRAIN)], poll=0.02)
     )
-    monkeypatch.setattr(launch, "make_report", lambda plan, *, pdf: [f"report    here{' with PDF' * pdf}"])
+    for module in (launch, collect):
+        monkeypatch.setattr(
+            module, "make_report", lambda plan, *, pdf: [f"report    here{' with PDF' * pdf}"]
+        )
     return small
 
 
@@ -193,8 +196,8 @@ def test_pdf_is_for_the_report(fake, ablate, capsys, what):
     assert capsys.readouterr().out.splitlines()[-1] == "report    here with PDF"
 
 
-def test_too_little_for_a_report(fake):
-    assert collect.make_report(fake(seeds=[0])) == [
+def test_too_little_for_a_report(small):
+    assert collect.make_report(small(seeds=[0])) == [
         "missing   ce-seed0: not trained yet",
         "missing   ohem-seed0: not trained yet",
         "report    none yet: there is no finished run of the baseline ce",

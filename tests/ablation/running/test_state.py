@@ -57,6 +57,16 @@ def test_finished(look):
     assert (state.kind, state.iteration, state.words) == ("finished", 20, "finished 20260101-000000")
 
 
+def test_finished_with_an_older_segkit_that_lacked_an_option(small):
+    run = small().run_of("ohem")
+    path = make_run(run, "done") / "config.yaml"
+    text = path.read_text()
+    assert text.count("  thresh: 0.7\n") == 1
+    path.write_text(text.replace("  thresh: 0.7\n", ""))
+    state = inspect_run(Path("runs/ab"), run)
+    assert state.kind == "finished" and state.config.loss.params["thresh"] == 0.7
+
+
 def test_finished_without_per_image_scores_is_trained_anew(look):
     state = look("done", per_image=False, checkpoints=[20])
     assert (state.kind, state.words) == ("new", "new (20260101-000000 has no per_image.npz)")

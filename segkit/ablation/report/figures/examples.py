@@ -10,6 +10,7 @@ import numpy as np
 from segkit.ablation.report.figures.style import SOFT, WIDTH, draw, shorten, shorten_to_fit
 from segkit.ablation.study.read import read_examples
 from segkit.ablation.study.study import Run
+from segkit.evaluation import canvas
 from segkit.evaluation.fonts import drawable
 
 MOST_IMAGES = 4
@@ -194,16 +195,11 @@ class Pictures:
     """The parts of the grid as (H, W, 3) arrays, reduced to what is printed."""
 
     def __init__(self, example: Example, examples: Examples):
-        import torch
-
-        self.tensor = torch.from_numpy
         self.example, self.examples = example, examples
         self.step = -(-max(example.target.shape) // MOST_SIDE)  # every pixel is shown, or each n-th
 
     def image(self) -> np.ndarray:
-        from segkit.evaluation.pictures import as_rgb
-
-        return self._array(as_rgb(self._image()))
+        return _channels_last(canvas.as_rgb(self._image()))
 
     def label(self) -> np.ndarray:
         return self._ids(self.example.target)
@@ -212,30 +208,27 @@ class Pictures:
         return self._ids(answer.prediction)
 
     def errors(self, answer: Answer) -> np.ndarray:
-        from segkit.evaluation.pictures import errors_over
-
         ids = self._reduce(self.example.target), self._reduce(answer.prediction)
-        return self._array(errors_over(self._image(), *ids, self.examples.ignore_index))
+        return _channels_last(canvas.errors_over(self._image(), *ids, self.examples.ignore_index))
 
     def kept(self, answer: Answer) -> np.ndarray:
-        from segkit.evaluation.pictures import kept_over
-
         assert answer.kept is not None  # or there is nothing to draw
-        return self._array(kept_over(self._image(), self._reduce(answer.kept)))
+        return _channels_last(canvas.kept_over(self._image(), self._reduce(answer.kept)))
 
     def _ids(self, ids: np.ndarray) -> np.ndarray:
-        from segkit.evaluation.pictures import color_ids
+        picture = canvas.color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index)
+        return _channels_last(picture)
 
-        return self._array(color_ids(self._reduce(ids), self.examples.palette, self.examples.ignore_index))
+    def _image(self) -> np.ndarray:
+        return self._reduce(self.example.image).transpose(2, 0, 1)
 
-    def _image(self) -> Any:
-        return self._reduce(self.example.image).permute(2, 0, 1)
+    def _reduce(self, values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(values[:: self.step, :: self.step])
 
-    def _reduce(self, values: np.ndarray) -> Any:
-        return self.tensor(np.ascontiguousarray(values[:: self.step, :: self.step]))
 
-    def _array(self, picture: Any) -> np.ndarray:
-        return picture.permute(1, 2, 0).numpy()
+def _channels_last(picture: np.ndarray) -> np.ndarray:
+    """(3, H, W) -> (H, W, 3)."""
+    return picture.transpose(1, 2, 0)
 
 
 def _show(axis: Any, box: tuple[float, float, float, float], picture: np.ndarray, title: str = "") -> None:

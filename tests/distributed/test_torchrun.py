@@ -57,6 +57,7 @@ def test_a_run_folder_is_that_of_one_process(undisturbed):
     assert len((undisturbed.run / "train.log").read_text().split("config ")) == 2
 
 
+@pytest.mark.faults
 def test_killed_and_resumed_it_is_the_same_to_the_bit(undisturbed, tmp_path):
     killed = train(tmp_path, act=lambda launched: os.kill(launched.ranks[1], signal.SIGKILL), fault="hangs")
     assert killed.process.returncode == 1
@@ -77,6 +78,7 @@ def test_killed_and_resumed_it_is_the_same_to_the_bit(undisturbed, tmp_path):
     assert differences(*states) == []
 
 
+@pytest.mark.faults
 def test_scores_and_predictions_are_those_of_one_process(undisturbed, tmp_path):
     images = tmp_path / "images"
     images.mkdir()

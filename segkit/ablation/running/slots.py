@@ -12,7 +12,7 @@ from segkit.system.environment import usable_cpus
 #: Starts torchrun; -P: a torch.py in the working folder is not torch.
 TORCHRUN = (sys.executable, "-P", "-m", "torch.distributed.run")
 #: Seconds that torchrun waits for processes that it has asked to end: less than the two minutes that a job has left,
-#: more than its own 30, which a validation may take. Torch before 2.11 does not read it.
+#: more than its own 30, which a validation may take. Older versions do not read it.
 PATIENCE = 100
 
 

@@ -54,6 +54,7 @@ def test_each_line_trains_its_run_from_any_folder(listed, capsys):
         assert (cd, and_then, python) == ("cd", "&&", sys.executable) and Path(script).is_file()
         with chdir("/"), chdir(folder):
             assert run_script("ablate", *words) == 0
+    capsys.readouterr()
     assert listed("optimizer.lr=0.05", "--seeds", "0", "1") == []
 
 

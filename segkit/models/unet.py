@@ -16,7 +16,7 @@ from segkit.errors import ConfigError
 from segkit.registry import MODELS
 from segkit.types import Fractional, PositiveInt
 
-Norm = Literal["batch", "group", "none"]
+Norm = Literal["batch", "group", "none", "sync"]
 
 
 @MODELS.register("unet")
@@ -25,7 +25,7 @@ class UNet(nn.Module):
 
     `width` is the number of channels at full resolution, `depth` the number of downsamplings (each doubles
     the channels), `dropout` the share of channels dropped at the lowest resolution. `norm: group` suits
-    batches of one or two images, `none` is the paper's.
+    batches of one or two images, `none` is the paper's, `sync` is batch norm over all processes, on CUDA.
 
     forward: image (N, in_channels, H, W) float -> logits (N, num_classes, H, W), for any H and W from 1.
     Raises ConfigError in training if batch normalisation would see a single value per channel.
@@ -138,6 +138,8 @@ def build_norm(norm: Norm, channels: int) -> nn.Module:
     """The normalisation layer of that name. Group: 8 groups if each gets at least 2 channels, else one."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
+    if norm == "sync":
+        return nn.SyncBatchNorm(channels)
     if norm == "group":
         return nn.GroupNorm(8 if channels >= 16 and channels % 8 == 0 else 1, channels)
     if norm == "none":

@@ -75,8 +75,7 @@ def build(
     model = build_component(MODELS, config.model, "model", total=total, **known)
     if hasattr(model, "check_run"):
         model.check_run(batch_size=own, height=height, width=width)
-    if config.train.sync_batchnorm:
-        model = synchronise_batchnorm(model, device)
+    model = synchronise_batchnorm(model, device, wanted=config.train.sync_batchnorm)
     model = place(
         model,
         device,

@@ -49,11 +49,14 @@ def refuse_unequal_parts(batch_size: int, world: int, key: str) -> None:
         )
 
 
-def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch normalisation over the batches of all processes. Raises ConfigError on a CPU."""
-    if device.type != "cuda":
+def synchronise_batchnorm(model: nn.Module, device: torch.device, *, wanted: bool) -> nn.Module:
+    """The model, if `wanted` with batch normalisation over the batches of all processes. Raises ConfigError on a CPU,
+    also for a model that has such normalisation by itself."""
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model) if wanted else model
+    if device.type != "cuda" and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
         raise ConfigError(
-            f"train.sync_batchnorm: torch has it on CUDA only, and this is {device} -> leave it out (each process then "
-            "normalises its own part), or model.norm=group"
+            f"{'train.sync_batchnorm' if wanted else 'model.norm: sync'}: torch has batch normalisation over processes "
+            f"on CUDA only, and this is {device}\n   -> leave it out (each process normalises its own part), or "
+            "model.norm=group"
         )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model

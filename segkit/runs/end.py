@@ -50,7 +50,7 @@ def finish_run(
         "best_weights": moment_as_json(trainer.kept),
         "parameters": experiment.parameters,
         "flops_per_image": flops,
-        "device": describe_device(experiment.device),
+        "device": describe_device(experiment.device, experiment.ranks.world),
         "bad_samples": bad.counts(),
     }
     bad.write()
@@ -161,7 +161,7 @@ def _training_rows(experiment: Experiment) -> list[tuple[str, str]]:
         ("augmentation", _named(config.augment.name, config.augment.params)),
         ("seed", str(config.seed)),
         ("precision", str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "float32"),
-        ("device", describe_device(experiment.device)),
+        ("device", describe_device(experiment.device, experiment.ranks.world)),
     ]  # fmt: skip
     if plan.ema_decay is not None:
         rows.append(("weights scored", f"moving average with decay {plan.ema_decay:g}"))

@@ -38,7 +38,7 @@ def header(
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
-        f"device    {describe_device(experiment.device)}  amp {amp}  {experiment.workers} workers",
+        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {amp}  {experiment.workers} workers",
     ]
 
 
@@ -75,7 +75,13 @@ def describe_loss(experiment: Experiment) -> str:
     return text + (f"  x weight map {config.data.weight_map.name}" if config.data.weight_map else "")
 
 
-def describe_device(device: torch.device) -> str:
+def describe_device(device: torch.device, processes: int = 1) -> str:
+    """The device of a process, and how many processes there are if there are several."""
+    several = f"{processes} processes, the first on " if processes > 1 else ""
+    return f"{several}{_describe_one(device)}"
+
+
+def _describe_one(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)

@@ -1,11 +1,11 @@
 """One run: checks, run folder, training, and an honest account of how it ended."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -132,7 +132,7 @@ def train_in(
     kept = go_back(folder, found, tell=console.line) if found else {}
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
-    env = {**environment(), "fingerprints": dict(start.fingerprints)}
+    env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}
     write_json(folder.env, env)
     recorder = Recorder(
         folder,
@@ -144,6 +144,7 @@ def train_in(
         tensorboard=experiment.config.log.tensorboard,
         device=experiment.device,
         ranks=ranks,
+        first_batch=first_batch_of(experiment),
     )
     bad = BadSampleLog(folder.bad_samples, tell=console.line)
     trainer = experiment.trainer(
@@ -192,6 +193,13 @@ def train_in(
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
+
+
+def first_batch_of(experiment: Experiment) -> Callable[[], Mapping[str, Any]] | None:
+    """What reads the first batch of all processes; None where this one has all of it."""
+    if experiment.ranks.world == 1:
+        return None
+    return lambda: next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
 
 
 def describe_other_world(found: Found, world: int) -> list[str]:

@@ -21,7 +21,7 @@ def typed(command: str, *words: object) -> str:
     In a checkout these are the files there, unless this process was itself started as `segkit ...`. The `words` are
     quoted as `quote` does it, so that the whole can be pasted into a shell.
     """
-    launcher = _launcher() if command in IN_SEVERAL_PROCESSES else ""
+    launcher = _launcher() if command == "train" else ""
     if not launcher:
         start = _start(command)
     elif _as_files():

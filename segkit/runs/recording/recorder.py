@@ -6,7 +6,7 @@ never makes the device wait. A loss that is not finite is found at the same mome
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,10 @@ PLOT_EVERY = 60.0
 
 
 class Recorder:
-    """Console, TensorBoard and result files of one run folder."""
+    """Console, TensorBoard and result files of one run folder.
+
+    With several `ranks`, what is logged is of all; `first_batch` reads the first batch of all, to be shown.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Recorder:
         tensorboard: bool = True,
         device: torch.device,
         ranks: Ranks = ALONE,
+        first_batch: Callable[[], Mapping[str, Any]] | None = None,
     ):
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
         self.total, self.log_every, self.iteration = total, log_every, first
@@ -69,6 +73,7 @@ class Recorder:
         self.spared = BestEffort(console.line)
         self.pending = PendingValues(labels.class_names, ranks)
         self.processes = ranks.world
+        self.first_batch = first_batch
         self.waits: list[Wait] = []
         self.window = Window()
         self.charts_arranged = False
@@ -110,7 +115,8 @@ class Recorder:
     def update(self, iteration: int, values: dict[str, Any], batches: list, *, waited: Wait) -> None:
         """Keep the values of one update, unread; log a line where one is due."""
         if iteration == 1:
-            self.spared.write("pictures", lambda: self.drawn.training_batch(batches[0]))
+            shown = batches[0] if self.first_batch is None else self.first_batch()
+            self.spared.write("pictures", lambda: self.drawn.training_batch(shown))
         self.iteration = iteration
         names = [name for batch in batches for name in batch["name"]]
         self.pending.add(iteration, values, names)

@@ -38,7 +38,8 @@ def header(
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
-        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {amp}  {experiment.workers} workers",
+        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {amp}  "
+        f"{experiment.workers} workers",
     ]
 
 

@@ -1,8 +1,8 @@
 """Training in several processes, and in one that sees the same batches.
 
-`python -m tests.distributed.same_updates FOLDER` trains every case in two and in three processes, which are forked from
-one that has imported torch; `train_all(ALONE)` does the same in one. Each gives, by case, the loss of every update, the
-weights at the end, and what was counted of every validation image.
+`python -m tests.distributed.same_updates FOLDER` trains every case in one process, in two and in three, which are
+forked from one that has imported torch. Each saves, by case, the loss of every update, the weights at the end, and what was
+counted of every validation image.
 """
 
 import os
@@ -31,7 +31,6 @@ UPDATES = 30
 IGNORED = 255
 
 
-@DATASETS.register("patchy_shapes")
 class PatchyShapes(Shapes):
     """Shapes of which every other image has no valid pixel, and the others fewer the later they come."""
 
@@ -65,6 +64,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 #: The cases of each number of processes: all of two, and of three those in which a third could make a difference.
 CASES_OF = {
+    1: list(CASES),
     2: list(CASES),
     3: [
         "ohem_ce",
@@ -104,7 +104,6 @@ def make_config(case: str, root: str) -> Any:
     return config_from_mapping(blocks, origin=case)
 
 
-@DATASETS.register("two_patchy_shapes")
 class TwoPatchyShapes(PatchyShapes):
     """The same with two classes: anything, or nothing."""
 
@@ -207,11 +206,11 @@ def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
 
 def train_all(ranks: Ranks, root: str) -> dict[str, Any]:
     """Every case of so many processes, in these."""
-    return {case: train(case, ranks, root) for case in CASES_OF.get(ranks.world, CASES)}
+    return {case: train(case, ranks, root) for case in CASES_OF[ranks.world]}
 
 
 def run_process(number: int, folder: str, port: int) -> None:
-    """What one of three processes does: train with all, and once more without the last of them."""
+    """What one of three processes does: train alone, with one other, and with all, as far as it is among them."""
     torch.set_num_threads(1)
     for world in CASES_OF:
         if number < world:
@@ -239,6 +238,9 @@ def free_ports() -> int:
 
 
 if __name__ == "__main__":
+    # Not on import: the tests import this too, and have the data sets of segkit only.
+    DATASETS.register("patchy_shapes")(PatchyShapes)
+    DATASETS.register("two_patchy_shapes")(TwoPatchyShapes)
     # Forked: one process has imported torch for all, and has done nothing yet that a fork would not survive.
     torch.multiprocessing.start_processes(
         run_process, (sys.argv[1], free_ports()), max(CASES_OF), start_method="fork"

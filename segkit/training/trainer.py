@@ -26,6 +26,7 @@ from segkit.schedule import due
 from segkit.system.device import Wait
 from segkit.training.finite import require_finite_weights
 from segkit.training.micro_batches import shares
+from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 
 Batch = Mapping[str, Any]
@@ -319,7 +320,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, as if the run had never stopped."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(fit_state(state["optimizer"], self.optimizer))
         self.scaler.load_state_dict(state["scaler"])
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:

@@ -173,19 +173,24 @@ def train_all(ranks: Ranks, root: str) -> dict[str, Any]:
     return {case: train(case, ranks, root) for case in CASES_OF.get(ranks.world, CASES)}
 
 
+def join_as(number: int, world: int, port: int) -> None:
+    """Have the environment of process `number` of `world` on this machine, as torchrun would."""
+    os.environ |= {
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
 def run_process(number: int, folder: str, port: int) -> None:
     """What one of three processes does: train with all, and once more without the last of them."""
     torch.set_num_threads(1)
     for world in CASES_OF:
         if number < world:
-            os.environ |= {
-                "RANK": str(number),
-                "LOCAL_RANK": str(number),
-                "WORLD_SIZE": str(world),
-                "LOCAL_WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port + world),
-            }
+            join_as(number, world, port + world)
             with joined_ranks() as ranks:
                 torch.save(train_all(ranks, folder), Path(folder) / f"{world}-{number}.pt")
                 ranks.share()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from segkit.ablation.collect import keep_resolved, make_report
 from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.running.commands import refuse_unequal_runs, run_line
 from segkit.ablation.running.estimate import count_iterations, estimate_costs
 from segkit.ablation.running.execute import Launcher, Outcome, exit_code
 from segkit.ablation.running.overview import changed_lines, headline, run_table, variant_lines
-from segkit.ablation.running.slots import make_slots
+from segkit.ablation.running.slots import make_slots, split_group
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
 from segkit.system.locks import take_lock
@@ -21,7 +22,7 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
         print(line)
-    iterations = count_iterations(plan, states)
+    iterations = count_iterations(plan, states, slots)
     costs = estimate_costs(plan, states, slots[0], say=lambda text: print(text, flush=True))
     print()
     for line in run_table(states, slots, costs, iterations):
@@ -33,7 +34,7 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
 def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str], pdf: bool = False) -> int:
     """Train what is not finished, then write the report, see `make_report`. Returns the exit status."""
     slots = make_slots(devices, plan.runs[0].config.device)
-    iterations = count_iterations(plan, inspect_plan(plan))
+    iterations = count_iterations(plan, inspect_plan(plan), slots)
     advice = "wait for it or stop it; the same command then continues"
     lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
@@ -72,10 +73,26 @@ def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: S
         return 0
     if state.kind == IN_USE:
         raise RunFolderInUse(f"the run {name} is {state.words}\n   -> wait for it or stop it")
-    launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state]), imports=imports)
+    launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state], slots), imports=imports)
     outcomes = launcher.launch([state])
     print_failures(outcomes)
     return exit_code(outcomes, launcher.stopped_by)
+
+
+def list_commands(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str]) -> int:
+    """Print a command for every run that is not finished, for another program to start; what else is to be said goes
+    to stderr. Returns the exit status."""
+    states = inspect_plan(plan)
+    group = next(iter(devices), None)
+    todo = [state.run for state in states if state.kind not in (FINISHED, IN_USE)]
+    refuse_unequal_runs(todo, 1 if group is None else len(split_group(group)))
+    for line in changed_lines(states):
+        print(line, file=sys.stderr)
+    for run in todo:
+        print(run_line(plan, run.name, device=group, imports=imports))
+    if not todo:
+        print(f"nothing to train: all {len(plan.runs)} runs are finished or in use", file=sys.stderr)
+    return 0
 
 
 def print_failures(outcomes: Sequence[Outcome]) -> None:

@@ -23,9 +23,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         args.seeds = [int(value) for value in args.seeds] or None
     except ValueError as error:
         parser.error(f"--seeds: expected integers: {error}")
-    if args.launcher != "slurm" and (args.submit or args.slurm):
-        parser.error("--submit and --slurm belong to --launcher slurm")
+    if args.launcher != "slurm" and (args.submit or args.slurm or args.gpus_per_run is not None):
+        parser.error("--submit, --slurm and --gpus-per-run belong to --launcher slurm")
+    if args.launcher == "slurm" and not args.run and any("," in device for device in args.devices):
+        parser.error("--devices: with --launcher slurm, --gpus-per-run N asks for several GPUs for each run")
+    if args.gpus_per_run is not None and args.gpus_per_run < 1:
+        parser.error(f"--gpus-per-run: expected a number of GPUs, 1 or more, got {args.gpus_per_run}")
+    if args.list_commands:
+        _refuse_with_list(parser, args)
     return args
+
+
+def _refuse_with_list(parser: CommandParser, args: argparse.Namespace) -> None:
+    """What cannot go together with --list-commands."""
+    others = {"--run": args.run, "--report": args.report, "--dry-run": args.dry_run}
+    others["--launcher slurm"] = args.launcher == "slurm"
+    given = next((option for option, value in others.items() if value), None)
+    if given is not None:
+        parser.error(f"--list-commands only prints commands: leave out {given}")
+    if len(args.devices) > 1:
+        parser.error(
+            "--list-commands: every command gets the same device, or group of devices, so give one; to tell "
+            "runs at the same time apart, set CUDA_VISIBLE_DEVICES for each (docs/ablation.md)"
+        )
 
 
 def _make_parser() -> CommandParser:
@@ -50,9 +70,20 @@ def _make_parser() -> CommandParser:
         "--dry-run", action="store_true", help="show the runs and how long they will take; writes nothing"
     )
     parser.add_argument(
-        "--devices", nargs="+", default=[], metavar="DEVICE", help="one run at a time on each: cuda:0 cuda:1"
+        "--devices",
+        nargs="+",
+        default=[],
+        metavar="DEVICE",
+        help="one run at a time on each: cuda:0 cuda:1; on each group, with a process per device: "
+        "cuda:0,1 cuda:2,3 (or cpu,cpu)",
     )
     parser.add_argument("--run", metavar="NAME", help="train only this run, such as ohem-seed0; no report")
+    parser.add_argument(
+        "--list-commands",
+        action="store_true",
+        help="print a line of shell for each run that is not finished, for xargs, GNU parallel or a cluster; "
+        "then --report",
+    )
     parser.add_argument("--report", action="store_true", help="only write the report of the finished runs")
     parser.add_argument(
         "--pdf", action="store_true", help="the figures of the report as PDF too, for a paper"
@@ -63,6 +94,12 @@ def _make_parser() -> CommandParser:
     parser.add_argument("--submit", action="store_true", help="with --launcher slurm: submit it with sbatch")
     parser.add_argument(
         "--slurm", action="append", default=[], metavar="OPTIONS", help='"--partition=gpu --time=8:00:00"'
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=int,
+        metavar="N",
+        help="with --launcher slurm: each run on N GPUs of a node, a process on each",
     )
     return parser
 
@@ -82,6 +119,8 @@ def main(arguments: Sequence[str]) -> int:
     plan = load_plan(args.config, args.overrides, seeds=args.seeds)
     if args.run:
         return launch.run_one(plan, args.run, devices=args.devices, imports=args.imports)
+    if args.list_commands:
+        return launch.list_commands(plan, devices=args.devices, imports=args.imports)
     if args.launcher == "slurm":
         return slurm.launch(
             plan,
@@ -89,6 +128,7 @@ def main(arguments: Sequence[str]) -> int:
             imports=args.imports,
             submit=args.submit and not args.dry_run,
             pdf=args.pdf,
+            gpus=args.gpus_per_run,
         )
     if args.dry_run:
         return launch.show_plan(plan, devices=args.devices)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.distributed.connections import hang_up, open_connections
 from segkit.distributed.lost_ranks import FailureBoard
 from segkit.errors import ConfigError
 from segkit.system.typed import launched_processes
@@ -38,6 +39,7 @@ class Ranks:
         self._parent = os.getppid()
         self._control: Any = None
         self._vote: tuple[Any, Tensor] | None = None
+        self._connections: dict[int, int] = {}
         self._board: FailureBoard | None = None
         self._judged: BaseException | None = None
 
@@ -66,6 +68,7 @@ class Ranks:
             torch.cuda.set_device(self.local)
         try:
             store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+            before = open_connections()  # the launcher's, which are needed to the end
             torch.distributed.init_process_group(
                 "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
                 store=torch.distributed.PrefixStore("segkit", store),
@@ -74,6 +77,8 @@ class Ranks:
                 timeout=PATIENCE,
             )
             self._control = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+            found = open_connections()
+            self._connections = {number: found[number] for number in found if number not in before}
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"rank {self.rank} of {self.world} on {socket.gethostname()} did not meet the others: {error}\n"
@@ -154,14 +159,17 @@ class Ranks:
         )
 
     def leave(self) -> None:
-        """Be on one's own from now on. Whoever waits for this process gets an error, at once."""
+        """Be on one's own from now on."""
         self._vote = None
         if self._control is not None:
             self._control = None
             torch.distributed.destroy_process_group()
 
     def fail(self, error: BaseException) -> BaseException:
-        """Leave the others because of `error`; the one to end with instead, see `FailureBoard.judge`."""
+        """Leave the others because of `error`; the one to end with instead, see `FailureBoard.judge`. Whoever waits for
+        this process gets an error, at once."""
+        if self._control is not None:
+            hang_up(self._connections)
         self.leave()
         if self._board is None or error is self._judged:
             return error

@@ -8,7 +8,7 @@ from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.data.loading.loader import Batches
 from segkit.distributed.lost_ranks import EndedElsewhere, LostRank
 from segkit.distributed.ranks import Ranks
-from segkit.errors import NotFiniteError
+from segkit.errors import NotFiniteError, RunFolderInUse
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.runs.checkpoint import save_numbered
@@ -69,7 +69,10 @@ def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:
 def take_over(
     path: Path, experiment: Experiment, trainer: Trainer, failure: LostRank, *, fingerprint: str
 ) -> None:
-    """Save the present iteration and say how the run ended, in the place of a main process that died without a word."""
+    """Save the present iteration and say how the run ended, in the place of a main process that died without a word.
+
+    If it is alive after all, it holds its folder, and will do that itself.
+    """
     meta = describe_experiment(experiment, fingerprint=fingerprint)
     written: list[Path] = []
 
@@ -78,7 +81,11 @@ def take_over(
         whole = {**meta, "trainer": state}
         written.append(save_numbered(folder.checkpoints, whole, iteration=iteration, keep=keep))
 
-    with RunFolder.reopen(path) as folder:
+    try:
+        folder = RunFolder.reopen(path)
+    except RunFolderInUse:
+        return
+    with folder:
         console = Console(log_file=folder.log)
         trainer.save_checkpoint = save
         rescue(trainer, failure, str(path), tell=console.line)

@@ -9,10 +9,12 @@ import os
 import socket
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.multiprocessing
 from torch.nn.parallel import DistributedDataParallel  # noqa: F401 (once, before the forks: it takes seconds)
 
@@ -134,12 +136,46 @@ class KeptLosses:
     def pictures(self, iteration, panels): ...
 
 
+class Sent:
+    """Counts the bytes that this process gives to collectives while it is entered: those of the losses, not those of
+    gradients, which DistributedDataParallel sends from C++."""
+
+    names = ("all_reduce", "all_gather", "broadcast")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __enter__(self) -> "Sent":
+        self.originals = {name: getattr(dist, name) for name in self.names}
+        for name, original in self.originals.items():
+            setattr(dist, name, partial(self.count, original))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, original in self.originals.items():
+            setattr(dist, name, original)
+
+    def count(self, collective: Any, *arguments: Any, **options: Any) -> Any:
+        tensor = arguments[-1]
+        self.bytes += tensor.numel() * tensor.element_size()
+        return collective(*arguments, **options)
+
+
 def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
     """Train one case and evaluate it, in all processes."""
     config = make_config(case, root)
     experiment = build_together(config if ranks.main else None, overfit=None, ranks=ranks)
     recorder = KeptLosses(experiment.data.train.class_names, ranks)
     trainer = experiment.trainer(recorder=recorder, save=lambda state, iteration, best: None)
+    update, sent = trainer.update, []
+
+    def counted_update(micro_batches: Any) -> Any:
+        with Sent() as counted:
+            values = update(micro_batches)
+        sent.append(counted.bytes)
+        return values
+
+    trainer.update = counted_update
     trainer.fit()
     result = trainer.evaluate_model()
     # What the main process ships, scored by itself on all images.
@@ -154,6 +190,7 @@ def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
     assert result is not None and alone is not None
     return {
         "losses": recorder.losses,
+        "sent": sent,
         "weights": {name: value.detach().clone() for name, value in trainer.model.state_dict().items()},
         **{
             f"{name} {key}": value

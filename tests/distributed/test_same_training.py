@@ -81,6 +81,18 @@ def test_validation_counts_each_image_once_in_the_order_of_the_data(world, case,
         assert torch.equal(found[case]["evaluation matrices"], several[world][0][case]["alone matrices"])
 
 
+@every_case
+def test_what_is_sent_beside_the_gradients(world, case, one, several):
+    """Mining sends histograms, everything else a few numbers, and only `lovasz` what depends on the pixels."""
+    mined = case in ("ohem_ce", "bootstrapped_ce", "pixel", "sum")
+    for found in several[world]:
+        sent = found[case]["sent"]
+        assert len(sent) == same_updates.UPDATES and min(sent) > 0
+        if case != "lovasz":
+            assert max(sent) <= (1_000_000 if mined else 2_000)
+    assert set(one[case]["sent"]) == {0}
+
+
 def test_the_cases_are_ones_in_which_averaging_per_process_would_be_wrong():
     """In some updates one process has no valid pixel and another has some."""
     order = EpochBatches(20, batch_size=6, seed=0, num_batches=same_updates.UPDATES)

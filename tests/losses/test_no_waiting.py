@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
 from segkit.losses.common.scheduled import Schedule, Scheduled
+from segkit.losses.scope import count_processes
 from segkit.registry import LOSSES, SCHEDULES
 from tests.losses.cases import NAMES, build
 
@@ -128,3 +129,26 @@ def test_schedules(name, option, way):
 def test_the_test_sees_what_waits(wait, error, text):
     with pytest.raises(error, match=text), OnTheDevice():
         wait(torch.empty(2, 2, device="meta"))
+
+
+@pytest.fixture
+def two_processes():
+    """As if there were another process: torch's own stand-in, whose collectives do nothing."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("lovasz", "sum")])
+def test_registered_losses_among_several_processes(name, two_processes):
+    """`lovasz`, which the sum has for a term, is left out: it gathers pixels, and asks how many the others have."""
+    loss = build(name).to("meta")
+    loss.needs_weight = getattr(loss, "needs_weight", False)
+    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3), iterations=MOVES)
+
+
+def test_the_stand_in_for_other_processes_counts(two_processes):
+    assert count_processes() == 2

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,12 +16,14 @@ from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
 from segkit.config.schema import Config
+from segkit.distributed.ranks import Ranks
 from segkit.errors import SegkitError
 from segkit.runs.preflight import SilentRecorder
+from segkit.system.device import choose_device
 from segkit.system.run_files import RunFiles
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
-from segkit.training.trainer import Trainer
+from segkit.training.trainer import Plan, Trainer
 
 TIMED_UPDATES = 2
 
@@ -33,18 +36,23 @@ class Cost:
     measured: bool
 
 
-def count_iterations(plan: AblationPlan, states: Sequence[RunState]) -> dict[str, int]:
+def count_iterations(
+    plan: AblationPlan, states: Sequence[RunState], slots: Sequence[Slot] = (Slot(),)
+) -> dict[str, int]:
     """The length of every run. Each variant that has an unfinished one is built once, on the CPU: what only shows
-    there (a file that is missing, a warm-up longer than the run) is known before the first run starts.
+    there (a file that is missing, a warm-up longer than the run, a batch that the processes of a slot cannot share)
+    is known before the first run starts. Where slots differ in their processes, it is built for each number of them.
 
     Raises a SegkitError that lists what is wrong with which variants.
     """
+    sizes = {slot.processes: slot for slot in slots}.values()
     lengths = {state.run.variant: state.iteration for state in states if state.kind == FINISHED}
     unfinished = {state.run.variant for state in states if state.kind != FINISHED}
     failures: dict[str, tuple[SegkitError, list[str]]] = {}
     for variant in (variant for variant in plan.variants if variant in unfinished):
         try:
-            lengths[variant] = _build_on_cpu(plan.run_of(variant).config).plan.iterations
+            for slot in sizes:
+                lengths[variant] = _build_on_cpu(plan.run_of(variant).config, slot).plan.iterations
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:
@@ -72,7 +80,8 @@ def estimate_costs(
             found for state in own if state.kind == FINISHED for found in read_seconds(state.run_folder)
         ]
         if not seconds:
-            say(f"timing    {variant}: {1 + TIMED_UPDATES} updates and a batch of validation")
+            part = f", the part of one of {slot.processes} processes" if slot.grouped else ""
+            say(f"timing    {variant}: {1 + TIMED_UPDATES} updates and a batch of validation{part}")
         costs[variant] = (
             Cost(sum(seconds) / len(seconds), True)
             if seconds
@@ -93,14 +102,22 @@ def read_seconds(folder: Path) -> list[float]:
 
 
 def time_run(config: Config, slot: Slot) -> float:
-    """Seconds that the run would take, from one update to warm up, a few timed ones and a batch of validation."""
+    """Seconds that the run would take, from one update to warm up, a few timed ones and a batch of validation.
+
+    For a group of devices that is one process's part of an update, on the first of them, and of the validation; what
+    the processes tell each other is left out.
+    """
     threads = torch.get_num_threads()
     if slot.threads is not None:
         torch.set_num_threads(slot.threads)
     try:
-        device = slot.device or config.device
-        experiment = build(config.model_copy(update={"device": device}))
-        return _extrapolate(experiment)
+        config = config.model_copy(update={"device": slot.first_device or config.device})
+        experiment = build(config)
+        plan = experiment.plan
+        if slot.grouped:
+            changes = {"batch_size": config.train.batch_size // slot.processes, "sync_batchnorm": False}
+            experiment = build(_with_train(config, **changes))
+        return _extrapolate(experiment, plan, processes=slot.processes)
     finally:
         torch.set_num_threads(threads)
         gc.collect()
@@ -124,18 +141,27 @@ def assign(seconds: Mapping[str, float], slots: int) -> tuple[dict[str, int], fl
     return places, max(when for when, _ in free)
 
 
-def _build_on_cpu(config: Config) -> Experiment:
-    """Not on the GPU, where this process would hold memory that the runs need."""
-    return build(config.model_copy(update={"device": "cpu"}))
+def _build_on_cpu(config: Config, slot: Slot) -> Experiment:
+    """As the first process in the slot builds it, but not on the GPU, where this process would hold memory that the
+    runs need."""
+    if choose_device(slot.first_device or config.device).type == "cuda":
+        config = _with_train(config, sync_batchnorm=False)  # which torch has on CUDA only
+    return build(config.model_copy(update={"device": "cpu"}), ranks=Ranks(world=slot.processes))
 
 
-def _extrapolate(experiment: Experiment) -> float:
-    plan, workers = experiment.plan, experiment.workers
+def _with_train(config: Config, **changes: Any) -> Config:
+    """The configuration with other values in its block `train`."""
+    return config.model_copy(update={"train": config.train.model_copy(update=changes)})
+
+
+def _extrapolate(experiment: Experiment, plan: Plan, *, processes: int = 1) -> float:
+    """Seconds of a run as `plan` says, each of whose `processes` does what `experiment` does in an update."""
+    workers = experiment.workers
     experiment = replace(experiment, workers=0)  # loading and training are timed apart
     trainer = experiment.trainer(recorder=SilentRecorder(), save=lambda state, iteration, best: None)
     batches = iter(trainer.train_batches(0))
     loading, training = [], []
-    for _ in range(min(1 + TIMED_UPDATES, plan.iterations)):
+    for _ in range(min(1 + TIMED_UPDATES, experiment.plan.iterations)):
         started = time.perf_counter()
         micro_batches, waited = trainer.fetch(batches)
         float(trainer.update(micro_batches)["loss"])  # reading the value waits for the device
@@ -143,7 +169,8 @@ def _extrapolate(experiment: Experiment) -> float:
         training.append(time.perf_counter() - started - loading[-1])
     update = min(training) + min(loading) / (workers + 1)
     evaluations = math.ceil(plan.iterations / plan.evaluate_every) if plan.evaluate_every else 0
-    return plan.iterations * update + evaluations * _time_evaluation(experiment, trainer, workers)
+    evaluation = _time_evaluation(experiment, trainer, workers) / processes
+    return plan.iterations * update + evaluations * evaluation
 
 
 def _time_evaluation(experiment: Experiment, trainer: Trainer, workers: int) -> float:

@@ -147,18 +147,19 @@ class Launcher:
     def _look(self) -> None:
         """Take note of the runs that have ended, and of how far the others are."""
         for child in list(self.children):
-            code = child.process.poll()
+            ended = child.process.poll() is not None  # asked first: its folder is there by now if it made one
             folder = child.folder(self.plan.folder)
+            code = child.exit_code(folder) if ended else None
             if folder is not None:
                 self.reached[child.name] = max(child.state.iteration, read_iteration(folder))
             if code is not None:
                 self.children.remove(child)
-                outcome = self._judge(child, 128 - code if code < 0 else code)
+                outcome = self._judge(child, code, folder)
                 self._let_go(child.name)
                 self._note(outcome)
         self.progress.update(sum(self.reached.values()), len(self.outcomes))
 
-    def _judge(self, child: Child, code: int) -> Outcome:
+    def _judge(self, child: Child, code: int, folder: Path | None) -> Outcome:
         """How a run ended, from its exit status and its run folder."""
         name, seconds = child.name, time.monotonic() - child.started
         state = inspect_run(self.plan.folder, child.state.run, locked=True)
@@ -168,7 +169,7 @@ class Launcher:
             )
             return Outcome(name, "stopped", code, saved, seconds)
         if code:
-            return Outcome(name, "failed", code, child.explain_end(code), seconds)
+            return Outcome(name, "failed", code, child.explain_end(code, folder), seconds)
         if state.kind != FINISHED:
             note = f"it ended, but is not finished: {state.words}   {child.log}"
             return Outcome(name, "failed", 1, note, seconds)

@@ -7,22 +7,32 @@ from collections.abc import Sequence
 
 from segkit.ablation.folder import AblationFiles
 from segkit.ablation.plan.plan import AblationPlan
+from segkit.ablation.running.commands import ablate_command, refuse_unequal_runs
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan
 from segkit.errors import ConfigError, SegkitError
 from segkit.system.files import cannot_write, write_text
-from segkit.system.typed import quote, started
+from segkit.system.typed import quote
 
 
 def launch(
-    plan: AblationPlan, *, options: Sequence[str], imports: Sequence[str], submit: bool, pdf: bool = False
+    plan: AblationPlan,
+    *,
+    options: Sequence[str],
+    imports: Sequence[str],
+    submit: bool,
+    pdf: bool = False,
+    gpus: int | None = None,
 ) -> int:
-    """Print the job script; with `submit`, hand it and the report's to sbatch instead. `pdf` is for the report."""
-    names = [state.run.name for state in inspect_plan(plan) if state.kind not in (FINISHED, IN_USE)]
+    """Print the job script; with `submit`, hand it and the report's to sbatch instead. `pdf` is for the report; each
+    run is trained on `gpus` GPUs, None to leave that to the configuration and the `options` of sbatch."""
+    runs = [state.run for state in inspect_plan(plan) if state.kind not in (FINISHED, IN_USE)]
+    refuse_unequal_runs(runs, gpus or 1)
+    names = [run.name for run in runs]
     if not names:
         command = f"{plan.command} --report{' --pdf' * pdf}"
         print(f"nothing to train: all {len(plan.runs)} runs are finished or in use\n   -> {command}")
         return 0
-    script = job_script(plan, names, options=options, imports=imports, pdf=pdf)
+    script = job_script(plan, names, options=options, imports=imports, pdf=pdf, gpus=gpus)
     if not submit:
         print(script, end="")
         return 0
@@ -48,9 +58,12 @@ def job_script(
     options: Sequence[str],
     imports: Sequence[str],
     pdf: bool = False,
+    gpus: int | None = None,
 ) -> str:
-    """The batch script that trains the runs `names`, one per task of the array."""
-    files = AblationFiles(plan.folder.absolute())
+    """The batch script that trains the runs `names`, one per task of the array, each on `gpus` GPUs of one node."""
+    files, own = AblationFiles(plan.folder.absolute()), _option_words(options)
+    devices = [] if gpus is None else ["--devices", ",".join(["cuda:0", *map(str, range(1, gpus))])]
+    command = " ".join(map(quote, [*ablate_command(plan, imports), *devices]))
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={plan.name}",
@@ -58,7 +71,7 @@ def job_script(
         f"#SBATCH --output={quote(files.job_log)}",
         "#SBATCH --requeue",
         "#SBATCH --signal=B:TERM@120",
-        *(f"#SBATCH {quote(word)}" for word in _option_words(options)),
+        *(f"#SBATCH {quote(word)}" for word in [*_gpu_options(gpus, own), *own]),
         "",
         f"# Before it is submitted by hand: mkdir -p {quote(str(files.logs))}   (Slurm does not make it)",
         f"# {len(names)} runs of the ablation {plan.name}, a task each. Two minutes before its time is over a task",
@@ -66,7 +79,7 @@ def job_script(
         f"cd {quote(os.getcwd())} || exit 1",
         f"runs=({' '.join(quote(name) for name in names)})",
         "# exec: the signal reaches the program itself, not a shell that would not pass it on",
-        f'exec {" ".join(map(quote, _ablate_command(plan, imports)))} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
+        f'exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
         "",
         "# The report, behind all tasks however they end (JOB is what sbatch printed for this script):",
         "#   " + " ".join(map(quote, report_command(plan, "JOB", options=options, imports=imports, pdf=pdf))),
@@ -78,7 +91,7 @@ def report_command(
     plan: AblationPlan, job: str, *, options: Sequence[str], imports: Sequence[str], pdf: bool = False
 ) -> list[str]:
     """The sbatch command line of the job that writes the report when job `job` has ended."""
-    command = shlex.join([*_ablate_command(plan, imports), "--report", *["--pdf"] * pdf])
+    command = shlex.join([*ablate_command(plan, imports), "--report", *["--pdf"] * pdf])
     return [
         "sbatch",
         "--parsable",
@@ -104,11 +117,14 @@ def run_sbatch(command: Sequence[str]) -> str:
     return done.stdout.strip().partition(";")[0]  # `id;cluster` where there are several
 
 
-def _ablate_command(plan: AblationPlan, imports: Sequence[str]) -> list[str]:
-    command = [*started("ablate"), "--config", plan.source]
-    for name in imports:
-        command += ["--import", name]
-    return [*command, *plan.overrides, *(["--seeds", *map(str, plan.seeds)])]
+def _gpu_options(gpus: int | None, options: Sequence[str]) -> list[str]:
+    """One task on one node with so many GPUs, unless the user's `options` say which: the script starts the processes
+    itself, without srun, and sees all GPUs that its job has on the node. (--gpus-per-task would do as well; sbatch
+    refuses it unless --ntasks is there too.)"""
+    if gpus is None:
+        return []
+    asked = any(word.startswith(("--gres=", "--gpus", "-G")) for word in options)
+    return ["--nodes=1", "--ntasks=1", *([] if asked else [f"--gpus-per-node={gpus}"])]
 
 
 def _option_words(options: Sequence[str]) -> list[str]:

@@ -74,6 +74,14 @@ def inspect_run(folder: Path, run: PlannedRun, *, locked: bool = False) -> RunSt
     return RunState(run, NEW, note=note, error=found[0].error if found else "")
 
 
+def read_intact_status(path: Path) -> dict[str, Any] | None:
+    """The status.json of a run folder; None if there is none or it is damaged: what the folder holds decides then."""
+    try:
+        return read_status(path)
+    except ValueError:
+        return None
+
+
 def describe_changes(old: dict[str, Any], new: dict[str, Any], *, limit: int = 3) -> str:
     """`train.iterations: 400 -> 600`, for what the result depends on; empty if that is all the same."""
     return join_changes(list_changes(old, new), limit=limit)
@@ -105,7 +113,7 @@ def join_changes(changes: Iterable[str], *, limit: int) -> str:
 
 def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     """What this run folder is for the planned run: NEW, with the reason, if it cannot be used."""
-    files, status = RunFiles(path), _read_status(path)
+    files, status = RunFiles(path), read_intact_status(path)
     if status is None or status["state"] == "running":
         holder = find_holder(files.lock)
         if holder is not None:
@@ -128,13 +136,6 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     if intact is not None:
         return RunState(run, RESUMES, path, iteration_of(intact), error=_read_error(status))
     return RunState(run, NEW, error=_read_error(status))
-
-
-def _read_status(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_status(path)
-    except ValueError:  # damaged: what the folder holds decides
-        return None
 
 
 def _read_error(status: dict[str, Any] | None) -> str:

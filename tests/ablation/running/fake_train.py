@@ -2,7 +2,10 @@
 
 What it does depends on FAKE_<VARIANT>, whose words are: `fail` (exit status 5 after a line on stderr), `die` (killed),
 `wait` (until a signal, then a checkpoint and 128 + signal), `deaf` (the first signal is ignored), `bare` (no
-per_image.npz).
+per_image.npz), `refuse` (exit status 3 before there is a run folder), `early` (as `wait`, before there is one),
+`orphan` (holds its folder until its parent is gone and the file `go` is there, then a checkpoint and 143).
+
+Of several processes the first does that, and the others say where they are and end.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from segkit.system.locks import take_lock
 from tests.processes import wait_until
 
 parser = argparse.ArgumentParser()
@@ -35,18 +39,39 @@ config = yaml.safe_load(args.config.read_text())
 config.update(override.split("=") for override in args.overrides)
 variant = config["name"].rpartition("-seed")[0]
 orders = os.environ.get(f"FAKE_{variant.upper()}", "").split()
+threads = os.environ.get("OMP_NUM_THREADS")
+rank, gpus = os.environ.get("RANK", "0"), os.environ.get("CUDA_VISIBLE_DEVICES")
+parent = os.getppid()
+if rank != "0":
+    print(
+        f"rank {rank} of {os.environ['WORLD_SIZE']}: {config['device']}, GPUs {gpus}, {threads} threads",
+        flush=True,
+    )
+    sys.exit(0)
+if "refuse" in orders:
+    print("first words\nno images in nowhere\n   -> look elsewhere", file=sys.stderr)
+    sys.exit(3)
+if "early" in orders:
+    print(f"waiting as {os.getpid()}", flush=True)
+    wait_until(lambda: received)
+    sys.exit(128 + received[0])
 folder = args.resume or Path(config["log"]["dir"]) / config["name"] / f"t{time.time_ns()}"
 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 (folder / "config.yaml").write_text(yaml.safe_dump(config))
 (folder / "arguments.json").write_text(json.dumps(sys.argv[1:]))
-threads = os.environ.get("OMP_NUM_THREADS")
 if os.getsid(0) != os.getpid():
     sys.exit("Ctrl-C would reach this process twice")
 print(f"training {config['name']} with {threads} threads, {'resumed' if args.resume else 'new'}", flush=True)
 
 
-def write_status(state, iteration, error=None):
-    status = {"state": state, "iteration": iteration, "error": error, "exit_code": None}
+def write_status(state, iteration, error=None, exit_code=None):
+    status = {
+        "state": state,
+        "iteration": iteration,
+        "error": error,
+        "exit_code": exit_code,
+        "pid": os.getpid(),
+    }
     (folder / "status.json").write_text(json.dumps(status))
 
 
@@ -57,7 +82,7 @@ def save(iteration):
 
 
 if "fail" in orders:
-    write_status("failed", 3, "the loss is nan in the update after iteration 3; nothing of it was saved")
+    write_status("failed", 3, "the loss is nan in the update after iteration 3; nothing of it was saved", 5)
     print("first words\n\nthe loss is nan\n   -> a lower optimizer.lr", file=sys.stderr)
     sys.exit(5)
 if "die" in orders:
@@ -70,9 +95,19 @@ if {"wait", "deaf"} & set(orders) and not args.resume:
     print(f"received {received[0]}", flush=True)
     wait_until(lambda: len(received) == (2 if "deaf" in orders else 1))
     save(7)
-    write_status("stopped", 7)
+    write_status("stopped", 7, exit_code=128 + received[-1])
     sys.exit(128 + received[-1])
-write_status("done", 20)
+if "orphan" in orders:
+    lock = take_lock(folder / ".lock", "", "")
+    write_status("running", 0)
+    print("waiting", flush=True)
+    wait_until(lambda: os.getppid() != parent)
+    print("alone", flush=True)
+    wait_until(Path("go").exists)
+    save(7)
+    write_status("stopped", 7, exit_code=143)
+    sys.exit(143)
+write_status("done", 20, exit_code=0)
 (folder / "summary.json").write_text(json.dumps({"last": {"mIoU": 0.604}, "seconds": 12.0}))
 if "bare" not in orders:
     (folder / "per_image.npz").write_bytes(b"")

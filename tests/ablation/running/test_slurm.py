@@ -1,5 +1,6 @@
 """The job array: its script as bash runs it, and what is handed to sbatch."""
 
+import ast
 import os
 import shlex
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.ablation.running import slurm
+from segkit.ablation.running import commands, slurm
 from segkit.cli.ablate import parse
 from segkit.errors import ConfigError, SegkitError
 from tests.processes import HANG_LIMIT, finish, wait_until
@@ -36,7 +37,7 @@ def plan(small, monkeypatch):
     """The plan with an override, and an `ablate.py` that notes how it was called."""
     Path("fake ablate.py").write_text(FAKE_ABLATE)
     fake = [sys.executable, str(Path("fake ablate.py").absolute())]
-    monkeypatch.setattr(slurm, "started", lambda command: fake)
+    monkeypatch.setattr(commands, "started", lambda command: fake)
     return small("train.iterations=9")
 
 
@@ -108,6 +109,31 @@ def test_signal_of_slurm_reaches_the_program(plan):
     assert process.returncode == 143
 
 
+def test_several_gpus_for_each_run(plan):
+    script = slurm.job_script(plan, ["ce-seed0"], options=["--time=1"], imports=[], gpus=4)
+    assert "\n#SBATCH --nodes=1\n#SBATCH --ntasks=1\n#SBATCH --gpus-per-node=4\n#SBATCH --time=1\n" in script
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "0"}, timeout=HANG_LIMIT
+    )
+    args = parse(ast.literal_eval(Path("called.txt").read_text()))
+    assert (done.returncode, args.run, args.devices) == (0, "ce-seed0", ["cuda:0,1,2,3"])
+    one = slurm.job_script(plan, ["ce-seed0"], options=[], imports=[], gpus=1)
+    assert "--gpus-per-node=1\n" in one and "--devices cuda:0 --run" in one
+
+
+@pytest.mark.parametrize("options", ["--gres=gpu:a100:2", "--gpus=2", "--gpus-per-task=2", "-G2"])
+def test_gpus_that_the_user_asks_for_are_not_asked_for_twice(plan, options):
+    script = slurm.job_script(plan, ["ce-seed0"], options=[options], imports=[], gpus=2)
+    assert f"#SBATCH --ntasks=1\n#SBATCH {options}\n" in script and "--gpus-per-node" not in script
+
+
+def test_batch_that_the_gpus_cannot_share_is_refused_before_the_job_waits(plan, capsys):
+    with pytest.raises(ConfigError) as caught:
+        slurm.launch(plan, options=[], imports=[], submit=False, gpus=3)
+    assert str(caught.value).startswith("variant ce, ohem: train.batch_size: 16 images, which all processes ")
+    assert capsys.readouterr().out == ""
+
+
 def test_pdf_is_for_the_report_alone(plan):
     script = slurm.job_script(plan, ["ce-seed0"], options=[], imports=[], pdf=True)
     assert "--report --pdf" in script and script.count("--pdf") == 1
@@ -173,7 +199,13 @@ def test_options_with_several_values_do_not_take_overrides():
     ("arguments", "message"),
     [
         (["--seeds", "a"], "--seeds: expected integers"),
-        (["--submit"], "--submit and --slurm belong to --launcher slurm"),
+        (["--submit"], "--submit, --slurm and --gpus-per-run belong to --launcher slurm"),
+        (["--gpus-per-run", "2"], "--submit, --slurm and --gpus-per-run belong to --launcher slurm"),
+        (["--launcher", "slurm", "--gpus-per-run", "0"], "expected a number of GPUs, 1 or more, got 0"),
+        (
+            ["--launcher", "slurm", "--devices", "cuda:0,1"],
+            "--gpus-per-run N asks for several GPUs for each run",
+        ),
         (["--slurm", "--time=1"], "expected one argument"),
     ],
 )

@@ -76,10 +76,12 @@ class ShardedModel(nn.Module):
         """A state (dicts and lists around tensors and plain values) with whole tensors for the parts in it: those of a
         model that is in one process. Only the main process keeps them, in host memory; the others' are empty.
 
-        Raises SegkitError where the others are gone, and their parts with them.
+        Raises SegkitError where this process has left the others, and their parts with them.
         """
         if not self.ranks.connected:
-            raise SegkitError("the other processes are gone, and with them their parts of the sharded model")
+            raise SegkitError(
+                "a sharded model is put together by all its processes, and this one has left the others"
+            )
         return self._join(state)
 
     def _join(self, value: Any) -> Any:

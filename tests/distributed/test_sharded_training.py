@@ -136,5 +136,7 @@ def test_without_the_others_there_is_no_checkpoint():
     left = ShardedModel.__new__(ShardedModel)
     torch.nn.Module.__init__(left)
     left.ranks = ALONE
-    with pytest.raises(SegkitError, match="the other processes are gone, and with them their parts"):
+    with pytest.raises(
+        SegkitError, match="put together by all its processes, and this one has left the others"
+    ):
         left.join({})

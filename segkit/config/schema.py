@@ -130,6 +130,7 @@ class Train(_Frozen):
     determinism: Literal["off", "warn", "strict"] = "off"
     sync_batchnorm: bool = False
     find_unused_parameters: bool = False
+    shard: bool = False
 
 
 class Eval(_Frozen):

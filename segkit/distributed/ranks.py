@@ -1,6 +1,7 @@
 """The processes of one run, as torchrun starts them, and what they tell each other.
 
-With `segkit.losses.scope`, which adds up pixels, the only file that knows torch.distributed. What the hosts tell each
+With `segkit.distributed.shard` and `segkit.losses.scope`, which adds up pixels, the only file that knows
+torch.distributed. What the hosts tell each
 other goes by gloo and through host memory, beside the gradients: no device waits for it.
 """
 
@@ -46,6 +47,11 @@ class Ranks:
     def main(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether this process has met others and not left them."""
+        return self._control is not None
 
     @property
     def launcher_gone(self) -> bool:

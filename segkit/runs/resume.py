@@ -37,6 +37,7 @@ CHANGES = (
     ("device", SILENT),
     ("train.workers", SILENT),
     ("train.keep_checkpoints", SILENT),
+    ("train.shard", SILENT),
     ("eval.batch_size", SILENT),
     ("eval.images", SILENT),
     ("log", SILENT),

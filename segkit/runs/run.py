@@ -127,9 +127,10 @@ def train_in(
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     ranks = experiment.ranks
-    ranks.share((folder.path, found.state["trainer"] if found else None))
     first = found.state["trainer"]["iteration"] if found else 0
     kept = go_back(folder, found, tell=console.line) if found else {}
+    # With what is found of best.pt: all processes are to write it at the same evaluation.
+    ranks.share((folder.path, {**found.state["trainer"], "kept": kept} if found else None))
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}

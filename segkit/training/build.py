@@ -1,4 +1,4 @@
-"""Configuration to live objects: with build_component.py and build_dataset.py, the only files that look names up."""
+"""Configuration to live objects: with the other files named build_*.py, the only ones that look names up."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segkit import schedule
 from segkit.config.keys import flatten, is_backend
-from segkit.config.schema import Component, Config
+from segkit.config.schema import Config
 from segkit.data.cache.cached_data import keep_in_memory
 from segkit.data.cache.cached_weights import keep_weights
 from segkit.data.cache.place import default_folder, on_disk
@@ -28,18 +28,16 @@ from segkit.registry import (
     AUGMENTS,
     LOSSES,
     MODELS,
-    OPTIMIZERS,
     SCHEDULES,
 )
 from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
 from segkit.training.build_component import build_component
 from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
+from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
-from segkit.training.parallel import refuse_unequal_parts, synchronise_batchnorm
+from segkit.training.parallel import refuse_shard_with, refuse_unequal_parts, synchronise_batchnorm
 from segkit.training.trainer import Plan
 
-#: Optimizers with a fused kernel on every device; for the others torch chooses.
-FUSED_EVERYWHERE = ("sgd", "adam", "adamw")
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -52,6 +50,7 @@ def build(
     Raises ConfigError for what only shows once the pieces meet, DataError for data that cannot be read.
     """
     device = choose_device(config.device, local=ranks.local, local_world=ranks.local_world)
+    refuse_shard_with(config, choose_amp(config.train.amp, device))
     data = build_data(config, overfit=overfit, memory=memory)
     config = with_found_options(config, data.train)
     batch_size = config.train.batch_size if overfit is None else min(config.train.batch_size, overfit)
@@ -232,22 +231,9 @@ def build_plan(config: Config, data: Data, device: torch.device, total: int) -> 
         aux_weight=config.train.aux_weight,
         ema_decay=config.train.ema,
         find_unused=config.train.find_unused_parameters,
+        shard=config.train.shard,
         amp_dtype=choose_amp(config.train.amp, device),
     )
-
-
-def build_optimizer(component: Component, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """The named optimizer over the trainable parameters, fused where torch has such a kernel."""
-    constructor = OPTIMIZERS.get(component.name)
-    parameters = {name: value for name, value in component.params.items() if value is not None}
-    wants_default = not parameters.get("foreach") and not parameters.get("differentiable")
-    if component.name in FUSED_EVERYWHERE and "fused" not in parameters and wants_default:
-        parameters["fused"] = device.type in ("cuda", "cpu", "mps")
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    try:
-        return constructor(trainable, **parameters)
-    except ValueError as error:
-        raise ConfigError(f"optimizer: {component.name}: {error}") from error
 
 
 def build_learning_rate(config: Config, total: int) -> Callable[[int], float]:

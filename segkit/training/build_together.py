@@ -8,6 +8,7 @@ from segkit.distributed.ranks import Ranks
 from segkit.errors import DataError
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
+from segkit.training.parallel import refuse_shard_alone
 
 
 def build_together(config: Config | None, *, overfit: int | None, ranks: Ranks) -> Experiment:
@@ -16,6 +17,8 @@ def build_together(config: Config | None, *, overfit: int | None, ranks: Ranks) 
     The main process goes first and the others use what it found out about the data. Then the first of each machine,
     whose cache in memory the rest of that machine shares. Raises what `build` does.
     """
+    if config is not None:
+        refuse_shard_alone(config, ranks.world)
     experiment = None if config is None else build(config, overfit=overfit, ranks=ranks)
     if ranks.world == 1 and experiment is not None:
         return experiment

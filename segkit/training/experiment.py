@@ -15,7 +15,9 @@ from segkit.data.loading.loader import Batches, Note, ignore, train_batches, val
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
 from segkit.distributed.ranks import ALONE, Ranks
+from segkit.distributed.shard import ShardedModel
 from segkit.system.device import Normalize
+from segkit.training.build_optimizer import build_optimizer
 from segkit.training.parallel import parallelise
 from segkit.training.trainer import Plan, RecorderLike, Trainer
 
@@ -149,11 +151,18 @@ class Experiment:
         note: Note = ignore,
     ) -> Trainer:
         """The loop over these objects. `note` is told of the samples that could not be used."""
+        parallel = parallelise(
+            self.model,
+            self.ranks,
+            self.device,
+            find_unused=self.plan.find_unused,
+            shard=self.plan.shard,
+        )
         return Trainer(
             plan=self.plan,
             model=self.model,
             loss=self.loss,
-            optimizer=self.optimizer,
+            optimizer=self._optimizer_of(parallel),
             learning_rate=self.learning_rate,
             preprocess=self.preprocess,
             train_batches=partial(self.train_batches, note=note),
@@ -164,8 +173,16 @@ class Experiment:
             save=save,
             stop=stop,
             ranks=self.ranks,
-            parallel=parallelise(self.model, self.ranks, self.device, find_unused=self.plan.find_unused),
+            parallel=parallel,
         )
+
+    def _optimizer_of(self, parallel: nn.Module | None) -> torch.optim.Optimizer:
+        """The optimizer; for a model that was sharded since, which has other parameters, a new one."""
+        if not isinstance(parallel, ShardedModel):
+            return self.optimizer
+        self.optimizer.param_groups.clear()  # else it would keep the whole parameters in memory
+        self.optimizer.state.clear()
+        return build_optimizer(self.config.optimizer, self.model, self.device, sharded=True)
 
     @property
     def parameters(self) -> int:

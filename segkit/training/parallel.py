@@ -3,22 +3,31 @@
 import torch
 from torch import nn
 
+from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks
+from segkit.distributed.shard import ShardedModel
 from segkit.errors import ConfigError
+from segkit.training.build_optimizer import WHOLE_ONLY
+
+#: Optimizers that torch cannot run on parts of the weights, in any version that segkit knows.
+WHOLE_WEIGHTS = ("adafactor", "rprop")
 
 
 def parallelise(
-    model: nn.Module, ranks: Ranks, device: torch.device, *, find_unused: bool
+    model: nn.Module, ranks: Ranks, device: torch.device, *, find_unused: bool, shard: bool = False
 ) -> nn.Module | None:
     """The model in a wrapper that averages gradients over the processes; None for a single one.
 
-    Unless `find_unused`, backward of the wrapped model must reach every parameter. Raises ConfigError
-    for a model without any that is trained.
+    With `shard` the model is cut in place: it has other parameters afterwards, of which each process holds a part.
+    Unless `find_unused`, backward of the wrapped model must reach every parameter. Raises ConfigError for a model
+    without any that is trained.
     """
     if ranks.world == 1:
         return None
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("the model has no parameter that is trained, so there is nothing to share")
+    if shard:
+        return ShardedModel(model, ranks, device)
     return ranks.average_gradients(model, find_unused=find_unused, device=device)
 
 
@@ -33,7 +42,49 @@ def require_all_gradients(model: nn.Module) -> None:
         raise ConfigError(
             f"the loss does not depend on these parameters of the model: {names}\n"
             "   several processes would not train alike -> leave them out of the model (an auxiliary head: "
-            "model.aux=false,\n   or train.aux_weight above 0), or train.find_unused_parameters=true"
+            "model.aux=false,\n   or train.aux_weight above 0), or, without train.shard, "
+            "train.find_unused_parameters=true"
+        )
+
+
+def refuse_shard_with(config: Config, amp_dtype: torch.dtype | None) -> None:
+    """Raises ConfigError if `train.shard` is on together with what needs whole parameters, gradients or moments."""
+    if not config.train.shard:
+        return
+    reasons = {
+        "train.ema": (config.train.ema is not None, "the moving average is of whole weights"),
+        "train.compile": (
+            config.train.compile,
+            "the two were never tried together where compiling helps, on a GPU",
+        ),
+        "train.find_unused_parameters": (
+            config.train.find_unused_parameters,
+            "processes that lack other gradients than the rest would add up different ones",
+        ),
+        "train.amp": (
+            amp_dtype == torch.float16,
+            "fp16 scales the loss by what is found in all gradients, and that is not shared -> train.amp=bf16 or off",
+        ),
+        "optimizer.name": (
+            config.optimizer.name in WHOLE_WEIGHTS,
+            f"torch's {config.optimizer.name} does not work on parts of weights -> another one, such as adamw",
+        ),
+        "optimizer.fused": (
+            bool(config.optimizer.params.get("fused")) and config.optimizer.name in WHOLE_ONLY,
+            f"torch's fused {config.optimizer.name} does not work on parts of weights -> leave it out",
+        ),
+    }
+    for key, (is_on, why) in reasons.items():
+        if is_on:
+            raise ConfigError(f"train.shard does not go together with {key}: {why}")
+
+
+def refuse_shard_alone(config: Config, world: int) -> None:
+    """Raises ConfigError if there is one process to spread a model over."""
+    if config.train.shard and world == 1:
+        raise ConfigError(
+            "train.shard spreads the model over several processes, and this run has one, which keeps all of it\n"
+            "   -> torchrun --nproc-per-node 2 (or more) train.py, or train.shard=false"
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.distributed.ranks import ALONE, Ranks
+from segkit.distributed.shard import ShardedModel, whole_tensor
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
@@ -26,6 +27,7 @@ from segkit.schedule import due
 from segkit.system.device import Wait
 from segkit.training.finite import require_finite_weights
 from segkit.training.micro_batches import shares
+from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 
 Batch = Mapping[str, Any]
@@ -68,6 +70,7 @@ class Plan:
     aux_weight: float = 0.4
     ema_decay: float | None = None
     find_unused: bool = False
+    shard: bool = False
     amp_dtype: torch.dtype | None = None
 
 
@@ -78,7 +81,8 @@ class Trainer:
     update); `val_batches` and `examples` (few images, shown as pictures) can be walked many times.
     `preprocess` turns uint8 images on the device into what the model expects. `save(state, iteration, best)`
     writes a checkpoint. `stop()`, 0 to go on, is asked between updates and between validation batches. With several
-    `ranks`, `parallel` is the model in a wrapper that averages gradients over them.
+    `ranks`, `parallel` is the model in a wrapper that averages gradients over them; if that is
+    a ShardedModel, `optimizer` is of its parameters.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Trainer:
         parallel: nn.Module | None = None,
     ):
         self.ranks, self.parallel = ranks, model if parallel is None else parallel
+        self.sharded = parallel if isinstance(parallel, ShardedModel) else None
         self.plan, self.model, self.loss, self.optimizer = plan, model, loss, optimizer
         self.learning_rate, self.preprocess, self.device = learning_rate, preprocess, device
         self.train_batches, self.val_batches, self.examples = train_batches, val_batches, examples
@@ -147,6 +152,8 @@ class Trainer:
         self.ranks.end_vote()
         if self.saved != self.iteration:
             self.save()
+        if self.sharded is not None:
+            self.sharded.gather()  # what the main process still shows, it computes alone
         # A stop between the last update and its evaluation ends the run early too: it is made up on resuming.
         return self.iteration >= self.plan.iterations and not self.lacks_evaluation
 
@@ -193,7 +200,8 @@ class Trainer:
         values = {**collected, "lr": rate}
         if self.plan.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            values["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
+            values["grad_norm"] = whole_tensor(norm)
         if self.scaler.is_enabled():
             # As a tensor: get_scale() would wait for the device.
             values["grad_scale"] = self.scaler.scale(torch.ones((), device=self.device))
@@ -241,17 +249,22 @@ class Trainer:
         """Score on the validation set (or its first `limit` batches); None if the run was stopped meanwhile."""
         model = self.evaluated_model
         self.settle_buffers()
-        return evaluate(
-            lambda image: self.forward(model, image),
-            model,
-            self.val_batches,
-            num_classes=self.plan.num_classes,
-            ignore_index=self.plan.ignore_index,
-            device=self.device,
-            limit=limit,
-            stop=lambda: bool(self.stop()),
-            ranks=self.ranks,
-        )
+        with self.gathered():  # the processes have different numbers of batches
+            return evaluate(
+                lambda image: self.forward(model, image),
+                model,
+                self.val_batches,
+                num_classes=self.plan.num_classes,
+                ignore_index=self.plan.ignore_index,
+                device=self.device,
+                limit=limit,
+                stop=lambda: bool(self.stop()),
+                ranks=self.ranks,
+            )
+
+    def gathered(self) -> AbstractContextManager:
+        """Within, the model runs in each process by itself."""
+        return nullcontext() if self.sharded is None else self.sharded.gathered()
 
     def settle_buffers(self) -> None:
         """Running statistics are of what a process has seen; those of the main one are evaluated and saved."""
@@ -279,47 +292,58 @@ class Trainer:
     def panels(self, batches: Iterable[Batch], *, loss: nn.Module | None = None) -> list[Panel]:
         """What the network, and the loss if one is given, make of these images at this iteration."""
         model = self.evaluated_model
-        return example_panels(
-            lambda image: self.forward(model, image),
-            model,
-            loss,
-            map(self.to_device, batches),
-            iteration=self.iteration,
-            ignore_index=self.plan.ignore_index,
-        )
+        with self.gathered():
+            return example_panels(
+                lambda image: self.forward(model, image),
+                model,
+                loss,
+                map(self.to_device, batches),
+                iteration=self.iteration,
+                ignore_index=self.plan.ignore_index,
+            )
 
     def save(self, *, best: bool = False) -> None:
         """Write a checkpoint of the present iteration; never one whose loss or weights are not finite."""
         self.recorder.flush()
         self.settle_buffers()
-        require_finite_weights(self.model, self.iteration)
-        self.save_checkpoint(self.best_state() if best else self.state_dict(), self.iteration, best)
+        state = self.best_state() if best else self.state_dict()
+        require_finite_weights(state["model"], self.iteration)
+        self.save_checkpoint(state, self.iteration, best)
         if not best:
             self.saved = self.iteration
 
     def best_state(self) -> dict[str, Any]:
         """The weights that were scored, for evaluating and predicting."""
-        return {**self.kept, "model": self.evaluated_model.state_dict()}
+        return self.joined({**self.kept, "model": self.evaluated_model.state_dict()})
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that resuming needs: plain types and tensors only."""
-        return {
-            "iteration": self.iteration,
-            "evaluated": self.evaluated,
-            "seed": self.plan.seed,
-            "best": dict(self.best),
-            "kept": dict(self.kept),
-            "model": self.model.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "loss": self.loss.state_dict(),
-        }
+        return self.joined(
+            {
+                "iteration": self.iteration,
+                "evaluated": self.evaluated,
+                "seed": self.plan.seed,
+                "best": dict(self.best),
+                "kept": dict(self.kept),
+                "model": self.model.state_dict(),
+                "ema": None if self.ema is None else self.ema.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "loss": self.loss.state_dict(),
+            }
+        )
+
+    def joined(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state as it is in a checkpoint, which does not depend on how the model was spread over processes. In a
+        sharded run only the main process has its tensors."""
+        return state if self.sharded is None else self.sharded.join(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, as if the run had never stopped."""
+        if self.sharded is not None:
+            state = self.sharded.distribute(state, self.optimizer)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(fit_state(state["optimizer"], self.optimizer))
         self.scaler.load_state_dict(state["scaler"])
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:

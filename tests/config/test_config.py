@@ -48,6 +48,7 @@ def test_defaults(folder):
         "determinism": "off",
         "sync_batchnorm": False,
         "find_unused_parameters": False,
+        "shard": False,
     }
     assert config.eval.model_dump() == {"every": "10%", "batch_size": None, "images": 8}
     assert config.log.model_dump() == {"dir": "runs", "every": 50, "images_every": "25%", "tensorboard": True}

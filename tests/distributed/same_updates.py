@@ -1,8 +1,8 @@
 """Training in several processes, and in one that sees the same batches.
 
 `python -m tests.distributed.same_updates FOLDER` trains every case in one process, in two and in three, which are
-forked from one that has imported torch. Each saves, by case, the loss of every update, the weights at the end, and what was
-counted of every validation image.
+forked from one that has imported torch. Each saves, by case, the loss of every update, the weights at the end, and what
+was counted of every validation image.
 """
 
 import os
@@ -209,19 +209,24 @@ def train_all(ranks: Ranks, root: str) -> dict[str, Any]:
     return {case: train(case, ranks, root) for case in CASES_OF[ranks.world]}
 
 
+def join_as(number: int, world: int, port: int) -> None:
+    """Have the environment of process `number` of `world` on this machine, as torchrun would."""
+    os.environ |= {
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
 def run_process(number: int, folder: str, port: int) -> None:
     """What one of three processes does: train alone, with one other, and with all, as far as it is among them."""
     torch.set_num_threads(1)
     for world in CASES_OF:
         if number < world:
-            os.environ |= {
-                "RANK": str(number),
-                "LOCAL_RANK": str(number),
-                "WORLD_SIZE": str(world),
-                "LOCAL_WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port + world),
-            }
+            join_as(number, world, port + world)
             with joined_ranks() as ranks:
                 torch.save(train_all(ranks, folder), Path(folder) / f"{world}-{number}.pt")
                 ranks.share()

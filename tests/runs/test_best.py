@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from segkit.distributed.ranks import Ranks
 from tests.runs.planted_scores import TINY, average_of, read_summary, train_with_scores, weights_of
 
 SCORES = {2: 0.3, 4: 0.2, 6: 0.1, 8: 0.4}
@@ -117,6 +118,20 @@ def test_what_was_deleted_while_the_run_went_on_is_not_named_at_its_end(tiny):
     assert weights_of(folder / "best.pt")[:2] == (8, 0.2)
     assert read_summary(folder)["best"]["iteration"] == 2
     assert read_summary(folder)["best_weights"]["iteration"] == 8
+
+
+def test_all_processes_go_on_with_what_is_found_of_the_best_weights(tiny):
+    """Else they would disagree on whether the next evaluation writes best.pt, which takes all of them."""
+    options = ("eval.every=5", "train.checkpoint_every=3", "train.keep_checkpoints=2")
+    folder = train_with_scores(tiny, {5: 0.3, 8: 0.2}, "--config", "tiny.yaml", *options)
+    (folder / "best.pt").unlink()
+    (folder / "checkpoints/000008.pt").unlink()
+    shared = []
+    tiny.setattr(Ranks, "share", lambda self, value=None: shared.append(value) or value)
+    train_with_scores(tiny, {8: 0.2, 10: 0.1}, "--resume", str(folder), "train.iterations=10")
+    (state,) = [value[1] for value in shared if isinstance(value, tuple)]
+    assert state["best"] == {"mean_iou": pytest.approx(0.3), "iteration": 5}
+    assert state["kept"]["mean_iou"] < 0  # so that all write best.pt at the next one
 
 
 def test_damaged_best_weights_do_not_keep_a_run_from_being_resumed(tiny, capsys):

@@ -24,10 +24,10 @@ from segkit.training.build import (
     build_data,
     build_learning_rate,
     build_normalize,
-    build_optimizer,
     build_plan,
     total_iterations,
 )
+from segkit.training.build_optimizer import build_optimizer
 from segkit.types import Duration
 
 CPU = torch.device("cpu")

@@ -247,7 +247,7 @@ def test_mistake_in_all_variants_stands_once(mistakes):
         "command line: 'train.batch_siz=3': unknown key 'train.batch_siz', did you mean 'batch_size'?\n"
         "   train takes: iterations, epochs, batch_size, accumulate, amp, clip_norm, ema, aux_weight, compile,\n"
         "      channels_last, workers, checkpoint_every, keep_checkpoints, determinism, sync_batchnorm,\n"
-        "      find_unused_parameters",
+        "      find_unused_parameters, shard",
         "command line: 'x': expected key=value, such as train.batch_size=8",
     ]
 

@@ -1,8 +1,8 @@
 """Training in several processes, and in one that sees the same batches.
 
-`python -m tests.distributed.same_updates FOLDER` trains every case in one process, in two and in three, which are
-forked from one that has imported torch. Each saves, by case, the loss of every update, the weights at the end, and what
-was counted of every validation image.
+`python -m tests.distributed.same_updates FOLDER UPDATES` trains every case in one process, in two and in three, which
+are forked from one that has imported torch. Each saves, by case, the loss of every update, the weights at the end, and
+what was counted of every validation image.
 """
 
 import os
@@ -27,7 +27,8 @@ from segkit.registry import DATASETS, LOSSES
 from segkit.runs.recording.pending import PendingValues
 from segkit.training.build_together import build_together
 
-UPDATES = 30
+#: Of a run in `make test`, and in `make test-heavy`.
+FEW, MANY = 10, 30
 IGNORED = 255
 
 
@@ -79,7 +80,7 @@ CASES_OF = {
 }
 
 
-def make_config(case: str, root: str) -> Any:
+def make_config(case: str, root: str, updates: int) -> Any:
     """The configuration of a case, for six images of 32x32 in an update."""
     loss, changes = CASES[case]
     data = {"name": "patchy_shapes", "size": 32, "train_size": 20, "val_size": 7}
@@ -95,7 +96,7 @@ def make_config(case: str, root: str) -> Any:
         "loss": loss,
         "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
         "augment": {"name": "none"},
-        "train": {"iterations": UPDATES, "batch_size": 6, "workers": 0},
+        "train": {"iterations": updates, "batch_size": 6, "workers": 0},
         "eval": {"batch_size": 2, "images": 0},
         "log": {"dir": root},
     }
@@ -115,6 +116,12 @@ class TwoPatchyShapes(PatchyShapes):
         sample = super().__getitem__(index)
         sample.target[(sample.target > 0) & (sample.target != IGNORED)] = 1
         return sample
+
+
+def register_data_sets() -> None:
+    """Give both their names. Not on import: the tests import this too, and have the data sets of segkit only."""
+    DATASETS.register("patchy_shapes")(PatchyShapes)
+    DATASETS.register("two_patchy_shapes")(TwoPatchyShapes)
 
 
 class KeptLosses:
@@ -160,9 +167,9 @@ class Sent:
         return collective(*arguments, **options)
 
 
-def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
+def train(case: str, ranks: Ranks, root: str, updates: int) -> dict[str, Any]:
     """Train one case and evaluate it, in all processes."""
-    config = make_config(case, root)
+    config = make_config(case, root, updates)
     experiment = build_together(config if ranks.main else None, overfit=None, ranks=ranks)
     recorder = KeptLosses(experiment.data.train.class_names, ranks)
     trainer = experiment.trainer(recorder=recorder, save=lambda state, iteration, best: None)
@@ -204,9 +211,9 @@ def train(case: str, ranks: Ranks, root: str) -> dict[str, Any]:
     }
 
 
-def train_all(ranks: Ranks, root: str) -> dict[str, Any]:
+def train_all(ranks: Ranks, root: str, updates: int) -> dict[str, Any]:
     """Every case of so many processes, in these."""
-    return {case: train(case, ranks, root) for case in CASES_OF[ranks.world]}
+    return {case: train(case, ranks, root, updates) for case in CASES_OF[ranks.world]}
 
 
 def join_as(number: int, world: int, port: int) -> None:
@@ -221,14 +228,14 @@ def join_as(number: int, world: int, port: int) -> None:
     }
 
 
-def run_process(number: int, folder: str, port: int) -> None:
+def run_process(number: int, folder: str, updates: int, port: int) -> None:
     """What one of three processes does: train alone, with one other, and with all, as far as it is among them."""
     torch.set_num_threads(1)
     for world in CASES_OF:
         if number < world:
             join_as(number, world, port + world)
             with joined_ranks() as ranks:
-                torch.save(train_all(ranks, folder), Path(folder) / f"{world}-{number}.pt")
+                torch.save(train_all(ranks, folder, updates), Path(folder) / f"{world}-{number}.pt")
                 ranks.share()
 
 
@@ -243,10 +250,8 @@ def free_ports() -> int:
 
 
 if __name__ == "__main__":
-    # Not on import: the tests import this too, and have the data sets of segkit only.
-    DATASETS.register("patchy_shapes")(PatchyShapes)
-    DATASETS.register("two_patchy_shapes")(TwoPatchyShapes)
+    register_data_sets()
     # Forked: one process has imported torch for all, and has done nothing yet that a fork would not survive.
     torch.multiprocessing.start_processes(
-        run_process, (sys.argv[1], free_ports()), max(CASES_OF), start_method="fork"
+        run_process, (sys.argv[1], int(sys.argv[2]), free_ports()), max(CASES_OF), start_method="fork"
     )

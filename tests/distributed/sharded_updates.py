@@ -24,7 +24,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import evaluate
 from segkit.training.build_together import build_together
 from segkit.training.parallel import require_all_gradients
-from tests.distributed.same_updates import IGNORED, KeptLosses, free_ports, join_as
+from tests.distributed.same_updates import IGNORED, KeptLosses, free_ports, join_as, register_data_sets
 
 UPDATES, HALFWAY = 12, 6
 UNET = {"name": "unet", "width": 8, "depth": 2, "norm": "group"}
@@ -192,4 +192,5 @@ def run_process(number: int, folder: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    register_data_sets()
     torch.multiprocessing.start_processes(run_process, (sys.argv[1], free_ports()), 2, start_method="fork")

@@ -7,11 +7,15 @@ import torch
 
 from segkit.distributed.ranks import ALONE
 from segkit.errors import SegkitError
+from segkit.registry import DATASETS
 from segkit.runs.checkpoint import check_plain
 from tests.distributed import sharded_updates
+from tests.distributed.same_updates import PatchyShapes, TwoPatchyShapes
 from tests.distributed.sharded_updates import CASES, HALFWAY, RESUMED, UPDATES
 from tests.paths import ROOT
 from tests.processes import run_python
+
+pytestmark = pytest.mark.heavy
 
 EVERY = [
     *((case, "sharded") for case in CASES),
@@ -81,7 +85,9 @@ def tensors(value):
 
 
 @pytest.mark.parametrize("case", [case for case in RESUMED if "dropout" not in case])
-def test_one_process_goes_on_from_a_checkpoint_of_two(case, found, tmp_path):
+def test_one_process_goes_on_from_a_checkpoint_of_two(case, found, tmp_path, monkeypatch):
+    made = {"patchy_shapes": PatchyShapes, "two_patchy_shapes": TwoPatchyShapes}
+    monkeypatch.setattr(DATASETS, "_constructors", {**DATASETS._constructors, **made})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     after = copy.deepcopy(found[0][case]["sharded"]["states"][HALFWAY])

@@ -114,9 +114,7 @@ def test_batch_that_a_group_cannot_share_is_found_before_anything_is_trained(sma
 def test_synchronised_batch_normalisation_is_for_gpus(small, monkeypatch):
     plan = small(*TINY, "augment.crop_size=32", "train.batch_size=4", "train.sync_batchnorm=true")
     states = inspect_plan(plan)
-    with pytest.raises(
-        ConfigError, match=r"train\.sync_batchnorm: torch has .* on CUDA only"
-    ):
+    with pytest.raises(ConfigError, match=r"train\.sync_batchnorm: torch has .* on CUDA only"):
         count_iterations(plan, states, [Slot("cpu,cpu", 1, processes=2)])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -1,8 +1,8 @@
 """The processes of one run, as torchrun starts them, and what they tell each other.
 
 With `segkit.distributed.shard` and `segkit.losses.scope`, which adds up pixels, the only file that knows
-torch.distributed. What the hosts tell each
-other goes by gloo and through host memory, beside the gradients: no device waits for it.
+torch.distributed. What the hosts tell each other goes by gloo and through host memory, beside the gradients: no device
+waits for it.
 """
 
 import inspect
@@ -82,7 +82,7 @@ class Ranks:
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"rank {self.rank} of {self.world} on {socket.gethostname()} did not meet the others: {error}\n"
-                "   -> every machine starts the same torchrun command, and reaches the first one's --rdzv-endpoint"
+                "   -> every machine starts the same torchrun command, and reaches the first one's --master-addr"
             ) from error
         self._board = FailureBoard(store, self.rank, self.world)
 

@@ -49,7 +49,7 @@ class PatchyShapes(Shapes):
 #: What a loss needs to be trained here, by name; the rest are trained as they are.
 OPTIONS: dict[str, dict[str, Any]] = {
     "bootstrapped_ce": {"top_p": 0.3, "start_warm": 5, "end_warm": 20},
-    "ohem_ce": {"thresh": 0.5, "n_min": 100},
+    "ohem_ce": {"thresh": 0.1, "n_min": "1/3"},
     "pixel": {"criterion": {"name": "focal"}, "selection": {"name": "top_k", "k": 200}},
     "sum": {"terms": [{"name": "ohem_ce", "thresh": 0.5, "n_min": "1/8"}, {"name": "dice", "weight": 0.5}]},
     "weighted_mask_ce": {"normalize": "weights"},

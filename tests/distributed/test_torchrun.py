@@ -45,16 +45,17 @@ def scalars(launched: Launched) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if not key.startswith("perf")} for row in rows]
 
 
-def test_a_run_folder_is_that_of_one_process(undisturbed):
+def test_a_run_folder_is_that_of_one_process(tmp_path):
     """One of each file, written once; what is scored and logged is of all processes."""
-    assert undisturbed.out.count("config ") == 1 and undisturbed.out.count("done ") == 1
-    assert undisturbed.err == ""
-    assert undisturbed.status["state"] == "done" and undisturbed.status["iteration"] == 40
-    summary = json.loads((undisturbed.run / "summary.json").read_text())
-    assert summary["last"]["images"] == 8 and summary["iterations"] == 40
-    rows = scalars(undisturbed)
-    assert [row["iteration"] for row in rows] == [str(n) for n in range(1, 41)]
-    assert len((undisturbed.run / "train.log").read_text().split("config ")) == 2
+    launched = train(tmp_path, iterations=4)
+    assert launched.process.returncode == 0 and launched.err == ""
+    assert launched.out.count("config ") == 1 and launched.out.count("done ") == 1
+    assert launched.status["state"] == "done" and launched.status["iteration"] == 4
+    summary = json.loads((launched.run / "summary.json").read_text())
+    assert summary["last"]["images"] == 8 and summary["iterations"] == 4
+    assert [row["iteration"] for row in scalars(launched)] == ["1", "2", "3", "4"]
+    assert len((launched.run / "train.log").read_text().split("config ")) == 2
+    assert json.loads((launched.run / "env.json").read_text())["processes"] == 2
 
 
 @pytest.mark.faults

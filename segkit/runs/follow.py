@@ -24,7 +24,8 @@ from segkit.system.interrupt import Interrupt
 from segkit.system.run_files import list_checkpoints
 from segkit.training.build_together import build_together, require_same_data
 from segkit.training.experiment import Experiment
-from segkit.training.trainer import Batch, Trainer
+from segkit.training.plan import Batch
+from segkit.training.trainer import Trainer
 
 
 def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:

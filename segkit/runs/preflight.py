@@ -23,7 +23,7 @@ from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
-from segkit.training.trainer import Batch
+from segkit.training.plan import Batch
 
 
 def check(

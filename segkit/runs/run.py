@@ -135,18 +135,7 @@ def train_in(
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}
     write_json(folder.env, env)
-    recorder = Recorder(
-        folder,
-        labels=labels_of(experiment),
-        console=console,
-        total=experiment.plan.iterations,
-        log_every=experiment.plan.log_every,
-        first=first,
-        tensorboard=experiment.config.log.tensorboard,
-        device=experiment.device,
-        ranks=ranks,
-        first_batch=first_batch_of(experiment),
-    )
+    recorder = make_recorder(folder, experiment, console, first=first)
     bad = BadSampleLog(folder.bad_samples, tell=console.line)
     trainer = experiment.trainer(
         recorder=recorder,
@@ -194,6 +183,22 @@ def train_in(
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
+
+
+def make_recorder(folder: RunFolder, experiment: Experiment, console: Console, *, first: int) -> Recorder:
+    """The recorder of a run that has `first` updates already."""
+    return Recorder(
+        folder,
+        labels=labels_of(experiment),
+        console=console,
+        total=experiment.plan.iterations,
+        log_every=experiment.plan.log_every,
+        first=first,
+        tensorboard=experiment.config.log.tensorboard,
+        device=experiment.device,
+        ranks=experiment.ranks,
+        first_batch=first_batch_of(experiment),
+    )
 
 
 def first_batch_of(experiment: Experiment) -> Callable[[], Mapping[str, Any]] | None:

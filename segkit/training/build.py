@@ -36,7 +36,7 @@ from segkit.training.build_dataset import build_dataset, build_weight_map, data_
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
 from segkit.training.parallel import refuse_shard_with, refuse_unequal_parts, synchronise_batchnorm
-from segkit.training.trainer import Plan
+from segkit.training.plan import Plan
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

@@ -19,7 +19,8 @@ from segkit.distributed.shard import ShardedModel
 from segkit.system.device import Normalize
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.parallel import parallelise
-from segkit.training.trainer import Plan, RecorderLike, Trainer
+from segkit.training.plan import Plan, RecorderLike
+from segkit.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

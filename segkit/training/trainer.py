@@ -9,10 +9,9 @@ loss is not finite), all decide, in the same iteration.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,49 +28,7 @@ from segkit.training.finite import require_finite_weights
 from segkit.training.micro_batches import shares
 from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
-
-Batch = Mapping[str, Any]
-
-
-class CountedBatches(Protocol):
-    """Batches that can be walked many times, and how many they are."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-    def __len__(self) -> int: ...
-
-
-class RecorderLike(Protocol):
-    """What the loop tells the outside world; the recorder decides when values leave the device."""
-
-    def update(
-        self, iteration: int, values: dict[str, Any], batches: list[Batch], *, waited: Wait
-    ) -> None: ...
-    def flush(self) -> None: ...
-    def untrained(self, result: Evaluation) -> None: ...
-    def restart_clock(self) -> None: ...
-    def evaluation(self, iteration: int, result: Evaluation, *, best: bool) -> None: ...
-    def pictures(self, iteration: int, panels: list[Panel]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long, how often and how: the numbers of a run, all in iterations."""
-
-    iterations: int
-    evaluate_every: int
-    checkpoint_every: int
-    pictures_every: int
-    log_every: int
-    num_classes: int
-    ignore_index: int
-    seed: int = 0
-    accumulate: int = 1
-    clip_norm: float | None = None
-    aux_weight: float = 0.4
-    ema_decay: float | None = None
-    find_unused: bool = False
-    shard: bool = False
-    amp_dtype: torch.dtype | None = None
+from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
 
 
 class Trainer:

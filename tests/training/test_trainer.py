@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit.errors import ConfigError, NotFiniteError
-from segkit.training.trainer import Plan, Trainer
+from segkit.training.plan import Plan
+from segkit.training.trainer import Trainer
 from tests.paths import ROOT
 
 PLAN = Plan(

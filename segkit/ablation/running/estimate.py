@@ -23,7 +23,8 @@ from segkit.system.device import choose_device
 from segkit.system.run_files import RunFiles
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
-from segkit.training.trainer import Plan, Trainer
+from segkit.training.plan import Plan
+from segkit.training.trainer import Trainer
 
 TIMED_UPDATES = 2
 

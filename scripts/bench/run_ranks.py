@@ -128,7 +128,7 @@ def segkit_update(args: argparse.Namespace, ranks: Any) -> Callable[[], Any]:
     optimizer = build_optimizer(experiment.config.optimizer, model, experiment.device)
     loss = LOSSES.get("ohem_ce")(num_classes=CLASSES)
     experiment = replace(experiment, model=model, optimizer=optimizer, loss=loss)
-    trainer = experiment.trainer(recorder=None, save=None)  # ty: neither is asked by an update
+    trainer = experiment.trainer(recorder=None, save=None)  # an update asks neither
     batch = make_batch(args, IMAGES // ranks.world)
     return lambda: trainer.update([batch])
 

@@ -110,20 +110,7 @@ def test_scores_and_predictions_are_those_of_one_process(undisturbed, tmp_path):
 
 
 def test_what_is_for_one_process_says_so_once(tmp_path):
-    for words in (("train.py", "--config", "debug.yaml", "--check"),):
-        done = run_python(
-            *(
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc-per-node",
-                "2",
-                ROOT / words[0],
-                *words[1:],
-            ),
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert (
-            done.returncode == 1 and done.stderr.count("is for one process -> start it without torchrun") == 1
-        )
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    command = (ROOT / "train.py", "--config", "debug.yaml", "--check")
+    done = run_python(*launcher, *command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 1 and done.stderr.count("is for one process -> start it without torchrun") == 1

@@ -10,6 +10,7 @@ from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.config.json_schema import json_schema
 from segkit.config.listing import list_components
 from segkit.config.load import load_config
+from segkit.config.schema import Config
 from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program, typed
 
@@ -69,21 +70,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(args: argparse.Namespace, ranks: Any) -> int:
     """Train, or show or check what would be; returns the exit status. `ranks`: segkit.distributed.ranks.Ranks."""
-    from segkit.runs.preflight import check
-    from segkit.runs.run import resumed_config, train_run
-
     options = {"resume": args.resume, "allow_change": args.allow_change}
     if not ranks.main:
+        from segkit.runs.run import train_run
+
         return train_run(None, source="", overfit=args.overfit, **options, ranks=ranks).exit_code
-    config = (
-        load_config(args.config, args.overrides)
-        if args.config
-        else resumed_config(args.resume, args.overrides)
-    )
-    if args.print_config:
-        print(config.describe_origins())
-        return 0
+    config = read_config(args)
     source = " + ".join([args.config or args.resume, *args.overrides])
     if args.check:
+        from segkit.runs.preflight import check  # without what records a run
+
         return check(config, source=source, overfit=args.overfit, **options)
+    from segkit.runs.run import train_run
+
     return train_run(config, source=source, overfit=args.overfit, **options, ranks=ranks).exit_code
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The configuration that `--config` or, without it, `--resume` names. Raises ConfigError."""
+    if args.config:
+        return load_config(args.config, args.overrides)
+    from segkit.runs.resume import resumed_config  # needs torch
+
+    return resumed_config(args.resume, args.overrides)

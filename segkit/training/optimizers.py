@@ -5,7 +5,12 @@ Left out are the ones that a plain training step cannot drive: LBFGS (needs a cl
 gradients only) and Muon (matrices only, so it refuses every bias and convolution).
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch.optim import Optimizer
 
 from segkit.registry import OPTIMIZERS
 
@@ -14,5 +19,32 @@ NAMES = (
     *("Adadelta", "Adagrad", "Adafactor", "ASGD", "RMSprop", "Rprop"),
 )
 
+#: What every optimizer inherits, and what torch keeps out of compiled code.
+INHERITED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+def without_compiler(optimizer: type[Optimizer]) -> type[Optimizer]:
+    """The same optimizer, without the wrappers by which torch keeps its methods out of what it compiles.
+
+    They do nothing else, and the first call of any of them loads torch's compiler, which takes most of a second. What
+    segkit compiles is the model, never the optimizer.
+    """
+    methods: dict[str, Any] = {name: inspect.unwrap(getattr(optimizer, name)) for name in INHERITED}
+    methods["step"] = _without_gradients(inspect.unwrap(optimizer.step))
+    return type(
+        optimizer.__name__, (optimizer,), {**methods, "__doc__": optimizer.__doc__, "__module__": __name__}
+    )
+
+
+def _without_gradients(step: Callable) -> Callable:
+    """`step` as its wrapper calls it: gradients of the update itself are for `differentiable` alone."""
+
+    def guarded(self: Optimizer, closure: Callable | None = None) -> Any:
+        with torch.set_grad_enabled(self.defaults.get("differentiable", False)):
+            return step(self, closure)
+
+    return guarded
+
+
 for _name in NAMES:
-    OPTIMIZERS.register(_name.lower())(getattr(torch.optim, _name))
+    OPTIMIZERS.register(_name.lower())(without_compiler(getattr(torch.optim, _name)))

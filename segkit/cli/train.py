@@ -52,12 +52,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
-    require_torch_pair()
+    if args.imports:
+        require_torch_pair()
     import_user_code(args.imports)
     if args.list or args.json_schema or args.check or args.print_config:
         refuse_launcher("an option that only shows or checks")
-    if args.list or args.json_schema:
-        print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
+    if args.list:
+        print(list_components(args.list))
+        return 0
+    if args.json_schema:
+        require_torch_pair()
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    if not (args.print_config and args.config):
+        require_torch_pair()
+    if args.print_config:
+        print(read_config(args).describe_origins())
         return 0
 
     from segkit.distributed.ranks import (

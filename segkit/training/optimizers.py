@@ -14,10 +14,21 @@ from torch.optim import Optimizer
 
 from segkit.registry import OPTIMIZERS
 
-NAMES = (
-    *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax"),
-    *("Adadelta", "Adagrad", "Adafactor", "ASGD", "RMSprop", "Rprop"),
-)
+#: Name -> where it is written, so that its options are known before torch is loaded.
+WRITTEN_IN = {
+    "sgd": "torch.optim.sgd.SGD",
+    "adam": "torch.optim.adam.Adam",
+    "adamw": "torch.optim.adamw.AdamW",
+    "nadam": "torch.optim.nadam.NAdam",
+    "radam": "torch.optim.radam.RAdam",
+    "adamax": "torch.optim.adamax.Adamax",
+    "adadelta": "torch.optim.adadelta.Adadelta",
+    "adagrad": "torch.optim.adagrad.Adagrad",
+    "adafactor": "torch.optim._adafactor.Adafactor",
+    "asgd": "torch.optim.asgd.ASGD",
+    "rmsprop": "torch.optim.rmsprop.RMSprop",
+    "rprop": "torch.optim.rprop.Rprop",
+}
 
 #: What every optimizer inherits, and what torch keeps out of compiled code.
 INHERITED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
@@ -46,5 +57,5 @@ def _without_gradients(step: Callable) -> Callable:
     return guarded
 
 
-for _name in NAMES:
-    OPTIMIZERS.register(_name.lower())(without_compiler(getattr(torch.optim, _name)))
+for _name, _place in WRITTEN_IN.items():
+    OPTIMIZERS.register(_name)(without_compiler(getattr(torch.optim, _place.rpartition(".")[2])))

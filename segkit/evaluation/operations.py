@@ -1,12 +1,16 @@
 """Counting the floating-point operations of what is computed."""
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+#: What the names of the operators have in common whose operations torch knows.
+COUNTED = re.compile("conv|mm|attention")
 
 
 def count_operations(compute: Callable[[], Tensor], *, plain: bool = True) -> tuple[Tensor, int]:
@@ -20,24 +24,23 @@ def count_operations(compute: Callable[[], Tensor], *, plain: bool = True) -> tu
         try:
             with _Sum() as counted:
                 return compute(), counted.total
-        except _HoldsGraph:
-            pass
+        except Exception:
+            if not counted.met_graph:
+                raise
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter:
         return compute(), counter.get_total_flops()
 
 
-class _HoldsGraph(Exception):
-    """An operator such as `torch.cond`, whose operations depend on what is in it."""
-
-
 class _Sum(TorchDispatchMode):
-    """Adds up the operations of what runs within it in `total`."""
+    """Adds up the operations of what runs within it in `total`, and fails at an operator that holds a graph."""
 
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.total, self.met_graph = 0, False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -46,8 +49,9 @@ class _Sum(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
-            raise _HoldsGraph
-        formula = flop_registry.get(func._overloadpacket)
+            self.met_graph = True  # what it compiles wraps the error in one of its own
+            raise NotImplementedError(f"{func} holds a graph, and only torch knows what to count of it")
+        formula = _find_formula(func._overloadpacket)
         if formula is None and func is not torch.ops.prim.device.default:
             with self:
                 parts = func.decompose(*args, **kwargs)
@@ -57,3 +61,30 @@ class _Sum(TorchDispatchMode):
         if formula is not None:
             self.total += formula(*args, **kwargs, out_val=out)
         return out
+
+
+def _find_formula(operator: Any) -> Callable[..., int] | None:
+    """How to count an operator, None if torch counts nothing for it."""
+    if operator is torch.ops.aten.convolution:
+        return _count_convolution
+    if not COUNTED.search(operator.__name__):
+        return None
+    from torch.utils.flop_counter import flop_registry  # loads triton where there is a CUDA build of torch
+
+    return flop_registry.get(operator)
+
+
+def _count_convolution(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    *rest: Any,
+    out_val: Tensor,
+) -> int:
+    """As torch counts it: every place of the output (of the input, if transposed) has every weight once."""
+    places = (image if transposed else out_val).shape[2:]
+    return 2 * image.shape[0] * math.prod(places) * weight.numel()

@@ -10,7 +10,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def require_torch_pair(
 
 
 @contextmanager
-def _collecting_later() -> Iterator[None]:
+def _collecting_later() -> Generator[None, None, None]:
     """No garbage collection while torch loads for the first time, and none of what it made ever after.
 
     That is some hundred thousand objects, all of which stay. Looking through them for garbage, again and again while

@@ -100,8 +100,10 @@ def _find_entries(module: WrittenModule) -> dict[str, Entry]:
     """What a file registers. Raises Unreadable if it does so in a loop, and has no table that says what."""
     entries, seen = [], 0
     for node in module.tree.body:
-        for decorator in getattr(node, "decorator_list", []):
-            if _registers(decorator):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and _registers(decorator):
                 seen += 1
                 name = module.evaluate(decorator.args[0])
                 entries.append(Entry(name, module.name, node.name))

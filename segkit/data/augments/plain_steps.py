@@ -43,8 +43,12 @@ class PlainSteps:
                 image, target = image.flip(axis), target.flip(axis)
                 weight = None if weight is None else weight.flip(axis)
         image = self.jitter(image)
-        changed = {"image": image, "target": target, "weight": weight}
-        return replace(sample, **{name: _as(value, getattr(sample, name)) for name, value in changed.items()})
+        return replace(
+            sample,
+            image=_as(image, sample.image),
+            target=_as(target, sample.target),
+            weight=None if weight is None else _as(weight, sample.weight),
+        )
 
 
 def _cut(
@@ -59,5 +63,5 @@ def _cut(
     return pad(part, (left, right, top, bottom), value=fill) if any(window.padding) else part
 
 
-def _as(value: Tensor | None, like: Tensor | None) -> Tensor | None:
-    return value if value is None or like is None else value.as_subclass(type(like))
+def _as(value: Tensor, like: Tensor | None) -> Tensor:
+    return value if like is None else value.as_subclass(type(like))

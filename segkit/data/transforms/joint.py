@@ -28,7 +28,7 @@ def apply_transform(transform: v2.Transform, sample: Sample) -> Sample:
 def apply_transforms(transforms: Sequence[v2.Transform], sample: Sample) -> Sample:
     """Let torchvision's transforms, one after the other, change image, target and weight together."""
     typed = as_typed(sample)
-    values = {"image": typed.image, "target": typed.target, "weight": typed.weight}
+    values: dict[str, Any] = {"image": typed.image, "target": typed.target, "weight": typed.weight}
     for transform in transforms:
         values = transform(values)
     return replace(sample, **values)

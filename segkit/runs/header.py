@@ -8,6 +8,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
+from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
 
 
@@ -22,7 +23,6 @@ def header(
     epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(data.train)
     accumulate = f" x {plan.accumulate}" if plan.accumulate > 1 else ""
     warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
-    amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
     height, width = experiment.image_size
     flops = count_flops(experiment, height, width) if flops is None else flops
     return [
@@ -38,8 +38,12 @@ def header(
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
-        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {amp}  "
+        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {experiment.precision.amp}  "
         f"{experiment.workers} workers",
+        *(
+            f"          warning: {text}"
+            for text in describe_slow_amp(experiment.precision.amp, experiment.device)
+        ),
     ]
 
 

@@ -26,7 +26,7 @@ from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
-from segkit.runs.state import go_back, go_on_from, saver
+from segkit.runs.state import describe_other_precision, go_back, go_on_from, precision_of, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
@@ -81,7 +81,8 @@ def train_run(
     continuation = continuation.with_found_options(found)
     config = continuation.config
     notes = continuation.notes(found)
-    experiment = build_together(config, overfit=overfit, ranks=ranks)
+    precision = None if found is None else precision_of(found)
+    experiment = build_together(config, overfit=overfit, ranks=ranks, precision=precision)
     report = check_data(
         experiment.data.train,
         experiment.data.val,
@@ -106,6 +107,7 @@ def train_run(
             continuation.refuse_shorter_run(found, experiment.plan.iterations)
             continuation.refuse_other_data(found, start.fingerprints["data"])
             notes += describe_other_world(found, ranks.world)
+            notes += describe_other_precision(found, experiment.precision)
         notes += set_aside_folders(folder)  # one of them may be in the place of the log
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:

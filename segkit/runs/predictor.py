@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import resize_image
 
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
+from segkit.data.sample import resize_image
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
@@ -81,7 +81,7 @@ class Predictor:
         size = pixels.shape[-2:]
         batch = pixels[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
-            batch = resize_image(batch, list(self.resize), antialias=True)  # in uint8, as the data set does
+            batch = resize_image(batch, self.resize)  # in uint8, as the data set does
         return predict_pixels(output_logits(self.forward(batch)), size)[0].cpu()
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:

@@ -48,12 +48,22 @@ def place(
     """
     if determinism == "strict":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses strict mode without it
-    torch.use_deterministic_algorithms(determinism != "off", warn_only=determinism == "warn")
+    _use_deterministic_algorithms(determinism != "off", warn_only=determinism == "warn")
     torch.backends.cudnn.benchmark = determinism == "off"
     model = to_device(model, device, channels_last=channels_last)
     if compiled:
         model.compile()  # in place, so that the names in a checkpoint stay those of the plain model
     return model
+
+
+def _use_deterministic_algorithms(wanted: bool, *, warn_only: bool) -> None:
+    """As torch's function of that name, which loads torch's compiler, most of a second, even if nothing changes."""
+    now = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if now != (wanted, warn_only):
+        torch.use_deterministic_algorithms(wanted, warn_only=warn_only)
 
 
 def to_device(model: nn.Module, device: torch.device, *, channels_last: bool) -> nn.Module:

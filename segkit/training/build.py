@@ -140,6 +140,10 @@ def build_data(config: Config, *, overfit: int | None = None, memory: Path | Non
             )
     known = {"num_classes": train.num_classes, "ignore_index": train.ignore_index}
     augment = build_component(AUGMENTS, config.augment, "augment", total=1, **known)
+    if not getattr(augment, "takes_plain_tensors", False):
+        from segkit.data.transforms.typed import Typed  # needs torchvision
+
+        augment = Typed(augment)
     if overfit is not None:
         if not 1 <= overfit <= len(train):
             raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")

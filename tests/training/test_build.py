@@ -1,5 +1,6 @@
 """Configuration to live objects: what is given to whom, durations, and the promise that only the loss differs."""
 
+import pickle
 from typing import Annotated
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.data.check import CheckReport
+from segkit.data.loading.view import read_sample
 from segkit.data.palette import palette
 from segkit.errors import ConfigError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
@@ -173,6 +175,27 @@ def test_parameter_named_like_something_segkit_knows_stays_the_files(register):
         AUGMENTS, Component(name="own", params={"num_classes": 7}), "augment", total=1, num_classes=5
     )
     assert received == [7]
+
+
+def test_an_augmentation_of_the_user_gets_the_types_of_torchvision(register):
+    received = []
+
+    class Own:
+        word = "kept"
+
+        def __call__(self, sample):
+            received.append([type(value).__name__ for value in (sample.image, sample.target, sample.weight)])
+            return sample
+
+    register(AUGMENTS, "own", Own)
+    own = {"augment": {"name": "own"}, "data": {**TINY["data"], "weight_map": {"name": "boundary"}}}
+    data = build_data(config_from_mapping({**TINY, **own}, origin="test"))
+    augment = pickle.loads(pickle.dumps(build_data(config_from_mapping(TINY, origin="test")).augment))
+    assert type(augment) is AUGMENTS.get("standard")
+    sample = read_sample(data.train, 0, data.weight_map)
+    assert {type(value) for value in (sample.image, sample.target, sample.weight)} == {torch.Tensor}
+    assert data.augment(sample).name == sample.name and data.augment.word == "kept"
+    assert received == [["Image", "Mask", "WeightMap"]]
 
 
 def test_control_characters_in_the_classes_of_any_data_set_are_refused(monkeypatch):

@@ -178,7 +178,8 @@ def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     assert losses[-1] < 0.05
 
 
-def test_stopped_run_resumes_to_the_same_weights(tiny):
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_stopped_run_resumes_to_the_same_weights(tiny, amp):
     """SIGTERM in the middle of a process of its own, exit code 143, then `--resume auto`."""
     overrides = [
         "train.iterations=60",
@@ -186,6 +187,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         "eval.every=25",
         "log.every=7",
         "train.workers=1",
+        f"train.amp={amp}",
     ]
     environment = {**os.environ, "HALT_AFTER": "16", "HALT_MARK": "halted"}
     arguments = ["--config", "tiny.yaml", *overrides]

@@ -25,8 +25,8 @@ class Settings:
 
     @property
     def allocators(self) -> tuple[str, ...]:
-        """Those that a CPU's time depends on: glibc's defaults, and memory kept, as segkit's commands keep it. What this
-        process has cannot be changed any more."""
+        """Those that a CPU's time depends on: glibc's defaults, and memory kept, as segkit's commands keep it. The one of
+        this process cannot be changed any more."""
         both = self.processes > 0 and not self.device.startswith("cuda")
         return ("default", "retained") if both else ("default",)
 

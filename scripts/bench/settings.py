@@ -25,7 +25,7 @@ class Settings:
 
     @property
     def allocators(self) -> tuple[str, ...]:
-        """Those that a CPU's time depends on: glibc's defaults, and memory kept, as segkit's commands keep it. The one of
+        """Those that a CPU's time depends on: glibc's defaults, and memory kept, as segkit's commands keep it. That of
         this process cannot be changed any more."""
         both = self.processes > 0 and not self.device.startswith("cuda")
         return ("default", "retained") if both else ("default",)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 class DepthwiseInFp32(nn.Conv2d):
     """A convolution with as many groups as channels that leaves autocast on a CPU: fp32 in and out.
 
-    oneDNN's backward passes of such convolutions are 2 to 30 times as slow in bf16 as in fp32: with a stride, the
-    gradient of the image has no kernel for bf16 at all. There is little arithmetic in them to win anything on.
+    oneDNN's backward passes of such convolutions are up to 5 times as slow in bf16 as in fp32, and with a stride, where
+    there is no depthwise kernel for the gradient of the image, up to 30 times (findings/ has a program that shows it).
+    There is little arithmetic in them to win anything on.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -117,8 +117,19 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
         x = F.interpolate(self.reduce(x), scale_factor=2, mode="bilinear", align_corners=False)
+        _keep_gradient_dense(x)
         # Cropping, not resizing to the odd size, keeps each pixel over the 2x2 pixels it was pooled from.
         return self.conv(torch.cat([skip, x[..., :height, :width]], dim=1))
+
+
+def _keep_gradient_dense(x: Tensor) -> None:
+    """Has the gradient of a channels_last tensor that is joined to another come in memory of its own.
+
+    From `torch.cat` it comes as a part of a larger one, and resizing such a part backwards goes to the other memory
+    format and back: six times as long on a CPU.
+    """
+    if x.requires_grad and x.is_contiguous(memory_format=torch.channels_last) and not torch.compiler.is_compiling():
+        x.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
 
 
 def double_conv(in_channels: int, out_channels: int, norm: Norm) -> nn.Sequential:

@@ -25,7 +25,7 @@ from segkit.runs.folder import RunFolder
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.recording.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.plots import draw_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.runs.resume import run_folder_of
@@ -150,9 +150,7 @@ def train_in(
     try:
         write_json(folder.check, start.report.as_json())
         names = experiment.data.train.class_names
-        recorder.spared.write(
-            "plots", lambda: plot_class_frequencies(folder.labels_plot, start.report, names)
-        )
+        recorder.draw("plots", draw_class_frequencies, folder.labels_plot, start.report, names)
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
@@ -165,7 +163,8 @@ def train_in(
         failure = ranks.fail(error)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
             rescue(trainer, error, str(folder), tell=console.line)
-        recorder.close()
+        with suppress(CannotWrite, OSError):
+            recorder.close(at_once=not isinstance(error, Exception))
         with suppress(CannotWrite, OSError):
             note_failure(folder, failure, trainer.iteration, checkpoint=recorder.last_checkpoint)
             console.log(f"failed: {failure}")
@@ -198,6 +197,7 @@ def make_recorder(folder: RunFolder, experiment: Experiment, console: Console, *
         device=experiment.device,
         ranks=experiment.ranks,
         first_batch=first_batch_of(experiment),
+        beside=True,
     )
 
 

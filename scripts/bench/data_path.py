@@ -20,7 +20,7 @@ from scripts.bench.image_files import SIZE, write_images
 from scripts.bench.rows import Row, rows_of
 from scripts.bench.settings import Settings
 from segkit.data.augments.standard import Standard
-from segkit.data.cache.cached_data import Cached
+from segkit.data.cache.cached_data import Cached, keep_in_memory
 from segkit.data.cache.place import on_disk
 from segkit.data.datasets.folder import Folder
 from segkit.data.loading.loader import train_batches
@@ -29,7 +29,8 @@ from segkit.system.device import Normalize
 
 TASK, LOADER_TASK = "scripts.bench.data_path:measure", "scripts.bench.data_path:measure_loader"
 PLAIN = "Pillow + torchvision v2 in float"
-OURS, NORMALISED, CACHED = "segkit", "segkit, normalised on the CPU", "segkit, data.cache=disk"
+OURS, NORMALISED = "segkit", "segkit, normalised on the CPU"
+CACHED, IN_MEMORY = "segkit, data.cache=disk", "segkit, data.cache=ram"
 LOADER, PLAIN_LOADER = "segkit's loader", "DataLoader of the same"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROP, SCALE, JITTER, IGNORE_INDEX = 320, (0.5, 2.0), 0.3, 255
@@ -57,8 +58,9 @@ def measure(*, count: int, size: list[int], crop: int, rounds: int) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_images(Path(folder), count=count, size=(size[0], size[1]))
         augment, cached = make_augment(crop), Cached(dataset, on_disk(Path(folder) / "cache"), settings={})
-        view, cached_view = (
-            TrainView(each, weight_map=None, augment=augment, seed=0) for each in (dataset, cached)
+        in_memory, _, _ = keep_in_memory(dataset, dataset, weights=False)
+        view, cached_view, memory_view = (
+            TrainView(each, weight_map=None, augment=augment, seed=0) for each in (dataset, cached, in_memory)
         )
         pipeline, normalize = PlainPipeline(dataset, crop), Normalize(MEAN, STD)
 
@@ -70,6 +72,7 @@ def measure(*, count: int, size: list[int], crop: int, rounds: int) -> dict[str,
             OURS: ours,
             NORMALISED: lambda: normalize(ours()),
             CACHED: lambda: default_collate([cached_view[0, index] for index in range(count)]),
+            IN_MEMORY: lambda: default_collate([memory_view[0, index] for index in range(count)]),
         }
         seconds = time_in_turns(calls, rounds=rounds, device=torch.device("cpu"))
     return {"seconds": seconds}

@@ -76,7 +76,9 @@ def score(
     batches = val_batches(
         dataset,
         batch_size=config.eval.batch_size or config.train.batch_size,
-        workers=default_workers(predictor.device, share=ranks.local_world) if workers is None else workers,
+        workers=default_workers(predictor.device, share=ranks.local_world)
+        if workers in (None, "auto")
+        else workers,
         pin_memory=predictor.device.type == "cuda",
         skip_bad=config.data.skip_bad,
         note=bad.note if ranks.main else met.extend,

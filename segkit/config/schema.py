@@ -124,7 +124,7 @@ class Train(_Frozen):
     aux_weight: NonNegativeFloat = 0.4
     compile: bool = False
     channels_last: bool = True
-    workers: NonNegativeInt | None = None
+    workers: NonNegativeInt | Literal["auto"] | None = "auto"
     checkpoint_every: Duration = "10%"
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     determinism: Literal["off", "warn", "strict"] = "off"

@@ -59,6 +59,7 @@ def finish_run(
     summary = recorder.finish(best=trainer.best, finished=finished, facts=facts)
     if finished:
         show_best_and_worst(experiment, trainer, recorder)
+    recorder.close()  # all is drawn now, which the card shows
     card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
     recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
     if finished:  # a run that was killed between its last checkpoint and now writes no other

@@ -39,12 +39,18 @@ def header(
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
         f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {experiment.precision.amp}  "
-        f"{experiment.workers} workers",
+        + describe_workers(experiment),
         *(
             f"          warning: {text}"
             for text in describe_slow_amp(experiment.precision.amp, experiment.device)
         ),
     ]
+
+
+def describe_workers(experiment: Experiment) -> str:
+    """How many processes load data, and why so many if they were not asked for."""
+    why = f" ({experiment.workers_why})" if experiment.workers_why else ""
+    return f"{experiment.workers} workers{why}"
 
 
 def describe_found_options(experiment: Experiment) -> list[str]:

@@ -22,6 +22,7 @@ from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path
 from segkit.training.build import build
+from segkit.training.choose_workers import with_chosen_workers
 from segkit.training.experiment import Experiment
 from segkit.training.plan import Batch
 
@@ -44,7 +45,7 @@ def check(
     continuation = continuation.with_found_options(found)
     config = continuation.config
     notes = continuation.notes(found)
-    experiment = build(config, overfit=overfit)
+    experiment = with_chosen_workers(build(config, overfit=overfit))
     report = check_data(
         experiment.data.train,
         experiment.data.val,

@@ -23,7 +23,7 @@ from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.recording.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.plots import draw_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.runs.state import describe_other_precision, go_back, go_on_from, precision_of, saver
@@ -148,9 +148,7 @@ def train_in(
     try:
         write_json(folder.check, start.report.as_json())
         names = experiment.data.train.class_names
-        recorder.spared.write(
-            "plots", lambda: plot_class_frequencies(folder.labels_plot, start.report, names)
-        )
+        recorder.draw("plots", draw_class_frequencies, folder.labels_plot, start.report, names)
         shown = hyperparameters(experiment.config.to_mapping(), iterations=experiment.plan.iterations)
         recorder.start(experiment.config.to_yaml(), shown)
         finished = trainer.fit()
@@ -163,7 +161,8 @@ def train_in(
         failure = ranks.fail(error)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
             rescue(trainer, error, str(folder), tell=console.line)
-        recorder.close()
+        with suppress(CannotWrite, OSError):
+            recorder.close(at_once=not isinstance(error, Exception))
         with suppress(CannotWrite, OSError):
             note_failure(folder, failure, trainer.iteration, checkpoint=recorder.last_checkpoint)
             console.log(f"failed: {failure}")
@@ -196,6 +195,7 @@ def make_recorder(folder: RunFolder, experiment: Experiment, console: Console, *
         device=experiment.device,
         ranks=experiment.ranks,
         first_batch=first_batch_of(experiment),
+        beside=True,
     )
 
 

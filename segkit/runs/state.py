@@ -30,6 +30,7 @@ def saver(
             save_checkpoint(folder.best, {**meta, **state})
             recorder.restart_clock()
             return
+        recorder.await_pictures()
         whole = {**meta, "trainer": state, "recorder": recorder.state_dict(), "bad_samples": bad.state_dict()}
         path = save_numbered(folder.checkpoints, whole, iteration=iteration, keep=keep)
         remove_set_aside(folder, iteration)

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and a closed terminal as a request that the training loop reads, to finish the step and save."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -81,6 +82,27 @@ class Interrupt:
         ends."""
         if number not in (signal.SIGINT, signal.SIGHUP):
             _die_by(number)
+
+
+def leave_signals_to_parent() -> None:
+    """In a process of a run that is not its main one: the main one finishes its update and then ends this one.
+
+    Ctrl-C, a closed terminal, and the SIGTERM of a batch system, reach every process of a job. This one must outlive
+    them, and still obey the SIGTERM that its own parent sends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    parent = multiprocessing.parent_process()
+    above = None if parent is None else parent.pid
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid not in (os.getppid(), above):
+        pass
+    os._exit(0)
 
 
 def _is_ignored_hangup(number: int) -> bool:

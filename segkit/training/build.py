@@ -113,7 +113,7 @@ def build(
         plan=build_plan(config, data, amp_dtype, total),
         batch_size=batch_size,
         workers=default_workers(device, share=ranks.local_world)
-        if config.train.workers is None
+        if config.train.workers in (None, "auto")
         else config.train.workers,
         image_size=(height, width),
         ranks=ranks,

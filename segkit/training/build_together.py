@@ -1,6 +1,7 @@
 """Building the experiment of a run in all of its processes."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from segkit.config.schema import Config
@@ -8,6 +9,7 @@ from segkit.distributed.ranks import Ranks
 from segkit.errors import DataError
 from segkit.system.device import Precision
 from segkit.training.build import build
+from segkit.training.choose_workers import with_chosen_workers
 from segkit.training.experiment import Experiment
 from segkit.training.parallel import refuse_shard_alone
 
@@ -18,14 +20,15 @@ def build_together(
     """`build` in every process, of the configuration and precision that the main one gives; the others give None.
 
     The main process goes first and the others use what it found out about the data. Then the first of each machine,
-    whose cache in memory the rest of that machine shares. Raises what `build` does.
+    whose cache in memory the rest of that machine shares. The main process chooses the number of workers for all, if
+    that is left to us. Raises what `build` does.
     """
     if config is not None:
         refuse_shard_alone(config, ranks.world)
     options = {"overfit": overfit, "ranks": ranks}
     experiment = None if config is None else build(config, **options, precision=precision)
     if ranks.world == 1 and experiment is not None:
-        return experiment
+        return with_chosen_workers(experiment)
     config, options["precision"] = ranks.share(
         (None, None) if experiment is None else (experiment.config, experiment.precision)
     )
@@ -35,7 +38,9 @@ def build_together(
     folders: list[Path | None] = ranks.gather(None if experiment is None else experiment.data.memory)
     if experiment is None:
         experiment = build(config, **options, memory=folders[ranks.rank - ranks.local])
-    return experiment
+    chosen = with_chosen_workers(experiment) if ranks.main else experiment
+    workers, why = ranks.share((chosen.workers, chosen.workers_why))
+    return replace(experiment, workers=workers, workers_why=why)
 
 
 def require_same_data(ranks: Ranks, fingerprint: str) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import Batches, Note, ignore, train_batches, val_batches
+from segkit.data.loading.sampler import EpochBatches
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
 from segkit.distributed.ranks import ALONE, Ranks
@@ -47,7 +48,8 @@ class Data:
 class Experiment:
     """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder.
 
-    `batch_size` images are in a micro-batch, of which each of the `ranks` gets an equal part.
+    `batch_size` images are in a micro-batch, of which each of the `ranks` gets an equal part. `workers` load data in
+    each, `workers_why` if that was chosen by measuring.
     """
 
     config: Config
@@ -63,6 +65,7 @@ class Experiment:
     workers: int
     image_size: tuple[int, int]
     ranks: Ranks = ALONE
+    workers_why: str = ""
 
     @property
     def precision(self) -> Precision:
@@ -113,6 +116,18 @@ class Experiment:
             rank=0 if whole else self.ranks.rank,
             world=1 if whole else self.ranks.world,
         )
+
+    def first_places(self) -> list[tuple[int, int]]:
+        """Epoch and number of the images of this process's part of the first batch."""
+        order = EpochBatches(
+            len(self.data.train),
+            batch_size=self.batch_size,
+            seed=self.config.seed,
+            num_batches=1,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+        )
+        return next(iter(order))
 
     def val_batches(self, *, note: Note = ignore) -> Batches:
         """Batches of the validation set, in order, without weight maps: this process's part of them."""

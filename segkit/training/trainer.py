@@ -24,6 +24,7 @@ from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait
+from segkit.system.host_copy import DeviceCopies
 from segkit.training.finite import require_finite_weights
 from segkit.training.micro_batches import shares
 from segkit.training.optimizer_state import fit_state
@@ -65,6 +66,7 @@ class Trainer:
         self.sharded = parallel if isinstance(parallel, ShardedModel) else None
         self.plan, self.model, self.loss, self.optimizer = plan, model, loss, optimizer
         self.learning_rate, self.preprocess, self.device = learning_rate, preprocess, device
+        self.copies = DeviceCopies(device)
         self.train_batches, self.val_batches, self.examples = train_batches, val_batches, examples
         self.recorder, self.save_checkpoint, self.stop = recorder, save, stop
         # fp16 gradients underflow without loss scaling; for bf16 and fp32 the scaler is a neutral object.
@@ -125,15 +127,9 @@ class Trainer:
     def fetch(self, batches: Iterator[Batch]) -> tuple[list[Batch], Wait]:
         """The micro-batches of one update, on the device, and how long it waited for them."""
         waited = Wait(self.device)
-        fetched = [next(batches) for _ in range(self.plan.accumulate)]
+        fetched: list[Batch] = [self.copies.copy(next(batches)) for _ in range(self.plan.accumulate)]
         waited.end()
-        return [self.to_device(batch) for batch in fetched], waited
-
-    def to_device(self, batch: Batch) -> Batch:
-        return {
-            key: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
-            for key, value in batch.items()
-        }
+        return fetched, waited
 
     def update(self, micro_batches: list[Batch]) -> dict[str, Any]:
         """One optimiser step on the mean loss of the micro-batches. Returns detached values, unread."""
@@ -254,7 +250,7 @@ class Trainer:
                 lambda image: self.forward(model, image),
                 model,
                 loss,
-                map(self.to_device, batches),
+                map(self.copies.copy, batches),
                 iteration=self.iteration,
                 ignore_index=self.plan.ignore_index,
             )

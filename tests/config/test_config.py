@@ -42,7 +42,7 @@ def test_defaults(folder):
         "aux_weight": 0.4,
         "compile": False,
         "channels_last": True,
-        "workers": None,
+        "workers": "auto",
         "checkpoint_every": "10%",
         "keep_checkpoints": 2,
         "determinism": "off",

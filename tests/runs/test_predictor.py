@@ -53,7 +53,12 @@ def make_run(folder: Path, *, saves: str = "best numbered", ema: float | None = 
     mapping = {**MAPPING, **blocks, "train": {**MAPPING["train"], "ema": ema}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     run = RunFolder.create(folder / "runs", "tiny")
-    recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+    recorder = SimpleNamespace(
+        restart_clock=lambda: None,
+        saved=lambda path: None,
+        state_dict=dict,
+        await_pictures=lambda: None,
+    )
     save = saver(experiment, recorder, run, BadSampleLog(None, tell=print), data="0")
     trainer = experiment.trainer(recorder=SilentRecorder(), save=save)
     if "best" in saves:
@@ -252,7 +257,12 @@ def test_training_evaluates_what_the_checkpoint_predicts(tmp_path):
     """The score in the checkpoint's own trainer, with preprocessing and moving average, is repeated from the file."""
     experiment = build(config_from_mapping(MAPPING, origin="test"))
     with RunFolder.create(tmp_path, "tiny") as folder:
-        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+        recorder = SimpleNamespace(
+            restart_clock=lambda: None,
+            saved=lambda path: None,
+            state_dict=dict,
+            await_pictures=lambda: None,
+        )
         trainer = experiment.trainer(
             recorder=SilentRecorder(),
             save=saver(experiment, recorder, folder, BadSampleLog(None, tell=print), data="0"),
@@ -319,7 +329,12 @@ def test_precision_of_training_is_that_of_predicting(tmp_path):
     mapping = {**MAPPING, "train": {**MAPPING["train"], "amp": "bf16"}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     with RunFolder.create(tmp_path, "tiny") as folder:
-        recorder = SimpleNamespace(restart_clock=lambda: None, saved=lambda path: None, state_dict=dict)
+        recorder = SimpleNamespace(
+            restart_clock=lambda: None,
+            saved=lambda path: None,
+            state_dict=dict,
+            await_pictures=lambda: None,
+        )
         trainer = experiment.trainer(
             recorder=SilentRecorder(),
             save=saver(experiment, recorder, folder, BadSampleLog(None, tell=print), data="0"),

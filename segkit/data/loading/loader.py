@@ -4,9 +4,6 @@ A batch is a dict: image uint8 (N, C, H, W), target uint8 or int64 (N, H, W), we
 weight map, name list of N, index int64 (N,).
 """
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +16,7 @@ from segkit.data.loading.faults import WorkerDied, describe_death, explain_worke
 from segkit.data.loading.sampler import EpochBatches
 from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, WeightMaker, take_damaged
 from segkit.errors import DataError, SegkitError
+from segkit.system.interrupt import leave_signals_to_parent
 
 Batch = dict[str, Any]
 Note = Callable[[Sequence[BadSample | DamagedCache]], None]
@@ -243,20 +241,5 @@ def _width_height(image: torch.Tensor) -> str:
 
 
 def _prepare_worker(worker_id: int) -> None:
-    """Leave signals to the main process, which finishes its update and then ends the workers.
-
-    Ctrl-C, a closed terminal, and the SIGTERM of a batch system, reach every process of a job. A worker must outlive
-    them, and still obey the SIGTERM that its own parent sends.
-    """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_obey_parent, daemon=True).start()
-
-
-def _obey_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
+    leave_signals_to_parent()

@@ -19,7 +19,10 @@ class BestEffort:
         try:
             action()
         except CannotWrite as error:
-            if what not in self._said:
-                self._said.add(what)
-                reason = str(error).partition("\n")[0]
-                self._warn(f"warning: {what}: {reason}; the run goes on")
+            self.note(what, str(error).partition("\n")[0])
+
+    def note(self, what: str, reason: str) -> None:
+        """`what` could not be written, for that `reason`."""
+        if what not in self._said:
+            self._said.add(what)
+            self._warn(f"warning: {what}: {reason}; the run goes on")

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from segkit.distributed.ranks import ALONE, Ranks
+from segkit.system.printable import show_path
 
 
 class Update(NamedTuple):
@@ -52,3 +54,16 @@ class PendingValues:
                 names = [name for part in self.ranks.gather(names) for name in part]
             read.append(Update(iteration, floats, names))
         return read
+
+
+def describe_not_finite(iteration: int, value: float, names: list[str], checkpoint: Path | None) -> str:
+    """The message for a loss of that value in the update that made the `iteration`, on the images `names`."""
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    shown = ", ".join(show_path(name) for name in names[:8]) + more
+    last = f"last good checkpoint: {checkpoint}" if checkpoint else "no checkpoint yet"
+    return (
+        f"the loss is {value} in the update after iteration {iteration - 1}; nothing of it was saved\n"
+        f"   images: {shown}\n"
+        f"   {last}\n"
+        "   -> a lower optimizer.lr, a longer schedule.warmup, train.clip_norm=1, or train.amp=off"
+    )

@@ -13,7 +13,7 @@ from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.arrays import save_examples
-from segkit.runs.recording.tensorboard_log import TensorBoardLog
+from segkit.runs.recording.event_sketches import EventSketches
 from segkit.system.files import cannot_write
 from segkit.system.run_files import RunFiles
 
@@ -23,10 +23,26 @@ IMAGES_PER_MOMENT = 3
 LARGEST_IN_GRID = 384
 
 
-class RunPictures:
-    """Draws into `folder`, and into the events where TensorBoard shows pictures. All raise CannotWrite."""
+def draw_pictures(
+    sketches: EventSketches, folder: Path, labels: Legend, method: str, *arguments: Any
+) -> None:
+    """Call a method of RunPictures by its name, in whatever process."""
+    getattr(RunPictures(RunFiles(folder), labels, sketches), method)(*arguments)
 
-    def __init__(self, folder: RunFiles, labels: Legend, events: TensorBoardLog):
+
+def on_host(part: Any) -> Any:
+    """Panels, a batch, or a part of one, with copies of its tensors in host memory."""
+    if isinstance(part, Tensor):
+        return part.detach().cpu().clone()
+    if isinstance(part, Mapping):
+        return {name: on_host(value) for name, value in part.items()}
+    return [on_host(each) for each in part] if isinstance(part, list) else part
+
+
+class RunPictures:
+    """Draws into `folder`, and sketches what TensorBoard shows. All raise CannotWrite."""
+
+    def __init__(self, folder: RunFiles, labels: Legend, events: EventSketches):
         self.folder, self.labels, self.events = folder, labels, events
 
     def training_batch(self, batch: Mapping[str, Any]) -> None:
@@ -35,7 +51,7 @@ class RunPictures:
         pictures.save_jpeg(picture, self.folder.train_batch)
         self.events.image("train_batch", picture, 0)
 
-    def examples(self, iteration: int, panels: Sequence[Panel]) -> None:
+    def show_examples(self, iteration: int, panels: Sequence[Panel]) -> None:
         """The example images: examples/, examples.npz, loss_pixels.jpg, val_batch0_*.jpg and a histogram."""
         palette, ignore = self.labels.palette, self.labels.ignore_index
         rows = [pictures.panel_row(panel, palette, ignore) for panel in panels]

@@ -21,17 +21,18 @@ from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage, class_line, class_table
 from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
-from segkit.runs.recording.confusion import plot_confusion, save_confusion_table
+from segkit.runs.recording.confusion import save_confusion_table
+from segkit.runs.recording.drawing import Draw, DrawAtOnce, DrawBeside
 from segkit.runs.recording.log_window import Window
-from segkit.runs.recording.pending import PendingValues
-from segkit.runs.recording.pictures import RunPictures
-from segkit.runs.recording.results import ResultsTable, plot_results, score_row, summarise
+from segkit.runs.recording.pending import PendingValues, describe_not_finite
+from segkit.runs.recording.pictures import draw_pictures, on_host
+from segkit.runs.recording.plots import draw_plots
+from segkit.runs.recording.results import ResultsTable, score_row, summarise
 from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json
-from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles
 
 #: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
@@ -44,7 +45,8 @@ PLOT_EVERY = 60.0
 class Recorder:
     """Console, TensorBoard and result files of one run folder.
 
-    With several `ranks`, what is logged is of all; `first_batch` reads the first batch of all, to be shown.
+    With several `ranks`, what is logged is of all; `first_batch` reads the first batch of all, to be shown. Pictures
+    and plots are drawn `beside` the run, by another process, or at once.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Recorder:
         device: torch.device,
         ranks: Ranks = ALONE,
         first_batch: Callable[[], Mapping[str, Any]] | None = None,
+        beside: bool = False,
     ):
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
         self.total, self.log_every, self.iteration = total, log_every, first
@@ -69,7 +72,7 @@ class Recorder:
             purge_step=first + 1 if first else None,
             warn=console.line,
         )
-        self.drawn = RunPictures(folder, labels, self.events)
+        self.drawing = (DrawBeside if beside else DrawAtOnce)(tensorboard=tensorboard)
         self.spared = BestEffort(console.line)
         self.pending = PendingValues(labels.class_names, ranks)
         self.processes = ranks.world
@@ -116,7 +119,7 @@ class Recorder:
         """Keep the values of one update, unread; log a line where one is due."""
         if iteration == 1:
             shown = batches[0] if self.first_batch is None else self.first_batch()
-            self.spared.write("pictures", lambda: self.drawn.training_batch(shown))
+            self._draw_pictures("training_batch", on_host(shown))
         self.iteration = iteration
         names = [name for batch in batches for name in batch["name"]]
         self.pending.add(iteration, values, names)
@@ -132,7 +135,9 @@ class Recorder:
         """Read pending values off the device. Raises NotFiniteError for the first loss that is not finite."""
         for iteration, values, names in self.pending.read():
             if not math.isfinite(values["loss"]):
-                raise NotFiniteError(self._not_finite(iteration, values["loss"], names))
+                raise NotFiniteError(
+                    describe_not_finite(iteration, values["loss"], names, self.last_checkpoint)
+                )
             if self.log_every:  # else no line would ever empty the window
                 self.window.add(values)
         self.window.waited += sum(wait.seconds() for wait in self.waits)
@@ -177,7 +182,7 @@ class Recorder:
     def pictures(self, iteration: int, panels: list[Panel]) -> None:
         """Show the example images: image | label | prediction | errors | cross-entropy | kept pixels."""
         if panels:
-            self.spared.write("pictures", lambda: self.drawn.examples(iteration, panels))
+            self._draw_pictures("show_examples", iteration, on_host(panels))
         self.restart_clock()
 
     # --- called by the run around the loop
@@ -215,15 +220,29 @@ class Recorder:
         write_json(self.folder.summary, summary)
         if finished:
             self.events.finish()
-        self.close()
         return summary
 
     def ranked(self, path: Path, images: Sequence[RankedImage], panels: list[Panel]) -> None:
         """Show `images` with what the trained model makes of them, in the picture `path`."""
-        self.spared.write("pictures", lambda: self.drawn.ranked(path, images, panels))
+        self._draw_pictures("ranked", path, images, on_host(panels))
 
-    def close(self) -> None:
-        """Release the terminal and the events file; nothing more is recorded."""
+    def draw(self, what: str, draw: Draw, *arguments: Any) -> None:
+        """Have `draw(sketches, *arguments)` done, which draws `what`. All is handed over by value; an error is a
+        warning."""
+        self.drawing.give(what, draw, *arguments)
+        self._note_drawn()
+
+    def await_pictures(self) -> None:
+        """Wait until the pictures that were given so far are there: a checkpoint, which says that a run needs nothing
+        from before it, comes after the pictures of its iteration."""
+        self._note_drawn(until="pictures")
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Wait for what is being drawn, unless `at_once`, and release the terminal and the events file; nothing more is
+        recorded."""
+        if not at_once:
+            self._note_drawn(all_of_them=True)
+        self.drawing.end(at_once=at_once)
         self.console.close()
         self.events.close()
 
@@ -243,6 +262,7 @@ class Recorder:
         scalars |= {"perf/img_per_s": rate, "perf/data_wait": wait, "perf/memory_gb": memory}
         self._scalars(self.iteration, scalars)
         self._arrange_charts(scalars)
+        self._note_drawn()
         kept = f"  kept {100 * means['kept_fraction']:.0f} %" if "kept_fraction" in means else ""
         ce = f"  ce {means['ce']:.3f}" if "ce" in means else ""
         left = (self.total - self.iteration) * window.seconds / window.updates
@@ -254,15 +274,24 @@ class Recorder:
 
     def _plot(self) -> None:
         self.plotted = time.perf_counter()
-        self.spared.write("plots", self._draw_plots)
+        last = (
+            None
+            if self.last_evaluation is None
+            else (self.last_evaluation[0], self.last_evaluation[1].matrix)
+        )
+        self.draw("plots", draw_plots, self.folder.path, self.labels, self.results, last)
 
-    def _draw_plots(self) -> None:
-        names = list(self.labels.class_names)
-        colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in self.labels.palette]
-        plot_results(self.results, names, colors, self.folder.results_plot)
-        if self.last_evaluation is not None:
-            iteration, result = self.last_evaluation
-            plot_confusion(self.folder.confusion_matrix_plot, result.matrix, names, iteration=iteration)
+    def _draw_pictures(self, method: str, *arguments: Any) -> None:
+        self.draw("pictures", draw_pictures, self.folder.path, self.labels, method, *arguments)
+
+    def _note_drawn(self, *, until: str | None = None, all_of_them: bool = False) -> None:
+        """Record what came of the drawings that are done: events, and warnings."""
+        for drawn in self.drawing.take(until=until, all_of_them=all_of_them):
+            self.events.add(drawn.sketches)
+            if drawn.problem:
+                self.spared.note(drawn.what, drawn.problem)
+            if drawn.details:
+                self.console.log(drawn.details)
 
     def _scalars(self, iteration: int, scalars: dict[str, float]) -> None:
         self.results.add(iteration, scalars)
@@ -273,17 +302,3 @@ class Recorder:
         if not self.charts_arranged:
             self.events.arrange_charts(names)
         self.charts_arranged = True
-
-    def _not_finite(self, iteration: int, value: float, names: list[str]) -> str:
-        shown = ", ".join(show_path(name) for name in names[:8]) + (
-            f" and {len(names) - 8} more" if len(names) > 8 else ""
-        )
-        last = (
-            f"last good checkpoint: {self.last_checkpoint}" if self.last_checkpoint else "no checkpoint yet"
-        )
-        return (
-            f"the loss is {value} in the update after iteration {iteration - 1}; nothing of it was saved\n"
-            f"   images: {shown}\n"
-            f"   {last}\n"
-            "   -> a lower optimizer.lr, a longer schedule.warmup, train.clip_norm=1, or train.amp=off"
-        )

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from tensorboard.compat.proto import summary_pb2
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from segkit.config.keys import covers, flatten
+from segkit.runs.recording.event_sketches import Sketch
 
 #: Settings that are shown as hyperparameters: whole blocks and single keys.
 HYPERPARAMETERS = (
@@ -21,8 +21,6 @@ HYPERPARAMETERS = (
 METRICS = ("val/mIoU", "val/ce", "val/best_mIoU")
 #: The module of TensorBoard's thread.
 WRITING_THREADS = ("tensorboard.summary.writer.event_file_writer",)
-#: Bars of a histogram of probabilities.
-BARS = 50
 
 
 class TensorBoardLog:
@@ -75,15 +73,11 @@ class TensorBoardLog:
         for name, value in values.items():
             self._write(lambda writer, n=name, v=value: writer.add_scalar(n, v, iteration))
 
-    def image(self, name: str, picture: Tensor, iteration: int) -> None:
-        """A uint8 picture (3, H, W)."""
-        self._write(lambda writer: writer.add_image(name, picture, iteration))
-
-    def probabilities(self, name: str, parts: Iterable[Tensor], iteration: int) -> None:
-        """A histogram of the values in [0, 1] of all `parts` together; none if there are no values."""
-        summary = summarise_probabilities(parts)
-        if summary["num"]:
-            self._write(lambda writer: writer.add_histogram_raw(name, global_step=iteration, **summary))
+    def add(self, sketches: Iterable[Sketch]) -> None:
+        """Pictures and histograms that were made elsewhere."""
+        parse: Any = summary_pb2  # its classes are made when it is imported
+        for encoded, iteration in sketches:
+            self._summary(parse.Summary.FromString(encoded), iteration)
 
     def finish(self) -> None:
         """Mark the run as finished in the table of hyperparameters."""
@@ -101,12 +95,12 @@ class TensorBoardLog:
         if not (isinstance(raised.exc_value, OSError) and type(raised.thread).__module__ in WRITING_THREADS):
             self._shown_before(raised)
 
-    def _summary(self, summary: Any) -> None:
+    def _summary(self, summary: Any, iteration: int | None = None) -> None:
         """Write what SummaryWriter has no method for."""
 
         def add(writer: SummaryWriter) -> None:
             events: Any = writer.file_writer  # declared None, and there from the start
-            events.add_summary(summary)
+            events.add_summary(summary, iteration)
 
         self._write(add)
 
@@ -155,27 +149,3 @@ def chart_layout(names: Collection[str]) -> dict[str, dict[str, list]]:
             "what the loss keeps": ["Multiline", [f"^{name}$" for name in kept]],
         }
     return layout
-
-
-def summarise_probabilities(parts: Iterable[Tensor]) -> dict[str, Any]:
-    """The arguments of `SummaryWriter.add_histogram_raw` for values in [0, 1], in BARS bars of equal width."""
-    counts = torch.zeros(BARS, dtype=torch.float64)
-    smallest, largest, number, total, squares = 1.0, 0.0, 0, 0.0, 0.0
-    for part in parts:
-        values = part.detach().float().cpu().flatten().clamp(0, 1)
-        if not values.numel():
-            continue
-        counts += torch.histc(values, bins=BARS, min=0, max=1).double()
-        smallest, largest = min(smallest, float(values.min())), max(largest, float(values.max()))
-        number += values.numel()
-        total += float(values.sum(dtype=torch.float64))
-        squares += float(values.double().square().sum())
-    return {
-        "min": smallest,
-        "max": largest,
-        "num": number,
-        "sum": total,
-        "sum_squares": squares,
-        "bucket_limits": [(bar + 1) / BARS for bar in range(BARS)],
-        "bucket_counts": counts.tolist(),
-    }

@@ -71,7 +71,7 @@ def has_color(picture, color) -> bool:
 
 
 def test_files_of_the_examples(drawn, tmp_path):
-    drawn.examples(5, [panel("a"), panel("b")])
+    drawn.show_examples(5, [panel("a"), panel("b")])
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {
         "examples/000005.jpg", "examples/moments/000005.jpg", "examples.npz", "loss_pixels.jpg",
         "val_batch0_labels.jpg", "val_batch0_pred.jpg",
@@ -81,7 +81,7 @@ def test_files_of_the_examples(drawn, tmp_path):
 
 def test_grids_show_labels_and_predictions_over_the_image_under_the_names(drawn, saved, tmp_path):
     panels = [panel(f"image {n}") for n in range(5)]
-    drawn.examples(1, panels)
+    drawn.show_examples(1, panels)
     labels, predictions = (saved[tmp_path / f"val_batch0_{name}.jpg"] for name in ("labels", "pred"))
     assert labels.shape == predictions.shape
     over = {
@@ -103,7 +103,7 @@ def test_grids_show_labels_and_predictions_over_the_image_under_the_names(drawn,
 
 def test_loss_pixels_show_three_examples_only(drawn, saved, tmp_path):
     panels = [panel(f"image {n}") for n in range(8)]
-    drawn.examples(1, panels)
+    drawn.show_examples(1, panels)
     rows = [pictures.panel_row(each, LABELS.palette, IGNORE) for each in panels]
     assert torch.equal(saved[tmp_path / "examples/000001.jpg"], pictures.stack(rows))
     assert torch.equal(saved[tmp_path / "examples/moments/000001.jpg"], pictures.stack(rows[:3]))
@@ -114,7 +114,7 @@ def test_loss_pixels_show_three_examples_only(drawn, saved, tmp_path):
 def test_true_class_probabilities_are_those_of_the_valid_pixels(drawn):
     each = panel("a")
     assert torch.equal(true_class_probability(each, IGNORE), torch.exp(-each["ce"][5:].flatten()))
-    drawn.examples(7, [each, panel("b")])
+    drawn.show_examples(7, [each, panel("b")])
     ((name, values, iteration),) = drawn.events.values
     assert (name, iteration, len(values)) == ("loss/true_class_probability", 7, 2 * 35 * 200)
     assert values.unique().tolist() == pytest.approx([0.60653066])
@@ -157,12 +157,12 @@ def test_large_images_are_reduced_in_grids_and_rankings(drawn, saved, tmp_path):
 
 def test_a_damaged_picture_of_a_moment_is_left_out_and_said(drawn, tmp_path, saved):
     for moment in (1, 2, 3):
-        drawn.examples(moment, [panel("a")])
+        drawn.show_examples(moment, [panel("a")])
     whole = saved[tmp_path / "loss_pixels.jpg"]
     cut = tmp_path / "examples/moments/000001.jpg"
     cut.write_bytes(cut.read_bytes()[:-20])
     with pytest.raises(CannotWrite, match=r"000001\.jpg cannot be read: .*; loss_pixels\.jpg is without it"):
-        drawn.examples(4, [panel("a")])
+        drawn.show_examples(4, [panel("a")])
     assert saved[tmp_path / "loss_pixels.jpg"].shape == whole.shape, "of the three moments that are left"
     with np.load(tmp_path / "examples.npz") as arrays:
         assert arrays["iteration"] == 4
@@ -176,7 +176,7 @@ def test_picture_that_cannot_be_written_is_not_hidden(drawn, tmp_path, monkeypat
     with pytest.raises(CannotWrite, match=r"worst8.jpg: the disk is full"):
         drawn.ranked(tmp_path / "worst8.jpg", [RankedImage(0, "a", 0.1)], [panel("a")])
     with pytest.raises(CannotWrite, match=r"examples/000001.jpg: the disk is full"):
-        drawn.examples(1, [panel("a")])
+        drawn.show_examples(1, [panel("a")])
 
 
 def test_legend_breaks_into_lines_and_names_every_class():

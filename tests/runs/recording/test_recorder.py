@@ -681,4 +681,5 @@ def test_only_a_finished_run_is_marked_as_ended(open_recorder, tmp_path):
     for finished in (False, True):
         recorder = open_recorder(tensorboard=True)
         recorder.finish(best={"mean_iou": 0.0, "iteration": 0}, finished=finished, facts={})
+        recorder.close()
         assert ("_hparams_/session_end_info" in read_events(tmp_path).summary_metadata) is finished

@@ -1,0 +1,37 @@
+"""The plots of a run folder, as a process beside the run is asked for them. TensorBoard shows nothing of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from segkit.data.check import CheckReport
+from segkit.data.palette import Legend
+from segkit.runs.recording.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.confusion import plot_confusion
+from segkit.runs.recording.event_sketches import EventSketches
+from segkit.runs.recording.results import ResultsTable, plot_results
+from segkit.system.run_files import RunFiles
+
+
+def draw_plots(
+    sketches: EventSketches,
+    folder: Path,
+    labels: Legend,
+    results: ResultsTable,
+    last: tuple[int, Tensor] | None,
+) -> None:
+    """Draw the curves of `results`, and the confusion matrix (C, C) of the `last` evaluation with its iteration.
+    Raises CannotWrite."""
+    files, names = RunFiles(folder), list(labels.class_names)
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in labels.palette]
+    plot_results(results, names, colors, files.results_plot)
+    if last is not None:
+        plot_confusion(files.confusion_matrix_plot, last[1], names, iteration=last[0])
+
+
+def draw_class_frequencies(
+    sketches: EventSketches, path: Path, report: CheckReport, class_names: Sequence[str]
+) -> None:
+    """Draw how often each class occurs in the masks of `report`. Raises CannotWrite."""
+    plot_class_frequencies(path, report, class_names)

@@ -128,7 +128,11 @@ def _keep_gradient_dense(x: Tensor) -> None:
     From `torch.cat` it comes as a part of a larger one, and resizing such a part backwards goes to the other memory
     format and back: six times as long on a CPU.
     """
-    if x.requires_grad and x.is_contiguous(memory_format=torch.channels_last) and not torch.compiler.is_compiling():
+    if (
+        x.requires_grad
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+    ):
         x.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
 
 

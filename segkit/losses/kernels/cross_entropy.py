@@ -32,8 +32,8 @@ def upsampled_cross_entropy(
     `logits` (N, C, h, w) floating point; `target` (N, H, W) class ids of any integer dtype, already checked; `labels`
     what is read of them, where that is known already. Ignored pixels have ce 0 and exactly zero gradient, even where
     their logits are NaN; at a valid pixel NaN gives NaN. The backends (see `choose_backend`, also for errors) agree up
-    to rounding, and each gives the same bits every time; all but `reference` can be differentiated once. `reference`
-    and `direct` also take the other numbers of dimensions of `F.cross_entropy`, (N, C) to volumes, at equal sizes.
+    to rounding, and each gives the same bits every time; all but `reference` can be differentiated once. `reference`,
+    `direct` and `numba` also take the other numbers of dimensions of `F.cross_entropy`, (N, C) to volumes, at equal sizes.
     """
     chosen = choose_backend(backend, logits, target)
     if chosen == "triton":
@@ -41,6 +41,12 @@ def upsampled_cross_entropy(
         from segkit.losses.kernels.triton_cross_entropy import triton_cross_entropy
 
         return PixelCrossEntropy(*triton_cross_entropy(logits, target, ignore_index=ignore_index))
+    if chosen == "numba":
+        # Nor without numba.
+        from segkit.losses.kernels.cpu.cross_entropy import fused_cross_entropy
+
+        fused = fused_cross_entropy(logits, target, ignore_index=ignore_index)
+        return PixelCrossEntropy(fused.ce, fused.wrong)
     if chosen == "direct":
         return PixelCrossEntropy(*direct_cross_entropy(logits, labels or read_labels(target, ignore_index)))
     compute = banded_cross_entropy if chosen == "banded" else reference_cross_entropy

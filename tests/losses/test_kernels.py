@@ -50,7 +50,9 @@ def is_refused(backend: str, dtype: torch.dtype) -> bool:
     if backend != "numba" or dtype != torch.float64:
         return False
     batch = make_batch(dtype=dtype)
-    with pytest.raises(ValueError, match=r"^backend: numba, but it takes fp32, bf16 or fp16 logits, got torch.float64"):
+    with pytest.raises(
+        ValueError, match=r"^backend: numba, but it takes fp32, bf16 or fp16 logits, got torch.float64"
+    ):
         run(backend, batch.logits, batch.target, batch.weight)
     return True
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from numba import cfunc, types
 
-from segkit.losses.kernels.cpu import resized, same_size
+from segkit.losses.kernels.cpu import loops
+from segkit.losses.kernels.cpu.loops import resized, same_size, sums
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -33,8 +34,21 @@ def resized_kernels() -> Kernels:
     return Kernels(_compile(_resized_forward), _compile(_resized_backward))
 
 
+class SumKernels(NamedTuple):
+    """Addresses of the compiled functions of `sums`."""
+
+    multiply: int
+    measure: int
+
+
+@functools.cache
+def sum_kernels() -> SumKernels:
+    """Those of `sums`."""
+    return SumKernels(_compile(_multiply), _compile(_measure))
+
+
 def _compile(make: Callable[[int], Callable]) -> int:
-    function = make(read_version())
+    function = make(read_version(Path(loops.__file__).parent))
     signature = types.void(types.int64)
     try:
         compiled = cfunc(signature, cache=True)(function)
@@ -48,11 +62,9 @@ def _compile(make: Callable[[int], Callable]) -> int:
 _kept: list = []
 
 
-@functools.cache
-def read_version() -> int:
-    """A number of the source of all kernels. numba takes compiled code from the disk as long as the file of the function
-    is the same, and does not look at the files of the functions that it calls."""
-    folder = Path(__file__).parent
+def read_version(folder: Path) -> int:
+    """A number of the source of all kernels. numba takes compiled code from the disk as long as the file of the
+    function is the same, and does not look at the files of the functions that it calls."""
     text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
     return int.from_bytes(hashlib.sha256(text).digest()[:7])
 
@@ -83,5 +95,19 @@ def _resized_forward(version: int) -> Callable:
 def _resized_backward(version: int) -> Callable:
     def run(address: int) -> None:
         resized.backward(address, version)
+
+    return run
+
+
+def _multiply(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.multiply(address, version)
+
+    return run
+
+
+def _measure(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.measure(address, version)
 
     return run

@@ -10,7 +10,7 @@ from enum import IntEnum, auto
 
 from numba import njit
 
-from segkit.losses.kernels.cpu.arithmetic import (
+from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     ONE,
     ZERO,
@@ -21,8 +21,8 @@ from segkit.losses.kernels.cpu.arithmetic import (
     int64s,
     take_ticket,
 )
-from segkit.losses.kernels.cpu.blocks import pick_true, read_labels
-from segkit.losses.kernels.cpu.same_size import PADDING, finish, read_slope, sum_exponentials
+from segkit.losses.kernels.cpu.loops.blocks import pick_true, read_labels
+from segkit.losses.kernels.cpu.loops.same_size import PADDING, finish, read_slope, sum_exponentials
 
 
 class Slot(IntEnum):
@@ -49,7 +49,7 @@ class Slot(IntEnum):
     LOG_SUM = auto()
     WRONG = auto()
     VALID = auto()
-    FACTS = auto()  # two int64 for each task: valid pixels, and those whose label is no class
+    N_BROKEN = auto()  # int64 for each task: the valid pixels whose label is no class
     SLOPE = auto()
     GRADIENT = auto()  # fp32 (N, h, C, w)
     OLD_ROWS = auto()  # h
@@ -69,7 +69,7 @@ class Slot(IntEnum):
 (
     TASK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, IMAGES, CLASSES, ROWS, COLUMNS, LOGITS,
     IMAGE_STEP, CLASS_STEP, ROW_STEP, TARGET, TARGET_KIND, TARGET_BYTES, IGNORE_INDEX, CE, LOG_SUM, WRONG,
-    VALID, FACTS, SLOPE, GRADIENT, OLD_ROWS, OLD_COLUMNS,
+    VALID, N_BROKEN, SLOPE, GRADIENT, OLD_ROWS, OLD_COLUMNS,
     SHARED, BANDS, FIRST_RUNS, RUNS, ROW_SHARES, LOWS, HIGHS, SHARES, COLUMN_RUNS, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
@@ -88,13 +88,13 @@ def forward(address, version):
     step = 4 * (width + PADDING)
     x, upper, lower = _matrices(scratch + 4 * LINES * width, classes * step)
     runs, first_runs = int32s(p[RUNS], 1 << 40), int32s(p[FIRST_RUNS], p[BANDS] + 1)
-    shares, facts = floats(p[ROW_SHARES], rows), int64s(p[FACTS], 2 * p[BANDS] * p[IMAGES])
+    shares, broken = floats(p[ROW_SHARES], rows), int64s(p[N_BROKEN], p[BANDS] * p[IMAGES])
     while True:
         task = take_ticket(address + 8 * TASK)
         if task >= p[BANDS] * p[IMAGES]:
             return
         image, band = task // p[BANDS], task % p[BANDS]
-        all_valid = all_wrong = 0
+        broken[task] = 0
         for start in range(0, columns, width):
             size = min(width, columns - start)
             upper_row = lower_row = -1  # the rows of logits that are in the matrices
@@ -103,11 +103,10 @@ def forward(address, version):
                 for y in range(runs[4 * run], runs[4 * run + 1]):
                     first = (image * rows + y) * columns + start
                     target = p[TARGET] + first * p[TARGET_BYTES]
-                    n_valid, n_wrong = read_labels(
+                    n_valid, n_broken = read_labels(
                         target, p[TARGET_KIND], p[IGNORE_INDEX], classes, size, label
                     )
-                    all_valid += n_valid
-                    all_wrong += n_wrong
+                    broken[task] += n_broken
                     ce, log_sum = floats(p[CE] + 4 * first, size), floats(p[LOG_SUM] + 4 * first, size)
                     wrong, valid = bytes_(p[WRONG] + first, size), bytes_(p[VALID] + first, size)
                     if n_valid == 0:
@@ -126,10 +125,9 @@ def forward(address, version):
                         widen(p, image, high, start, size, lower, step)
                         lower_row = high
                     mix(upper, lower, shares[y], classes, size, x, step, largest)
-                    sum_exponentials(x, step, classes, size, largest, total)
+                    sum_exponentials(x, step, classes, size, largest, total, x, 0, 0)
                     pick_true(x, step, label, size, true)
                     finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
-        facts[2 * task], facts[2 * task + 1] = all_valid, all_wrong
 
 
 @njit(**FLAGS)
@@ -139,7 +137,6 @@ def backward(address, version):
     scratch = p[SCRATCH] + take_ticket(address + 8 * THREAD) * p[SCRATCH_BYTES]
     label = int32s(scratch, width)
     largest, slope = floats(scratch + 4 * width, width), floats(scratch + 8 * width, width)
-    true = floats(scratch + 12 * width, width)
     step = 4 * (width + PADDING)
     x, upper, lower = _matrices(scratch + 4 * LINES * width, classes * step)
     to_upper, to_lower, _ = _matrices(x + 3 * classes * step, classes * step)

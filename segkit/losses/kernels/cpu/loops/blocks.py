@@ -7,17 +7,19 @@ is an address and a step in bytes: an array with two indices would be looked at 
 
 from numba import njit
 
-from segkit.losses.kernels.cpu.arithmetic import (
+from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     bytes_,
+    copy_line,
     floats,
     halves,
     int8s,
     int16s,
     int32s,
     int64s,
+    prefetch,
 )
-from segkit.losses.kernels.cpu.transpose import BFLOAT16, FLOAT16, FLOAT32, make_reader, make_turn
+from segkit.losses.kernels.cpu.loops.transpose import BFLOAT16, FLOAT16, FLOAT32, make_reader, make_turn
 
 #: Codes of the dtypes of labels.
 UINT8, INT8, INT16, INT32, INT64 = 0, 1, 2, 3, 4
@@ -41,15 +43,15 @@ def read_labels(address, kind, ignore_index, classes, size, label):
 @njit(**FLAGS)
 def _read_labels(target, ignore_index, classes, size, label):
     n_valid = 0
-    n_wrong = 0
+    n_broken = 0
     for i in range(size):
         number = target[i]
         is_class = (number >= 0) & (number < classes)
         is_valid = number != ignore_index
         label[i] = number if is_class & is_valid else -1
         n_valid += is_valid
-        n_wrong += is_valid & (not is_class)
-    return n_valid, n_wrong
+        n_broken += is_valid & (not is_class)
+    return n_valid, n_broken
 
 
 def _make_load(kind):
@@ -191,14 +193,36 @@ def store_block(address, kind, channels_last, class_step, pixel_step, classes, s
 
 
 @njit(**FLAGS)
-def clear_block(address, kind, channels_last, class_step, pixel_step, classes, size):
-    """Zeros where the gradient of `size` pixels lies."""
-    outer, inner = (size, classes) if channels_last else (classes, size)
-    step = pixel_step if channels_last else class_step
-    for j in range(outer):
-        row = bytes_(address + j * step, inner * (4 if kind == FLOAT32 else 2))
-        for i in range(len(row)):
-            row[i] = 0
+def clear_bytes(address, size):
+    """Zeros there."""
+    row = int8s(address, size)
+    for i in range(size):
+        row[i] = 0
+
+
+@njit(**FLAGS)
+def copy_past_caches(source, result, size):
+    """Copies bytes, whole lines of the memory past the caches."""
+    head = min(-result & 63, size)
+    _copy_bytes(source, result, head)
+    whole = (size - head) // 64 * 64
+    for i in range(head, head + whole, 64):
+        copy_line(source + i, result + i)
+    _copy_bytes(source + head + whole, result + head + whole, size - head - whole)
+
+
+@njit(**FLAGS)
+def _copy_bytes(source, result, size):
+    old, new = int8s(source, size), int8s(result, size)
+    for i in range(size):
+        new[i] = old[i]
+
+
+@njit(**FLAGS)
+def prefetch_bytes(address, size):
+    """Has these bytes brought near."""
+    for i in range(0, size, 64):
+        prefetch(address + i)
 
 
 @njit(**FLAGS)

@@ -1,4 +1,4 @@
-"""Arithmetic of the compiled kernels: exp and log that a compiler turns into vector instructions, raw memory, a counter.
+"""What the compiled kernels compute with: exp and log that become vector instructions, raw memory, a counter.
 
 numba leaves `np.exp` to the C library, one number at a time. These are Cephes' polynomials in fp32 (Moshier, public
 domain), right to about 1e-7, without a branch and without a table. NaN stays NaN.
@@ -12,12 +12,15 @@ from numba.extending import intrinsic
 #: Products and sums may be fused; nothing may be reordered, and NaN and infinity are numbers like others.
 FLAGS = {"fastmath": {"contract"}, "error_model": "numpy"}
 
-#: exp of less is 2^-92, far below the rounding of every sum it is in. It would soon be a denormal number, once
+#: The same for sums, which may be added up in as many parts as a vector has: always in the same ones.
+REORDERED = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
+
+#: exp of it is 2^-92, far below the rounding of every sum it is in. Less would soon be a denormal number, once
 #: multiplied with a gradient, and arithmetic with those is many times slower.
 LOWEST = np.float32(-63.7)
 
 #: In fp32, unlike those that are written as they are: what they meet would become fp64.
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO, ONE, INFINITE = np.float32(0), np.float32(1), np.float32(np.inf)
 
 _MAGIC = np.float32(1.5 * 2**23)  # adding it rounds to an integer, which is then in the low bits
 _LOG2_E, _LN2_HIGH, _LN2_LOW = (np.float32(x) for x in (1.44269504088896341, 0.693359375, -2.12194440e-4))
@@ -39,21 +42,20 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = (
         *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
     )
 )
-_X1, _X2, _X3, _X4, _X5, _X6, _X7 = (np.float32((-1) ** (k + 1) / k) for k in range(1, 8))
 _HALF = np.float32(0.5)
 _SQRT_HALF = np.float32(0.707106781186547524)
-_F2, _F3, _F4, _F5, _F6, _F7 = (np.float32(1 / x) for x in (2, 6, 24, 120, 720, 5040))
 
 
 @njit(**FLAGS)
 def exponential(x):
-    """exp(x) of x <= 0."""
+    """exp(x) of x <= 0, of less than `LOWEST` 0."""
+    given = x
     x = LOWEST if x < LOWEST else x
     z = x * _LOG2_E + _MAGIC
     n = z - _MAGIC
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
     p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
-    return (p * (r * r) + (r + ONE)) * power_of_two(z)
+    return ZERO if given < LOWEST else (p * (r * r) + (r + ONE)) * power_of_two(z)
 
 
 @njit(**FLAGS)
@@ -68,13 +70,6 @@ def logarithm(x):
     z = m * m
     y = y * m * z + e * _LN2_LOW - _HALF * z
     return (m + y) + e * _LN2_HIGH if x == x else x
-
-
-@njit(**FLAGS)
-def exponential_minus_one(x):
-    """exp(x) - 1 of x <= 0, without the cancellation where x is small."""
-    near = (((((_F7 * x + _F6) * x + _F5) * x + _F4) * x + _F3) * x + _F2) * (x * x) + x
-    return exponential(x) - ONE if x < -_HALF else near
 
 
 def _on_bits(name, make):
@@ -126,6 +121,35 @@ def take_ticket(typing_context, address):
     return types.int64(types.int64), generate
 
 
+@intrinsic
+def prefetch(typing_context, address):
+    """Has what is at `address` brought near, into the second cache."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        builder.call(function, [pointer, _integer(0), _integer(2), _integer(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def copy_line(typing_context, source, result):
+    """Copies 64 bytes to an address that is a multiple of 64, past the caches: the line there is not read first."""
+
+    def generate(context, builder, signature, arguments):
+        line = ir.VectorType(ir.IntType(32), 16)
+        source, result = (builder.inttoptr(address, line.as_pointer()) for address in arguments)
+        store = builder.store(builder.load(source, align=4), result, align=64)
+        store.set_metadata("nontemporal", builder.module.add_metadata([_integer(1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
 def _make_pointer(element):
     @intrinsic
     def pointer(typing_context, address):
@@ -152,4 +176,4 @@ floats, halves = _make_reader(types.float32), _make_reader(types.uint16)
 int64s, int32s, int16s, int8s = (
     _make_reader(kind) for kind in (types.int64, types.int32, types.int16, types.int8)
 )
-bytes_ = _make_reader(types.uint8)
+bytes_, doubles = _make_reader(types.uint8), _make_reader(types.float64)

@@ -82,6 +82,13 @@ def read_weight(weight: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
             f"the weight map has shape {tuple(weight.shape)} but the target has {tuple(valid.shape)}"
         )
     weight = torch.where(valid, weight.to(dtype), 0.0)
-    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and bool((weight < 0).any()):
+    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and _has_negative(weight):
         raise ValueError(f"a weight map must be >= 0, got {weight.min().item():g}")
     return weight
+
+
+def _has_negative(weight: Tensor) -> bool:
+    if weight.numel() == 0:
+        return False
+    lowest = weight.amin()  # many times faster than to compare them all; NaN if one is
+    return bool(lowest < 0) or (bool(lowest.isnan()) and bool((weight < 0).any()))

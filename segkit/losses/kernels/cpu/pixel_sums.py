@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import Call
 from segkit.losses.kernels.cpu.compiled import sum_kernels
-from segkit.losses.kernels.cpu.loops.sums import Slot, Sum
+from segkit.losses.kernels.cpu.loops.sums import TABLES, Slot, Sum
 
 #: Pixels of a block, whose sum is one of fp64.
 WIDTH = 4096
@@ -45,12 +45,12 @@ def sum_pixels(
     call = Call(Slot, LOGITS_PER_PIXEL * pixels, WIDTH=WIDTH, GROUPS=1, PIXELS=pixels, CLASSES=num_classes)
     call.set_target(tensors[3], ignore_index)
     sums = torch.empty(blocks, Sum.END, dtype=torch.float64)
-    units = torch.zeros(call.threads, num_classes, dtype=torch.int64)
+    units = torch.zeros(call.threads * TABLES, num_classes, dtype=torch.int64)
     call.set(
         **dict(zip(("VALUE", "FACTOR", "WRONG"), (tensor.data_ptr() for tensor in tensors), strict=False))
     )
     call.set(SUMS=sums.data_ptr(), CLASS_UNITS=units.data_ptr(), UNIT=unit)
-    call.run(sum_kernels().measure, buffer=4 * WIDTH)
+    call.run(sum_kernels().measure, buffer=8 * WIDTH)
     valid, summed, factors, wrongs = sums[:, : Sum.SMALLEST].sum(dim=0)
     return PixelSums(valid, summed, factors, wrongs, units.sum(dim=0), sums[:, Sum.SMALLEST].amin())
 

@@ -42,7 +42,7 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = (
         *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
     )
 )
-_HALF = np.float32(0.5)
+HALF = np.float32(0.5)
 _SQRT_HALF = np.float32(0.707106781186547524)
 
 
@@ -68,7 +68,7 @@ def logarithm(x):
     m = (m + m if small else m) - ONE
     y = (((((((_L0 * m + _L1) * m + _L2) * m + _L3) * m + _L4) * m + _L5) * m + _L6) * m + _L7) * m + _L8
     z = m * m
-    y = y * m * z + e * _LN2_LOW - _HALF * z
+    y = y * m * z + e * _LN2_LOW - HALF * z
     return (m + y) + e * _LN2_HIGH if x == x else x
 
 

@@ -6,12 +6,15 @@ nothing depends on which thread took which block. Called with the address of the
 
 from enum import IntEnum, auto
 
+import numpy as np
 from numba import njit
 
 from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
+    HALF,
     INFINITE,
     REORDERED,
+    ZERO,
     bytes_,
     doubles,
     floats,
@@ -41,7 +44,7 @@ class Slot(IntEnum):
     TARGET_BYTES = auto()
     IGNORE_INDEX = auto()
     SUMS = auto()  # float64: of each block one number, or those of `Sum`
-    CLASS_UNITS = auto()  # int64 (threads, classes)
+    CLASS_UNITS = auto()  # int64 (threads, TABLES, classes)
     UNIT = auto()
     END = auto()
 
@@ -62,6 +65,8 @@ class Sum(IntEnum):
     TARGET_BYTES, IGNORE_INDEX, SUMS, CLASS_UNITS, UNIT, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 SUMS_OF_A_BLOCK = int(Sum.END)
+#: Tables of the classes for each thread, which pixels are added to in turn.
+TABLES = 4
 
 
 @njit(**FLAGS)
@@ -95,10 +100,11 @@ def measure(address, version):
     p = int64s(address, END)
     width, classes, pixels = p[WIDTH], p[CLASSES], p[PIXELS]
     thread = take_ticket(address + 8 * THREAD)
-    label = int32s(p[SCRATCH] + thread * p[SCRATCH_BYTES], width)
-    units = int64s(p[CLASS_UNITS] + 8 * thread * classes, classes)
+    scratch = p[SCRATCH] + thread * p[SCRATCH_BYTES]
+    label, whole = int32s(scratch, width), int32s(scratch + 4 * width, width)
+    units = int64s(p[CLASS_UNITS] + 8 * TABLES * thread * classes, TABLES * classes)
     blocks = (pixels + width - 1) // width
-    unit = float(p[UNIT])
+    unit = np.float32(p[UNIT])
     while True:
         here = take_ticket(address + 8 * BLOCK)
         if here >= blocks:
@@ -113,8 +119,15 @@ def measure(address, version):
         sums[1], sums[2], sums[3] = _sum_all(value, factor, bytes_(p[WRONG] + first, size), size)
         sums[4] = _find_smallest(value, factor, size)
         for i in range(size):
-            if factor[i] != 0 and label[i] >= 0:
-                units[label[i]] += int(factor[i] * unit + 0.5)
+            whole[i] = factor[i] * unit + HALF if label[i] >= 0 else ZERO
+        # Neighbours are of one class mostly, and an addition to a place waits for the one before.
+        for i in range(0, size - 3, 4):
+            units[max(label[i], 0)] += whole[i]
+            units[max(label[i + 1], 0) + classes] += whole[i + 1]
+            units[max(label[i + 2], 0) + 2 * classes] += whole[i + 2]
+            units[max(label[i + 3], 0) + 3 * classes] += whole[i + 3]
+        for i in range(size // 4 * 4, size):
+            units[max(label[i], 0)] += whole[i]
 
 
 @njit(**REORDERED)

@@ -60,7 +60,11 @@ class Scope:
     def mean(self, value: Tensor, denominator: Tensor, valid: Tensor) -> Tensor:
         """Sum of `value` (N, *spatial) / `denominator` (G, 1, ..., 1) of each group, averaged over the groups that have
         a valid pixel. A denominator of 0 gives 0, connected to `value`."""
-        total = self.rows(value).sum(dim=1) * self.processes()  # (G, P) -> (G,)
+        return self.mean_of_sums(self.rows(value).sum(dim=1), denominator, valid)  # (G, P) -> (G,)
+
+    def mean_of_sums(self, sums: Tensor, denominator: Tensor, valid: Tensor) -> Tensor:
+        """The same from the sums (G,) of this process."""
+        total = sums * self.processes()
         denominator = denominator.flatten()
         mean = total / torch.where(denominator == 0, 1, denominator)
         return self._average(mean, valid)

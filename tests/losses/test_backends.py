@@ -13,9 +13,12 @@ from segkit.losses import (
     pixel_focal,
     weighted_mask_cross_entropy,
 )
+from segkit.losses.kernels import choice
 from segkit.losses.kernels import cross_entropy as kernel
 from tests.losses.cases import CLASS_WEIGHTS, NAMES, accepts, build, make_batch, make_batch_for
 
+#: What is not made of operations over all pixels and classes.
+FUSED = ["banded", "numba"]
 WITH_BACKEND = [name for name in NAMES if accepts(name, "backend")]
 
 
@@ -33,7 +36,8 @@ def run(loss, batch, iteration: int = 0):
 
 @pytest.mark.parametrize("size", [(5, 7), (16, 15)])
 @pytest.mark.parametrize("name", [*WITH_BACKEND, "pixel"])
-def test_banded_is_the_same_loss(name, size):
+@pytest.mark.parametrize("backend", FUSED)
+def test_it_is_the_same_loss(backend, name, size):
     """Value, gradient, and everything that is logged and drawn."""
     batch = make_batch_for(name, size=size, ignored=True)
 
@@ -45,16 +49,15 @@ def test_banded_is_the_same_loss(name, size):
         given = {"alpha" if name == "focal" else "class_weights": weights}
         return build(name, backend=backend, **given)
 
-    reference, banded = build_with("reference"), build_with("banded")
-    expected, actual = (run(loss, batch, iteration=50_000) for loss in (reference, banded))
+    reference, fused = build_with("reference"), build_with(backend)
+    expected, actual = (run(loss, batch, iteration=50_000) for loss in (reference, fused))
     torch.testing.assert_close(actual[0], expected[0])
     torch.testing.assert_close(actual[1], expected[1], rtol=1e-5, atol=1e-7)
     assert list(actual[2]) == list(expected[2])
     for key, value in expected[2].items():
         torch.testing.assert_close(actual[2][key], value, msg=lambda text, key=key: f"{key}: {text}")
     ours, theirs = (
-        loss.pixels(batch.logits, batch.target, batch.weight, iteration=50_000)
-        for loss in (banded, reference)
+        loss.pixels(batch.logits, batch.target, batch.weight, iteration=50_000) for loss in (fused, reference)
     )
     torch.testing.assert_close(ours.loss, theirs.loss)
     assert torch.equal(ours.kept > 0, theirs.kept > 0) and torch.equal(ours.valid, theirs.valid)
@@ -74,10 +77,12 @@ def test_functions_take_it_too(name):
     batch = make_batch(size=(16, 15), ignored=True)
     given = (batch.logits, batch.target, batch.weight)
     expected = FUNCTIONS[name](*given, backend="reference")
-    torch.testing.assert_close(FUNCTIONS[name](*given, backend="banded"), expected)
-    assert torch.equal(FUNCTIONS[name](*given), FUNCTIONS[name](*given, backend="banded"))
+    for backend in FUSED:
+        torch.testing.assert_close(FUNCTIONS[name](*given, backend=backend), expected)
+    assert torch.equal(FUNCTIONS[name](*given), FUNCTIONS[name](*given, backend="numba"))
     with pytest.raises(
-        ValueError, match=r"^backend must be one of auto, reference, direct, banded, triton, got 'fast'$"
+        ValueError,
+        match=r"^backend must be one of auto, reference, direct, banded, numba, triton, got 'fast'$",
     ):
         FUNCTIONS[name](*given, backend="fast")
 
@@ -85,7 +90,10 @@ def test_functions_take_it_too(name):
 def test_one_logit_for_two_classes():
     batch = make_batch_for("bce", size=(16, 15), ignored=True)
     expected = binary_cross_entropy(batch.logits, batch.target, backend="reference")
-    torch.testing.assert_close(binary_cross_entropy(batch.logits, batch.target, backend="banded"), expected)
+    for backend in FUSED:
+        torch.testing.assert_close(
+            binary_cross_entropy(batch.logits, batch.target, backend=backend), expected
+        )
 
 
 @pytest.mark.parametrize("name", WITH_BACKEND)
@@ -95,21 +103,27 @@ def test_the_backend_asked_for_computes(name, monkeypatch):
     monkeypatch.setattr(
         kernel, "banded_cross_entropy", lambda *given, **more: calls.append(1) or compute(*given, **more)
     )
-    for backend, expected in {"reference": 0, "banded": 1, "auto": 1}.items():
+    for backend, expected in {"reference": 0, "banded": 1, "numba": 0}.items():
         run(build(name, backend=backend), make_batch_for(name, size=(16, 15)))
         assert len(calls) == expected, backend
         calls.clear()
+    # Without numba; `auto` takes that where it is.
+    monkeypatch.setattr(choice, "refuse_numba", lambda: "numba is not installed")
+    run(build(name), make_batch_for(name, size=(16, 15)))
+    assert len(calls) == 1
 
 
 SOFT = torch.full((2, 3, 5, 7), 1 / 3)
 
 
+@pytest.mark.parametrize("backend", FUSED)
 @pytest.mark.parametrize("form", [pixel_cross_entropy, pixel_focal])
-def test_soft_labels_take_the_reference(form):
+def test_soft_labels_take_the_reference(form, backend):
     batch = make_batch()
     assert torch.equal(form(batch.logits, SOFT).value, form(batch.logits, SOFT, backend="reference").value)
-    with pytest.raises(ValueError, match=r"^backend: banded, but it takes no soft labels -> backend: auto$"):
-        form(batch.logits, SOFT, backend="banded")
+    with pytest.raises(ValueError) as error:
+        form(batch.logits, SOFT, backend=backend)
+    assert str(error.value) == f"backend: {backend}, but it takes no soft labels -> backend: auto"
 
 
 @pytest.mark.parametrize("name", ["ce", "bce"])

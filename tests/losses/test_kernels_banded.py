@@ -147,7 +147,7 @@ class Denormals(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("backend", ["direct", "banded"])
+@pytest.mark.parametrize("backend", ["direct", "banded", "numba"])
 def test_a_second_derivative_is_refused(backend):
     batch = make_batch((1, 3, 2, 2), (4, 4))
     ce, _ = upsampled_cross_entropy(batch.logits, batch.target, ignore_index=255, backend=backend)
@@ -162,18 +162,22 @@ IDS, SMALL = torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 2, 2)
 @pytest.mark.parametrize(
     "logits, target, expected",
     [
-        (SMALL, IDS, "banded"),
-        (SMALL.bfloat16(), IDS.byte(), "banded"),
-        (SMALL, IDS[:, :1], "banded"),
-        (SMALL, IDS[:, :2, :2], "direct"),
+        (SMALL, IDS, "numba banded"),
+        (SMALL.bfloat16(), IDS.byte(), "numba banded"),
+        (SMALL, IDS[:, :1], "numba banded"),
+        (SMALL, IDS[:, :2, :2], "numba direct"),
         (SMALL.double(), IDS, "reference"),
         (SMALL, torch.zeros(1, 3, 4, 4), "reference"),
-        (torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64), "direct"),
+        (torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64), "numba direct"),
         (torch.zeros(1, 3, 2, 2, device="meta"), IDS.to("meta"), "direct"),
     ],
 )
-def test_what_auto_chooses(logits, target, expected):
-    assert choose_backend("auto", logits, target) == expected
+def test_what_auto_chooses(logits, target, expected, monkeypatch):
+    """With numba, and without."""
+    with_numba, without = expected.split()[0], expected.split()[-1]
+    assert choose_backend("auto", logits, target) == with_numba
+    monkeypatch.setattr(choice, "refuse_numba", lambda: "numba is not installed")
+    assert choose_backend("auto", logits, target) == without
 
 
 def test_auto_takes_triton_where_its_kernels_run(monkeypatch):
@@ -184,10 +188,10 @@ def test_auto_takes_triton_where_its_kernels_run(monkeypatch):
     assert choose_backend("auto", SMALL, IDS[:, :2, :2]) == "triton"
     assert choose_backend("auto", SMALL.double(), IDS) == "reference"
     assert choose_backend("auto", SMALL, torch.zeros(1, 3, 4, 4)) == "reference"
-    assert choose_backend("auto", torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64)) == "direct"
+    assert choose_backend("auto", torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64)) == "numba"
     tall = torch.empty(1, 1, 1, dtype=torch.uint8).expand(1, 2**28, 1)
-    assert choose_backend("auto", SMALL, tall) == "banded"
-    assert choose_backend("auto", SMALL, IDS[:, :0]) == "banded"  # which says what is wrong
+    assert choose_backend("auto", SMALL, tall) == "numba"
+    assert choose_backend("auto", SMALL, IDS[:, :0]) == "numba"  # which says what is wrong
 
 
 def test_auto_does_without_triton_where_its_kernels_fail(monkeypatch):
@@ -215,16 +219,22 @@ def test_auto_does_without_triton_where_its_kernels_fail(monkeypatch):
     assert len(tried) == 1
 
 
-@pytest.mark.parametrize("backend", ["reference", "direct", "banded"])
+@pytest.mark.parametrize("backend", ["reference", "direct", "banded", "numba"])
 def test_a_backend_by_name(backend):
     assert choose_backend(backend, SMALL, IDS) == backend
-    assert choose_backend(backend, SMALL.double(), IDS[:, :2, :2]) == backend
+    other = SMALL.half() if backend == "numba" else SMALL.double()
+    assert choose_backend(backend, other, IDS[:, :2, :2]) == backend
 
 
 @pytest.mark.parametrize(
     "backend, logits, target, message",
     [
-        ("fast", SMALL, IDS, "backend must be one of auto, reference, direct, banded, triton, got 'fast'"),
+        (
+            "fast",
+            SMALL,
+            IDS,
+            "backend must be one of auto, reference, direct, banded, numba, triton, got 'fast'",
+        ),
         (
             "banded",
             SMALL,

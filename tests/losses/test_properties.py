@@ -197,8 +197,9 @@ def test_one_hot_equals_hard_where_a_class_is_masked_out_by_minus_infinity():
         cross_entropy(logits, torch.tensor([1])),
         cross_entropy(logits, torch.tensor([[0.0, 1.0, 0.0]])),
     )
-    assert hard.item() == soft.item() == pytest.approx(0.31326, abs=1e-5)
-    assert torch.equal(gradient(soft, logits), gradient(hard, logits))
+    torch.testing.assert_close(hard, soft)  # soft labels take another backend
+    assert hard.item() == pytest.approx(0.31326, abs=1e-5)
+    torch.testing.assert_close(gradient(soft, logits), gradient(hard, logits))
 
 
 @pytest.mark.parametrize("selection", selections(), ids=str)
@@ -216,7 +217,8 @@ def test_weights_multiply_after_a_selection_made_by_plain_ce(selection):
     _, weighted_values = weighted(batch.logits, batch.target, batch.weight, iteration=5)
     assert values.keys() == weighted_values.keys()
     for key in values:
-        assert torch.equal(torch.as_tensor(values[key]), torch.as_tensor(weighted_values[key])), key
+        expected = torch.as_tensor(values[key])  # by another backend: label smoothing takes the reference
+        torch.testing.assert_close(torch.as_tensor(weighted_values[key]), expected, msg=key)
     ce = F.cross_entropy(batch.logits, batch.target, reduction="none", ignore_index=255)
     torch.testing.assert_close(mapped, (kept * batch.weight * ce).sum() / kept.sum())
 

@@ -20,17 +20,14 @@ def measure(values: PixelValues, selected: Selected, *, scope: Scope = BATCH) ->
     the kept pixels of which another class is more probable than the true one. `kept_class` (C,): share of the kept
     pixels that are of each class. `ignored_fraction`: of all pixels. Where nothing is valid the others are 0.
     """
-    share, ce = selected.share, values.ce
-    double = torch.float32 if ce.device.type == "mps" else torch.float64
-    per_class = _sum_classes((share * UNIT).round_().long(), values.label, values.num_classes)
+    ce, double = values.ce, torch.float32 if values.ce.device.type == "mps" else torch.float64
+    sums, per_class, smallest = _sum_fused(values, selected.share) or _sum_pixels(values, selected.share)
     pixels = torch.full((), values.valid.numel(), dtype=double, device=ce.device)
-    n_valid = count_true(values.valid.reshape(1, -1)).sum()
-    sums = (pixels, n_valid, ce.sum(), share.sum(), (share * values.wrong).sum())
-    sums = torch.cat([torch.stack([value.to(double) for value in sums]), per_class.to(double)])
+    sums = torch.cat([torch.stack([pixels, *(value.to(double) for value in sums)]), per_class.to(double)])
     (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.total(sums).tensor_split([5])
     at_least_one = n_valid.clamp_min(1)
     k = scope.sum_groups(selected.count)
-    smallest_kept = scope.smallest(ce.masked_fill(share == 0, torch.inf).amin())
+    smallest_kept = scope.smallest(smallest)
     report = {
         "ce": ce_sum / at_least_one,
         "kept_fraction": k / at_least_one,
@@ -40,6 +37,37 @@ def measure(values: PixelValues, selected: Selected, *, scope: Scope = BATCH) ->
         "ignored_fraction": 1 - n_valid / pixels,
     }
     return {"k": k, **{name: value.to(ce.dtype) for name, value in report.items()}}
+
+
+#: The number of valid pixels and the sums of ce, of the share, and of that of wrong pixels, all 0-d; the shares of each
+#: class in `UNIT` (C,); and the smallest ce of a kept pixel, 0-d.
+Sums = tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]
+
+
+def _sum_pixels(values: PixelValues, share: Tensor) -> Sums:
+    per_class = _sum_classes((share * UNIT).round_().long(), values.label, values.num_classes)
+    n_valid = count_true(values.valid.reshape(1, -1)).sum()
+    sums = n_valid, values.ce.sum(), share.sum(), (share * values.wrong).sum()
+    return sums, per_class, values.ce.masked_fill(share == 0, torch.inf).amin()
+
+
+def _sum_fused(values: PixelValues, share: Tensor) -> Sums | None:
+    """The same in one pass, if the backend `numba` has computed the values."""
+    if values.fused is None:
+        return None
+    from segkit.losses.kernels.cpu.pixel_sums import sum_pixels  # imports numba
+
+    target, ignore_index, _ = values.fused
+    n_valid, ce, kept, wrong, per_class, smallest = sum_pixels(
+        values.ce,
+        share,
+        values.wrong,
+        target,
+        ignore_index=ignore_index,
+        num_classes=values.num_classes,
+        unit=UNIT,
+    )
+    return (n_valid, ce, kept, wrong), per_class, smallest.to(values.ce.dtype)
 
 
 def _sum_classes(units: Tensor, label: Tensor, num_classes: int) -> Tensor:

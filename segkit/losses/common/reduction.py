@@ -20,7 +20,7 @@ def valid_mean(
 ) -> Tensor:
     """sum(share x weight x value) / |V|: by the number of valid pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return scope.mean(factor * values.value, scope.sum(values.valid), values.valid)
+    return _mean(values, factor, scope.sum(values.valid), scope)
 
 
 def selected_mean(
@@ -28,7 +28,7 @@ def selected_mean(
 ) -> Tensor:
     """sum(share x weight x value) / sum(share): by the number of selected pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return scope.mean(factor * values.value, selected.count, values.valid)
+    return _mean(values, factor, selected.count, scope)
 
 
 def weighted_mean(
@@ -36,7 +36,10 @@ def weighted_mean(
 ) -> Tensor:
     """sum(share x weight x value) / sum(share x weight x class weight): by what the pixels weigh."""
     factor = pixel_factor(values, selected, weight)
-    return scope.mean(factor * values.value, scope.sum(factor * values.class_weight), values.valid)
+    # At ignored pixels the factor is 0 as well.
+    unweighted = values.fused is not None and values.fused.unweighted
+    mass = factor if unweighted else factor * values.class_weight
+    return _mean(values, factor, scope.sum(mass), scope)
 
 
 #: Names of reductions in a configuration.
@@ -54,6 +57,16 @@ def choose_reduction(name: str) -> Callable[..., Tensor]:
     return REDUCTIONS[name]
 
 
+def _mean(values: PixelValues, factor: Tensor, denominator: Tensor, scope: Scope) -> Tensor:
+    """sum(factor x value) / denominator (G, 1, ..., 1) in the scope."""
+    if values.fused is None:
+        return scope.mean(factor * values.value, denominator, values.valid)
+    from segkit.losses.kernels.cpu.pixel_sums import sum_products  # imports numba
+
+    total = sum_products(scope.rows(values.value), scope.rows(factor))
+    return scope.mean_of_sums(total, denominator, values.valid)
+
+
 def pixel_factor(values: PixelValues, selected: Selected, weight: Tensor | None) -> Tensor:
     """share x weight (N, *spatial). Raises ValueError for a map of another shape, or (on the CPU) below 0."""
     if weight is None:
@@ -69,6 +82,13 @@ def read_weight(weight: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
             f"the weight map has shape {tuple(weight.shape)} but the target has {tuple(valid.shape)}"
         )
     weight = torch.where(valid, weight.to(dtype), 0.0)
-    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and bool((weight < 0).any()):
+    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and _has_negative(weight):
         raise ValueError(f"a weight map must be >= 0, got {weight.min().item():g}")
     return weight
+
+
+def _has_negative(weight: Tensor) -> bool:
+    if weight.numel() == 0:
+        return False
+    lowest = weight.amin()  # many times faster than to compare them all; NaN if one is
+    return bool(lowest < 0) or (bool(lowest.isnan()) and bool((weight < 0).any()))

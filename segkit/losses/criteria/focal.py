@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segkit.losses.criteria.inputs import Inputs, check_inputs, read_inputs
+from segkit.losses.criteria.comparison import compare
+from segkit.losses.criteria.inputs import Inputs, read_inputs
 from segkit.losses.criteria.pixel_cross_entropy import require_reference
 from segkit.losses.criteria.values import (
     PixelValues,
@@ -16,7 +17,7 @@ from segkit.losses.criteria.values import (
     read_class_weights,
     show_class_weights,
 )
-from segkit.losses.kernels import BackendName, check_backend, upsampled_cross_entropy
+from segkit.losses.kernels import BackendName, check_backend
 from segkit.losses.kernels.reference import wrong_pixels
 from segkit.registry import CRITERIA
 from segkit.types import NonNegativeFloat, Share
@@ -88,15 +89,8 @@ def pixel_focal(
     if target.is_floating_point():
         require_reference(backend, "soft labels")
         return _soft_focal(read_inputs(logits, target, ignore_index=ignore_index), gamma, alpha)
-    labels = check_inputs(logits, target, ignore_index=ignore_index)
-    ce, wrong = upsampled_cross_entropy(
-        logits, target, ignore_index=ignore_index, backend=backend, labels=labels
-    )
-    weights = place_class_weights(alpha, logits)
-    class_weight = class_weight_of(target, labels, weights, ce.dtype)
-    value = ce * _modulator(ce, gamma)  # (N, *spatial)
-    value = value if weights is None else value * class_weight
-    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, logits.shape[1])
+    compared = compare(logits, target, ignore_index=ignore_index, class_weights=alpha, backend=backend)
+    return compared.values(compared.ce * _modulator(compared.ce, gamma))
 
 
 def _soft_focal(inputs: Inputs, gamma: float, alpha: Tensor | None) -> PixelValues:

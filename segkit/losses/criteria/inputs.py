@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.losses.kernels.labels import Labels, read_labels
+from segkit.losses.kernels.labels import LabelError, Labels, read_labels
 from segkit.losses.kernels.reference import log_probabilities
 
 LABEL_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -44,7 +44,7 @@ def check_inputs(logits: Tensor, target: Tensor, *, ignore_index: int) -> Labels
     """What is read of the target. Raises ValueError for shapes and dtypes that do not fit, and on the CPU for
     labels outside [0, C): on other devices looking would make the host wait, and the data pipeline has looked already.
     """
-    _check_shapes(logits, target)
+    check_shapes(logits, target)
     labels = read_labels(target, ignore_index)
     if not target.is_floating_point():
         _check_labels(labels, logits.shape[1], ignore_index)
@@ -56,7 +56,8 @@ def show_shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def _check_shapes(logits: Tensor, target: Tensor) -> None:
+def check_shapes(logits: Tensor, target: Tensor) -> None:
+    """Raises ValueError for logits and a target whose shapes or dtypes do not fit together."""
     if not logits.is_floating_point() or logits.ndim < 2:
         raise ValueError(
             f"logits must be floating point (N, C, ...), got {logits.dtype} {show_shape(logits)}"
@@ -90,9 +91,4 @@ def _check_labels(labels: Labels, num_classes: int, ignore_index: int) -> None:
         return
     lowest, highest = label.aminmax()
     if lowest < 0 or highest >= num_classes:
-        wrong = label[(label < 0) | (label >= num_classes)].unique()
-        ids = ", ".join(str(label) for label in wrong.tolist())
-        raise ValueError(
-            f"label out of range: the target has ids {ids} but the logits have {num_classes} classes "
-            f"(0-{num_classes - 1}), ignore_index {ignore_index}"
-        )
+        raise LabelError(label, num_classes, ignore_index)

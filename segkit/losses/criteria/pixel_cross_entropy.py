@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-from segkit.losses.criteria.inputs import Inputs, check_inputs, read_inputs
+from segkit.losses.criteria.comparison import compare
+from segkit.losses.criteria.inputs import Inputs, read_inputs
 from segkit.losses.criteria.values import (
     PixelValues,
     class_weight_of,
     per_class,
     place_class_weights,
 )
-from segkit.losses.kernels import check_backend, upsampled_cross_entropy
+from segkit.losses.kernels import check_backend
 from segkit.losses.kernels.reference import true_cross_entropy, wrong_pixels
 
 
@@ -40,14 +41,10 @@ def pixel_cross_entropy(
         require_reference(backend, "soft labels" if target.is_floating_point() else "label_smoothing")
         inputs = read_inputs(logits, target, ignore_index=ignore_index)
         return values_of(inputs, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing)
-    labels = check_inputs(logits, target, ignore_index=ignore_index)
-    ce, wrong = upsampled_cross_entropy(
-        logits, target, ignore_index=ignore_index, backend=backend, labels=labels
+    compared = compare(
+        logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
     )
-    weights = place_class_weights(class_weights, logits)
-    class_weight = class_weight_of(target, labels, weights, ce.dtype)
-    value = ce if weights is None else ce * class_weight  # (N, *spatial)
-    return PixelValues(value, class_weight, ce.detach(), *labels, wrong, logits.shape[1])
+    return compared.values(compared.ce)
 
 
 def values_of(

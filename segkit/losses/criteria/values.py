@@ -1,13 +1,23 @@
 """What a criterion says of each pixel, and the class weights that criteria share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from segkit.losses.criteria.inputs import show_shape
 from segkit.losses.kernels.labels import Labels
+
+
+class Fused(NamedTuple):
+    """What the sums of the backend `numba` read instead of labels and class weights: the target as it is, and whether
+    every class weighs 1."""
+
+    target: Tensor
+    ignore_index: int
+    unweighted: bool
 
 
 @dataclass(frozen=True)
@@ -18,6 +28,7 @@ class PixelValues:
     already in `value`, for reductions that divide by it. `ce` is plain -log(probability of the true class),
     detached: what selections rank by, and what losses of different kinds are compared by. `label` is the true
     class (int64), of soft labels the largest. `wrong` (bool): valid pixels of which another class is more probable.
+    `fused` if the backend `numba` has computed it.
     """
 
     value: Tensor
@@ -27,6 +38,21 @@ class PixelValues:
     label: Tensor
     wrong: Tensor
     num_classes: int
+    fused: Fused | None = None
+
+    @classmethod
+    def deferred(cls, makers: dict[str, Callable[[], Tensor]], **known: Any) -> "PixelValues":
+        """With some tensors that are made when somebody first asks for them, since most losses do not."""
+        values = cls.__new__(cls)
+        values.__dict__.update(known, _makers=makers)
+        return values
+
+    def __getattr__(self, name: str) -> Any:
+        makers = self.__dict__.get("_makers", {})
+        if name not in makers:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        value = self.__dict__[name] = makers[name]()
+        return value
 
 
 def class_weight_of(target: Tensor, labels: Labels, weights: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -1,8 +1,8 @@
 """The one heavy operation of a pixel loss, in several ways (backends) that give the same value.
 
 `reference`: resize, then log_softmax. `direct`: the same with the gradient in closed form. `banded`: plain PyTorch, a
-band of rows at a time, so that nothing of the size of the resized logits is ever there. `triton`: fused, on a GPU.
-`auto`: the one that fits.
+band of rows at a time, so that nothing of the size of the resized logits is ever there. `numba`: compiled loops that
+fuse all of it on a CPU. `triton`: the same on a GPU. `auto`: the one that fits.
 
 They agree up to rounding and are deterministic each, so a run that is to be repeated or resumed to the bit needs the
 same backend, and with `auto` the same kind of device.
@@ -17,7 +17,11 @@ from segkit.losses.kernels.choice import (
     choose_backend,
     triton_runs,
 )
-from segkit.losses.kernels.cross_entropy import PixelCrossEntropy, upsampled_cross_entropy
+from segkit.losses.kernels.cross_entropy import (
+    PixelCrossEntropy,
+    numba_cross_entropy,
+    upsampled_cross_entropy,
+)
 
 __all__ = [
     "BACKENDS",
@@ -27,6 +31,7 @@ __all__ = [
     "check_backend",
     "check_device",
     "choose_backend",
+    "numba_cross_entropy",
     "triton_runs",
     "upsampled_cross_entropy",
 ]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from segkit.errors import ConfigError
+from segkit.losses.kernels.cpu.available import INSTALL, refuse_numba
 
 #: Names of backends in a configuration.
-BackendName = Literal["auto", "reference", "direct", "banded", "triton"]
-BACKENDS = ("auto", "reference", "direct", "banded", "triton")
+BackendName = Literal["auto", "reference", "direct", "banded", "numba", "triton"]
+BACKENDS = ("auto", "reference", "direct", "banded", "numba", "triton")
 
 
 class BackendError(ConfigError, ValueError):
@@ -19,19 +20,21 @@ class BackendError(ConfigError, ValueError):
 
 
 def choose_backend(backend: str, logits: Tensor, target: Tensor) -> str:
-    """`reference`, `direct`, `banded` or `triton` for logits (N, C, *any) and a target of class ids or soft labels.
+    """`reference`, `direct`, `banded`, `numba` or `triton` for logits (N, C, *any) and a target of class ids or soft
+    labels.
 
-    `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`), `banded` on the CPU for logits of another
-    size than the target, and else `direct`, which is faster where nothing is resized. It is `reference` for fp64, and
-    inside torch.compile, which fuses what it is made of. Raises ValueError for an unknown name, BackendError where the
-    backend asked for cannot do it.
+    `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`) and `numba` on a CPU where numba is
+    installed and compiles its kernels. Else it is `banded` on a CPU for logits of another size than the target, and
+    `direct`, which is faster where nothing is resized. It is `reference` for fp64, and inside torch.compile, which
+    fuses what it is made of. Raises ValueError for an unknown name, BackendError where the backend asked for cannot do
+    it.
     """
     check_backend(backend)
     if backend == "auto":
         return _choose(logits, target)
     reason = refuse_backend(backend, logits, target)
     if reason is not None:
-        raise BackendError(f"backend: {backend}, but {reason} -> backend: auto")
+        raise BackendError(f"backend: {backend}, but {reason} -> {_remedy(backend, 'backend')}")
     return backend
 
 
@@ -45,9 +48,10 @@ def check_backend(backend: str) -> str:
 def check_device(backend: str, device: torch.device, *, key: str) -> None:
     """Raises BackendError, which names the `key` of the configuration, for a backend that does not run on this device,
     whatever it is given."""
-    reason = _refuse_triton(device) if backend == "triton" else None
+    refuse = {"triton": _refuse_triton, "numba": _refuse_numba}.get(backend)
+    reason = None if refuse is None else refuse(device)
     if reason is not None:
-        raise BackendError(f"{key}: {backend}, but {reason} -> {key}: auto")
+        raise BackendError(f"{key}: {backend}, but {reason} -> {_remedy(backend, key)}")
 
 
 def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
@@ -58,9 +62,12 @@ def refuse_backend(backend: str, logits: Tensor, target: Tensor) -> str | None:
         return "it takes class ids, and the target is soft labels"
     if backend == "direct":
         return None
-    if logits.ndim != 4:
+    same_size = logits.shape[2:] == target.shape[1:]
+    if logits.ndim != 4 and not (backend == "numba" and same_size):
         return f"it takes logits (N, C, h, w), got {tuple(logits.shape)}"
-    if backend != "triton":
+    if backend == "numba":
+        return _refuse_numba(logits.device, logits.dtype)
+    if backend == "banded":
         return None
     return _refuse_triton(logits.device, logits.dtype) or _refuse_sizes(logits, target)
 
@@ -95,9 +102,44 @@ def _choose(logits: Tensor, target: Tensor) -> str:
         return "reference"
     if triton_runs(logits.device) and refuse_backend("triton", logits, target) is None:
         return "triton"
+    resized = logits.shape[2:] != target.shape[1:]
+    if refuse_backend("numba", logits, target) is None and _try_numba(resized):
+        return "numba"
     # Many small operations, which suit a CPU.
-    resized = logits.ndim == 4 and logits.shape[2:] != target.shape[1:]
-    return "banded" if resized and logits.device.type == "cpu" else "direct"
+    return "banded" if resized and logits.ndim == 4 and logits.device.type == "cpu" else "direct"
+
+
+@functools.cache
+def _try_numba(resized: bool) -> bool:
+    """Whether numba compiles the kernels, those that resize or the others: where it does not, the reason is given as a
+    warning, once."""
+    try:
+        from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
+
+        _ = resized_kernels() if resized else same_size_kernels()
+    except (
+        Exception
+    ) as error:  # a numba that does not fit to this Python, NumPy or processor: there is another way
+        instead = "banded" if resized else "direct"
+        reason = " ".join(str(error).split())[:300]
+        text = (
+            f"numba does not compile the losses here ({type(error).__name__}: {reason}) -> backend: {instead}"
+        )
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return False
+    return True
+
+
+def _refuse_numba(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"it takes fp32, bf16 or fp16 logits, got {dtype}"
+    if device.type != "cpu":
+        return f"it runs on a CPU, and these logits are on {device.type}"
+    return refuse_numba()
+
+
+def _remedy(backend: str, key: str) -> str:
+    return INSTALL if backend == "numba" and refuse_numba() is not None else f"{key}: auto"
 
 
 def _refuse_triton(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from segkit.losses.kernels.banded import banded_cross_entropy
 from segkit.losses.kernels.choice import choose_backend
 from segkit.losses.kernels.direct import direct_cross_entropy
-from segkit.losses.kernels.labels import Labels, read_labels
+from segkit.losses.kernels.labels import LabelError, Labels, read_labels, valid_pixels
 from segkit.losses.kernels.reference import reference_cross_entropy
 
 
@@ -32,10 +32,14 @@ def upsampled_cross_entropy(
     `logits` (N, C, h, w) floating point; `target` (N, H, W) class ids of any integer dtype, already checked; `labels`
     what is read of them, where that is known already. Ignored pixels have ce 0 and exactly zero gradient, even where
     their logits are NaN; at a valid pixel NaN gives NaN. The backends (see `choose_backend`, also for errors) agree up
-    to rounding, and each gives the same bits every time; all but `reference` can be differentiated once. `reference`
-    and `direct` also take the other numbers of dimensions of `F.cross_entropy`, (N, C) to volumes, at equal sizes.
+    to rounding, and each gives the same bits every time; all but `reference` can be differentiated once. `reference`,
+    `direct` and `numba` also take the other numbers of dimensions of `F.cross_entropy`, (N, C) to volumes, at equal
+    sizes.
     """
     chosen = choose_backend(backend, logits, target)
+    if chosen == "numba":
+        ce, wrong, _ = numba_cross_entropy(logits, target, ignore_index=ignore_index)
+        return PixelCrossEntropy(ce, wrong)
     if chosen == "triton":
         # Not at the top: importing segkit must work without Triton, and be quick.
         from segkit.losses.kernels.triton_cross_entropy import triton_cross_entropy
@@ -45,3 +49,17 @@ def upsampled_cross_entropy(
         return PixelCrossEntropy(*direct_cross_entropy(logits, labels or read_labels(target, ignore_index)))
     compute = banded_cross_entropy if chosen == "banded" else reference_cross_entropy
     return PixelCrossEntropy(*compute(logits, target, ignore_index=ignore_index))
+
+
+def numba_cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """ce, wrong and valid (N, *spatial) by the backend `numba`, for which the target need not be checked or read.
+    Raises LabelError."""
+    from segkit.losses.kernels.cpu.cross_entropy import fused_cross_entropy  # imports numba
+
+    ce, wrong, valid, n_broken = fused_cross_entropy(logits, target, ignore_index=ignore_index)
+    if n_broken:
+        labels = target[valid_pixels(target, ignore_index)]
+        raise LabelError(labels, logits.shape[1], ignore_index)
+    return ce, wrong, valid

@@ -6,6 +6,19 @@ import torch
 from torch import Tensor
 
 
+class LabelError(ValueError):
+    """A label that is neither a class nor `ignore_index`."""
+
+    def __init__(self, labels: Tensor, num_classes: int, ignore_index: int):
+        """Of the labels of valid pixels."""
+        wrong = labels[(labels < 0) | (labels >= num_classes)].unique()
+        ids = ", ".join(str(label) for label in wrong.tolist())
+        super().__init__(
+            f"label out of range: the target has ids {ids} but the logits have {num_classes} classes "
+            f"(0-{num_classes - 1}), ignore_index {ignore_index}"
+        )
+
+
 class Labels(NamedTuple):
     """`valid` (N, *spatial) bool; `label` (N, *spatial) int64, the true class, 0 at pixels that are not valid."""
 

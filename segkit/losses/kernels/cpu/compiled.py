@@ -1,0 +1,113 @@
+"""The compiled kernels: built when they are first asked for, and kept on disk for the next process."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from numba import cfunc, types
+
+from segkit.losses.kernels.cpu import loops
+from segkit.losses.kernels.cpu.loops import resized, same_size, sums
+
+#: What numba raises where it finds no folder that it can write to, or cannot write after all.
+NO_CACHE = (RuntimeError, OSError)
+
+
+class Kernels(NamedTuple):
+    """Addresses of compiled functions, each of the address of its numbers."""
+
+    forward: int
+    backward: int
+
+
+@functools.cache
+def same_size_kernels() -> Kernels:
+    """Those of `same_size`."""
+    return Kernels(_compile(_same_size_forward), _compile(_same_size_backward))
+
+
+@functools.cache
+def resized_kernels() -> Kernels:
+    """Those of `resized`."""
+    return Kernels(_compile(_resized_forward), _compile(_resized_backward))
+
+
+class SumKernels(NamedTuple):
+    """Addresses of the compiled functions of `sums`."""
+
+    multiply: int
+    measure: int
+
+
+@functools.cache
+def sum_kernels() -> SumKernels:
+    """Those of `sums`."""
+    return SumKernels(_compile(_multiply), _compile(_measure))
+
+
+def _compile(make: Callable[[int], Callable]) -> int:
+    function = make(read_version(Path(loops.__file__).parent))
+    signature = types.void(types.int64)
+    try:
+        compiled = cfunc(signature, cache=True)(function)
+    except NO_CACHE:
+        compiled = cfunc(signature)(function)
+    _kept.append(compiled)
+    return compiled.address
+
+
+#: Compiled code lives as long as these.
+_kept: list = []
+
+
+def read_version(folder: Path) -> int:
+    """A number of the source of all kernels. numba takes compiled code from the disk as long as the file of the
+    function is the same, and does not look at the files of the functions that it calls."""
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return int.from_bytes(hashlib.sha256(text).digest()[:7])
+
+
+# numba compares what a function takes from the one around it: the version is a part of the key. Each has lines of its
+# own, which are a part too.
+def _same_size_forward(version: int) -> Callable:
+    def run(address: int) -> None:
+        same_size.forward(address, version)
+
+    return run
+
+
+def _same_size_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        same_size.backward(address, version)
+
+    return run
+
+
+def _resized_forward(version: int) -> Callable:
+    def run(address: int) -> None:
+        resized.forward(address, version)
+
+    return run
+
+
+def _resized_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        resized.backward(address, version)
+
+    return run
+
+
+def _multiply(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.multiply(address, version)
+
+    return run
+
+
+def _measure(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.measure(address, version)
+
+    return run

@@ -1,0 +1,154 @@
+"""How the kernels of the backend `numba` come to be: compiled once, kept on the disk; what happens without numba."""
+
+import functools
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from segkit.losses import PixelValues, pixel_cross_entropy
+from segkit.losses.kernels import BackendError, check_device, choice, choose_backend, upsampled_cross_entropy
+from segkit.losses.kernels.cpu import available, compiled
+from segkit.losses.kernels.cpu.available import refuse_numba
+from tests.losses.cases import make_batch
+from tests.paths import ROOT
+
+LOOPS = ROOT / "segkit" / "losses" / "kernels" / "cpu" / "loops"
+IDS, SMALL = torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 2, 2)
+
+
+@pytest.fixture
+def numba_of(monkeypatch):
+    """Another version of numba, or none."""
+
+    def pretend(version: str | None) -> None:
+        def find(name: str) -> str:
+            if version is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(importlib.metadata, "version", find)
+        refuse_numba.cache_clear()
+
+    yield pretend
+    refuse_numba.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "version, reason",
+    [
+        (None, "numba is not installed"),
+        ("0.60.0", "numba 0.60.0 is too old: it takes 0.61 or newer"),
+        ("0.9.1rc2", "numba 0.9.1rc2 is too old: it takes 0.61 or newer"),
+    ],
+)
+def test_without_numba(numba_of, recwarn, version, reason):
+    numba_of(version)
+    for ask in (
+        lambda: choose_backend("numba", SMALL, IDS),
+        lambda: check_device("numba", torch.device("cpu"), key="backend"),
+    ):
+        with pytest.raises(BackendError) as error:
+            ask()
+        assert str(error.value) == f"backend: numba, but {reason} -> pip install 'segkit[cpu]'"
+    assert choose_backend("auto", SMALL, IDS) == "banded"
+    assert choose_backend("auto", SMALL, IDS[:, :2, :2]) == "direct"
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("version", ["0.61.0", "0.68.1", "1.0"])
+def test_new_enough(numba_of, version):
+    numba_of(version)
+    assert refuse_numba() is None
+
+
+def test_the_oldest_version_is_that_of_the_extra():
+    text = (ROOT / "pyproject.toml").read_text()
+    oldest = ".".join(str(number) for number in available.OLDEST)
+    assert f'cpu = ["numba>={oldest}"]' in text and f'"numba>={oldest}"]  # scipy' in text
+
+
+def test_on_another_device():
+    with pytest.raises(BackendError) as error:
+        choose_backend("numba", SMALL.to("meta"), IDS.to("meta"))
+    assert str(error.value) == (
+        "backend: numba, but it runs on a CPU, and these logits are on meta -> backend: auto"
+    )
+    with pytest.raises(BackendError, match=r"^loss\.backend: numba, but .+ on cuda -> loss\.backend: auto$"):
+        check_device("numba", torch.device("cuda"), key="loss.backend")
+
+
+@pytest.mark.parametrize("resized, instead", [(True, "banded"), (False, "direct")])
+def test_where_it_does_not_compile(monkeypatch, resized, instead):
+    """A numba that does not fit to NumPy, or to this Python: said once, and the losses are computed another way."""
+    tried = []
+
+    def fail():
+        tried.append(resized)
+        raise ImportError("Numba needs\n  another NumPy")
+
+    name = "resized_kernels" if resized else "same_size_kernels"
+    monkeypatch.setattr(compiled, name, fail)
+    monkeypatch.setattr(choice, "_try_numba", functools.cache(choice._try_numba.__wrapped__))
+    target = IDS if resized else IDS[:, :2, :2]
+    with pytest.warns(RuntimeWarning) as said:
+        assert choose_backend("auto", SMALL, target) == instead
+    assert [str(each.message) for each in said] == [
+        "numba does not compile the losses here (ImportError: Numba needs another NumPy) -> "
+        f"backend: {instead}"
+    ]
+    assert choose_backend("auto", SMALL, target) == instead
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot cache function: no locator"), OSError("disk full")])
+def test_without_a_folder_to_keep_it_in(monkeypatch, error):
+    asked = []
+
+    def cfunc(signature, *, cache=False):
+        asked.append(cache)
+        if cache:
+            raise error
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "cfunc", cfunc)
+    monkeypatch.setattr(compiled, "_kept", [])
+
+    class Function:
+        address = 7
+
+    assert compiled._compile(lambda version: Function()) == 7
+    assert asked == [True, False]
+
+
+def test_compiled_code_is_of_this_source(tmp_path):
+    """numba looks at the file of the outermost function alone."""
+    folder = Path(shutil.copytree(LOOPS, tmp_path / "loops"))
+    version = compiled.read_version(LOOPS)
+    assert compiled.read_version(folder) == version
+    with (folder / "arithmetic.py").open("a") as file:
+        file.write("#")
+    assert compiled.read_version(folder) != version
+
+
+def test_it_is_compiled_once():
+    first = compiled.same_size_kernels()
+    batch = make_batch()
+    upsampled_cross_entropy(batch.logits, batch.target, ignore_index=255, backend="numba")
+    assert compiled.same_size_kernels() is first
+    assert "numba" in sys.modules
+
+
+def test_what_nobody_asks_for_is_not_made():
+    batch = make_batch(ignored=True)
+    values = pixel_cross_entropy(batch.logits, batch.target, backend="numba")
+    assert {"label", "class_weight"} & set(vars(values)) == set()
+    expected = pixel_cross_entropy(batch.logits, batch.target, backend="reference")
+    for name in ("label", "class_weight", "valid", "wrong"):
+        assert torch.equal(getattr(values, name), getattr(expected, name)), name
+    with pytest.raises(AttributeError, match=r"^'PixelValues' object has no attribute 'classes'$"):
+        _ = values.classes
+    assert isinstance(values, PixelValues)

@@ -14,7 +14,7 @@ by segkit when the component is built, and never by the configuration file.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 #: More names than that do not fit into one line of a message.
@@ -102,8 +102,15 @@ class Registry:
     def names(self) -> list[str]:
         """All registered names, sorted; those in small letters, which are segkit's own, before the others."""
         self._load()
-        spelled = [self.spell(key) for key in self._constructors]
-        return sorted(spelled, key=lambda name: (name != name.lower(), name))
+        return self.in_order(self.imported())
+
+    def imported(self) -> list[str]:
+        """The names that are registered so far, in any order. Imports nothing."""
+        return [self.spell(key) for key in self._constructors]
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """The names as `names` sorts them, each once."""
+        return sorted(set(names), key=lambda name: (name != name.lower(), name))
 
     def spell(self, name: str) -> str:
         """A registered name as it was registered."""

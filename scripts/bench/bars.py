@@ -3,11 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts.bench import data_path, scoring, selection
+from scripts.bench import data_path, scoring, selection, updates
 from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
 from scripts.bench.rows import Row
 
 PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
+#: How many times as fast the updates of these networks have to be as those of the version before, on a CPU with AMX.
+LEAST = {"ohem.yaml": 2.2, "deeplabv3_mobilenet_v3_large": 1.8, "camvid/ohem.yaml": 1.8}
+#: And as those of a plain loop in fp32, on any CPU that computes in bf16.
+LEAST_PLAIN = {"ohem.yaml": 1.8, "deeplabv3_mobilenet_v3_large": 1.4, "camvid/ohem.yaml": 1.8}
 MINED = tuple(f"{name}, direct" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
 
 
@@ -121,6 +125,20 @@ def _bars_of_low_resolution() -> list[Bar]:
     ]
 
 
+def _bars_of_updates() -> list[Bar]:
+    def bar(network: str, times: float, baseline: str, beside: str) -> Bar:
+        return Bar(8, f"updates, {network}, beside {beside}: time", "updates", round(1 / times, 3),
+            _pair(updates.OURS, baseline, f"{network},"))  # fmt: skip
+
+    # How many times as fast an update has to be. The second half is of a machine with AMX, beside the version before.
+    plain = [
+        bar(network, times, updates.PLAIN, "a plain loop in fp32") for network, times in LEAST_PLAIN.items()
+    ]
+    return plain + [
+        bar(network, times, updates.BEFORE, "another checkout") for network, times in LEAST.items()
+    ]
+
+
 def _is_error(row: Row) -> bool:
     return row.quantity == "error"
 
@@ -139,5 +157,6 @@ BARS: tuple[Bar, ...] = (
     *_bars_of_gpu(),
     Bar(7, "reading and augmenting an image", "data", 0.5, _pair(data_path.OURS, data_path.PLAIN)),
     Bar(7, "predictions from a stride", "scoring", 0.35, _pair("predict_pixels", scoring.ARGMAX)),
+    *_bars_of_updates(),
     Bar(7, "confusion matrix", "scoring", 0.2, _pair(scoring.OUR_CONFUSION, scoring.CONFUSION)),
 )  # fmt: skip

@@ -95,7 +95,7 @@ def save_document(
     ]
     content = {
         "machine": dict(machine),
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "baseline": settings.baseline and str(settings.baseline)},
         "bars": bars,
         "rows": [asdict(row) for row in rows],
     }

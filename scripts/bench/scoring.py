@@ -1,5 +1,6 @@
 """What evaluation does with logits: predictions, cross-entropy, confusion matrix, beside the direct way."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,9 @@ PAIRS = {ARGMAX: "predict_pixels", SCORED: "score_pixels", CONFUSION: OUR_CONFUS
 def bench_scoring(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
     """Rows for both sizes: each of ours beside what does the same."""
     rows = []
-    for case in map(shrink, LOW) if settings.small else LOW:
-        tell(f"scoring: {case.name}")
+    cases = [shrink(case) for case in LOW] if settings.small else LOW
+    for case, allocator in itertools.product(cases, settings.allocators):
+        tell(f"scoring: {case.name}, allocator {allocator}")
         arguments = {
             "classes": case.classes,
             "size": case.size,
@@ -38,8 +40,8 @@ def bench_scoring(settings: Settings, *, tell: Callable[[str], None] = lambda te
             "rounds": settings.rounds,
             "device": settings.device,
         }
-        found = settings.measure(TASK, arguments)
-        made = rows_of(found, bench="scoring", case=case.name, baselines=tuple(PAIRS))
+        found = settings.measure(TASK, arguments, allocator=allocator)
+        made = rows_of(found, bench="scoring", case=case.name, baselines=tuple(PAIRS), allocator=allocator)
         rows += [row for row in made if row.entry in (PAIRS[row.baseline], row.baseline)]
     return rows
 

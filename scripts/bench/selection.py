@@ -1,5 +1,6 @@
 """Finding the hardest pixels among many losses: ours beside a sort and topk."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +23,13 @@ def bench_selection(settings: Settings, *, tell: Callable[[str], None] = lambda 
     """Rows for every spread."""
     count = 2**12 if settings.small else LOSSES
     rows = []
-    for spread in SPREADS:
+    for spread, allocator in itertools.product(SPREADS, settings.allocators):
         case = f"{count:,} losses, {spread}, k = 1/16 of them"
-        tell(f"selection: {case}")
+        tell(f"selection: {case}, allocator {allocator}")
         rounds = 5 * settings.rounds  # of milliseconds, which a median of few does not tell
         arguments = {"spread": spread, "count": count, "rounds": rounds, "device": settings.device}
-        found = settings.measure(TASK, arguments)
-        rows += rows_of(found, bench="selection", case=case, baselines=(SORT, TOP_K))
+        found = settings.measure(TASK, arguments, allocator=allocator)
+        rows += rows_of(found, bench="selection", case=case, baselines=(SORT, TOP_K), allocator=allocator)
     return rows
 
 

@@ -3,21 +3,32 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scripts.bench.process import call_task, measure_afresh
+from segkit.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Settings:
     """`rounds` measured in turns in each of `processes` fresh processes with `threads` threads; 0 processes: in this
-    one, for a quick look. `small` shrinks everything to milliseconds, which shows that it runs and nothing else."""
+    one, for a quick look. `small` shrinks everything to milliseconds, which shows that it runs and nothing else.
+    `baseline` is the folder of another checkout, for what is compared with one."""
 
     device: str = "cpu"
     threads: int = 2
     rounds: int = 5
     processes: int = 3
     small: bool = False
+    baseline: Path | None = None
+
+    @property
+    def allocators(self) -> tuple[str, ...]:
+        """Those that a CPU's time depends on: glibc's defaults, and memory kept, as segkit's commands keep it. That of
+        this process cannot be changed any more."""
+        both = self.processes > 0 and not self.device.startswith("cuda")
+        return ("default", "retained") if both else ("default",)
 
     def measure(
         self,
@@ -46,9 +57,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=default.processes,
         help="fresh processes, of which the range is shown (%(default)s); 0 measures in this one",
     )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FOLDER", help="another checkout, to compare whole commands with"
+    )
     parser.add_argument("--small", action="store_true", help="tiny sizes, to see that everything runs")
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
     """The Settings that were asked for."""
-    return Settings(args.device, args.threads, args.rounds, args.processes, args.small)
+    baseline = None if args.baseline is None else args.baseline.resolve()
+    if baseline is not None and not (baseline / "train.py").is_file():
+        raise ConfigError(f"--baseline {args.baseline}: there is no train.py in it")
+    return Settings(args.device, args.threads, args.rounds, args.processes, args.small, baseline)

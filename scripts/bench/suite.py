@@ -15,6 +15,7 @@ from scripts.bench.scoring import bench_scoring
 from scripts.bench.selection import bench_selection
 from scripts.bench.settings import Settings, read_settings
 from scripts.bench.step import bench_step
+from scripts.bench.updates import bench_updates
 from segkit.system.environment import environment
 
 BENCHES = {
@@ -22,6 +23,7 @@ BENCHES = {
     "cuda": bench_cuda,
     "selection": bench_selection,
     "step": bench_step,
+    "updates": bench_updates,
     "data": bench_data,
     "scoring": bench_scoring,
 }

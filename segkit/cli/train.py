@@ -10,6 +10,7 @@ from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.config.json_schema import json_schema
 from segkit.config.listing import list_components
 from segkit.config.load import load_config
+from segkit.config.schema import Config
 from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program, typed
 
@@ -51,12 +52,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
-    require_torch_pair()
+    if args.imports:
+        require_torch_pair()
     import_user_code(args.imports)
     if args.list or args.json_schema or args.check or args.print_config:
         refuse_launcher("an option that only shows or checks")
-    if args.list or args.json_schema:
-        print(list_components(args.list) if args.list else json.dumps(json_schema(), indent=2))
+    if args.list:
+        print(list_components(args.list))
+        return 0
+    if args.json_schema:
+        require_torch_pair()
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    if not (args.print_config and args.config):
+        require_torch_pair()
+    if args.print_config:
+        print(read_config(args).describe_origins())
         return 0
 
     from segkit.distributed.ranks import (
@@ -69,21 +80,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(args: argparse.Namespace, ranks: Any) -> int:
     """Train, or show or check what would be; returns the exit status. `ranks`: segkit.distributed.ranks.Ranks."""
-    from segkit.runs.preflight import check
-    from segkit.runs.run import resumed_config, train_run
-
     options = {"resume": args.resume, "allow_change": args.allow_change}
     if not ranks.main:
+        from segkit.runs.run import train_run
+
         return train_run(None, source="", overfit=args.overfit, **options, ranks=ranks).exit_code
-    config = (
-        load_config(args.config, args.overrides)
-        if args.config
-        else resumed_config(args.resume, args.overrides)
-    )
-    if args.print_config:
-        print(config.describe_origins())
-        return 0
+    config = read_config(args)
     source = " + ".join([args.config or args.resume, *args.overrides])
     if args.check:
+        from segkit.runs.preflight import check  # without what records a run
+
         return check(config, source=source, overfit=args.overfit, **options)
+    from segkit.runs.run import train_run
+
     return train_run(config, source=source, overfit=args.overfit, **options, ranks=ranks).exit_code
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The configuration that `--config` or, without it, `--resume` names. Raises ConfigError."""
+    if args.config:
+        return load_config(args.config, args.overrides)
+    from segkit.runs.resume import resumed_config  # needs torch
+
+    return resumed_config(args.resume, args.overrides)

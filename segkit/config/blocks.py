@@ -12,6 +12,7 @@ from segkit.config.messages import colon_hint, describe_error, dotted_key, list_
 from segkit.config.problem import Mark, Problem, keep_on_one_line
 from segkit.config.schema import NESTED, OPTION_SCHEDULE, Component, ComponentBlock, OptionSchedule
 from segkit.config.signature import Parameter, read_parameters, read_term_keys
+from segkit.config.written.components import find_constructor
 from segkit.config.yaml_source import Node, to_node, to_plain
 from segkit.registry import AUGMENTS, TRANSFORMS, RefusedName, UnknownName
 from segkit.schedule import parse_duration
@@ -68,7 +69,7 @@ class BlockChecker:
         if name_node is None:
             return None
         try:
-            constructor = kind.registry.get(name_node.value)
+            owner, constructor = find_constructor(kind.registry, name_node.value)
         except RefusedName as error:
             self.report(name_node.mark, str(error), f"-> {error.instead}", list_hint(kind.list_flag))
             return None
@@ -86,8 +87,9 @@ class BlockChecker:
                 f"{kind.registry.kind} '{name_node.value}': a parameter cannot be called {taken[0]!r}, "
                 f"which is a key of every {key} block"
             )
-        parameters, owner = [*leading, *own, *trailing], kind.registry.spell(name_node.value)
-        return Block(parameters, owner, kind.list_flag, kind.registry.given, other_keys, schedules)
+        return Block(
+            [*leading, *own, *trailing], owner, kind.list_flag, kind.registry.given, other_keys, schedules
+        )
 
     def accept(
         self,

@@ -4,6 +4,7 @@ from typing import Any
 
 from segkit.config.schema import COMPONENTS, NESTED, ComponentBlock
 from segkit.config.signature import Parameter, read_parameters, summarise
+from segkit.config.written.components import list_constructors
 from segkit.config.yaml_source import dump_inline
 from segkit.errors import ConfigError
 from segkit.registry import SCHEDULES, TRANSFORMS
@@ -42,8 +43,7 @@ def _list_registry(kind: str, key: str, block: ComponentBlock) -> str:
     lines = [f"{kind}: the values of {key}.name, each with the other keys of its {key} block"]
     if block.registry in _NOTES:
         lines.append(_NOTES[block.registry])
-    for name in block.registry.names():
-        constructor = block.registry.get(name)
+    for name, constructor in list_constructors(block.registry):
         lines += ["", f"{name:<18}  {summarise(constructor)}".rstrip()]
         rows = [_row(parameter) for parameter in read_parameters(constructor, block.registry.given)]
         widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]

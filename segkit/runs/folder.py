@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.files import cannot_write, sweep_temporaries, sync_folder, write_json
 from segkit.system.locks import take_lock
@@ -24,6 +25,16 @@ def _close_locks_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_locks_in_child)
+
+
+def named(config: Config, overfit: int | None) -> Config:
+    """The configuration under the name of its run: training on a few images is not the run itself."""
+    return config if overfit is None else config.model_copy(update={"name": f"{config.name}-overfit"})
+
+
+def runs_dir(config: Config) -> str:
+    """`log.dir`, where `~` stands for the home folder as in a shell."""
+    return os.path.expanduser(config.log.dir)
 
 
 class RunFolder(RunFiles):

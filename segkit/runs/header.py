@@ -1,13 +1,14 @@
 """The header of a run: the lines that say what is about to be trained, on what and how."""
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.config.yaml_source import dump_inline
 from segkit.data.check import CheckReport
 from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
+from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
+from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
 
 
@@ -22,7 +23,6 @@ def header(
     epochs = plan.iterations * plan.accumulate * experiment.batch_size / len(data.train)
     accumulate = f" x {plan.accumulate}" if plan.accumulate > 1 else ""
     warmup = f", warm-up {config.schedule.warmup}" if config.schedule.warmup else ""
-    amp = str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "off"
     height, width = experiment.image_size
     flops = count_flops(experiment, height, width) if flops is None else flops
     return [
@@ -38,8 +38,12 @@ def header(
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
-        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {amp}  "
+        f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {experiment.precision.amp}  "
         f"{experiment.workers} workers",
+        *(
+            f"          warning: {text}"
+            for text in describe_slow_amp(experiment.precision.amp, experiment.device)
+        ),
     ]
 
 
@@ -96,9 +100,12 @@ def count_flops(experiment: Experiment, height: int, width: int) -> int:
     """
     model, channels = experiment.model, experiment.data.train.channels
     image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
+
+    def forward() -> torch.Tensor:
+        return output_logits(model(experiment.preprocess(image)))  # (1, num_classes, h, w)
+
     model.eval()
-    with FlopCounterMode(display=False) as counter:
-        logits = output_logits(model(experiment.preprocess(image)))  # (1, num_classes, h, w)
+    logits, flops = count_operations(forward, plain=not experiment.config.train.shard)
     model.train()
     expected = experiment.logits_channels
     if logits.ndim != 4 or logits.shape[:2] != (1, expected):
@@ -106,4 +113,4 @@ def count_flops(experiment: Experiment, height: int, width: int) -> int:
             f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
             f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
         )
-    return counter.get_total_flops()
+    return flops

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import resize_image
 
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
+from segkit.data.sample import resize_image
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import predict_pixels
@@ -23,7 +23,7 @@ from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.runs.resume import with_earlier_meanings
-from segkit.system.device import choose_amp, choose_device
+from segkit.system.device import amp_for_predictions, choose_device, to_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 from segkit.training.build import build_component, build_normalize
 
@@ -65,7 +65,7 @@ class Predictor:
 
     def forward(self, image: Tensor) -> Any:
         """The model's output, which `split_output` takes apart, for uint8 images (N, channels, H, W) on its device."""
-        dtype = choose_amp(self.config.train.amp, self.device)
+        dtype = amp_for_predictions(self.config.train.amp, self.device)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             return self.model(self.preprocess(image))
 
@@ -81,7 +81,7 @@ class Predictor:
         size = pixels.shape[-2:]
         batch = pixels[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
-            batch = resize_image(batch, list(self.resize), antialias=True)  # in uint8, as the data set does
+            batch = resize_image(batch, self.resize)  # in uint8, as the data set does
         return predict_pixels(output_logits(self.forward(batch)), size)[0].cpu()
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
@@ -126,15 +126,14 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         MODELS, component, "model", total=1, num_classes=logits_channels, in_channels=channels
     )
     model.load_state_dict(tensors)
-    if config.train.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    model = to_device(model, device, channels_last=config.train.channels_last)
     iteration = state.get("trainer", state).get("iteration")
     return Predictor(
         path=path,
         iteration=iteration,
         why=which.format("of an unknown iteration" if iteration is None else f"of iteration {iteration:,}"),
         config=config,
-        model=model.to(device).eval(),
+        model=model.eval(),
         preprocess=build_normalize(config, channels).to(device),
         labels=labels,
         channels=channels,

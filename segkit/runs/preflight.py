@@ -15,9 +15,9 @@ from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.panels import Panel
 from segkit.runs.continuation import Continuation
 from segkit.runs.fingerprints import data_fingerprint
+from segkit.runs.folder import named, runs_dir
 from segkit.runs.header import header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.run import named, runs_dir
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from segkit.config.keys import covers, flatten, is_backend
-from segkit.config.load import config_from_mapping
+from segkit.config.load import config_from_mapping, load_config
+from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
 from segkit.runs.checkpoint import Found, NoneIntact, Skipped, load_checkpoint, newest_intact
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
+from segkit.system.typed import quote
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 
@@ -260,3 +262,17 @@ def _show(value: Any) -> str:
         if isinstance(value, str) and not value
         else str(value)
     )
+
+
+def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
+    """The configuration of the run that `--resume PATH` continues, with overrides."""
+    if resume == "auto":
+        raise ConfigError("--resume auto needs --config, to know which run is meant")
+    folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
+    if folder is None or not RunFiles(folder).is_run:
+        raise CheckpointError(
+            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}\n"
+            "   -> give a run folder or a checkpoint in one; if that file was lost: "
+            f"--config FILE --resume {quote(Path(resume))}"
+        )
+    return load_config(folder, overrides)

@@ -1,6 +1,5 @@
 """One run: checks, run folder, training, and an honest account of how it ended."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,33 +8,30 @@ from typing import Any, NamedTuple
 
 import torch
 
-from segkit.config.load import load_config
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
 from segkit.data.palette import Legend
 from segkit.distributed.ranks import ALONE, Ranks
-from segkit.errors import CannotWrite, CheckpointError, ConfigError, OutOfMemory, SegkitError
+from segkit.errors import CannotWrite, OutOfMemory, SegkitError
 from segkit.runs.aside import set_aside_folders
 from segkit.runs.checkpoint import Found
 from segkit.runs.continuation import Continuation
 from segkit.runs.end import finish_run, rescue
 from segkit.runs.fingerprints import fingerprints
-from segkit.runs.folder import RunFolder
+from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.tensorboard_log import hyperparameters
-from segkit.runs.resume import run_folder_of
-from segkit.runs.state import go_back, go_on_from, saver
+from segkit.runs.state import describe_other_precision, go_back, go_on_from, precision_of, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
-from segkit.system.run_files import RunFiles
 from segkit.system.typed import quote, typed
 from segkit.training.build_together import build_together, require_same_data
 from segkit.training.experiment import Experiment
@@ -85,7 +81,8 @@ def train_run(
     continuation = continuation.with_found_options(found)
     config = continuation.config
     notes = continuation.notes(found)
-    experiment = build_together(config, overfit=overfit, ranks=ranks)
+    precision = None if found is None else precision_of(found)
+    experiment = build_together(config, overfit=overfit, ranks=ranks, precision=precision)
     report = check_data(
         experiment.data.train,
         experiment.data.val,
@@ -110,6 +107,7 @@ def train_run(
             continuation.refuse_shorter_run(found, experiment.plan.iterations)
             continuation.refuse_other_data(found, start.fingerprints["data"])
             notes += describe_other_world(found, ranks.world)
+            notes += describe_other_precision(found, experiment.precision)
         notes += set_aside_folders(folder)  # one of them may be in the place of the log
         console = Console(log_file=folder.log)
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
@@ -253,35 +251,11 @@ def labels_of(experiment: Experiment) -> Legend:
     return Legend(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
 
 
-def named(config: Config, overfit: int | None) -> Config:
-    """The configuration under the name of its run: training on a few images is not the run itself."""
-    return config if overfit is None else config.model_copy(update={"name": f"{config.name}-overfit"})
-
-
 def exit_code_of(error: BaseException) -> int:
     """The exit status that the process will end with."""
     if isinstance(error, SegkitError):
         return error.exit_code
     return 130 if isinstance(error, KeyboardInterrupt) else 1
-
-
-def runs_dir(config: Config) -> str:
-    """`log.dir`, where `~` stands for the home folder as in a shell."""
-    return os.path.expanduser(config.log.dir)
-
-
-def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
-    """The configuration of the run that `--resume PATH` continues, with overrides."""
-    if resume == "auto":
-        raise ConfigError("--resume auto needs --config, to know which run is meant")
-    folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
-    if folder is None or not RunFiles(folder).is_run:
-        raise CheckpointError(
-            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}\n"
-            "   -> give a run folder or a checkpoint in one; if that file was lost: "
-            f"--config FILE --resume {quote(Path(resume))}"
-        )
-    return load_config(folder, overrides)
 
 
 def run_lines(folder: RunFolder, found: Found | None, *, tensorboard: bool) -> list[str]:

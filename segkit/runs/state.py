@@ -9,6 +9,7 @@ from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.runs.folder import RunFolder
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.recorder import Recorder
+from segkit.system.device import Precision
 from segkit.system.files import write_text
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -55,7 +56,24 @@ def describe_experiment(experiment: Experiment, *, fingerprint: str) -> dict[str
         "resize": getattr(data, "resize", None),
         "data_fingerprint": fingerprint,
         "processes": experiment.ranks.world,
+        "precision": experiment.precision._asdict(),
     }
+
+
+def precision_of(found: Found) -> Precision:
+    """What `train.amp` came to in the run of a checkpoint."""
+    # A checkpoint of an older segkit does not say: there `auto` was off on a CPU.
+    return Precision(**found.state.get("precision", {"device": "cpu", "amp": "off"}))
+
+
+def describe_other_precision(found: Found, now: Precision) -> list[str]:
+    """A line where a run goes on in another precision than before, because it moved to another kind of device."""
+    before = precision_of(found)
+    if before == now or "precision" not in found.state:
+        return []
+    return [
+        f"resumed with amp {now.amp} on {now.device} instead of {before.amp} on {before.device}: not the same bits"
+    ]
 
 
 def go_back(folder: RunFolder, found: Found, *, tell: Callable[[str], None]) -> dict[str, Any]:

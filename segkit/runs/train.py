@@ -14,7 +14,8 @@ from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks, joined_ranks
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.predictor import Predictor, load_predictor
-from segkit.runs.run import Ended, resumed_config, train_run
+from segkit.runs.resume import resumed_config
+from segkit.runs.run import Ended, train_run
 from segkit.system.environment import require_torch_pair
 from segkit.system.run_files import RunFiles
 

@@ -5,12 +5,19 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
+from segkit.system.cpu.allocator import keep_freed_memory
+from segkit.system.cpu.bf16 import computes_bf16
+from segkit.system.cpu.depthwise import depthwise_in_fp32
 from segkit.system.environment import usable_cpus
+
+#: Autocast's dtypes, by their names in a configuration.
+AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Normalize(nn.Module):
@@ -41,14 +48,31 @@ def place(
     """
     if determinism == "strict":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses strict mode without it
-    torch.use_deterministic_algorithms(determinism != "off", warn_only=determinism == "warn")
+    _use_deterministic_algorithms(determinism != "off", warn_only=determinism == "warn")
     torch.backends.cudnn.benchmark = determinism == "off"
-    model = model.to(device)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    model = to_device(model, device, channels_last=channels_last)
     if compiled:
         model.compile()  # in place, so that the names in a checkpoint stay those of the plain model
     return model
+
+
+def _use_deterministic_algorithms(wanted: bool, *, warn_only: bool) -> None:
+    """As torch's function of that name, which loads torch's compiler, most of a second, even if nothing changes."""
+    now = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if now != (wanted, warn_only):
+        torch.use_deterministic_algorithms(wanted, warn_only=warn_only)
+
+
+def to_device(model: nn.Module, device: torch.device, *, channels_last: bool) -> nn.Module:
+    """The model on its device, in its memory format, made of what is fast there; and so is what is computed with it."""
+    if device.type == "cpu":
+        keep_freed_memory()
+        model = depthwise_in_fp32(model)
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
 def choose_device(name: str, *, local: int = 0, local_world: int = 1) -> torch.device:
@@ -96,12 +120,50 @@ def _own_device(device: torch.device, local: int, local_world: int) -> torch.dev
 
 
 def choose_amp(name: str, device: torch.device) -> torch.dtype | None:
-    """Autocast's dtype: `auto` is bf16 where the GPU has it, else fp16 on a GPU, and off elsewhere."""
-    if name == "auto":
-        if device.type != "cuda":
-            return None
+    """Autocast's dtype: `auto` is bf16 where the device computes in it (of a CPU that is measured), else fp16 on a GPU
+    and off elsewhere. Raises ConfigError for fp16 on a CPU."""
+    if name == "fp16" and device.type == "cpu":
+        auto = name_of_amp(choose_amp("auto", device))
+        raise ConfigError(
+            "train.amp: fp16, but no CPU trains in it: gradients take tens to hundreds of times as long\n"
+            f"   -> train.amp=auto, which is {auto} here"
+        )
+    if name != "auto":
+        return AMP_DTYPES[name]
+    if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    return torch.bfloat16 if device.type == "cpu" and computes_bf16() else None
+
+
+class Precision(NamedTuple):
+    """What `train.amp` came to on a kind of device: `off`, `bf16` or `fp16`."""
+
+    device: str
+    amp: str
+
+
+def settled_amp(name: str, device: torch.device, before: Precision | None) -> str:
+    """The `train.amp` to build with: what `auto` came to `before`, if that was on this kind of device, so that a run
+    goes on as it began, and in all its processes alike."""
+    return before.amp if name == "auto" and before is not None and before.device == device.type else name
+
+
+def amp_for_predictions(name: str, device: torch.device) -> torch.dtype | None:
+    """Autocast's dtype for weights that were trained with this `train.amp`, maybe on another device: as there, but on a
+    CPU never what it only emulates."""
+    return choose_amp("auto" if device.type == "cpu" and name != "off" else name, device)
+
+
+def name_of_amp(dtype: torch.dtype | None) -> str:
+    """`off`, `bf16` or `fp16`."""
+    return next(name for name, each in AMP_DTYPES.items() if each is dtype)
+
+
+def describe_slow_amp(name: str, device: torch.device) -> list[str]:
+    """A warning where the precision asked for is emulated."""
+    if name != "bf16" or device.type != "cpu" or computes_bf16():
+        return []
+    return ["train.amp: bf16, which this processor only emulates, slower than fp32 -> train.amp=auto"]
 
 
 def default_workers(device: torch.device, *, share: int = 1) -> int:

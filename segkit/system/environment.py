@@ -1,14 +1,17 @@
 """What a run ran on, for env.json, and whether torch and torchvision fit together."""
 
+import gc
 import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,23 +57,68 @@ def require_torch_pair(
     import_module: Callable[[str], Any] = importlib.import_module,
     distribution: Callable[[str], Any] = importlib.metadata.distribution,
 ) -> None:
-    """Import torch and torchvision, or raise ConfigError saying what does not fit and how to repair it.
+    """Import torch, or raise ConfigError saying what does not fit to torchvision and how to repair it.
 
-    Call it before anything else imports torch. `import_module` and `distribution` are replaced in tests.
+    torchvision, which takes a second and which most runs do not need, is imported only if its own metadata leaves it
+    open whether the two fit. Call it before anything else imports torch. `import_module` and `distribution` are
+    replaced in tests.
     """
-    for module in ("torch", "torchvision"):
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            package = (error.name or module).partition(".")[0]
-            if package not in ("torch", "torchvision"):
-                raise ConfigError(
-                    f"{module} needs the package {package}, which is not installed\n"
-                    "   -> python -m pip install -r requirements.txt"
-                ) from error
-            raise ConfigError(_explain_pair(module, error, distribution)) from error
-        except (ImportError, OSError, RuntimeError, AttributeError, AssertionError) as error:
-            raise ConfigError(_explain_pair(module, error, distribution)) from error
+    with _collecting_later():
+        _require("torch", import_module, distribution)
+        if not _says_it_fits(distribution):
+            _require("torchvision", import_module, distribution)
+
+
+@contextmanager
+def _collecting_later() -> Generator[None, None, None]:
+    """No garbage collection while torch loads for the first time, and none of what it made ever after.
+
+    That is some hundred thousand objects, all of which stay. Looking through them for garbage, again and again while
+    they are made and once more when the process ends, takes as long as a quarter of the loading.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _require(module: str, import_module: Callable[[str], Any], distribution: Callable[[str], Any]) -> None:
+    """Import the module, or raise ConfigError."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
+        if package not in ("torch", "torchvision"):
+            raise ConfigError(
+                f"{module} needs the package {package}, which is not installed\n"
+                "   -> python -m pip install -r requirements.txt"
+            ) from error
+        raise ConfigError(_explain_pair(module, error, distribution)) from error
+    except (ImportError, OSError, RuntimeError, AttributeError, AssertionError) as error:
+        raise ConfigError(_explain_pair(module, error, distribution)) from error
+
+
+def _says_it_fits(distribution: Callable[[str], Any]) -> bool:
+    """Whether both are of one index (`+cpu`), and torchvision's metadata asks for a torch such as there is."""
+    torch, torchvision = (_metadata_of(name, distribution) for name in ("torch", "torchvision"))
+    if torch is None or torchvision is None:
+        return False
+    version, _, build = torch.version.partition("+")
+    needed = re.fullmatch(r"torch(==|>=)([\d.]+)", _torch_needed_by(torchvision) or "")
+    if needed is None or build != torchvision.version.partition("+")[2]:
+        return False
+    if needed[1] == "==":
+        return version == needed[2]
+    return _as_numbers(version) >= _as_numbers(needed[2])
+
+
+def _as_numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _explain_pair(module: str, error: Exception, distribution: Callable[[str], Any]) -> str:

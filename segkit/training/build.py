@@ -30,7 +30,15 @@ from segkit.registry import (
     MODELS,
     SCHEDULES,
 )
-from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
+from segkit.system.device import (
+    Normalize,
+    Precision,
+    choose_amp,
+    choose_device,
+    default_workers,
+    place,
+    settled_amp,
+)
 from segkit.training.build_component import build_component
 from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
 from segkit.training.build_optimizer import build_optimizer
@@ -42,15 +50,22 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def build(
-    config: Config, *, overfit: int | None = None, ranks: Ranks = ALONE, memory: Path | None = None
+    config: Config,
+    *,
+    overfit: int | None = None,
+    ranks: Ranks = ALONE,
+    memory: Path | None = None,
+    precision: Precision | None = None,
 ) -> Experiment:
     """Build every object of a configuration; with `overfit`, train and validate on that many images, unaugmented.
 
     In several processes each of `ranks` builds its own; `memory` is where another on this machine keeps its cache.
+    `precision` is what `train.amp: auto` came to if that is known: in a run that goes on, or in the main process.
     Raises ConfigError for what only shows once the pieces meet, DataError for data that cannot be read.
     """
     device = choose_device(config.device, local=ranks.local, local_world=ranks.local_world)
-    refuse_shard_with(config, choose_amp(config.train.amp, device))
+    amp_dtype = choose_amp(settled_amp(config.train.amp, device, precision), device)
+    refuse_shard_with(config, amp_dtype)
     data = build_data(config, overfit=overfit, memory=memory)
     config = with_found_options(config, data.train)
     batch_size = config.train.batch_size if overfit is None else min(config.train.batch_size, overfit)
@@ -95,7 +110,7 @@ def build(
         optimizer=build_optimizer(config.optimizer, model, device),
         learning_rate=build_learning_rate(config, total),
         preprocess=preprocess,
-        plan=build_plan(config, data, device, total),
+        plan=build_plan(config, data, amp_dtype, total),
         batch_size=batch_size,
         workers=default_workers(device, share=ranks.local_world)
         if config.train.workers is None
@@ -125,6 +140,10 @@ def build_data(config: Config, *, overfit: int | None = None, memory: Path | Non
             )
     known = {"num_classes": train.num_classes, "ignore_index": train.ignore_index}
     augment = build_component(AUGMENTS, config.augment, "augment", total=1, **known)
+    if not getattr(augment, "takes_plain_tensors", False):
+        from segkit.data.transforms.typed import Typed  # needs torchvision
+
+        augment = Typed(augment)
     if overfit is not None:
         if not 1 <= overfit <= len(train):
             raise ConfigError(f"--overfit {overfit}: the training set has {len(train)} images")
@@ -210,7 +229,7 @@ def total_iterations(config: Config, *, images: int, batch_size: int) -> int:
     return max(1, math.ceil(config.train.epochs * images / (batch_size * config.train.accumulate)))
 
 
-def build_plan(config: Config, data: Data, device: torch.device, total: int) -> Plan:
+def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total: int) -> Plan:
     """Every interval in iterations."""
     every = partial(schedule.iterations, total=total)
 
@@ -232,7 +251,7 @@ def build_plan(config: Config, data: Data, device: torch.device, total: int) -> 
         ema_decay=config.train.ema,
         find_unused=config.train.find_unused_parameters,
         shard=config.train.shard,
-        amp_dtype=choose_amp(config.train.amp, device),
+        amp_dtype=amp_dtype,
     )
 
 

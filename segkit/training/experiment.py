@@ -16,7 +16,7 @@ from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.distributed.shard import ShardedModel
-from segkit.system.device import Normalize
+from segkit.system.device import Normalize, Precision, name_of_amp
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.parallel import parallelise
 from segkit.training.plan import Plan, RecorderLike
@@ -63,6 +63,11 @@ class Experiment:
     workers: int
     image_size: tuple[int, int]
     ranks: Ranks = ALONE
+
+    @property
+    def precision(self) -> Precision:
+        """What `train.amp` came to."""
+        return Precision(self.device.type, name_of_amp(self.plan.amp_dtype))
 
     @property
     def logits_channels(self) -> int:

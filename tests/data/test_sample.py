@@ -5,7 +5,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import Sample, TargetMask, WeightMap, as_height_width, resize_nearest
+from segkit.data.sample import Sample, as_height_width, resize_image, resize_nearest
+from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
 
 WEIGHT = torch.arange(1.0, 25.0).reshape(4, 6)
 
@@ -95,6 +96,36 @@ def test_resize_nearest_takes_the_pixel_under_the_new_centre():
     assert resize_nearest(row, (2, 2)).tolist() == [[1, 3], [1, 3]]
     assert resize_nearest(row.to(torch.int64), (1, 3)).tolist() == [[0, 2, 3]]
     assert resize_nearest(row, (1, 8)).dtype == torch.uint8
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(3, 30, 40), (2, 1, 30, 40)])
+@pytest.mark.parametrize("size", [(15, 20), (31, 40), (60, 90), (30, 40)])
+def test_images_are_resized_as_torchvision_does(dtype, shape, size):
+    image = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 255).to(dtype)
+    assert torch.equal(
+        resize_image(image, size), v2.functional.resize_image(image, list(size), antialias=True)
+    )
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "DEFAULT"])
+def test_on_processors_that_do_not_resize_bytes_too(capability, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    image = (torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    assert torch.equal(
+        resize_image(image, (17, 9)), v2.functional.resize_image(image, [17, 9], antialias=True)
+    )
+
+
+def test_a_sample_gets_torchvisions_types_where_they_are_needed():
+    sample = Sample(torch.zeros(3, 2, 2), torch.zeros(2, 2), "a", 0, weight=torch.ones(2, 2))
+    typed = as_typed(sample)
+    assert [type(value) for value in (typed.image, typed.target, typed.weight)] == [
+        tv_tensors.Image,
+        tv_tensors.Mask,
+        WeightMap,
+    ]
+    assert as_typed(Sample(sample.image, sample.target, "a", 0)).weight is None
 
 
 def test_a_sample_cannot_be_changed():

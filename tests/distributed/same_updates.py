@@ -96,7 +96,7 @@ def make_config(case: str, root: str, updates: int) -> Any:
         "loss": loss,
         "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
         "augment": {"name": "none"},
-        "train": {"iterations": updates, "batch_size": 6, "workers": 0},
+        "train": {"iterations": updates, "batch_size": 6, "workers": 0, "amp": "off"},
         "eval": {"batch_size": 2, "images": 0},
         "log": {"dir": root},
     }

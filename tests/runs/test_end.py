@@ -8,6 +8,7 @@ import torch
 from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.errors import CannotWrite, DataError, NotFiniteError
+from segkit.registry import OPTIMIZERS
 from segkit.runs.checkpoint import load_checkpoint
 from segkit.runs.folder import read_status
 from segkit.runs.recording.best_effort import BestEffort
@@ -98,7 +99,7 @@ def test_a_bug_keeps_its_traceback_and_what_was_trained(tiny, monkeypatch):
     ("owner", "name", "error", "said"),
     [
         (
-            torch.optim.SGD,
+            OPTIMIZERS.get("sgd"),
             "step",
             RuntimeError("out of luck"),
             "not saved: the error came within the optimizer's",

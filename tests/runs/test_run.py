@@ -31,6 +31,7 @@ from segkit.models.unet import UNet
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
+from segkit.system import device as device_module
 from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
@@ -177,7 +178,8 @@ def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     assert losses[-1] < 0.05
 
 
-def test_stopped_run_resumes_to_the_same_weights(tiny):
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_stopped_run_resumes_to_the_same_weights(tiny, amp):
     """SIGTERM in the middle of a process of its own, exit code 143, then `--resume auto`."""
     overrides = [
         "train.iterations=60",
@@ -185,6 +187,7 @@ def test_stopped_run_resumes_to_the_same_weights(tiny):
         "eval.every=25",
         "log.every=7",
         "train.workers=1",
+        f"train.amp={amp}",
     ]
     environment = {**os.environ, "HALT_AFTER": "16", "HALT_MARK": "halted"}
     arguments = ["--config", "tiny.yaml", *overrides]
@@ -387,9 +390,56 @@ def test_torchvision_model_trains_from_its_own_stride(tiny, model):
     assert code == 0
 
 
-@pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_reduced_precision_on_the_cpu(tiny, amp):
-    assert run("--config", "tiny.yaml", f"train.amp={amp}", "train.iterations=2", "train.accumulate=4") == 0
+def test_bf16_on_the_cpu(tiny):
+    assert run("--config", "tiny.yaml", "train.amp=bf16", "train.iterations=2", "train.accumulate=4") == 0
+
+
+def test_fp16_on_the_cpu_is_refused_before_there_is_a_folder(tiny, capsys):
+    assert run("--config", "tiny.yaml", "train.amp=fp16") == 2
+    assert capsys.readouterr().err.startswith("train.amp: fp16, but no CPU trains in it")
+    assert not (tiny / "runs").exists()
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_run_goes_on_in_the_precision_it_began_in(tiny, monkeypatch, capsys, began):
+    """`auto` is measured; what it came to is kept, and so are the bits."""
+    states = []
+    for folder, measured in (("whole", (began, began)), ("resumed", (began, not began))):
+        for iterations, found in zip((4, 8), measured, strict=True):
+            monkeypatch.setattr(device_module, "computes_bf16", lambda found=found: found)
+            options = (f"log.dir={folder}", f"train.iterations={iterations}", "schedule={name: constant}")
+            assert run("--config", "tiny.yaml", *options, "--resume", "auto") == 0
+        path = next((tiny / folder / "tiny").iterdir()) / "checkpoints/000008.pt"
+        states.append(load_checkpoint(path)["trainer"]["model"])
+    assert f"amp {'bf16' if began else 'off'}" in capsys.readouterr().out.rpartition("resumed from")[0]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_run_of_an_older_segkit_goes_on_in_fp32(trained, monkeypatch, capsys):
+    path = trained / "checkpoints/000008.pt"
+    state = load_checkpoint(path)
+    del state["precision"]
+    save_checkpoint(path, state)
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: True)
+    assert run("--resume", str(trained), "train.iterations=10") == 0
+    assert "amp off" in capsys.readouterr().out
+
+
+def test_run_that_comes_from_a_gpu_says_that_its_precision_is_another(trained, monkeypatch, capsys):
+    path = trained / "checkpoints/000008.pt"
+    state = load_checkpoint(path)
+    state["precision"] = {"device": "cuda", "amp": "fp16"}
+    save_checkpoint(path, state)
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: False)
+    assert run("--resume", str(trained), "train.iterations=10") == 0
+    line = "resumed with amp off on cpu instead of fp16 on cuda: not the same bits"
+    assert line in capsys.readouterr().out
+
+
+def test_bf16_that_is_emulated_is_warned_of(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: False)
+    assert run("--config", "tiny.yaml", "train.amp=bf16", "train.iterations=2") == 0
+    assert "warning: train.amp: bf16, which this processor only emulates" in capsys.readouterr().out
 
 
 def test_epochs_are_turned_into_iterations(tiny, capsys):

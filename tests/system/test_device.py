@@ -7,12 +7,24 @@ import torch
 from torch import nn
 
 from segkit.errors import ConfigError
-from segkit.system.device import Normalize, choose_amp, choose_device, default_workers, place
+from segkit.system import device as device_module
+from segkit.system.cpu.depthwise import DepthwiseInFp32
+from segkit.system.device import (
+    Normalize,
+    Precision,
+    amp_for_predictions,
+    choose_amp,
+    choose_device,
+    default_workers,
+    describe_slow_amp,
+    place,
+    settled_amp,
+)
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Make torch believe in a machine: number of GPUs, CUDA version of its build, MPS."""
+    """Make torch believe in a machine: number of GPUs, CUDA version of its build, MPS, whether both compute in bf16."""
 
     def pretend(*, gpus: int = 0, cuda: str | None = "13.0", mps: bool = False, bf16: bool = True) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -22,6 +34,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(
             torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation
         )
+        monkeypatch.setattr(device_module, "computes_bf16", lambda: bf16)
 
     return pretend
 
@@ -78,7 +91,8 @@ def test_device_that_is_not_there_is_refused(machine, found, name, message):
 @pytest.mark.parametrize(
     ("name", "kind", "bf16", "dtype"),
     [
-        ("auto", "cpu", True, None),
+        ("auto", "cpu", True, torch.bfloat16),
+        ("auto", "cpu", False, None),
         ("auto", "mps", True, None),
         ("auto", "cuda", True, torch.bfloat16),
         ("auto", "cuda", False, torch.float16),  # a GPU before Ampere only emulates bf16
@@ -86,13 +100,67 @@ def test_device_that_is_not_there_is_refused(machine, found, name, message):
         ("off", "cpu", True, None),
         ("bf16", "cpu", False, torch.bfloat16),
         ("bf16", "cuda", False, torch.bfloat16),
-        ("fp16", "cpu", True, torch.float16),
         ("fp16", "cuda", True, torch.float16),
     ],
 )
 def test_precision(machine, name, kind, bf16, dtype):
     machine(gpus=1, mps=True, bf16=bf16)
     assert choose_amp(name, torch.device(kind)) is dtype
+
+
+@pytest.mark.parametrize(("bf16", "auto"), [(True, "bf16"), (False, "off")])
+def test_fp16_on_a_cpu_is_refused(machine, bf16, auto):
+    machine(bf16=bf16)
+    with pytest.raises(ConfigError) as caught:
+        choose_amp("fp16", torch.device("cpu"))
+    assert str(caught.value) == (
+        "train.amp: fp16, but no CPU trains in it: gradients take tens to hundreds of times as long\n"
+        f"   -> train.amp=auto, which is {auto} here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "bf16", "dtype"),
+    [
+        ("fp16", "cpu", True, torch.bfloat16),  # trained on a GPU
+        ("fp16", "cpu", False, None),
+        ("bf16", "cpu", False, None),
+        ("off", "cpu", True, None),
+        ("fp16", "cuda", True, torch.float16),
+        ("bf16", "cuda", False, torch.bfloat16),
+    ],
+)
+def test_predictions_are_not_made_in_what_a_cpu_emulates(machine, name, kind, bf16, dtype):
+    machine(gpus=1, bf16=bf16)
+    assert amp_for_predictions(name, torch.device(kind)) is dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "settled"),
+    [
+        ("auto", None, "auto"),
+        ("auto", Precision("cpu", "off"), "off"),
+        ("auto", Precision("cuda", "fp16"), "auto"),  # the run came from a GPU
+        ("bf16", Precision("cpu", "off"), "bf16"),
+    ],
+)
+def test_auto_stays_what_it_was_on_the_same_kind_of_device(name, before, settled):
+    assert settled_amp(name, torch.device("cpu"), before) == settled
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "bf16", "warned"),
+    [
+        ("bf16", "cpu", False, True),
+        ("bf16", "cpu", True, False),
+        ("off", "cpu", False, False),
+        ("bf16", "cuda", False, False),
+    ],
+)
+def test_emulated_precision_is_warned_of(machine, name, kind, bf16, warned):
+    machine(gpus=1, bf16=bf16)
+    expected = ["train.amp: bf16, which this processor only emulates, slower than fp32 -> train.amp=auto"]
+    assert describe_slow_amp(name, torch.device(kind)) == (expected if warned else [])
 
 
 @pytest.mark.parametrize(
@@ -175,6 +243,12 @@ def test_placed_model_has_the_memory_format_and_the_values_it_had(torch_settings
     placed = place(model, torch.device("cpu"), channels_last=True, compiled=False, determinism="off")
     assert placed.weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(placed.weight, weight)
+
+
+def test_model_on_a_cpu_has_its_depthwise_convolutions_in_fp32(torch_settings):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+    placed = place(model, torch.device("cpu"), channels_last=False, compiled=False, determinism="off")
+    assert isinstance(placed[0], DepthwiseInFp32)
 
 
 def test_compiled_model_keeps_its_names(torch_settings, monkeypatch):

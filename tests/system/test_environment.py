@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -118,6 +119,58 @@ def test_the_torch_that_torchvision_needs():
     assert needed("torchaudio==1.0", "torch==2.11.0 ; python_version > '3'") == "torch==2.11.0"
     assert needed("numpy") is None
     assert env._torch_needed_by(SimpleNamespace(requires=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "needed", "fits"),
+    [
+        ("2.11.0", "0.26.0", "torch==2.11.0", True),
+        ("2.11.0+cpu", "0.26.0+cpu", "torch==2.11.0", True),
+        ("2.14.1", "0.29.1", "torch (>=2.14.0)", True),
+        ("2.14.0", "0.29.1", "torch>=2.14.0", True),
+        ("2.9.0", "0.29.1", "torch>=2.14.0", False),
+        ("2.15.0", "0.26.0", "torch==2.11.0", False),
+        ("2.11.0+cpu", "0.26.0", "torch==2.11.0", False),
+        ("2.11.0+cpu", "0.26.0+cu128", "torch==2.11.0", False),
+        ("2.11.0", "0.26.0", "torch", False),
+        ("2.11.0", "0.26.0", "torch!=2.10", False),
+        ("2.11.0", "0.26.0", "numpy", False),
+        (None, "0.26.0", "torch==2.11.0", False),
+        ("2.11.0", None, "torch==2.11.0", False),
+    ],
+)
+def test_torchvision_is_imported_only_if_its_metadata_leaves_it_open(torch, torchvision, needed, fits):
+    versions, imported = {"torch": torch, "torchvision": torchvision}, []
+
+    def distribution(name):
+        if versions[name] is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return SimpleNamespace(version=versions[name], requires=[needed])
+
+    env.require_torch_pair(import_module=imported.append, distribution=distribution)
+    assert imported == (["torch"] if fits else ["torch", "torchvision"])
+
+
+@pytest.mark.parametrize(("loaded", "enabled"), [(False, True), (True, True), (False, False)])
+def test_garbage_is_not_collected_while_torch_loads(loaded, enabled, monkeypatch):
+    modules = {name: module for name, module in sys.modules.items() if loaded or name != "torch"}
+    calls, collecting = [], []
+    state = {"on": enabled}
+    fake = SimpleNamespace(
+        isenabled=lambda: state["on"],
+        disable=lambda: state.update(on=False),
+        enable=lambda: state.update(on=True),
+        freeze=lambda: calls.append(state["on"]),
+    )
+    monkeypatch.setattr(env, "gc", fake)
+    monkeypatch.setattr(env, "sys", SimpleNamespace(modules=modules))
+    env.require_torch_pair(
+        import_module=lambda name: collecting.append(state["on"]),
+        distribution=distributions(torch="2.11.0", torchvision="0.26.0"),
+    )
+    assert collecting == [loaded and enabled]
+    assert state["on"] == enabled, "as it was"
+    assert calls == ([False] if enabled and not loaded else []), "frozen once, before collecting goes on"
 
 
 def test_environment_is_plain_and_complete():

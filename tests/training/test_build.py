@@ -1,5 +1,6 @@
 """Configuration to live objects: what is given to whom, durations, and the promise that only the loss differs."""
 
+import pickle
 from typing import Annotated
 
 import pytest
@@ -10,11 +11,13 @@ from torch import nn
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component
 from segkit.data.check import CheckReport
+from segkit.data.loading.view import read_sample
 from segkit.data.palette import palette
 from segkit.errors import ConfigError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from segkit.runs import preflight
 from segkit.runs.header import count_flops, header
+from segkit.system import device as device_module
 from segkit.training import build as build_module
 from segkit.training.build import (
     IMAGENET_MEAN,
@@ -37,7 +40,7 @@ TINY = {
     "data": {"name": "shapes", "size": 32, "train_size": 10, "val_size": 4},
     "model": {"name": "unet", "width": 4, "depth": 2},
     "loss": {"name": "ce"},
-    "train": {"iterations": 20, "batch_size": 4, "workers": 0},
+    "train": {"iterations": 20, "batch_size": 4, "workers": 0, "amp": "off"},
 }
 
 
@@ -172,6 +175,27 @@ def test_parameter_named_like_something_segkit_knows_stays_the_files(register):
         AUGMENTS, Component(name="own", params={"num_classes": 7}), "augment", total=1, num_classes=5
     )
     assert received == [7]
+
+
+def test_an_augmentation_of_the_user_gets_the_types_of_torchvision(register):
+    received = []
+
+    class Own:
+        word = "kept"
+
+        def __call__(self, sample):
+            received.append([type(value).__name__ for value in (sample.image, sample.target, sample.weight)])
+            return sample
+
+    register(AUGMENTS, "own", Own)
+    own = {"augment": {"name": "own"}, "data": {**TINY["data"], "weight_map": {"name": "boundary"}}}
+    data = build_data(config_from_mapping({**TINY, **own}, origin="test"))
+    augment = pickle.loads(pickle.dumps(build_data(config_from_mapping(TINY, origin="test")).augment))
+    assert type(augment) is AUGMENTS.get("standard")
+    sample = read_sample(data.train, 0, data.weight_map)
+    assert {type(value) for value in (sample.image, sample.target, sample.weight)} == {torch.Tensor}
+    assert data.augment(sample).name == sample.name and data.augment.word == "kept"
+    assert received == [["Image", "Mask", "WeightMap"]]
 
 
 def test_control_characters_in_the_classes_of_any_data_set_are_refused(monkeypatch):
@@ -346,14 +370,14 @@ def test_intervals_are_iterations_and_0_means_never(written, iterations):
         eval={"every": written},
         log={"every": written, "images_every": written},
     )
-    plan = build_plan(plan_config, build_data(plan_config), CPU, 200)
+    plan = build_plan(plan_config, build_data(plan_config), None, 200)
     assert {plan.evaluate_every, plan.checkpoint_every, plan.pictures_every, plan.log_every} == {iterations}
 
 
 def test_plan_takes_over_what_the_file_says():
-    values = {"accumulate": 3, "clip_norm": 0.5, "aux_weight": 0.2, "ema": 0.99, "amp": "bf16"}
+    values = {"accumulate": 3, "clip_norm": 0.5, "aux_weight": 0.2, "ema": 0.99}
     plan_config = config(train=values, seed=9)
-    plan = build_plan(plan_config, build_data(plan_config), CPU, 20)
+    plan = build_plan(plan_config, build_data(plan_config), torch.bfloat16, 20)
     assert (plan.accumulate, plan.clip_norm, plan.aux_weight, plan.ema_decay) == (3, 0.5, 0.2, 0.99)
     assert (plan.amp_dtype, plan.seed, plan.iterations) == (torch.bfloat16, 9, 20)
 
@@ -514,7 +538,8 @@ REPORT = CheckReport(
 )
 
 
-def test_header_says_what_is_trained_on_what_and_how():
+def test_header_says_what_is_trained_on_what_and_how(monkeypatch):
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: True)
     experiment = build(
         config(
             loss={"name": "ohem_ce", "thresh": 0.6, "n_min": "1/16"},
@@ -534,7 +559,7 @@ def test_header_says_what_is_trained_on_what_and_how():
     assert lines[4:] == [
         "loss      ohem_ce  thresh 0.6  n_min 1/16 (= 256 of 4,096 pixels)",
         "schedule  2,000 iterations = 1600.0 epochs · batch 4 x 2 · sgd lr 0.05 poly, warm-up 10%",
-        f"device    cpu ({torch.get_num_threads()} threads)  amp bfloat16  0 workers",
+        f"device    cpu ({torch.get_num_threads()} threads)  amp bf16  0 workers",
     ]
 
 

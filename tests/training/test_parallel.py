@@ -35,7 +35,6 @@ def config(optimizer=ADAMW, **train):
         ("train.ema", {"ema": 0.9}),
         ("train.compile", {"compile": True}),
         ("train.find_unused_parameters", {"find_unused_parameters": True}),
-        ("train.amp", {"amp": "fp16"}),
         ("optimizer.name", {"optimizer": {"name": "adafactor", "lr": 0.1}}),
         ("optimizer.name", {"optimizer": {"name": "rprop", "lr": 0.1}}),
         ("optimizer.fused", {"optimizer": {"name": "sgd", "lr": 0.1, "fused": True}}),
@@ -45,6 +44,11 @@ def test_what_needs_whole_weights_is_refused(key, changes):
     with pytest.raises(ConfigError, match=f"train.shard does not go together with {key}: "):
         build(config(**changes))
     refuse_shard_with(config(**changes, shard=False), torch.float16)
+
+
+def test_loss_scaling_is_refused_with_parts_of_gradients():
+    with pytest.raises(ConfigError, match=r"train\.shard does not go together with train\.amp: "):
+        refuse_shard_with(config(), torch.float16)
 
 
 def test_one_process_has_nothing_to_share_a_model_with_but_can_check_it():

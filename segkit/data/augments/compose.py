@@ -7,7 +7,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import Sample, TargetMask, WeightMap
+from segkit.data.sample import Sample
+from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
 from segkit.errors import DataError
 from segkit.registry import AUGMENTS
 from segkit.system.printable import show_path
@@ -26,13 +27,16 @@ class ComposeAugment:
     transforms  blocks {name: ..., <options>}, see below; those that take `transforms` hold further lists
     """
 
+    takes_plain_tensors = True
+
     def __init__(self, *, transforms: Annotated[list, ComponentsOf("transform")]):
         self.steps = list(transforms)
 
     def __call__(self, sample: Sample) -> Sample:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
-        target = sample.target.as_subclass(TargetMask)
-        values: dict[str, Any] = {"image": sample.image, "target": target, "weight": sample.weight}
+        typed = as_typed(sample)
+        target = typed.target.as_subclass(TargetMask)
+        values: dict[str, Any] = {"image": typed.image, "target": target, "weight": typed.weight}
         for place, transform in enumerate(self.steps):
             name = f"augment.transforms[{place}] ({type(transform).__name__})"
             try:

@@ -8,5 +8,7 @@ from segkit.registry import AUGMENTS
 class NoAugment:
     """The images as they are."""
 
+    takes_plain_tensors = True
+
     def __call__(self, sample: Sample) -> Sample:
         return sample

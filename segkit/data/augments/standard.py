@@ -1,21 +1,17 @@
-"""`standard`: scale, crop, flips, rotation and photometric changes, on `torchvision.transforms.v2`.
+"""`standard`: scale, crop, flips, rotation and photometric changes.
 
 Images stay uint8. The target is only ever taken from the nearest pixel, and the weights with it. Pixels that lie
 outside the image are grey, ignored and of weight 0.
 """
 
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
 from pydantic import Field
-from torchvision.transforms import v2
 
+from segkit.data.augments.plain_steps import PlainSteps
 from segkit.data.sample import Sample
-from segkit.data.transforms.cut_out import CutOut
-from segkit.data.transforms.jitter import ColorJitter
-from segkit.data.transforms.joint import apply_transform
-from segkit.data.transforms.quarter_turns import QuarterTurn
-from segkit.data.transforms.rotate import Rotate
-from segkit.data.transforms.scale_crop import ScaleCrop
+from segkit.data.transforms.windows import Windows
 from segkit.registry import AUGMENTS
 from segkit.types import Angle, NonNegativeFloat, PositiveInt, PositiveRange, Probability, Share, Size
 
@@ -37,6 +33,8 @@ class Standard:
     cut_out     probability of greying out, and ignoring, a rectangle of 2 to 20 % of the image
     """
 
+    takes_plain_tensors = True
+
     def __init__(
         self,
         ignore_index: int,
@@ -54,18 +52,60 @@ class Standard:
         hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0,
         cut_out: Share = 0.0,
     ):
-        crop = ScaleCrop(ignore_index, crop_size=crop_size, scale=scale, max_class_share=max_class_share)
-        # A step that is off is not there at all: the others then draw the same numbers as ever.
-        self.steps = [
-            *([QuarterTurn()] if quarter_turns else []),
-            *([Rotate(ignore_index, degrees=rotate)] if rotate else []),
-            crop,
-            v2.RandomHorizontalFlip(hflip),
-            v2.RandomVerticalFlip(vflip),
-            ColorJitter(brightness, contrast, saturation, hue),
-            *([CutOut(ignore_index, p=cut_out)] if cut_out else []),
-        ]
-        self.transform = v2.Compose(self.steps)
+        # The default steps need nothing of torchvision, which takes a second to import; the others do.
+        plain = not (quarter_turns or rotate or hue or cut_out)
+        windows = Windows(ignore_index, crop_size=crop_size, scale=scale, max_class_share=max_class_share)
+        flips, colours = (hflip, vflip), (brightness, contrast, saturation)
+        self._plain = PlainSteps(ignore_index, windows, flips=flips, colours=colours) if plain else None
+        self._make_steps = functools.partial(
+            _make_steps,
+            ignore_index,
+            crop={"crop_size": crop_size, "scale": scale, "max_class_share": max_class_share},
+            flips=flips,
+            colours=(*colours, hue),
+            quarter_turns=quarter_turns,
+            rotate=rotate,
+            cut_out=cut_out,
+        )
+
+    @functools.cached_property
+    def steps(self) -> list[Any]:
+        """The transforms that it is made of, each of which can be used alone. Imports torchvision."""
+        return self._make_steps()
 
     def __call__(self, sample: Sample) -> Sample:
-        return apply_transform(self.transform, sample)
+        if self._plain is not None:
+            return self._plain(sample)
+        from segkit.data.transforms.joint import apply_transforms
+
+        return apply_transforms(self.steps, sample)
+
+
+def _make_steps(
+    ignore_index: int,
+    *,
+    crop: dict[str, Any],
+    flips: tuple[float, float],
+    colours: tuple[float, float, float, float],
+    quarter_turns: bool,
+    rotate: float,
+    cut_out: float,
+) -> list[Any]:
+    from torchvision.transforms import v2
+
+    from segkit.data.transforms.cut_out import CutOut
+    from segkit.data.transforms.jitter import ColorJitter
+    from segkit.data.transforms.quarter_turns import QuarterTurn
+    from segkit.data.transforms.rotate import Rotate
+    from segkit.data.transforms.scale_crop import ScaleCrop
+
+    # A step that is off is not there at all: the others then draw the same numbers as ever.
+    return [
+        *([QuarterTurn()] if quarter_turns else []),
+        *([Rotate(ignore_index, degrees=rotate)] if rotate else []),
+        ScaleCrop(ignore_index, **crop),
+        v2.RandomHorizontalFlip(flips[0]),
+        v2.RandomVerticalFlip(flips[1]),
+        ColorJitter(*colours),
+        *([CutOut(ignore_index, p=cut_out)] if cut_out else []),
+    ]

@@ -5,6 +5,7 @@ all workers and runs. `ram` keeps them in memory for this run alone: for machine
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,6 @@ from typing import Any, BinaryIO
 
 import PIL
 import torch
-import torchvision
-from torchvision import tv_tensors
 
 from segkit.data.cache.checked_file import SUFFIX, CheckedFiles, Entry, write_entry
 from segkit.data.cache.place import CachePlace, in_memory
@@ -31,7 +30,7 @@ from segkit.system.files import write_atomically
 SAMPLES = 8
 
 #: What is written changes with the libraries that decode and resize, and with this number.
-FORMAT = f"3, Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
+FORMAT = f"3, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
 
 
 class Cached:
@@ -148,5 +147,4 @@ def _to_sample(entry: Entry, index: int) -> Sample:
         facts[name] = None if facts[name] is None else Path(facts[name])
     if facts["file_size"] is not None:
         facts["file_size"] = tuple(facts["file_size"])
-    image, target = tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(target))
-    return Sample(image=image, target=target, index=index, **facts)
+    return Sample(image=torch.from_numpy(image), target=torch.from_numpy(target), index=index, **facts)

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional
-from torchvision import tv_tensors
 
 from segkit.data.sample import Sample, as_height_width
 from segkit.registry import DATASETS
@@ -97,8 +96,8 @@ class Shapes:
             image = (image @ GREY)[..., None]  # (H, W, 1)
         pixels = np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
         return Sample(
-            image=tv_tensors.Image(torch.from_numpy(pixels)),
-            target=tv_tensors.Mask(torch.from_numpy(labels)),
+            image=torch.from_numpy(pixels),
+            target=torch.from_numpy(labels),
             name=f"{self.split}_{index:05d}",
             index=index,
         )

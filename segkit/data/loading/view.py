@@ -17,7 +17,7 @@ from segkit.data.loading.bad_samples import (
     with_advice,
 )
 from segkit.data.loading.sampler import derive_seed, replacements
-from segkit.data.sample import Sample, WeightMap
+from segkit.data.sample import Sample
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
@@ -139,7 +139,7 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         return sample
     weight = weight_map(sample)
     check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
-    return replace(sample, weight=WeightMap(weight))
+    return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
 
 
 def as_tensors(sample: Sample) -> dict[str, Any]:

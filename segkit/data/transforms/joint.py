@@ -12,10 +12,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segkit.data.sample import Sample, TargetMask, WeightMap
-
-#: About 0 after normalisation, which is also what convolutions pad with.
-GREY = 127
+from segkit.data.sample import Sample
+from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
+from segkit.data.transforms.windows import GREY
 
 #: New pixels of an image: one value for all channels, or one per channel.
 ImageFill = int | Sequence[int]
@@ -23,8 +22,16 @@ ImageFill = int | Sequence[int]
 
 def apply_transform(transform: v2.Transform, sample: Sample) -> Sample:
     """Let a torchvision transform change image, target and weight together."""
-    changed = transform({"image": sample.image, "target": sample.target, "weight": sample.weight})
-    return replace(sample, **changed)
+    return apply_transforms([transform], sample)
+
+
+def apply_transforms(transforms: Sequence[v2.Transform], sample: Sample) -> Sample:
+    """Let torchvision's transforms, one after the other, change image, target and weight together."""
+    typed = as_typed(sample)
+    values: dict[str, Any] = {"image": typed.image, "target": typed.target, "weight": typed.weight}
+    for transform in transforms:
+        values = transform(values)
+    return replace(sample, **values)
 
 
 def fill_by_type(image: ImageFill, ignore_index: int) -> dict[type | str, Any]:

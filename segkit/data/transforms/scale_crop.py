@@ -1,16 +1,16 @@
 """`scale_crop`: random scale and crop in one step, with a cap on how much of the window one class may fill."""
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.sample import WeightMap, as_height_width, resize_nearest
+from segkit.data.sample import as_height_width, resize_nearest
 from segkit.data.transforms.joint import fill_of
+from segkit.data.transforms.typed import WeightMap
+from segkit.data.transforms.windows import Window, Windows
 from segkit.registry import TRANSFORMS
 from segkit.types import PositiveInt, PositiveRange, Probability, Size
 
@@ -38,35 +38,21 @@ class ScaleCrop(v2.Transform):
         tries: PositiveInt = 10,
     ):
         super().__init__()
-        low, high = scale
-        if low > high:
-            raise ValueError(f"scale must be [lowest, highest], got {scale}")
-        self.crop = None if crop_size is None else as_height_width(crop_size)
-        self.scale, self.ignore_index = (low, high), ignore_index
+        self.windows = Windows(
+            ignore_index, crop_size=crop_size, scale=scale, max_class_share=max_class_share, tries=tries
+        )
+        self.crop, self.scale, self.ignore_index = self.windows.crop, self.windows.scale, ignore_index
         self.max_class_share, self.tries = max_class_share, tries
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        size = F.get_size(flat_inputs[0])  # [H, W], the same for all
-        low, high = self.scale
-        factor = low + (high - low) * torch.rand(()).item()
-        crop = self.crop or as_height_width(size)
-        if self.max_class_share is None:
-            return _choose_window(size, crop, factor)
-        ids = _find_ids(flat_inputs)
-        found, least = None, math.inf
-        for _ in range(self.tries):
-            window = _choose_window(size, crop, factor)
-            share = largest_share(ids, window["window"], self.ignore_index)
-            if found is None or share < least:
-                found, least = window, share
-            if share <= self.max_class_share:
-                break
-        assert found is not None  # there is at least one try
-        return found
+        size = as_height_width(F.get_size(flat_inputs[0]))  # the same for all
+        ids = None if self.max_class_share is None else _find_ids(flat_inputs)
+        return {"window": self.windows.draw(size, ids)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        part = F.crop(inpt, *params["window"])
-        size, padding = params["size"], params["padding"]
+        window: Window = params["window"]
+        part = F.crop(inpt, *window.place)
+        size, padding = window.size, list(window.padding)
         if tuple(part.shape[-2:]) != size:
             if isinstance(inpt, tv_tensors.Mask):
                 part = tv_tensors.wrap(resize_nearest(part.as_subclass(torch.Tensor), size), like=inpt)
@@ -75,42 +61,8 @@ class ScaleCrop(v2.Transform):
         return F.pad(part, padding, fill=fill_of(inpt, self.ignore_index)) if any(padding) else part
 
 
-def largest_share(ids: torch.Tensor, window: tuple[int, int, int, int], ignore_index: int) -> float:
-    """The share that the most frequent class has of a window's valid pixels; 1 if there are none.
-
-    `ids` is (H, W), `window` (top, left, height, width).
-    """
-    top, left, height, width = window
-    values = ids[top : top + height, left : left + width].as_subclass(torch.Tensor).numpy().ravel()
-    values = values[values != ignore_index]
-    return float(np.bincount(values).max() / values.size) if values.size else 1.0
-
-
 def _find_ids(flat_inputs: list[Any]) -> torch.Tensor:
     """The target among the tensors of a sample."""
     return next(
         inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask) and not isinstance(inpt, WeightMap)
     )
-
-
-def _choose_window(size: list[int], crop: tuple[int, int], factor: float) -> dict[str, Any]:
-    """A window at a random place, and what is done to what it shows."""
-    spans = [_cut(length, out, factor) for length, out in zip(size, crop, strict=True)]
-    (top, height, new_height, above, below), (left, width, new_width, before, after) = spans
-    return {
-        "window": (top, left, height, width),
-        "size": (new_height, new_width),
-        "padding": [before, above, after, below],  # left, top, right, bottom
-    }
-
-
-def _cut(length: int, out: int, factor: float) -> tuple[int, int, int, int, int]:
-    """Along one side of `length` pixels, for a window of `out` after scaling by `factor`: first pixel and number
-    of pixels to take, the number they are resized to, and the padding before and after them."""
-    taken = min(length, max(1, round(out / factor)))
-    resized = min(out, max(1, round(taken * factor)))
-    if taken < length:
-        resized = out  # rounding must not leave a seam of padding inside a larger image
-    first = int(torch.randint(length - taken + 1, ()))
-    before = int(torch.randint(out - resized + 1, ()))
-    return first, taken, resized, before, out - resized - before

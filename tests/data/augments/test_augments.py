@@ -6,9 +6,10 @@ from torchvision import tv_tensors
 
 from segkit.data.augments.none import NoAugment
 from segkit.data.augments.standard import Standard
-from segkit.data.sample import Sample, WeightMap
-from segkit.data.transforms.joint import GREY
+from segkit.data.sample import Sample
+from segkit.data.transforms.joint import GREY, apply_transforms
 from segkit.data.transforms.quarter_turns import QuarterTurn
+from segkit.data.transforms.typed import WeightMap
 from segkit.registry import AUGMENTS
 
 IGNORE = 255
@@ -107,6 +108,39 @@ def test_target_keeps_64_bits():
     assert out.target.dtype == torch.int64
     assert set(out.target.unique().tolist()) <= {-100, *wide.target.unique().tolist()}
     assert (out.target == -100).any()
+
+
+PLAIN = [
+    {},
+    {"crop_size": 24},
+    {"crop_size": [50, 20], "vflip": 0.5, "max_class_share": 0.3},
+    {"scale": [0.5, 0.9], "brightness": 0.0, "contrast": 1.5},
+    {"saturation": 0.0, "contrast": 0.0, "hflip": 1.0},
+]
+
+
+@pytest.mark.parametrize("options", PLAIN)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("with_weight", [True, False])
+def test_what_needs_no_torchvision_is_what_torchvision_does(options, channels, with_weight):
+    random = torch.Generator().manual_seed(channels)
+    image = torch.randint(0, 256, (channels, 31, 47), dtype=torch.uint8, generator=random)
+    target = torch.randint(0, 5, (31, 47), dtype=torch.uint8, generator=random)
+    weight = torch.rand(31, 47, generator=random) if with_weight else None
+    sample, augment = Sample(image, target, "x", 0, weight=weight), Standard(IGNORE, **options)
+    for seed in range(10):
+        results, drawn = [], []
+        for change in (augment, lambda sample: apply_transforms(augment.steps, sample)):
+            torch.manual_seed(seed)
+            results.append(change(sample))
+            drawn.append(torch.rand(()))
+        ours, theirs = results
+        assert torch.equal(*drawn), "not as many random numbers"
+        for name in ("image", "target", "weight")[: 2 + with_weight]:
+            value, expected = getattr(ours, name), getattr(theirs, name).as_subclass(torch.Tensor)
+            assert type(value) is torch.Tensor and value.dtype == expected.dtype
+            assert torch.equal(value, expected), name
+        assert (ours.weight is None) != with_weight
 
 
 def test_flips():

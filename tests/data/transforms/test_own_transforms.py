@@ -10,7 +10,8 @@ from segkit.data.sample import Sample
 from segkit.data.transforms.jitter import ColorJitter
 from segkit.data.transforms.joint import GREY, apply_transform
 from segkit.data.transforms.quarter_turns import QuarterTurn
-from segkit.data.transforms.scale_crop import ScaleCrop, largest_share
+from segkit.data.transforms.scale_crop import ScaleCrop
+from segkit.data.transforms.windows import largest_share
 from tests.data.transforms.transform_cases import IGNORE, block_of, build_augment, run, sample_of, tensors_of
 
 SEEDS = range(40)
@@ -54,7 +55,7 @@ def test_the_cap_leaves_the_distribution_of_scales_alone():
         for transform in (free, capped):
             torch.manual_seed(seed)
             sample = lopsided()
-            heights.append(transform.make_params([sample.image, sample.target])["window"][2])
+            heights.append(transform.make_params([sample.image, sample.target])["window"].place[2])
         assert heights[0] == heights[1]
 
 

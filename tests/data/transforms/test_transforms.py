@@ -10,10 +10,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segkit.config.signature import read_parameters
-from segkit.data.sample import Sample, WeightMap
+from segkit.data.sample import Sample
 from segkit.data.transforms.joint import GREY
 from segkit.data.transforms.torchvision_offered import OFFERED
 from segkit.data.transforms.torchvision_refused import REFUSED
+from segkit.data.transforms.typed import WeightMap
 from segkit.registry import TRANSFORMS, RefusedName
 from tests.data.transforms.transform_cases import IGNORE, block_of, build_augment, run, sample_of, tensors_of
 

@@ -4,7 +4,8 @@ import torch
 from torchvision import tv_tensors
 
 from segkit.config.load import config_from_mapping
-from segkit.data.sample import Sample, WeightMap
+from segkit.data.sample import Sample
+from segkit.data.transforms.typed import WeightMap
 from segkit.registry import AUGMENTS
 
 IGNORE = 255

@@ -17,7 +17,8 @@ from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import val_batches
-from segkit.data.sample import Sample, WeightMap
+from segkit.data.sample import Sample
+from segkit.data.transforms.typed import WeightMap
 from segkit.data.weight_maps.boundary import Boundary, squared_distance
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File

@@ -1,0 +1,71 @@
+"""Brightness, contrast and saturation of uint8 images, to the last bit as torchvision changes them.
+
+torchvision's own functions take a second to import, which most runs need for nothing else.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Jitter:
+    """Random brightness, contrast and saturation, in random order: `ColorJitter` of torchvision without its hue.
+
+    Each factor is drawn from [1 - value, 1 + value], cut off at 0; a value of 0 leaves it out. Images of other than one
+    or three bands change in brightness and contrast alone, as in segkit/data/transforms/jitter.py.
+    """
+
+    def __init__(self, brightness: float, contrast: float, saturation: float):
+        self.ranges = [_find_range(value) for value in (brightness, contrast, saturation)]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """A uint8 image (C, H, W) with other colours; draws the numbers that torchvision draws."""
+        order = torch.randperm(4).tolist()  # the fourth is the hue
+        factors = [_draw(ends) for ends in self.ranges]
+        change = _change_bands if image.shape[-3] in (1, 3) else _change_other_bands
+        return change(image, [(place, factors[place]) for place in order if place < 3])
+
+
+def _find_range(value: float) -> tuple[float, float] | None:
+    return None if value == 0 else (max(1.0 - value, 0.0), 1.0 + value)
+
+
+def _draw(ends: tuple[float, float] | None) -> float | None:
+    return None if ends is None else float(torch.empty(1).uniform_(*ends).item())
+
+
+def _change_bands(image: Tensor, steps: Sequence[tuple[int, float | None]]) -> Tensor:
+    for place, factor in steps:
+        if factor is None:
+            continue
+        if place == 0:
+            image = image.mul(factor).clamp_(0, 255).to(image.dtype)
+        elif place == 1:
+            grey = _to_grey(image) if image.shape[-3] == 3 else image.float()
+            image = _blend(image, grey.mean(dim=(-3, -2, -1), keepdim=True), factor)
+        elif image.shape[-3] == 3:
+            image = _blend(image, _to_grey(image), factor)
+    return image
+
+
+def _change_other_bands(image: Tensor, steps: Sequence[tuple[int, float | None]]) -> Tensor:
+    values = image.float()
+    for place, factor in steps:
+        if place == 0 and factor is not None:
+            values = (values * factor).clamp(0, 255)
+        elif place == 1 and factor is not None:
+            mean = values.mean()
+            values = (mean + factor * (values - mean)).clamp(0, 255)
+    return values.to(image.dtype)
+
+
+def _to_grey(image: Tensor) -> Tensor:
+    """The luminance (1, H, W) of a colour image (3, H, W), in whole numbers of float32."""
+    red, green, blue = image.unbind(dim=-3)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(-3).floor_()
+
+
+def _blend(image: Tensor, other: Tensor, share: float) -> Tensor:
+    """`share` of the image and the rest of `other`; a share above 1 goes away from `other`."""
+    return image.mul(share).add_(other, alpha=1.0 - share).clamp_(0, 255).to(image.dtype)

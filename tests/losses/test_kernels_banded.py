@@ -157,18 +157,24 @@ def test_a_second_derivative_is_refused(backend):
 
 
 IDS, SMALL = torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 2, 2)
+#: With three classes just enough logits for `numba`.
+MANY_IDS = IDS[:, :1, :1].expand(16, 128, 171)
 
 
 @pytest.mark.parametrize(
     "logits, target, expected",
     [
-        (SMALL, IDS, "numba banded"),
-        (SMALL.bfloat16(), IDS.byte(), "numba banded"),
-        (SMALL, IDS[:, :1], "numba banded"),
-        (SMALL, IDS[:, :2, :2], "numba direct"),
+        (SMALL, IDS, "banded"),
+        (SMALL.bfloat16(), IDS.byte(), "banded"),
+        (SMALL, IDS[:, :1], "banded"),
+        (SMALL, IDS[:, :2, :2], "direct"),
+        (SMALL.expand(16, 3, 2, 2), MANY_IDS, "numba banded"),
+        (SMALL.expand(16, 3, 2, 2), MANY_IDS[:, :, 1:], "banded"),  # just below
+        (SMALL[..., :1, :1].expand(16, 3, 128, 171), MANY_IDS, "numba direct"),
+        (SMALL.double().expand(16, 3, 2, 2), MANY_IDS, "reference"),
         (SMALL.double(), IDS, "reference"),
         (SMALL, torch.zeros(1, 3, 4, 4), "reference"),
-        (torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64), "numba direct"),
+        (torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64), "direct"),
         (torch.zeros(1, 3, 2, 2, device="meta"), IDS.to("meta"), "direct"),
     ],
 )
@@ -188,10 +194,10 @@ def test_auto_takes_triton_where_its_kernels_run(monkeypatch):
     assert choose_backend("auto", SMALL, IDS[:, :2, :2]) == "triton"
     assert choose_backend("auto", SMALL.double(), IDS) == "reference"
     assert choose_backend("auto", SMALL, torch.zeros(1, 3, 4, 4)) == "reference"
-    assert choose_backend("auto", torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64)) == "numba"
+    assert choose_backend("auto", torch.zeros(2, 3, 7), torch.zeros(2, 7, dtype=torch.int64)) == "direct"
     tall = torch.empty(1, 1, 1, dtype=torch.uint8).expand(1, 2**28, 1)
     assert choose_backend("auto", SMALL, tall) == "numba"
-    assert choose_backend("auto", SMALL, IDS[:, :0]) == "numba"  # which says what is wrong
+    assert choose_backend("auto", SMALL, IDS[:, :0]) == "banded"  # which says what is wrong
 
 
 def test_auto_does_without_triton_where_its_kernels_fail(monkeypatch):

@@ -54,8 +54,7 @@ def test_without_numba(numba_of, recwarn, version, reason):
         with pytest.raises(BackendError) as error:
             ask()
         assert str(error.value) == f"backend: numba, but {reason} -> pip install 'segkit[cpu]'"
-    assert choose_backend("auto", SMALL, IDS) == "banded"
-    assert choose_backend("auto", SMALL, IDS[:, :2, :2]) == "direct"
+    assert choose_backend("auto", SMALL.expand(512, 3, 2, 2), IDS[:, :1, :1].expand(512, 32, 32)) == "banded"
     assert not recwarn.list
 
 
@@ -93,14 +92,15 @@ def test_where_it_does_not_compile(monkeypatch, resized, instead):
     name = "resized_kernels" if resized else "same_size_kernels"
     monkeypatch.setattr(compiled, name, fail)
     monkeypatch.setattr(choice, "_try_numba", functools.cache(choice._try_numba.__wrapped__))
-    target = IDS if resized else IDS[:, :2, :2]
+    logits = SMALL.expand(512, 3, 2, 2) if resized else SMALL[..., :1, :1].expand(512, 3, 32, 32)
+    target = IDS[:, :1, :1].expand(512, 32, 32)
     with pytest.warns(RuntimeWarning) as said:
-        assert choose_backend("auto", SMALL, target) == instead
+        assert choose_backend("auto", logits, target) == instead
     assert [str(each.message) for each in said] == [
         "numba does not compile the losses here (ImportError: Numba needs another NumPy) -> "
         f"backend: {instead}"
     ]
-    assert choose_backend("auto", SMALL, target) == instead
+    assert choose_backend("auto", logits, target) == instead
     assert len(tried) == 1
 
 

@@ -14,6 +14,10 @@ from segkit.losses.kernels.cpu.available import INSTALL, refuse_numba
 BackendName = Literal["auto", "reference", "direct", "banded", "numba", "triton"]
 BACKENDS = ("auto", "reference", "direct", "banded", "numba", "triton")
 
+#: `auto` takes `numba` for so many logits at the label's size. Loading the kernels takes half a second in each process,
+#: compiling them the first time a quarter of a minute, and with fewer logits the loss is a hundredth of an update.
+WORTH_COMPILING = 2**20
+
 
 class BackendError(ConfigError, ValueError):
     """The backend asked for cannot take these logits: a mistake in the configuration, or in the call."""
@@ -23,9 +27,9 @@ def choose_backend(backend: str, logits: Tensor, target: Tensor) -> str:
     """`reference`, `direct`, `banded`, `numba` or `triton` for logits (N, C, *any) and a target of class ids or soft
     labels.
 
-    `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`) and `numba` on a CPU where numba is
-    installed and compiles its kernels. Else it is `banded` on a CPU for logits of another size than the target, and
-    `direct`, which is faster where nothing is resized. It is `reference` for fp64, and inside torch.compile, which
+    `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`) and, for at least WORTH_COMPILING logits,
+    `numba` on a CPU where numba is installed and compiles its kernels. Else it is `banded` on a CPU for logits of
+    another size than the target, and `direct`, which is faster where nothing is resized. It is `reference` for fp64, and inside torch.compile, which
     fuses what it is made of. Raises ValueError for an unknown name, BackendError where the backend asked for cannot do
     it.
     """
@@ -103,7 +107,8 @@ def _choose(logits: Tensor, target: Tensor) -> str:
     if triton_runs(logits.device) and refuse_backend("triton", logits, target) is None:
         return "triton"
     resized = logits.shape[2:] != target.shape[1:]
-    if refuse_backend("numba", logits, target) is None and _try_numba(resized):
+    enough = target.numel() * logits.shape[1] >= WORTH_COMPILING
+    if enough and refuse_backend("numba", logits, target) is None and _try_numba(resized):
         return "numba"
     # Many small operations, which suit a CPU.
     return "banded" if resized and logits.ndim == 4 and logits.device.type == "cpu" else "direct"

@@ -29,9 +29,9 @@ def choose_backend(backend: str, logits: Tensor, target: Tensor) -> str:
 
     `auto` is `triton` on an NVIDIA GPU where its kernels run (`triton_runs`) and, for at least WORTH_COMPILING logits,
     `numba` on a CPU where numba is installed and compiles its kernels. Else it is `banded` on a CPU for logits of
-    another size than the target, and `direct`, which is faster where nothing is resized. It is `reference` for fp64, and inside torch.compile, which
-    fuses what it is made of. Raises ValueError for an unknown name, BackendError where the backend asked for cannot do
-    it.
+    another size than the target, and `direct`, which is faster where nothing is resized. It is `reference` for fp64,
+    and inside torch.compile, which fuses what it is made of. Raises ValueError for an unknown name, BackendError where
+    the backend asked for cannot do it.
     """
     check_backend(backend)
     if backend == "auto":

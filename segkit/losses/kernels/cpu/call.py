@@ -41,7 +41,8 @@ class Call:
     def run(self, kernel: int, *held: Tensor, buffer: int = 0) -> None:
         """Run a kernel with a buffer of so many bytes for each thread; `held`: what it reads and nothing else keeps."""
         size = -(-buffer // 64) * 64 + 64
-        self.threads = choose_threads(self.work)
+        # Never more than before, for which there may be memory already.
+        self.threads = min(self.threads, choose_threads(self.work))
         scratch = torch.empty(self.threads * size, dtype=torch.uint8)
         self.set(SCRATCH=scratch.data_ptr(), SCRATCH_BYTES=size)
         self.numbers[0] = self.numbers[8] = 0  # the counters

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts.bench import data_path, scoring, selection, updates
+from scripts.bench import data_path, outside, overhead, scoring, selection, startup, updates
 from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
 from scripts.bench.rows import Row
 
@@ -12,6 +12,9 @@ PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
 LEAST = {"ohem.yaml": 2.2, "deeplabv3_mobilenet_v3_large": 1.8, "camvid/ohem.yaml": 1.8}
 #: And as those of a plain loop in fp32, on any CPU that computes in bf16.
 LEAST_PLAIN = {"ohem.yaml": 1.8, "deeplabv3_mobilenet_v3_large": 1.4, "camvid/ohem.yaml": 1.8}
+PREDICTED = ("predict_pixels", scoring.ARGMAX)
+#: In the names of the cases of which OHEM keeps one pixel in ten.
+TENTH = ", 10% hard"
 MINED = tuple(f"{name}, direct" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
 
 
@@ -56,28 +59,33 @@ def _loss(
     baseline: str,
     *entries: str,
     quantity: str = "time",
-    few_classes: bool | None = None,
+    classes: int | None = None,
     precision: str = "fp32",
     on_gpu: bool = False,
     resized: bool | None = None,
+    allocator: str | None = None,
+    tenth: bool = False,
 ) -> Callable[[Row], bool]:
-    """Rows of entries that end like one of `entries`: with 19 classes, or more, or both; of logits of another size than
-    the label, of its own, or both."""
+    """Rows of entries that end like one of `entries`: with so many classes, or any number; of logits of another size
+    than the label, of its own, or both; with one allocator, or both; of the cases where one pixel in ten is kept, or of
+    the others."""
 
     def concerns(row: Row) -> bool:
-        classes = few_classes is None or few_classes == (" 19 classes" in row.case)
-        classes &= resized is None or resized == (" -> " in row.case)
+        alike = classes is None or f" {classes} classes" in row.case
+        alike &= resized is None or resized == (" -> " in row.case)
+        alike &= allocator in (None, row.allocator) and tenth == (TENTH in row.case)
         named = row.entry.endswith(entries) and row.baseline == baseline and row.quantity == quantity
-        return named and classes and row.case.split(", ")[2] == precision and row.on_gpu == on_gpu
+        return named and alike and row.case.split(", ")[2] == precision and row.on_gpu == on_gpu
 
     return concerns
 
 
-def _pair(entry: str, baseline: str, *words: str) -> Callable[[Row], bool]:
-    """Rows of time of one entry beside one baseline; `words` of which one is in the case."""
+def _pair(entry: str, baseline: str, *words: str, allocator: str | None = None) -> Callable[[Row], bool]:
+    """Rows of time of one entry beside one baseline; `words` of which one is in the case; one allocator, or both."""
 
     def concerns(row: Row) -> bool:
         named = (row.entry, row.baseline, row.quantity) == (entry, baseline, "time")
+        named &= allocator in (None, row.allocator)
         return named and (not words or any(word in row.case for word in words))
 
     return concerns
@@ -86,7 +94,7 @@ def _pair(entry: str, baseline: str, *words: str) -> Callable[[Row], bool]:
 def _bars_of_selection() -> list[Bar]:
     ours, uneven = selection.OURS, ("all equal", "zeros")
     return [
-        Bar(2, "selection beside a sort", "selection", 0.05, _pair(ours, selection.SORT, "random")),
+        Bar(2, "selection beside a sort", "selection", 0.035, _pair(ours, selection.SORT, "random")),
         Bar(2, "selection beside topk", "selection", 0.35, _pair(ours, selection.TOP_K, "random")),
         Bar(
             2,
@@ -106,8 +114,8 @@ def _bars_of_gpu() -> list[Bar]:
             5, "no host sync, graphs, compile, no recompilation: failures", "cuda", 0.0, lambda row: True
         ),
         Bar(6, "from a stride: time", "losses", 0.35, _loss(INTERPOLATED, "triton", **gpu)),
-        Bar(6, "peak memory, 19 classes", "losses", 0.08, _loss(INTERPOLATED, "triton", few_classes=True, **memory)),
-        Bar(6, "peak memory, 150 classes", "losses", 0.04, _loss(INTERPOLATED, "triton", few_classes=False, **memory)),
+        Bar(6, "peak memory, 19 classes", "losses", 0.08, _loss(INTERPOLATED, "triton", classes=19, **memory)),
+        Bar(6, "peak memory, 150 classes", "losses", 0.04, _loss(INTERPOLATED, "triton", classes=150, **memory)),
         Bar(6, "full resolution: time", "losses", 0.35, _loss(PLAIN, "triton", **gpu)),
     ]  # fmt: skip
 
@@ -117,10 +125,10 @@ def _bars_of_low_resolution() -> list[Bar]:
         return Bar(3, f"from a stride: {text}", "losses", limit, _loss(INTERPOLATED, "banded", **options))
 
     return [
-        low("time, 19 classes", 0.60, few_classes=True),
-        low("time, 150 classes", 0.62, few_classes=False),
-        low("peak memory, 19 classes", 0.25, few_classes=True, quantity="memory"),
-        low("peak memory, 150 classes", 0.20, few_classes=False, quantity="memory"),
+        low("time, 19 classes", 0.60, classes=19),
+        low("time, 150 classes", 0.62, classes=150),
+        low("peak memory, 19 classes", 0.25, classes=19, quantity="memory"),
+        low("peak memory, 150 classes", 0.20, classes=150, quantity="memory"),
         low("time, bf16", 0.50, precision="bf16"),
     ]
 
@@ -139,6 +147,41 @@ def _bars_of_updates() -> list[Bar]:
     ]
 
 
+def _bars_of_numba() -> list[Bar]:
+    def bar(text: str, limit: float, *entries: str, baseline: str = PLAIN, **options) -> Bar:
+        concerns = _loss(baseline, *entries or (", numba",), **options)
+        return Bar(9, f"numba, {text}", "losses", limit, concerns)
+
+    kept = {"allocator": "retained"}
+    low = {"baseline": INTERPOLATED}
+    return [
+        bar("full resolution, memory retained: time, 19 classes", 0.50, classes=19, **kept),
+        bar("full resolution, memory retained: time, 150 classes", 0.50, classes=150, **kept),
+        bar("full resolution, memory retained: time, 11 classes", 0.60, classes=11, **kept),
+        bar("one pixel in ten kept, memory retained: time of OHEM", 0.40, "ohem_ce, numba", tenth=True, **kept),
+        bar("full resolution: peak memory", 0.45, quantity="memory"),
+        bar("from a stride, memory retained: time, 19 classes", 0.30, classes=19, **low, **kept),
+        bar("from a stride, memory retained: time, 150 classes", 0.30, classes=150, **low, **kept),
+        bar("from a stride: peak memory", 0.10, quantity="memory", **low),
+    ]  # fmt: skip
+
+
+def _bars_of_commands() -> list[Bar]:
+    def starting(name: str) -> Bar:
+        text = f"{name} beside another checkout: time"
+        return Bar(11, text, "startup", 0.5, _pair(name, startup.BEFORE))
+
+    return [
+        Bar(10, "a loss's call on 64 x 64 pixels: ms", "overhead", 1.0,
+            lambda row: row.entry.endswith(", auto") and row.baseline == overhead.LIMIT and not row.on_gpu),
+        Bar(11, "--help, --list and --print-config: time beside 0.6 s", "startup", 1.0,
+            lambda row: row.baseline == startup.LIMIT),
+        *(starting(name) for name in startup.STARTING),
+        Bar(12, "a run outside of its updates, beside another checkout: time", "outside", 0.5,
+            _pair(outside.OUTSIDE, outside.BEFORE)),
+    ]  # fmt: skip
+
+
 def _is_error(row: Row) -> bool:
     return row.quantity == "error"
 
@@ -146,17 +189,23 @@ def _is_error(row: Row) -> bool:
 BARS: tuple[Bar, ...] = (
     Bar(1, "mined and weighted losses, full resolution: time", "losses", 1.08, _loss(PLAIN, *MINED)),
     Bar(1, "OHEM beside one that sorts, full resolution, 19 classes", "losses", 0.60,
-        _loss(SORTED, MINED[0], few_classes=True, resized=False)),
+        _loss(SORTED, MINED[0], classes=19, resized=False)),
     *_bars_of_selection(),
     *_bars_of_low_resolution(),
     Bar(4, "banded at full resolution: peak memory, 19 classes", "losses", 0.55,
-        _loss(PLAIN, "banded", quantity="memory", few_classes=True)),
+        _loss(PLAIN, "banded", quantity="memory", classes=19)),
     Bar(4, "banded at full resolution: peak memory, 150 classes", "losses", 0.40,
-        _loss(PLAIN, "banded", quantity="memory", few_classes=False)),
+        _loss(PLAIN, "banded", quantity="memory", classes=150)),
     Bar(4, "value to 2e-5, gradient to 2e-4, two runs equal: share of what is allowed", "losses", 1.0, _is_error),
     *_bars_of_gpu(),
     Bar(7, "reading and augmenting an image", "data", 0.5, _pair(data_path.OURS, data_path.PLAIN)),
-    Bar(7, "predictions from a stride", "scoring", 0.35, _pair("predict_pixels", scoring.ARGMAX)),
+    Bar(7, "predictions from a stride, 19 classes", "scoring", 0.35, _pair(*PREDICTED, " 19 classes")),
+    Bar(7, "predictions from a stride, 150 classes, memory retained", "scoring", 0.25,
+        _pair(*PREDICTED, " 150 classes", allocator="retained")),
+    Bar(7, "predictions from a stride, 150 classes, glibc's defaults", "scoring", 0.35,
+        _pair(*PREDICTED, " 150 classes", allocator="default")),
     *_bars_of_updates(),
     Bar(7, "confusion matrix", "scoring", 0.2, _pair(scoring.OUR_CONFUSION, scoring.CONFUSION)),
+    *_bars_of_numba(),
+    *_bars_of_commands(),
 )  # fmt: skip

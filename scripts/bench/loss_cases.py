@@ -14,6 +14,7 @@ class Case:
     """`images` images of `size` (H, W) with `classes` classes, from logits at 1 / `stride` of it.
 
     `margin` is what the logit of the true class is larger on average: at 0 nearly every pixel is hard, at 8 few are.
+    Without it is the share `hard` of the blocks of 8 x 8 pixels, as objects that are not learnt yet.
     """
 
     classes: int
@@ -22,6 +23,8 @@ class Case:
     stride: int = 1
     dtype: str = "float32"
     margin: float = 0.0
+    hard: float = 0.0
+    channels_last: bool = False
 
     @property
     def name(self) -> str:
@@ -29,8 +32,9 @@ class Case:
         height, width = self.size
         low = f"{height // self.stride} x {width // self.stride} -> " if self.stride > 1 else ""
         precision = {"float32": "fp32", "bfloat16": "bf16"}[self.dtype]
-        hard = ", few hard" if self.margin else ""
-        return f"{self.images} x {self.classes} classes, {low}{height} x {width}, {precision}{hard}"
+        few = f", {self.hard:.0%} hard" if self.hard else ", few hard" if self.margin else ""
+        layout = ", channels_last" if self.channels_last else ""
+        return f"{self.images} x {self.classes} classes, {low}{height} x {width}, {precision}{few}{layout}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ def make_inputs(case: Case, device: torch.device) -> Inputs:
     logits = torch.randn(case.images, case.classes, *low, generator=generator)
     if case.margin:
         true = _enlarge(ids, low).where(_enlarge(ids, low) != IGNORE_INDEX, 0)[:, None]
-        logits.scatter_add_(1, true, torch.full(true.shape, case.margin))
+        easy = _enlarge(torch.rand(coarse, generator=generator) >= case.hard, low)[:, None]
+        logits.scatter_add_(1, true, case.margin * easy)
+    if case.channels_last:
+        logits = logits.to(memory_format=torch.channels_last)
     weight = torch.rand(labels.shape, generator=generator) + 0.5
     return Inputs(
         logits.to(device, getattr(torch, case.dtype)).requires_grad_(),
@@ -74,6 +81,8 @@ def _enlarge(ids: Tensor, size: tuple[int, int]) -> Tensor:
 #: The two cases of the bars at full resolution, and from a model's stride.
 FULL = (Case(19, (512, 1024)), Case(150, (512, 512)))
 LOW = (Case(19, (512, 1024), stride=8), Case(150, (512, 512), stride=4))
+#: CamVid: so few classes that the logits are a small part of what is read.
+ELEVEN = Case(11, (360, 480), images=8)
 #: Of the bars for a GPU: Cityscapes at stride 8, ADE20K at stride 4, and full resolution.
 GPU = (
     Case(19, (1024, 1024), images=8, stride=8, dtype="bfloat16"),
@@ -85,6 +94,11 @@ GPU = (
 def few_hard(cases: Iterable[Case]) -> list[Case]:
     """The same with few hard pixels, as late in training."""
     return [replace(case, margin=8.0) for case in cases]
+
+
+def tenth_hard(cases: Iterable[Case]) -> list[Case]:
+    """The same where OHEM keeps about one pixel in ten."""
+    return [replace(case, margin=12.0, hard=0.1) for case in cases]
 
 
 def in_bf16(cases: Iterable[Case]) -> list[Case]:

@@ -1,6 +1,6 @@
 """The losses that are measured, as functions of nothing: ours with each backend, and those of others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from segkit.registry import LOSSES
 PLAIN = "F.cross_entropy"
 INTERPOLATED = f"interpolate + {PLAIN}"
 SORTED = "OHEM by full sort"
-BACKENDS = ("reference", "direct", "banded", "triton")
+BACKENDS = ("reference", "direct", "banded", "numba", "triton")
 #: The loss whose definition is measured too.
 DEFINED = "ohem_ce"
 #: Ours, with the options that make each do its work from the first iteration on.
@@ -42,12 +42,17 @@ def baseline_of(case: Case) -> str:
 
 
 def make_calls(
-    case: Case, inputs: Inputs, *, backends: tuple[str, ...] = BACKENDS, others: bool = True
+    case: Case,
+    inputs: Inputs,
+    *,
+    backends: Sequence[str] = BACKENDS,
+    losses: Sequence[str] = tuple(OURS),
+    others: bool = True,
 ) -> tuple[dict[str, Call], dict[str, str]]:
     """Forward passes by name, the baseline first, and why some of ours cannot run here."""
     calls: dict[str, Call] = {baseline_of(case): lambda: call_peer(peers.plain, case, inputs)}
     missing = {}
-    for name in OURS:
+    for name in losses:
         for backend in backends:
             if backend == "reference" and name != DEFINED:
                 continue

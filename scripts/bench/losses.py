@@ -2,15 +2,27 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import FULL, GPU, LOW, Case, Inputs, few_hard, in_bf16, make_inputs, shrink
-from scripts.bench.loss_entries import BACKENDS, SORTED, baseline_of, build_loss, make_calls
+from scripts.bench.loss_cases import (
+    ELEVEN,
+    FULL,
+    GPU,
+    LOW,
+    Case,
+    Inputs,
+    few_hard,
+    in_bf16,
+    make_inputs,
+    shrink,
+    tenth_hard,
+)
+from scripts.bench.loss_entries import BACKENDS, DEFINED, OURS, SORTED, baseline_of, build_loss, make_calls
 from scripts.bench.memory import peak_bytes
 from scripts.bench.rows import Row, rows_of
 from scripts.bench.settings import Settings
@@ -20,11 +32,13 @@ TASK = "scripts.bench.losses:measure"
 
 @dataclass(frozen=True)
 class Part:
-    """A case with what is measured of it: our backends, the losses of others or only the sorting one, memory."""
+    """A case with what is measured of it: our backends and losses, the losses of others or only the sorting one,
+    memory."""
 
     case: Case
     allocator: str = "default"
     backends: tuple[str, ...] = BACKENDS
+    losses: tuple[str, ...] = tuple(OURS)
     others: bool = True
     memory: bool = True
 
@@ -35,15 +49,34 @@ def parts_for(device: torch.device, *, small: bool, many_processes: bool) -> lis
         # Without `banded`, whose many small operations take a GPU 14 to 33 times as long as the baseline.
         parts = [Part(case, backends=("reference", "direct", "triton")) for case in GPU]
     else:
-        lean = {"backends": ("direct",), "others": False, "memory": False}
-        parts = [Part(case) for case in (*FULL, *LOW)]
-        parts += [Part(case, backends=("banded",), others=False) for case in in_bf16(LOW)]
-        parts += [Part(case, **lean) for case in few_hard(FULL)]
+        parts = [*_parts_with_memory(), *_lean_parts("default")]
         if many_processes:  # the allocator of this process cannot be changed any more
-            parts += [Part(case, "retained", **lean) for case in (*FULL, *few_hard(FULL))]
-    if small:
-        parts = [Part(shrink(p.case), p.allocator, p.backends, p.others, p.memory) for p in parts]
-    return parts
+            parts += _lean_parts("retained")
+    return [replace(part, case=shrink(part.case)) for part in parts] if small else parts
+
+
+def _parts_with_memory() -> list[Part]:
+    """What is measured with glibc's defaults, on a CPU; the bytes do not depend on them."""
+    parts = [Part(case) for case in (*FULL, *LOW)]
+    parts += [Part(case, backends=("banded", "numba"), others=False) for case in in_bf16(LOW)]
+    return [*parts, Part(ELEVEN, backends=("numba",), others=False)]
+
+
+def _lean_parts(allocator: str) -> list[Part]:
+    """Times alone, of what the bars ask with this allocator and `_parts_with_memory` does not say."""
+    tenth = tenth_hard((FULL[0], ELEVEN))
+    asked = [(few_hard(FULL), ("direct",), tuple(OURS)), (tenth, ("numba",), (DEFINED,))]
+    if allocator == "retained":
+        asked += [
+            (FULL, ("direct", "numba"), tuple(OURS)),
+            (LOW, ("numba",), tuple(OURS)),
+            ([ELEVEN, replace(FULL[0], channels_last=True)], ("numba",), tuple(OURS)),
+        ]
+    return [
+        Part(case, allocator, backends, losses, others=False, memory=False)
+        for cases, backends, losses in asked
+        for case in cases
+    ]
 
 
 def bench_losses(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
@@ -55,6 +88,7 @@ def bench_losses(settings: Settings, *, tell: Callable[[str], None] = lambda tex
         arguments = {
             "case": asdict(part.case),
             "backends": part.backends,
+            "losses": part.losses,
             "others": part.others,
             "memory": part.memory,
             "rounds": settings.rounds,
@@ -70,14 +104,21 @@ def bench_losses(settings: Settings, *, tell: Callable[[str], None] = lambda tex
 
 
 def measure(
-    *, case: dict, backends: Sequence[str], others: bool, memory: bool, rounds: int, device: str
+    *,
+    case: dict,
+    backends: Sequence[str],
+    losses: Sequence[str],
+    others: bool,
+    memory: bool,
+    rounds: int,
+    device: str,
 ) -> dict[str, Any]:
     """In one process: seconds of forward + backward, peak bytes, and how exact our backends are."""
     case = Case(**{**case, "size": tuple(case["size"])})
     place = torch.device(device)
     inputs = make_inputs(case, place)
-    calls, missing = make_calls(case, inputs, backends=tuple(backends), others=others)
-    steps = {name: _step(call, inputs) for name, call in calls.items()}
+    calls, missing = make_calls(case, inputs, backends=backends, losses=losses, others=others)
+    steps = {name: make_step(call, inputs) for name, call in calls.items()}
     found: dict[str, Any] = {"seconds": time_in_turns(steps, rounds=rounds, device=place), "missing": missing}
     if memory:
         found["bytes"] = {name: _peak_of(step, inputs, place) for name, step in steps.items()}
@@ -88,7 +129,9 @@ def measure(
     return found
 
 
-def _step(call: Callable[[], Tensor], inputs: Inputs) -> Callable[[], None]:
+def make_step(call: Callable[[], Tensor], inputs: Inputs) -> Callable[[], None]:
+    """Forward and backward, the gradient written anew."""
+
     def step() -> None:
         inputs.logits.grad = None
         call().backward()

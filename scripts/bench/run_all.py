@@ -9,7 +9,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from scripts.bench.command import bench
 from segkit.cli.run_command import run_command
 
-BENCHES = ("losses", "cuda", "selection", "step", "updates", "data", "scoring")
+BENCHES = (
+    "losses",
+    "overhead",
+    "cuda",
+    "selection",
+    "step",
+    "updates",
+    "data",
+    "scoring",
+    "startup",
+    "outside",
+)
 
 
 def main(arguments: Sequence[str]) -> int:

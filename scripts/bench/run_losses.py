@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from scripts.bench.command import bench
 from segkit.cli.run_command import run_command
 
-BENCHES = ("losses", "cuda")
+BENCHES = ("losses", "overhead", "cuda")
 
 
 def main(arguments: Sequence[str]) -> int:

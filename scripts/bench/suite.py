@@ -10,22 +10,28 @@ from scripts.bench.cuda_checks import bench_cuda
 from scripts.bench.data_path import bench_data
 from scripts.bench.document import save_document, show_document
 from scripts.bench.losses import bench_losses
+from scripts.bench.outside import bench_outside
+from scripts.bench.overhead import bench_overhead
 from scripts.bench.rows import Row
 from scripts.bench.scoring import bench_scoring
 from scripts.bench.selection import bench_selection
 from scripts.bench.settings import Settings, read_settings
+from scripts.bench.startup import bench_startup
 from scripts.bench.step import bench_step
 from scripts.bench.updates import bench_updates
 from segkit.system.environment import environment
 
 BENCHES = {
     "losses": bench_losses,
+    "overhead": bench_overhead,
     "cuda": bench_cuda,
     "selection": bench_selection,
     "step": bench_step,
     "updates": bench_updates,
     "data": bench_data,
     "scoring": bench_scoring,
+    "startup": bench_startup,
+    "outside": bench_outside,
 }
 
 

@@ -14,7 +14,17 @@ from scripts.bench.bars import BARS, PASS, SHORT, UNMEASURED, judge
 from scripts.bench.data_path import PlainPipeline
 from scripts.bench.document import show_bars, show_rows
 from scripts.bench.image_files import write_images
-from scripts.bench.loss_cases import FULL, IGNORE_INDEX, LOW, Case, few_hard, make_inputs, shrink
+from scripts.bench.loss_cases import (
+    ELEVEN,
+    FULL,
+    IGNORE_INDEX,
+    LOW,
+    Case,
+    few_hard,
+    make_inputs,
+    shrink,
+    tenth_hard,
+)
 from scripts.bench.loss_entries import OURS, PEERS, build_loss, call_peer
 from scripts.bench.memory import peak_bytes
 from scripts.bench.process import MeasurementFailed, measure_afresh
@@ -34,7 +44,11 @@ def run_script(name: str, *arguments: str) -> int:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("bench_losses", ["OHEM by full sort", "ohem_ce, reference", "few hard", "bf16", "not available"]),
+        (
+            "bench_losses",
+            ["OHEM by full sort", "ohem_ce, numba", "few hard", "10% hard", "bf16", "not available"],
+        ),
+        ("bench_startup", ["--help", "0.6 s"]),
         ("bench_selection", ["select_hardest", "99 % zeros"]),
         ("bench_update", ["plain loop, fp32, memory kept", "segkit"]),
         ("bench_step", ["plain loop", "segkit, normalised on the CPU", "score_pixels"]),
@@ -54,7 +68,7 @@ def test_scripts_run_and_write_what_they_print(name, words, tmp_path, capsys):
 
 def test_the_suite_covers_every_bar():
     assert {bar.bench for bar in BARS} <= set(run_all.BENCHES)
-    assert sorted({bar.number for bar in BARS}) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert sorted({bar.number for bar in BARS}) == list(range(1, 13))
 
 
 def row(entry="ohem_ce, direct", baseline="F.cross_entropy", ratio=1.0, **changes):
@@ -63,10 +77,13 @@ def row(entry="ohem_ce, direct", baseline="F.cross_entropy", ratio=1.0, **change
 
 
 def verdicts(*rows, small=False):
-    found = judge(rows, benches=("losses", "selection", "scoring", "data", "cuda"), small=small)
+    found = judge(rows, benches=run_all.BENCHES, small=small)
     return {(each.bar.number, each.bar.text): each for each in found}
 
 
+NUMBA = {"entry": "ce, numba", "allocator": "retained"}
+STRIDED = {"baseline": "interpolate + F.cross_entropy", **NUMBA}
+PREDICTED = {"entry": "predict_pixels", "baseline": "interpolate + argmax", "bench": "scoring"}
 #: a row, and the number and first words of the bar it falls under
 CASES = [
     (row(), 1, "mined"),
@@ -85,13 +102,40 @@ CASES = [
     (row("ce, banded", quantity="memory"), 4, "banded at full resolution: peak memory, 19"),
     (row("ce, banded", "ce, reference", quantity="error"), 4, "value"),
     (row("ce", "CUDA graph", bench="cuda", quantity="check", case="any"), 5, "no host sync"),
-    (row("predict_pixels", "interpolate + argmax", bench="scoring", case=LOW[0].name), 7, "predictions"),
+    (row(**PREDICTED, case=LOW[0].name), 7, "predictions from a stride, 19"),
+    (
+        row(**PREDICTED, case=LOW[1].name, allocator="retained"),
+        7,
+        "predictions from a stride, 150 classes, memory",
+    ),
+    (
+        row(**PREDICTED, case=LOW[1].name, allocator="default"),
+        7,
+        "predictions from a stride, 150 classes, glibc",
+    ),
+    (row(**NUMBA), 9, "numba, full resolution, memory retained: time, 19"),
+    (row(**NUMBA, case=FULL[1].name), 9, "numba, full resolution, memory retained: time, 150"),
+    (row(**NUMBA, case=ELEVEN.name), 9, "numba, full resolution, memory retained: time, 11"),
+    (
+        row(**{**NUMBA, "entry": "ohem_ce, numba"}, case=tenth_hard([ELEVEN])[0].name),
+        9,
+        "numba, one pixel in ten",
+    ),
+    (row(**NUMBA, case=ELEVEN.name, quantity="memory"), 9, "numba, full resolution: peak memory"),
+    (row(**STRIDED, case=LOW[0].name), 9, "numba, from a stride, memory retained: time, 19"),
+    (row(**STRIDED, case=LOW[1].name), 9, "numba, from a stride, memory retained: time, 150"),
+    (row(**STRIDED, case=LOW[1].name, quantity="memory"), 9, "numba, from a stride: peak memory"),
+    (row("ohem_ce, auto", "1 ms", bench="overhead"), 10, "a loss's call"),
+    (row("--help", "0.6 s", bench="startup", case="showing"), 11, "--help"),
+    (row("--check", "baseline", bench="startup", case="starting"), 11, "--check"),
+    (row("first update", "baseline", bench="startup", case="starting"), 11, "first update"),
+    (row("outside", "baseline", bench="outside", case="any"), 12, "a run outside"),
 ]
 
 
 @pytest.mark.parametrize(("found", "number", "text"), CASES, ids=[f"{n} {t}" for _, n, t in CASES])
 def test_a_bar_is_kept_up_to_its_limit_and_only_by_its_own_rows(found, number, text):
-    bar = next(bar for bar in BARS if bar.number == number and bar.text.startswith(text))
+    (bar,) = [bar for bar in BARS if bar.number == number and bar.text.startswith(text)]
     for ratio, word in ((bar.limit, PASS), (bar.limit + 0.01, SHORT)):
         judged = verdicts(row(**{**vars(found), "ratio": ratio}))
         assert judged.pop((bar.number, bar.text)).word == word

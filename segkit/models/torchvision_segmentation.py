@@ -25,6 +25,7 @@ from torchvision.models import (
 
 from segkit.errors import ConfigError
 from segkit.registry import MODELS
+from segkit.system.cpu.fp32_convolutions import in_fp32
 from segkit.system.memory import lacks_memory
 from segkit.types import Downloads
 
@@ -61,6 +62,9 @@ class DenseHead(nn.Module):
         self.backbone = network.backbone
         self.classifier = network.classifier
         self.aux_classifier = network.aux_classifier
+        for head in (self.classifier, self.aux_classifier):
+            if head is not None:
+                in_fp32(head[-1])
 
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
         if self.training:
@@ -98,6 +102,8 @@ class LiteReducedHead(nn.Module):
         )
         self.backbone = network.backbone
         self.classifier = network.classifier
+        in_fp32(self.classifier.low_classifier)
+        in_fp32(self.classifier.high_classifier)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(self.backbone(image))  # (N, num_classes, h, w)

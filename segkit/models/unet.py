@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from segkit.errors import ConfigError
 from segkit.registry import MODELS
+from segkit.system.cpu.fp32_convolutions import Fp32Conv2d
 from segkit.types import Fractional, PositiveInt
 
 Norm = Literal["batch", "group", "none", "sync"]
@@ -50,7 +51,7 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(Down(c, 2 * c, norm) for c in channels[:-1])
         self.dropout = nn.Dropout2d(dropout)
         self.ups = nn.ModuleList(Up(c, norm) for c in reversed(channels[1:]))
-        self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.classifier = Fp32Conv2d(width, num_classes, 1)
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:

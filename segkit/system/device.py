@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segkit.errors import ConfigError
 from segkit.system.cpu.allocator import keep_freed_memory
 from segkit.system.cpu.bf16 import computes_bf16
-from segkit.system.cpu.depthwise import depthwise_in_fp32
+from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32
 from segkit.system.environment import usable_cpus
 
 #: Autocast's dtypes, by their names in a configuration.

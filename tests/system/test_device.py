@@ -8,7 +8,7 @@ from torch import nn
 
 from segkit.errors import ConfigError
 from segkit.system import device as device_module
-from segkit.system.cpu.depthwise import DepthwiseInFp32
+from segkit.system.cpu.fp32_convolutions import Fp32Conv2d
 from segkit.system.device import (
     Normalize,
     Precision,
@@ -248,7 +248,7 @@ def test_placed_model_has_the_memory_format_and_the_values_it_had(torch_settings
 def test_model_on_a_cpu_has_its_depthwise_convolutions_in_fp32(torch_settings):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
     placed = place(model, torch.device("cpu"), channels_last=False, compiled=False, determinism="off")
-    assert isinstance(placed[0], DepthwiseInFp32)
+    assert isinstance(placed[0], Fp32Conv2d)
 
 
 def test_compiled_model_keeps_its_names(torch_settings, monkeypatch):

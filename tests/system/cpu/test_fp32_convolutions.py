@@ -1,4 +1,4 @@
-"""Depthwise convolutions under autocast on a CPU."""
+"""Convolutions that leave autocast on a CPU."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.system.cpu.depthwise import DepthwiseInFp32, depthwise_in_fp32
+from segkit.system.cpu.fp32_convolutions import Fp32Conv2d, depthwise_in_fp32
 
 
 def test_only_depthwise_convolutions_are_changed():
@@ -21,7 +21,7 @@ def test_only_depthwise_convolutions_are_changed():
             "own": own(4, 4, 3, groups=4),
         }
     )
-    changed = [name for name, each in depthwise_in_fp32(model).items() if type(each) is DepthwiseInFp32]
+    changed = [name for name, each in depthwise_in_fp32(model).items() if type(each) is Fp32Conv2d]
     assert changed == ["depthwise", "multiplied"]
 
 
@@ -34,7 +34,7 @@ def test_names_parameters_and_copies_stay():
     assert all(value is before[name] for name, value in model.named_parameters())
     assert torch.equal(model(image), expected)
     twin = copy.deepcopy(model)  # as a moving average of the weights is made
-    assert type(twin[0]) is DepthwiseInFp32 and torch.equal(twin(image), expected)
+    assert type(twin[0]) is Fp32Conv2d and torch.equal(twin(image), expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -138,6 +138,8 @@ def _try_numba(resized: bool) -> bool:
 def _refuse_numba(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it takes fp32, bf16 or fp16 logits, got {dtype}"
+    if torch.compiler.is_compiling():
+        return "it cannot be traced by torch.compile"
     if device.type != "cpu":
         return f"it runs on a CPU, and these logits are on {device.type}"
     return refuse_numba()

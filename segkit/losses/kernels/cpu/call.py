@@ -11,6 +11,9 @@ from segkit.losses.kernels.cpu.threads import choose_threads, run_threads
 #: Codes of the dtypes of labels in the kernels.
 TARGET_KINDS = {torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
 
+#: Said wherever memory is made that the kernels get the address of: torch's defaults may be other ones.
+CPU = torch.device("cpu")
+
 #: No label: for an ignore_index that the target's dtype cannot hold, where it would wrap around to a class.
 NO_LABEL = -(2**62)
 
@@ -43,7 +46,7 @@ class Call:
         size = -(-buffer // 64) * 64 + 64
         # Never more than before, for which there may be memory already.
         self.threads = min(self.threads, choose_threads(self.work))
-        scratch = torch.empty(self.threads * size, dtype=torch.uint8)
+        scratch = torch.empty(self.threads * size, dtype=torch.uint8, device=CPU)
         self.set(SCRATCH=scratch.data_ptr(), SCRATCH_BYTES=size)
         self.numbers[0] = self.numbers[8] = 0  # the counters
         run_threads(kernel, self.numbers.ctypes.data, self.threads)

@@ -2,11 +2,13 @@
 
 import functools
 import hashlib
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from numba import cfunc, types
+from llvmlite.binding import get_host_cpu_features
+from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
 from segkit.losses.kernels.cpu.loops import resized, same_size, sums
@@ -48,6 +50,7 @@ def sum_kernels() -> SumKernels:
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
+    require_half_precision()
     function = make(read_version(Path(loops.__file__).parent))
     signature = types.void(types.int64)
     try:
@@ -56,6 +59,18 @@ def _compile(make: Callable[[int], Callable]) -> int:
         compiled = cfunc(signature)(function)
     _kept.append(compiled)
     return compiled.address
+
+
+def require_half_precision() -> None:
+    """Raises RuntimeError for an x86 processor, or one that numba is told to compile for, that cannot convert fp16: the
+    kernels do, and LLVM ends the process where it finds no instruction for it."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i686"):
+        return
+    features = config.CPU_FEATURES
+    if features is None:
+        features = "" if config.CPU_NAME not in (None, "", "host") else get_host_cpu_features().flatten()
+    if "+f16c" not in features:
+        raise RuntimeError("the processor, or the one that NUMBA_CPU_NAME says, has no instructions for fp16")
 
 
 #: Compiled code lives as long as these.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.losses.kernels.cpu.call import Call
+from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
 from segkit.losses.kernels.cpu.geometry import find_geometry
 from segkit.losses.kernels.cpu.loops.resized import LINES
@@ -86,9 +86,9 @@ class _SameSize(torch.autograd.Function):
         call, logits, *_ = _restore(ctx)
         images, classes, pixels = logits.shape
         if logits.stride(2) != 1:
-            result = torch.empty(images, pixels, classes, dtype=logits.dtype).transpose(1, 2)
+            result = torch.empty(images, pixels, classes, dtype=logits.dtype, device=CPU).transpose(1, 2)
         else:
-            result = torch.empty(images, classes, pixels, dtype=logits.dtype)
+            result = torch.empty(images, classes, pixels, dtype=logits.dtype, device=CPU)
         image_step, class_step, pixel_step = (step * result.itemsize for step in result.stride())
         call.set(
             GRADIENT_IMAGE_STEP=image_step, GRADIENT_CLASS_STEP=class_step, GRADIENT_PIXEL_STEP=pixel_step
@@ -129,8 +129,9 @@ class _Resized(torch.autograd.Function):
         call, logits, *_ = _restore(ctx)
         images, classes, old_rows, old_columns = logits.shape
         slope = gradients[0].contiguous()
-        sums = torch.zeros(images, old_rows, classes, old_columns)
-        shared = torch.zeros(images, ctx.geometry.bands, classes, old_columns)
+        sums = torch.zeros(images, old_rows, classes, old_columns, dtype=torch.float32, device=CPU)
+        bands = ctx.geometry.bands
+        shared = torch.zeros(images, bands, classes, old_columns, dtype=torch.float32, device=CPU)
         call.set(GRADIENT=sums.data_ptr(), SHARED=shared.data_ptr(), SLOPE=slope.data_ptr())
         call.set(OLD_ROWS=old_rows, OLD_COLUMNS=old_columns)
         held = _place_rows(call, logits)
@@ -170,9 +171,9 @@ def _run_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ce, wrong and valid of a kernel that has so many tasks; `broken` gets the number of labels that are no class."""
     size = inputs[1].shape
-    ce, log_sum = torch.empty(size), torch.empty(size)
-    wrong, valid = torch.empty(size, dtype=torch.bool), torch.empty(size, dtype=torch.bool)
-    n_broken = torch.empty(tasks, dtype=torch.int64)
+    ce, log_sum = (torch.empty(size, dtype=torch.float32, device=CPU) for _ in range(2))
+    wrong, valid = (torch.empty(size, dtype=torch.bool, device=CPU) for _ in range(2))
+    n_broken = torch.empty(tasks, dtype=torch.int64, device=CPU)
     call.set(CE=ce.data_ptr(), LOG_SUM=log_sum.data_ptr(), N_BROKEN=n_broken.data_ptr())
     call.set(WRONG=wrong.data_ptr(), VALID=valid.data_ptr())
     call.run(kernel, *held, buffer=buffer)

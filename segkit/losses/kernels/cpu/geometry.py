@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from segkit.losses.kernels.cpu.call import CPU
 from segkit.losses.kernels.geometry import Run, find_runs, find_taps
 
 #: Tasks there are at least, where the image has rows enough: more threads than that find no work.
@@ -50,16 +51,22 @@ def find_geometry(images: int, old_size: torch.Size, size: torch.Size) -> Geomet
     (runs, rows), (column_runs, columns) = (
         (
             find_runs(*sizes, torch.float32),
-            find_taps(*sizes, dtype=torch.float32, device=torch.device("cpu")),
+            find_taps(*sizes, dtype=torch.float32, device=CPU),
         )
         for sizes in zip(old_size, size, strict=True)
     )
     per_band = max(RUNS, len(runs) * images // TASKS)
-    starts = list(range(0, len(runs), per_band))
+    # A band adds to the lower row of its first run itself, and so does the band before it to that of its last one: they
+    # must not be the same, as they are at the border, where the last run has one row for both.
+    starts = [
+        start
+        for start in range(0, len(runs), per_band)
+        if not start or runs[start].high != runs[start - 1].high
+    ]
     return Geometry(
         runs=_table(runs),
-        first_runs=torch.tensor([*starts, len(runs)], dtype=torch.int32),
-        first_rows=torch.tensor([runs[start].low for start in starts]),
+        first_runs=torch.tensor([*starts, len(runs)], dtype=torch.int32, device=CPU),
+        first_rows=torch.tensor([runs[start].low for start in starts], dtype=torch.int64, device=CPU),
         row_shares=rows.share,
         lows=columns.low.int(),
         highs=columns.high.int(),
@@ -70,5 +77,5 @@ def find_geometry(images: int, old_size: torch.Size, size: torch.Size) -> Geomet
 
 def _table(runs: tuple[Run, ...]) -> Tensor:
     return torch.tensor(
-        [[run.rows.start, run.rows.stop, run.low, run.high] for run in runs], dtype=torch.int32
+        [[run.rows.start, run.rows.stop, run.low, run.high] for run in runs], dtype=torch.int32, device=CPU
     )

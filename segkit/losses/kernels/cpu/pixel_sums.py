@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.losses.kernels.cpu.call import Call
+from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.compiled import sum_kernels
 from segkit.losses.kernels.cpu.loops.sums import TABLES, Slot, Sum
 
@@ -44,8 +44,8 @@ def sum_pixels(
     tensors = [tensor.contiguous() for tensor in (value, factor, wrong, target)]
     call = Call(Slot, LOGITS_PER_PIXEL * pixels, WIDTH=WIDTH, GROUPS=1, PIXELS=pixels, CLASSES=num_classes)
     call.set_target(tensors[3], ignore_index)
-    sums = torch.empty(blocks, Sum.END, dtype=torch.float64)
-    units = torch.zeros(call.threads * TABLES, num_classes, dtype=torch.int64)
+    sums = torch.empty(blocks, Sum.END, dtype=torch.float64, device=CPU)
+    units = torch.zeros(call.threads * TABLES, num_classes, dtype=torch.int64, device=CPU)
     call.set(
         **dict(zip(("VALUE", "FACTOR", "WRONG"), (tensor.data_ptr() for tensor in tensors), strict=False))
     )
@@ -67,7 +67,7 @@ class _SumProducts(torch.autograd.Function):
         groups, pixels = value.shape
         blocks = -(-pixels // WIDTH)
         call = Call(Slot, LOGITS_PER_PIXEL * value.numel(), WIDTH=WIDTH, GROUPS=groups, PIXELS=pixels)
-        sums = torch.empty(groups, blocks, dtype=torch.float64)
+        sums = torch.empty(groups, blocks, dtype=torch.float64, device=CPU)
         call.set(VALUE=value.data_ptr(), FACTOR=factor.data_ptr(), SUMS=sums.data_ptr())
         call.run(sum_kernels().multiply)
         ctx.save_for_backward(factor, value if ctx.needs_input_grad[1] else None)

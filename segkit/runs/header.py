@@ -42,7 +42,9 @@ def header(
         + describe_workers(experiment),
         *(
             f"          warning: {text}"
-            for text in describe_slow_amp(experiment.precision.amp, experiment.device)
+            for text in describe_slow_amp(
+                experiment.precision.amp, experiment.device, kept=config.train.amp == "auto"
+            )
         ),
     ]
 

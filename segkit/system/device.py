@@ -159,10 +159,15 @@ def name_of_amp(dtype: torch.dtype | None) -> str:
     return next(name for name, each in AMP_DTYPES.items() if each is dtype)
 
 
-def describe_slow_amp(name: str, device: torch.device) -> list[str]:
-    """A warning where the precision asked for is emulated."""
+def describe_slow_amp(name: str, device: torch.device, *, kept: bool = False) -> list[str]:
+    """A warning where the precision asked for, or `kept` from where the run began, is emulated."""
     if name != "bf16" or device.type != "cpu" or computes_bf16():
         return []
+    if kept:
+        return [
+            "the run began in bf16, which this processor only emulates, slower than fp32 -> "
+            "train.amp=off --allow-change train.amp"
+        ]
     return ["train.amp: bf16, which this processor only emulates, slower than fp32 -> train.amp=auto"]
 
 

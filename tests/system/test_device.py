@@ -135,6 +135,14 @@ def test_predictions_are_not_made_in_what_a_cpu_emulates(machine, name, kind, bf
     assert amp_for_predictions(name, torch.device(kind)) is dtype
 
 
+def test_a_run_that_began_in_what_is_emulated_here_says_how_to_leave_it(machine):
+    machine(bf16=False)
+    assert describe_slow_amp("bf16", torch.device("cpu"), kept=True) == [
+        "the run began in bf16, which this processor only emulates, slower than fp32 -> "
+        "train.amp=off --allow-change train.amp"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "before", "settled"),
     [

@@ -23,6 +23,7 @@ from segkit.runs.predictor import load_predictor
 from segkit.runs.preflight import SilentRecorder
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.state import saver
+from segkit.system import device as device_module
 from segkit.training.build import build
 
 CPU = torch.device("cpu")
@@ -325,7 +326,8 @@ def test_predictor_is_in_eval_mode_and_keeps_no_graph(run):
     assert not predictor.predict(torch.zeros(3, 8, 8, dtype=torch.uint8)).requires_grad
 
 
-def test_precision_of_training_is_that_of_predicting(tmp_path):
+def test_precision_of_training_is_that_of_predicting(tmp_path, monkeypatch):
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: True)
     mapping = {**MAPPING, "train": {**MAPPING["train"], "amp": "bf16"}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     with RunFolder.create(tmp_path, "tiny") as folder:
@@ -341,7 +343,12 @@ def test_precision_of_training_is_that_of_predicting(tmp_path):
         )
         trainer.save(best=True)
     predictor = load_predictor(folder.path, CPU)
-    assert predictor.forward(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).dtype == torch.bfloat16
+    randomise(predictor.model, 1)
+    image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found, exact = predictor.forward(image), predictor.model(predictor.preprocess(image))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = predictor.model(predictor.preprocess(image))
+    assert torch.equal(found, expected) and not torch.equal(found, exact)
 
 
 # --- evaluate and predict

@@ -123,6 +123,7 @@ def test_torchrun_itself(small, monkeypatch):
 
     def interrupt(session):
         session.wait_for(str(LOG), "waiting")
+        session.wait_for(str(LOG), "rank 1 of 2")  # which may come later
         wait_until(lambda: "ohem-seed0" in session.launcher.outcomes, session.ended.is_set)
         os.kill(os.getpid(), signal.SIGTERM)
 

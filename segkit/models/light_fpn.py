@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
-from segkit.models.unet import Norm, build_norm
+from segkit.models.norms import Norm, build_norm
 from segkit.registry import MODELS
 from segkit.system.cpu.fp32_convolutions import Fp32Conv2d
 from segkit.types import PositiveInt

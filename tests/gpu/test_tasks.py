@@ -1,12 +1,13 @@
 """What the parts run, as far as it can be seen without a GPU: each notices what does not hold."""
 
 import json
+import sys
 
 import pytest
 import torch
 
 from scripts.bench.cuda_checks import rows_of_checks
-from scripts.gpu.tasks import benches, check_losses, promises, resume, training
+from scripts.gpu.tasks import benches, check_losses, install, promises, resume, training
 from segkit.commands.check_loss import Outcome, find_loss
 from segkit.registry import LOSSES
 
@@ -138,3 +139,30 @@ def test_kernels_that_were_not_measured_are_a_failure(monkeypatch, tmp_path, cap
         (tmp_path / "name.json").write_text(json.dumps({"bars": [], "rows": rows}))
         assert benches.main(words) == status
     assert capsys.readouterr().out == "found: not measured: ce, triton\n"
+
+
+def test_what_cannot_be_installed_says_why(monkeypatch, tmp_path, capsys):
+    done = []
+
+    def pip(python, *words):
+        done.append(words)
+        return "-e" in words
+
+    monkeypatch.setattr(install, "pip", pip)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels/x-1-py3-none-any.whl").touch()
+    assert install.main(tmp_path / "python", tmp_path / "wheels") == 1 and len(done) == 1
+
+    assert install.holds([sys.executable, "-c", "pass"]) and capsys.readouterr().out == ""
+    assert not install.holds([sys.executable, "-c", "import no_such_module"])
+    assert capsys.readouterr().out.endswith(
+        "\nfound: ModuleNotFoundError: No module named 'no_such_module'\n"
+    )
+
+
+def test_the_environment_sees_the_packages_of_the_machine(monkeypatch, tmp_path, capsys):
+    """Also where the interpreter is that of an environment, as the one of the tests mostly is."""
+    monkeypatch.setattr(install, "pip", lambda python, *words: False)
+    monkeypatch.setattr(install, "NEEDED", ("yaml", "pydantic", "pytest"))
+    assert install.main(tmp_path / "python", tmp_path / "none") == 0
+    assert capsys.readouterr().out == "found: 0 wheels, and this checkout by PYTHONPATH alone\n"

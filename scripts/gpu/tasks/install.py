@@ -10,6 +10,7 @@ import site
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,18 +34,16 @@ def main(folder: Path, wheels: Path) -> int:
     venv.create(folder, clear=True, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
     found = sorted(wheels.glob("*.whl"))
-    if found:  # before the machine's own packages are seen, so that each is installed whatever there is
-        pip(python, "--no-index", "--no-deps", "--no-compile", *map(str, found))
+    # Before the machine's own packages are seen, so that each is installed whatever there is.
+    if found and not pip(python, "--no-deps", "--no-compile", *map(str, found)):
+        return 1
     add_packages_of_the_machine(python)
-    # Without it the checkout is still imported, from PYTHONPATH; only the command `segkit` is missing.
-    editable = pip(python, "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT), check=False)
-    told = (
-        "this checkout as a package"
-        if editable
-        else "this checkout by PYTHONPATH alone, since pip refused it"
-    )
     program = f"import importlib; [importlib.import_module(name) for name in {NEEDED!r}]"
-    subprocess.run([python, "-c", program], check=True, cwd=ROOT)
+    if not holds([str(python), "-c", program]):
+        return 1
+    # Without it the checkout is still imported, from PYTHONPATH; only the command `segkit` is missing.
+    editable = pip(python, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    told = "this checkout as a package" if editable else "this checkout by PYTHONPATH alone"
     print(f"found: {len(found)} wheels, and {told}")
     return 0
 
@@ -66,11 +65,20 @@ def _user_packages() -> list[str]:
     return [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
 
 
-def pip(python: Path, *words: str, check: bool = True) -> bool:
-    """Whether pip installed it; this interpreter's pip, for that one."""
-    options = ("--quiet", "--disable-pip-version-check", "--no-cache-dir")
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", *options, *words]
-    return subprocess.run(command, check=check, cwd=ROOT).returncode == 0
+def pip(python: Path, *words: str) -> bool:
+    """Whether this interpreter's pip installed it for that one."""
+    options = ("--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-index")
+    return holds([sys.executable, "-m", "pip", "--python", str(python), "install", *options, *words])
+
+
+def holds(command: Sequence[str]) -> bool:
+    """Whether a command ends well; where it does not, its last words are told."""
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        last = [line for line in done.stdout.splitlines() if line.strip()][-1:] or ["without a word"]
+        print(f"found: {last[0].strip()}")
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ SHIFTS = {torch.int32: (8, 0), torch.int64: (40, 32, 24, 16, 8, 0)}
 BINS = 2**8
 #: Where a bin has more than this part of the pixels, they are thought to have a value in common.
 CROWDED = 1 / 8
+#: So few pixels are put in order, where no other process has any.
+FEW = 2**14
 
 
 def may_look(pixels: Tensor) -> bool:
@@ -35,26 +37,58 @@ def select_hardest_on_cpu(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: 
     It branches only on what all processes of the scope know alike, so that they meet equally often.
     """
     rows = scope.rows(ce).contiguous()  # (G, P)
-    ranked = None if is_all_true(valid) else scope.rows(valid)  # None stands for all
+    k = k if isinstance(k, int) else k.reshape(-1, 1)  # (G, 1)
+    if rows.numel() <= FEW and scope.processes() == 1:
+        ranked, boundary, places_left, k = find_among_few(rows, scope.rows(valid), k)
+    else:
+        ranked, boundary, places_left, k = _find_by_counting(rows, scope.rows(valid), k, scope)
+    share = share_from(rows, ranked, boundary, places_left)
+    return Selected(share=share.view(ce.shape), count=k.view(-1, *[1] * (ce.ndim - 1)))
+
+
+#: Which pixels (G, P) are ranked, None if all are; and (G, 1): the boundary, how much is kept of a pixel that equals it,
+#: and how many pixels are kept.
+Found = tuple[Tensor | None, Tensor, Tensor, Tensor]
+
+
+def find_among_few(rows: Tensor, valid: Tensor, k: Tensor | int) -> Found:
+    """Where the pixels (G, P) of this process are all there are, and so few that the operations of a histogram take
+    longer than to put them in order."""
+    ranked = valid & (rows == rows)
+    n_ranked = ranked.sum(dim=1, keepdim=True)
+    k = n_ranked.clamp_max(k)
+    if rows.shape[1] == 0:
+        return ranked, torch.zeros(k.shape, dtype=rows.dtype), torch.ones(k.shape, dtype=rows.dtype), k
+    losses = rows.masked_fill(~ranked, -1.0)
+    places = (rows.shape[1] + 1 - k).clamp_max(rows.shape[1])  # of the k-th largest, from the smallest on
+    pairs = zip(losses, places.flatten().tolist(), strict=True)
+    boundary = torch.stack([row.kthvalue(place).values for row, place in pairs]).unsqueeze(1)
+    n_tied = (losses == boundary).sum(dim=1, keepdim=True)
+    left = k - (losses > boundary).sum(dim=1, keepdim=True)
+    return ranked, boundary, _part(left, n_tied, rows.dtype), k
+
+
+def _find_by_counting(rows: Tensor, valid: Tensor, k: Tensor | int, scope: Scope) -> Found:
+    ranked = None if is_all_true(valid) else valid  # None stands for all
     digits, here = count_first_digits(rows, ranked)
-    if bool(here[:, INFINITE[ce.dtype] :].any()):  # infinities, or NaN, which is not equal to itself
-        ranked = scope.rows(valid) & (rows == rows)
+    if bool(here[:, INFINITE[rows.dtype] :].any()):  # infinities, or NaN, which is not equal to itself
+        ranked = valid & (rows == rows)
         digits, here = count_first_digits(rows, ranked)
     up_to = scope.across(here).cumsum(-1)  # (G, NOT_RANKED)
     n_ranked = up_to[:, -1:]
-    k = n_ranked.clamp_max(k if isinstance(k, int) else k.reshape(-1, 1))  # (G, 1)
+    k = n_ranked.clamp_max(k)  # (G, 1)
     if bool((k == n_ranked).all()):
-        boundary = torch.zeros(k.shape, dtype=ce.dtype)
-        places_left = torch.ones_like(boundary)
-    else:
-        first, left, _ = choose_bin(up_to, k)
-        chosen, n_inside = (values.flatten().tolist() for values in (first, here.gather(-1, first)))
-        inside = [gather_bin(*group) for group in zip(rows, digits, chosen, n_inside, strict=True)]
-        boundary, left, n_tied = find_boundary_inside(inside, first, left, scope=scope)
-        boundary = boundary.to(as_integers(rows).dtype).view(ce.dtype)
-        places_left = left.to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
-    share = share_from(rows, ranked, boundary, places_left)
-    return Selected(share=share.view(ce.shape), count=k.view(-1, *[1] * (ce.ndim - 1)))
+        return ranked, torch.zeros(k.shape, dtype=rows.dtype), torch.ones(k.shape, dtype=rows.dtype), k
+    first, left, _ = choose_bin(up_to, k)
+    chosen, n_inside = (values.flatten().tolist() for values in (first, here.gather(-1, first)))
+    inside = [gather_bin(*group) for group in zip(rows, digits, chosen, n_inside, strict=True)]
+    boundary, left, n_tied = find_boundary_inside(inside, first, left, scope=scope)
+    boundary = boundary.to(as_integers(rows).dtype).view(rows.dtype)
+    return ranked, boundary, _part(left, n_tied, rows.dtype), k
+
+
+def _part(left: Tensor, n_tied: Tensor, dtype: torch.dtype) -> Tensor:
+    return left.to(dtype) / n_tied.clamp_min(1).to(dtype)
 
 
 def is_all_true(mask: Tensor) -> bool:

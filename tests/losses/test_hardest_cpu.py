@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from segkit.losses import Ohem, TopK, TopShare
+from segkit.losses.kernels.cpu import call
+from segkit.losses.kernels.cpu import hardest as kernels
 from segkit.losses.scope import BATCH, Batch, Image
 from segkit.losses.selections import hardest, hardest_cpu
 from segkit.losses.selections.hardest import select_hardest, select_hardest_without_looking
@@ -72,13 +74,20 @@ def seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(params=["few", "many"])
+@pytest.fixture(params=["few", "many", "compiled"])
 def way(request, monkeypatch):
     """How the pixels here are looked at."""
-    if request.param == "few":
-        monkeypatch.setattr(hardest_cpu, "_find_by_counting", lambda *args: pytest.fail("they are few"))
-    else:
+    ways = {"few": "share_few", "many": "_share_many", "compiled": "_share_compiled"}
+    if request.param != "few":
         monkeypatch.setattr(hardest_cpu, "FEW", -1)
+    if request.param == "compiled":
+        monkeypatch.setattr(hardest_cpu, "MANY", 0)
+        monkeypatch.setattr(hardest_cpu, "numba_runs", lambda rows: rows.dtype == torch.float32)
+        ways.pop("many")  # fp64 goes there
+        monkeypatch.setattr(kernels, "WIDTH", 96)  # many blocks, for several threads
+        monkeypatch.setattr(call, "choose_threads", lambda work: 3)
+    for name in set(ways) - {request.param}:
+        monkeypatch.setattr(hardest_cpu, ways[name], lambda *args: pytest.fail("it is another way"))
 
 
 @pytest.mark.parametrize("scope", [BATCH, Image()], ids=lambda scope: scope.name)
@@ -281,7 +290,10 @@ PARTS = {
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", PARTS)
-def test_several_processes_find_what_one_finds(name, dtype):
+@pytest.mark.parametrize("many", [hardest_cpu.MANY, 1])
+def test_several_processes_find_what_one_finds(monkeypatch, many, name, dtype):
+    """Also where those with a pixel look by compiled loops, and one without does not."""
+    monkeypatch.setattr(hardest_cpu, "MANY", many)
     ce = [SPREADS[spread]().to(dtype) for spread in PARTS[name]]
     valid = [torch.rand(part.shape) < bound for part, bound in zip(ce, (1.1, 0.8, 0.3), strict=True)]
     whole, whole_valid = (torch.cat([part.flatten() for part in parts]) for parts in (ce, valid))

@@ -11,8 +11,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from segkit.config.keys import covers, flatten
-from segkit.runs.recording.checksums import masked_crc32c
-from segkit.runs.recording.event_sketches import Sketch
+from segkit.runs.recording.events.checksums import masked_crc32c
+from segkit.runs.recording.events.event_sketches import Sketch
 
 #: Settings that are shown as hyperparameters: whole blocks and single keys.
 HYPERPARAMETERS = (

@@ -6,8 +6,8 @@ import pytest
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from tensorboard.summary.writer import record_writer
 
-from segkit.runs.recording import checksums, tensorboard_log
-from segkit.runs.recording.checksums import STRETCH, crc32c, masked_crc32c
+from segkit.runs.recording.events import checksums, tensorboard_log
+from segkit.runs.recording.events.checksums import STRETCH, crc32c, masked_crc32c
 
 LENGTHS = (0, 1, 3, 4, 5, STRETCH - 1, STRETCH, STRETCH + 1, 3 * STRETCH, 4 * STRETCH, 20_011)
 

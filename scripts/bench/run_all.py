@@ -20,6 +20,7 @@ BENCHES = (
     "scoring",
     "startup",
     "outside",
+    "models",
 )
 
 

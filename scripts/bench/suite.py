@@ -10,6 +10,7 @@ from scripts.bench.cuda_checks import bench_cuda
 from scripts.bench.data_path import bench_data
 from scripts.bench.document import save_document, show_document
 from scripts.bench.losses import bench_losses
+from scripts.bench.models import bench_models
 from scripts.bench.outside import bench_outside
 from scripts.bench.overhead import bench_overhead
 from scripts.bench.rows import Row
@@ -32,6 +33,7 @@ BENCHES = {
     "scoring": bench_scoring,
     "startup": bench_startup,
     "outside": bench_outside,
+    "models": bench_models,
 }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> file; torchvision, which takes a second to import, is loaded with the first of its models only.
 _HOMES = {
+    "LightFPN": "light_fpn",
     "UNet": "unet",
     "deeplabv3_mobilenet_v3_large": "torchvision_segmentation",
     "deeplabv3_resnet101": "torchvision_segmentation",
@@ -23,6 +24,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "LightFPN",
     "UNet",
     "deeplabv3_mobilenet_v3_large",
     "deeplabv3_resnet50",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from segkit.models.light_fpn import LightFPN
     from segkit.models.torchvision_segmentation import (
         deeplabv3_mobilenet_v3_large,
         deeplabv3_resnet50,

@@ -6,18 +6,15 @@ the size, skips joined by concatenation, dropout at the end of the contracting p
 usual: padded convolutions, so that the logits have the size of the image, and normalisation before each ReLU.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.errors import ConfigError
+from segkit.models.norms import Norm, build_norm
 from segkit.registry import MODELS
 from segkit.system.cpu.fp32_convolutions import Fp32Conv2d
 from segkit.types import Fractional, PositiveInt
-
-Norm = Literal["batch", "group", "none", "sync"]
 
 
 @MODELS.register("unet")
@@ -148,16 +145,3 @@ def double_conv(in_channels: int, out_channels: int, norm: Norm) -> nn.Sequentia
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
-
-
-def build_norm(norm: Norm, channels: int) -> nn.Module:
-    """The normalisation layer of that name. Group: 8 groups if each gets at least 2 channels, else one."""
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    if norm == "sync":
-        return nn.SyncBatchNorm(channels)
-    if norm == "group":
-        return nn.GroupNorm(8 if channels >= 16 and channels % 8 == 0 else 1, channels)
-    if norm == "none":
-        return nn.Identity()
-    raise ValueError(f"norm must be batch, group or none, got {norm!r}")

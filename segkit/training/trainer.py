@@ -26,7 +26,7 @@ from segkit.schedule import due
 from segkit.system.device import Wait
 from segkit.system.host_copy import DeviceCopies
 from segkit.training.finite import require_finite_weights
-from segkit.training.micro_batches import shares
+from segkit.training.micro_batches import shares, times
 from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
@@ -145,9 +145,10 @@ class Trainer:
         ):
             with self.own_gradients() if n < len(micro_batches) else nullcontext():
                 loss, values = self.total_loss(batch)
-                self.scaler.scale(loss * share).backward()
+                self.scaler.scale(times(loss, share)).backward()
             for name, value in values.items():
-                collected[name] = collected.get(name, 0.0) + value * share
+                part = times(value, share)
+                collected[name] = collected[name] + part if name in collected else part
         if self.parallel is not self.model and not self.plan.find_unused:
             require_all_gradients(self.model)
         values = {**collected, "lr": rate}

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from segkit.losses.common.measure import UNIT
+from segkit.losses import CrossEntropy, TopK
+from segkit.losses.common.measure import UNIT, measure
+from segkit.losses.scope import Batch
 from tests.losses.cases import build, make_batch
 from tests.losses.triton_cases import DEVICE, INTERPRET, import_kernels
 
@@ -156,6 +158,31 @@ def test_a_loss_reports_what_the_reference_does(name, scope, class_weights):
         torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(values[1], values[0], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
+class WithAnother(Batch):
+    """As if another process had half the pixels of this one, and an easier one among them."""
+
+    def total(self, sums):
+        return 1.5 * sums
+
+    def smallest(self, value):
+        return value / 2
+
+
+def test_sums_of_several_processes():
+    batch = make_batch(ignored=True, seed=5)
+    scope, reports = WithAnother(), []
+    for backend in ("reference", "triton"):
+        criterion = CrossEntropy(3, backend=backend)
+        values = criterion(batch.logits.detach().to(DEVICE), batch.target.to(DEVICE))
+        selected = TopK(40)(values.ce, values.valid, scope=scope)
+        reports.append(measure(values, selected, scope=scope))
+    expected, found = reports
+    for key in found:
+        torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-6)
+    alone = measure(values, selected)
+    assert found["kept_fraction"] < alone["kept_fraction"] and found["threshold"] > alone["threshold"]
 
 
 def test_a_label_that_is_no_class_is_refused_on_a_cpu():

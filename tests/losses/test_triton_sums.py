@@ -185,6 +185,17 @@ def test_sums_of_several_processes():
     assert found["kept_fraction"] < alone["kept_fraction"] and found["threshold"] > alone["threshold"]
 
 
+def test_more_pixels_than_the_kernel_counts_are_summed_in_the_plain_way(monkeypatch):
+    batch = make_batch(ignored=True, seed=5)
+    values = CrossEntropy(3, backend="triton")(batch.logits.detach().to(DEVICE), batch.target.to(DEVICE))
+    selected = TopK(40)(values.ce, values.valid)
+    expected = measure(values, selected)
+    monkeypatch.setattr("segkit.losses.common.measure.MOST_PIXELS", values.ce.numel())
+    monkeypatch.setattr(triton_sums, "pixel_sums", None)
+    for key, found in measure(values, selected).items():
+        torch.testing.assert_close(found, expected[key], rtol=1e-5, atol=1e-6)
+
+
 def test_a_label_that_is_no_class_is_refused_on_a_cpu():
     if DEVICE != "cpu":
         pytest.skip("looking would make the host wait")

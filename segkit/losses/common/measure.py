@@ -10,6 +10,8 @@ from segkit.losses.selections import Selected
 
 #: Shares of pixels are summed per class in units of this, as integers, so that the sum has no order.
 UNIT = 2**20
+#: Triton's kernel counts pixels in int32, and steps beyond the last of them.
+MOST_PIXELS = 2**30
 
 
 @torch.no_grad()
@@ -22,7 +24,7 @@ def measure(values: PixelValues, selected: Selected, *, scope: Scope = BATCH) ->
     pixels that are of each class. `ignored_fraction`: of all pixels. Where nothing is valid the others are 0.
     """
     k = scope.sum_groups(selected.count)
-    if values.fused is not None and values.fused.backend == "triton":
+    if values.fused is not None and values.fused.backend == "triton" and values.ce.numel() < MOST_PIXELS:
         return {"k": k, **_report_by_triton(values, values.fused, selected.share, k, scope)}
     ce, double = values.ce, torch.float32 if values.ce.device.type == "mps" else torch.float64
     sums, per_class, smallest = _sum_fused(values, selected.share) or _sum_pixels(values, selected.share)

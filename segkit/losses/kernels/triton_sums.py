@@ -16,8 +16,6 @@ BLOCK = 1024  # pixels of one program at a time
 PROGRAMS = 1024  # of one launch, at most; the second kernel reads what so many have written at once
 WARPS = 4
 FEWEST_BINS = 32
-#: Pixels are counted in int32, beyond the last block too.
-MOST_PIXELS = 2**30
 #: Adding and subtracting this rounds a float below 2^22 to a whole number, half to even as torch.round.
 ROUNDER = tl.constexpr(2.0**23)
 
@@ -151,9 +149,13 @@ def report_kernel(
 def pixel_sums(
     ce: Tensor, share: Tensor, wrong: Tensor, target: Tensor, ignore_index: int, num_classes: int, unit: int
 ) -> tuple[Tensor, Tensor]:
-    """Of pixels of one shape, `ce` and `share` fp32, `wrong` bool and `target` class ids: in fp64 (5 + C,) how many
-    there are, how many valid, the sums of ce, of the share and of that of wrong ones, and the shares of each class,
-    rounded to whole parts of 1 / `unit` and in these; and the smallest ce of which the share is not 0, fp32 0-d."""
+    """Sums over pixels, of which there are fewer than 2^30: `ce` and `share` fp32, `wrong` bool and `target` class ids,
+    of one shape.
+
+    In fp64 (5 + C,): how many there are, how many are valid, the sums of ce, of the share and of that of wrong ones,
+    and the shares of each class, rounded to whole parts of 1 / `unit` and in these. And the smallest ce of which the
+    share is not 0, fp32 0-d.
+    """
     ce, share, wrong, target = (each.contiguous() for each in (ce, share, wrong, target))
     pixels = ce.numel()
     programs = min(triton.cdiv(pixels, BLOCK), PROGRAMS)

@@ -23,9 +23,9 @@ from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
 from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.events.tensorboard_log import hyperparameters
 from segkit.runs.recording.plots import draw_class_frequencies
 from segkit.runs.recording.recorder import Recorder
-from segkit.runs.recording.tensorboard_log import hyperparameters
 from segkit.runs.state import describe_other_precision, go_back, go_on_from, precision_of, saver
 from segkit.system.console import Console
 from segkit.system.environment import environment

@@ -11,7 +11,7 @@ from torch import nn
 
 from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
-from segkit.data.loading.loader import Batches, Note, ignore, train_batches, val_batches
+from segkit.data.loading.loader import SMALL_SET, Batches, Note, ignore, train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches
 from segkit.data.loading.view import Subset
 from segkit.data.palette import Color, palette
@@ -140,6 +140,7 @@ class Experiment:
             note=note,
             rank=self.ranks.rank,
             world=self.ranks.world,
+            keep_bytes=SMALL_SET,
         )
 
     def examples(self) -> list[dict]:

@@ -2,7 +2,7 @@
 
 `Trainer.iteration` counts completed optimiser updates and is the only state that is not a tensor: learning
 rate, loss schedules, data order, augmentation and the random numbers of an update are functions of it. The
-order within an iteration is update, count, evaluate, save.
+order within an iteration is update, count, show examples, evaluate, save.
 
 In several processes each has its part of every batch and all of the model; what one of them decides (to stop, that a
 loss is not finite), all decide, in the same iteration.
@@ -98,11 +98,11 @@ class Trainer:
             self.iteration += 1
             self.stepping = False
             self.recorder.update(self.iteration, values, micro_batches, waited=waited)
-            if self.due(self.plan.evaluate_every):
-                self.evaluate_and_keep_best()
-            if self.due(self.plan.pictures_every):
+            if self.due(self.plan.pictures_every):  # drawn while the model is evaluated, and so before a save
                 self.recorder.flush()  # the time that pictures take is not training time
                 self.recorder.pictures(self.iteration, self.panels(self.examples, loss=self.loss))
+            if self.due(self.plan.evaluate_every):
+                self.evaluate_and_keep_best()
             if self.due(self.plan.checkpoint_every):
                 self.save()
         self.ranks.end_vote()

@@ -203,6 +203,18 @@ def test_table(capsys):
     )
 
 
+def test_a_backend_without_fp64_is_not_checked_in_fp64(capsys):
+    subject = make_subject(find_loss(["ce", "backend=numba"]), CPU)
+    found = {outcome.check: outcome for outcome in run_checks(fewer(subject))}
+    for name in ("finite_differences", "finite_differences_low"):
+        assert found[name].holds is None
+        assert found[name].text == (
+            "it takes no fp64 logits (backend: numba, but it takes fp32, bf16 or fp16 logits, got torch.float64 "
+            "-> backend: auto)"
+        )
+    assert [name for name, outcome in found.items() if outcome.holds is False] == []
+
+
 def test_table_of_a_wrong_loss(planted, capsys):
     assert check_loss(["wrong_gradient"]) == 1
     lines = capsys.readouterr().out.splitlines()

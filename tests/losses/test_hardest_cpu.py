@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from segkit.losses import Ohem, TopK, TopShare
+from segkit.losses.kernels.cpu import call
+from segkit.losses.kernels.cpu import hardest as kernels
 from segkit.losses.scope import BATCH, Batch, Image
-from segkit.losses.selections import hardest
+from segkit.losses.selections import hardest, hardest_cpu
 from segkit.losses.selections.hardest import select_hardest, select_hardest_without_looking
 from segkit.losses.selections.hardest_cpu import gather_few, select_hardest_on_cpu
 from tests.processes import HANG_LIMIT
@@ -72,11 +74,28 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(params=["few", "many", "compiled"])
+def way(request, monkeypatch):
+    """How the pixels here are looked at."""
+    ways = {"few": "share_few", "many": "_share_many", "compiled": "_share_compiled"}
+    if request.param != "few":
+        monkeypatch.setattr(hardest_cpu, "FEW", -1)
+    if request.param == "compiled":
+        monkeypatch.setattr(hardest_cpu, "MANY", 0)
+        monkeypatch.setattr(hardest_cpu, "numba_runs", lambda rows: rows.dtype == torch.float32)
+        ways.pop("many")  # fp64 goes there
+        monkeypatch.setattr(kernels, "WIDTH", 96)  # many blocks, for several threads
+        monkeypatch.setattr(call, "choose_threads", lambda work: 3)
+    for name in set(ways) - {request.param}:
+        monkeypatch.setattr(hardest_cpu, ways[name], lambda *args: pytest.fail("it is another way"))
+
+
 @pytest.mark.parametrize("scope", [BATCH, Image()], ids=lambda scope: scope.name)
 @pytest.mark.parametrize(
     "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.heavy)], ids=str
 )
 @pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.usefixtures("way")
 def test_any_losses_any_valid_pixels_any_k(spread, dtype, scope):
     ce = SPREADS[spread]().to(dtype)
     for name, make in VALID.items():
@@ -91,6 +110,7 @@ def test_any_losses_any_valid_pixels_any_k(spread, dtype, scope):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.usefixtures("way")
 def test_any_bits(dtype):
     """NaN of any payload and sign, and numbers of any size; only negative numbers are no losses."""
     integer, width = (torch.int32, 32) if dtype == torch.float32 else (torch.int64, 64)
@@ -105,6 +125,7 @@ def test_any_bits(dtype):
             assert_the_same(ce, torch.ones_like(ce, dtype=torch.bool), k, Image())
 
 
+@pytest.mark.usefixtures("way")
 def test_a_nan_of_all_bits_alone():
     """Its first digit is the one that stands for pixels that are not ranked."""
     ce = torch.tensor([[1, 0x7FFFFFFF, 3, -1]], dtype=torch.int32).view(torch.float32)
@@ -112,6 +133,7 @@ def test_a_nan_of_all_bits_alone():
         assert_the_same(ce, torch.ones_like(ce, dtype=torch.bool), k)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_signalling_nan_beside_infinity():
     ce = torch.tensor([[0x7F800001, 0x7F800000, 0x3F800000]], dtype=torch.int32).view(torch.float32)
     for k in range(4):
@@ -119,6 +141,7 @@ def test_a_signalling_nan_beside_infinity():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.usefixtures("way")
 def test_tensors_that_are_not_contiguous(dtype):
     ce, valid = normal(4, 6, 7, 3).to(dtype), torch.rand(4, 6, 7, 3) < 0.8
     views = {
@@ -142,6 +165,7 @@ def test_losses_that_still_have_a_gradient():
     assert not select_hardest(ce, ce > 0, 4).share.requires_grad
 
 
+@pytest.mark.usefixtures("way")
 def test_the_inputs_stay_as_they_are():
     ce, valid, k = with_values(normal(2, 300), math.nan, -0.0), torch.rand(2, 300) < 0.9, torch.tensor([[40]])
     before = ce.clone(), valid.clone(), k.clone()
@@ -175,6 +199,7 @@ def test_the_cpu_is_looked_at_and_a_graph_is_not(monkeypatch):
 @pytest.mark.parametrize(
     "spread", ["normal", "few distinct", "NaN and more", "only NaN", "no pixel", "mostly zero"]
 )
+@pytest.mark.usefixtures("way")
 def test_selections_keep_what_they_keep_without_looking(spread, scope, monkeypatch):
     selections = [Ohem(t, n) for t in (1e-3, 0.3, 1.0) for n in (1, 400, "1/16")]
     selections += [TopK(7), TopK(10_000), TopShare(0.2), TopShare(1)]
@@ -225,6 +250,9 @@ class Part(Batch):
     def across(self, sums):
         return self.meeting.sum(self.rank, sums)
 
+    def processes(self):
+        return len(self.meeting.brought)
+
 
 def select_in_parts(select, ce: list[torch.Tensor], valid: list[torch.Tensor]) -> list:
     """What `select(ce, valid, scope)` keeps in each of several processes."""
@@ -262,7 +290,10 @@ PARTS = {
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", PARTS)
-def test_several_processes_find_what_one_finds(name, dtype):
+@pytest.mark.parametrize("many", [hardest_cpu.MANY, 1])
+def test_several_processes_find_what_one_finds(monkeypatch, many, name, dtype):
+    """Also where those with a pixel look by compiled loops, and one without does not."""
+    monkeypatch.setattr(hardest_cpu, "MANY", many)
     ce = [SPREADS[spread]().to(dtype) for spread in PARTS[name]]
     valid = [torch.rand(part.shape) < bound for part, bound in zip(ce, (1.1, 0.8, 0.3), strict=True)]
     whole, whole_valid = (torch.cat([part.flatten() for part in parts]) for parts in (ce, valid))

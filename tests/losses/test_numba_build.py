@@ -10,9 +10,17 @@ import pytest
 import torch
 
 from segkit.losses import PixelValues, pixel_cross_entropy
-from segkit.losses.kernels import BackendError, check_device, choice, choose_backend, upsampled_cross_entropy
+from segkit.losses.kernels import (
+    BackendError,
+    check_device,
+    choice,
+    choose_backend,
+    numba_runs,
+    upsampled_cross_entropy,
+)
 from segkit.losses.kernels.cpu import available, compiled
 from segkit.losses.kernels.cpu.available import refuse_numba
+from segkit.losses.selections import hardest_cpu, select_hardest
 from tests.losses.cases import make_batch
 from tests.paths import ROOT
 
@@ -102,6 +110,35 @@ def test_where_it_does_not_compile(monkeypatch, resized, instead):
     ]
     assert choose_backend("auto", logits, target) == instead
     assert len(tried) == 1
+
+
+def test_where_the_search_for_the_hardest_does_not_compile(monkeypatch):
+    """Said once, and the same pixels are found without."""
+    ce, valid = torch.rand(1, 9, 11), torch.ones(1, 9, 11, dtype=torch.bool)
+    monkeypatch.setattr(hardest_cpu, "FEW", -1)
+    monkeypatch.setattr(hardest_cpu, "MANY", 0)
+    expected = select_hardest(ce, valid, 20).share
+
+    def fail():
+        raise ImportError("Numba needs another NumPy")
+
+    monkeypatch.setattr(compiled, "hardest_kernels", fail)
+    monkeypatch.setattr(choice, "_try_numba", functools.cache(choice._try_numba.__wrapped__))
+    with pytest.warns(RuntimeWarning) as said:
+        found = [select_hardest(ce, valid, 20).share for _ in range(2)]
+    assert [str(each.message) for each in said] == [
+        "numba does not compile the search for the hardest pixels here (ImportError: Numba needs another NumPy) -> "
+        "they are found without"
+    ]
+    assert torch.equal(found[0], expected) and torch.equal(found[1], expected)
+
+
+def test_the_search_for_the_hardest_needs_numba_a_cpu_and_fp32(numba_of):
+    assert numba_runs(torch.rand(3))
+    assert not numba_runs(torch.rand(3, dtype=torch.float64))
+    assert not numba_runs(torch.rand(3, device="meta"))
+    numba_of(None)
+    assert not numba_runs(torch.rand(3))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("cannot cache function: no locator"), OSError("disk full")])

@@ -132,7 +132,8 @@ def test_clock_reads_0_to_T_minus_1_in_updates_and_labels_1_to_T_after():
     assert trainer.iteration == 6
 
 
-def test_order_is_update_evaluate_pictures_save():
+def test_order_is_update_pictures_evaluate_save():
+    """Pictures before the evaluation: another process draws them meanwhile, and the save waits for them."""
     trainer, recorder, _ = make_trainer()
     trainer.fit()
     kinds = [(event[0], event[1]) for event in recorder.events if event[0] != "best"]
@@ -147,8 +148,8 @@ def test_order_is_update_evaluate_pictures_save():
         ("evaluation", 4),
         ("update", 5),
         ("update", 6),
-        ("evaluation", 6),
         ("pictures", 6),
+        ("evaluation", 6),
         ("save", 6),
     ]
 

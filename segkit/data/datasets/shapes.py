@@ -179,37 +179,45 @@ def _distance_to_segment(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndar
 
 def paint_image(random: np.random.Generator, shapes: list[Shape], height: int, width: int) -> np.ndarray:
     """The picture of the shapes, float32 (H, W, 3) in about 0..255."""
-    image = _background(random, height, width)
+    # A plane per colour: what is the same for all three is then added to whole planes, not to three values at a time.
+    image = _background(random, height, width)  # (3, H, W)
     for shape in shapes:
-        cover = (0.5 - shape.distance / np.float32(shape.fade)).clip(0, 1)[..., None]  # (H, W, 1)
+        cover = (0.5 - shape.distance / np.float32(shape.fade)).clip(0, 1)  # (H, W)
         texture = _clouds(random, height, width, cells=10) * np.float32(random.uniform(4, 16))
-        image += cover * (_fill_colour(random, image, shape) + texture - image)
-    light = 1 + np.float32(0.25) * _clouds(random, height, width, cells=2)
+        painted = _fill_colour(random, image, shape)[:, None, None] + texture
+        painted -= image
+        painted *= cover
+        image += painted
+    image *= 1 + np.float32(0.25) * _clouds(random, height, width, cells=2)  # the light
     grain = random.standard_normal((height, width, 3), dtype=np.float32) * np.float32(random.uniform(3, 12))
-    return image * light + grain
+    return image.transpose(1, 2, 0) + grain
 
 
 def _background(random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Two colours mixed by clouds, with a few soft streaks that are not lines."""
+    """Two colours mixed by clouds, with a few soft streaks that are not lines: float32 (3, H, W)."""
     first, second = (COLOURS[BACKGROUND] + random.normal(0, 25, size=(2, 3))).astype(np.float32)
     mix = (0.5 + 0.5 * _clouds(random, height, width, cells=4)).clip(0, 1)
-    image = first + mix * (second - first)
+    image = mix * (second - first)[:, None, None]
+    image += first[:, None, None]
     image += _clouds(random, height, width, cells=max(height, width) // 4) * np.float32(random.uniform(5, 15))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     for _ in range(random.integers(0, 3)):
         streak = thin_line(random, x, y, width=0)
         spread = np.float32(random.uniform(1.5, 3.0))
         strength = np.float32(random.choice((-1, 1)) * random.uniform(15, 40))
-        image += strength * np.exp(-((streak / spread) ** 2))[..., None]
+        image += strength * np.exp(-((streak / spread) ** 2))
     return image
 
 
 def _fill_colour(random: np.random.Generator, image: np.ndarray, shape: Shape) -> np.ndarray:
-    """The colour of the class with a large deviation, or any colour; never that of what the shape covers."""
+    """The colour of the class with a large deviation, or any colour; never that of what the shape covers in `image`
+    (3, H, W)."""
     typical = COLOURS[shape.class_id] + random.normal(0, 30, size=3)
     colour = random.uniform(20, 235, size=3) if random.random() < ODD_SHARE else typical
-    covered = image[shape.distance < 0]
-    around = covered.mean(axis=0) if len(covered) else image.mean(axis=(0, 1))
+    inside = shape.distance < 0
+    covered = image[:, inside] if inside.any() else image.reshape(3, -1)
+    # Of colours in one piece of memory: the layout decides in which order numpy adds, and so the last digits.
+    around = np.ascontiguousarray(covered.T).mean(axis=0)
     away = colour - around
     contrast = abs(float(away @ GREY))
     if contrast < LEAST_CONTRAST:  # in brightness, so that greyscale images show the shape too
@@ -218,10 +226,10 @@ def _fill_colour(random: np.random.Generator, image: np.ndarray, shape: Shape) -
 
 
 def _clouds(random: np.random.Generator, height: int, width: int, *, cells: int) -> np.ndarray:
-    """Smooth noise with values mostly in -1..1 and about `cells` bumps along a side: float32 (H, W, 1)."""
+    """Smooth noise with values mostly in -1..1 and about `cells` bumps along a side: float32 (H, W)."""
     coarse = torch.from_numpy(random.uniform(-1, 1, size=(1, 1, cells + 1, cells + 1)).astype(np.float32))
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
-    return smooth[0, 0].numpy()[..., None]
+    return smooth[0, 0].numpy()
 
 
 def label_shapes(shapes: list[Shape], height: int, width: int, *, noise: float, key: list[int]) -> np.ndarray:

@@ -18,6 +18,10 @@ from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, Weight
 from segkit.errors import DataError, SegkitError
 from segkit.system.interrupt import leave_signals_to_parent
 
+#: Bytes of a small validation set, which is kept in memory once it was walked: half of the time of scoring it may
+#: otherwise go to reading it, each time the same.
+SMALL_SET = 2**26
+
 Batch = dict[str, Any]
 Note = Callable[[Sequence[BadSample | DamagedCache]], None]
 
@@ -73,9 +77,11 @@ def val_batches(
     note: Note = ignore,
     rank: int = 0,
     world: int = 1,
+    keep_bytes: int = 0,
 ) -> "Batches":
     """Every image once, unchanged, in order; can be iterated again and again. In several processes they are dealt out:
-    process `rank` of `world` gets every `world`-th group, and none twice.
+    process `rank` of `world` gets every `world`-th group, and none twice. If the tensors of this process's batches are
+    no more than `keep_bytes`, only the first whole walk reads files; the others give out the same tensors again.
 
     Images of different sizes do not share a batch: a group of `batch_size` images becomes one batch per size. With
     `skip_bad`, images that cannot be used are left out, and `note` is told of them. Raises DataError, while iterating,
@@ -93,11 +99,16 @@ def val_batches(
         note=note,
         split_by_size=True,
         allow_empty=allow_empty or world > 1,
+        keep_bytes=keep_bytes,
     )
 
 
 class Batches:
-    """An iterable of batches. `len()` counts the groups of images, each of which is a batch if sizes agree."""
+    """An iterable of batches. `len()` counts the groups of images, each of which is a batch if sizes agree.
+
+    Batches of no more than `keep_bytes` in all are kept from the first whole walk on, and the workers let go. Nobody
+    may change them.
+    """
 
     def __init__(
         self,
@@ -109,8 +120,11 @@ class Batches:
         note: Note,
         split_by_size: bool = False,
         allow_empty: bool = True,
+        keep_bytes: int = 0,
     ):
         self.view, self.note, self.allow_empty = view, note, allow_empty
+        self.keep_bytes = keep_bytes
+        self._kept: list[Batch] | None = None
         self._make_loader = partial(
             DataLoader,
             _KeepErrors(view),
@@ -133,6 +147,22 @@ class Batches:
         self.loader = self._make_loader()
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept, size = [], 0
+        for batch in self._read():
+            size += sum(part.nbytes for part in batch.values() if isinstance(part, torch.Tensor))
+            if size <= self.keep_bytes:
+                kept.append(batch)
+            else:
+                kept.clear()
+            yield batch
+        if 0 < size <= self.keep_bytes:
+            self._kept = kept
+            self.close()
+
+    def _read(self) -> Iterator[Batch]:
         groups, given, left_out = iter(self.loader), 0, []
         while True:
             try:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.losses.kernels import BackendError
+
 IGNORE_INDEX = 255
 CPU = torch.device("cpu")
 #: Of fp32 sums in another order: relative, and of the largest entry for gradients.
@@ -264,6 +266,21 @@ def require_weights(trial: Trial) -> None:
         raise NotApplicable(f"it takes no weight map ({type(error).__name__})") from error
     if torch.equal(value, without):
         raise NotApplicable("it takes no notice of a weight map")
+
+
+def require_precision(trial: Trial) -> None:
+    """NotApplicable if the loss has a backend that does not take logits of this precision, and does take fp32."""
+    arguments = {"target": trial.target, "weight": trial.weight, "iteration": trial.iteration}
+    try:
+        trial.loss(trial.logits, **arguments)
+    except BackendError as error:
+        try:
+            trial.loss(trial.logits.float(), **arguments)
+        except Exception:  # whatever it is, it is no matter of precision: the check itself will meet it
+            return
+        raise NotApplicable(f"it takes no {short(trial.logits.dtype)} logits ({error})") from error
+    except Exception:  # no word of a backend: a finding of the check
+        return
 
 
 def require_resizing(trial: Trial) -> None:

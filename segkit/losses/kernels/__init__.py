@@ -15,6 +15,7 @@ from segkit.losses.kernels.choice import (
     check_backend,
     check_device,
     choose_backend,
+    numba_runs,
     triton_runs,
 )
 from segkit.losses.kernels.cross_entropy import (
@@ -32,6 +33,7 @@ __all__ = [
     "check_device",
     "choose_backend",
     "numba_cross_entropy",
+    "numba_runs",
     "triton_runs",
     "upsampled_cross_entropy",
 ]

@@ -108,31 +108,40 @@ def _choose(logits: Tensor, target: Tensor) -> str:
         return "triton"
     resized = logits.shape[2:] != target.shape[1:]
     enough = target.numel() * logits.shape[1] >= WORTH_COMPILING
-    if enough and refuse_backend("numba", logits, target) is None and _try_numba(resized):
+    if enough and refuse_backend("numba", logits, target) is None and _try_losses(resized):
         return "numba"
     # Many small operations, which suit a CPU.
     return "banded" if resized and logits.ndim == 4 and logits.device.type == "cpu" else "direct"
 
 
-@functools.cache
-def _try_numba(resized: bool) -> bool:
-    """Whether numba compiles the kernels, those that resize or the others: where it does not, the reason is given as a
-    warning, once."""
-    try:
-        from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
+def numba_runs(pixels: Tensor) -> bool:
+    """Whether the compiled search for the hardest pixels is taken by itself for losses like `pixels`: fp32 on a CPU
+    where numba is installed and compiles it. It is tried once, and where it fails the reason is given as a warning."""
+    if pixels.dtype != torch.float32 or _refuse_numba(pixels.device) is not None:
+        return False
+    return _try_numba("hardest_kernels", "search for the hardest pixels", "they are found without")
 
-        _ = resized_kernels() if resized else same_size_kernels()
+
+@functools.cache
+def _try_numba(kernels: str, what: str, instead: str) -> bool:
+    """Whether numba compiles the kernels of that name: where it does not, the reason is given as a warning, once."""
+    try:
+        from segkit.losses.kernels.cpu import compiled
+
+        getattr(compiled, kernels)()
     except (
         Exception
     ) as error:  # a numba that does not fit to this Python, NumPy or processor: there is another way
-        instead = "banded" if resized else "direct"
         reason = " ".join(str(error).split())[:300]
-        text = (
-            f"numba does not compile the losses here ({type(error).__name__}: {reason}) -> backend: {instead}"
-        )
+        text = f"numba does not compile the {what} here ({type(error).__name__}: {reason}) -> {instead}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return False
     return True
+
+
+def _try_losses(resized: bool) -> bool:
+    name, instead = ("resized_kernels", "banded") if resized else ("same_size_kernels", "direct")
+    return _try_numba(name, "losses", f"backend: {instead}")
 
 
 def _refuse_numba(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:

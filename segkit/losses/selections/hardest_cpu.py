@@ -5,11 +5,13 @@ digits says which of them may be at the boundary, and only these are looked at f
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from segkit.losses.kernels import numba_runs
 from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.selection import Selected
 
@@ -18,10 +20,15 @@ from segkit.losses.selections.selection import Selected
 INFINITE = {torch.float32: 0x7F80, torch.float64: 0x7FF0}
 NOT_RANKED = 0x7FFF
 #: The digits below the first have 8 bits each: how far they are shifted.
-SHIFTS = {torch.int32: (8, 0), torch.int64: (40, 32, 24, 16, 8, 0)}
+SHIFTS = {torch.float32: (8, 0), torch.float64: (40, 32, 24, 16, 8, 0)}
 BINS = 2**8
 #: Where a bin has more than this part of the pixels, they are thought to have a value in common.
 CROWDED = 1 / 8
+#: So few pixels are ranked as they are, where no other process has any.
+FEW = 2**14
+#: From so many on they are counted by loops that numba compiles, where it is installed: a loss of so many pixels takes
+#: its backend already, if it has four classes.
+MANY = 2**18
 
 
 def may_look(pixels: Tensor) -> bool:
@@ -35,26 +42,85 @@ def select_hardest_on_cpu(ce: Tensor, valid: Tensor, k: Tensor | int, *, scope: 
     It branches only on what all processes of the scope know alike, so that they meet equally often.
     """
     rows = scope.rows(ce).contiguous()  # (G, P)
-    ranked = None if is_all_true(valid) else scope.rows(valid)  # None stands for all
+    k = k if isinstance(k, int) else k.reshape(-1, 1)  # (G, 1)
+    valid = scope.rows(valid)
+    if rows.numel() <= FEW and scope.processes() == 1:
+        share, k = share_few(rows, valid, k)
+    elif rows.numel() >= MANY and numba_runs(rows):
+        share, k = _share_compiled(rows, valid.contiguous(), k, scope)
+    else:
+        share, k = _share_many(rows, valid, k, scope)
+    return Selected(share=share.view(ce.shape), count=k.view(-1, *[1] * (ce.ndim - 1)))
+
+
+def share_few(rows: Tensor, valid: Tensor, k: Tensor | int) -> tuple[Tensor, Tensor]:
+    """How much of each pixel (G, P) is kept, and how many (G, 1), where this process has all pixels there are and they
+    are so few that the operations of a histogram would take longer than to look for a value in place."""
+    ranked = valid & (rows == rows)  # NaN is not equal to itself
+    n_ranked = ranked.sum(dim=1, keepdim=True)
+    k = n_ranked.clamp_max(k)
+    if rows.shape[1] == 0:
+        return torch.empty_like(rows), k
+    losses = rows.masked_fill(~ranked, -1.0)
+    places = (rows.shape[1] + 1 - k).clamp_max(rows.shape[1])  # of the k-th largest, from the smallest on
+    pairs = zip(losses, places.flatten().tolist(), strict=True)
+    boundary = torch.stack([row.kthvalue(place).values for row, place in pairs]).unsqueeze(1)
+    n_tied = (losses == boundary).sum(dim=1, keepdim=True)
+    left = k - (losses > boundary).sum(dim=1, keepdim=True)
+    return share_from(rows, ranked, boundary, _part(left, n_tied, rows.dtype)), k
+
+
+def _share_many(rows: Tensor, valid: Tensor, k: Tensor | int, scope: Scope) -> tuple[Tensor, Tensor]:
+    ranked = None if is_all_true(valid) else valid  # None stands for all
     digits, here = count_first_digits(rows, ranked)
-    if bool(here[:, INFINITE[ce.dtype] :].any()):  # infinities, or NaN, which is not equal to itself
-        ranked = scope.rows(valid) & (rows == rows)
+    if bool(here[:, INFINITE[rows.dtype] :].any()):  # infinities, or NaN, which is not equal to itself
+        ranked = valid & (rows == rows)
         digits, here = count_first_digits(rows, ranked)
+
+    def look_inside(group: int, digit: int, n_inside: int) -> Inside:
+        return gather_bin(rows[group], digits[group], digit, n_inside)
+
+    boundary, places_left, k = _find_by_counting(rows.dtype, here, k, look_inside, scope)
+    return share_from(rows, ranked, boundary, places_left), k
+
+
+def _share_compiled(rows: Tensor, valid: Tensor, k: Tensor | int, scope: Scope) -> tuple[Tensor, Tensor]:
+    """The same by loops of numba, which meet the other processes as often and with as much: one of them may have fewer
+    pixels."""
+    from segkit.losses.kernels.cpu import hardest  # imports numba
+
+    def look_inside(group: int, digit: int, n_inside: int) -> Table:
+        return Table(hardest.count_other_digits(rows[group], valid[group], digit))
+
+    here = hardest.count_first_digits(rows, valid)[:, :NOT_RANKED]
+    boundary, places_left, k = _find_by_counting(rows.dtype, here, k, look_inside, scope)
+    return hardest.share_above(rows, valid, boundary, places_left), k
+
+
+def _find_by_counting(
+    dtype: torch.dtype,
+    here: Tensor,
+    k: Tensor | int,
+    look_inside: Callable[[int, int, int], "Inside | Table"],
+    scope: Scope,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The boundary, how much is kept of a pixel that equals it, and how many are kept, all (G, 1), where `here`
+    (G, NOT_RANKED) pixels have each first digit; `look_inside` is asked for those of one (group, digit, number)."""
     up_to = scope.across(here).cumsum(-1)  # (G, NOT_RANKED)
     n_ranked = up_to[:, -1:]
-    k = n_ranked.clamp_max(k if isinstance(k, int) else k.reshape(-1, 1))  # (G, 1)
+    k = n_ranked.clamp_max(k)  # (G, 1)
     if bool((k == n_ranked).all()):
-        boundary = torch.zeros(k.shape, dtype=ce.dtype)
-        places_left = torch.ones_like(boundary)
-    else:
-        first, left, _ = choose_bin(up_to, k)
-        chosen, n_inside = (values.flatten().tolist() for values in (first, here.gather(-1, first)))
-        inside = [gather_bin(*group) for group in zip(rows, digits, chosen, n_inside, strict=True)]
-        boundary, left, n_tied = find_boundary_inside(inside, first, left, scope=scope)
-        boundary = boundary.to(as_integers(rows).dtype).view(ce.dtype)
-        places_left = left.to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
-    share = share_from(rows, ranked, boundary, places_left)
-    return Selected(share=share.view(ce.shape), count=k.view(-1, *[1] * (ce.ndim - 1)))
+        return torch.zeros(k.shape, dtype=dtype), torch.ones(k.shape, dtype=dtype), k
+    first, left, _ = choose_bin(up_to, k)
+    chosen, n_inside = (values.flatten().tolist() for values in (first, here.gather(-1, first)))
+    inside = [look_inside(group, *found) for group, found in enumerate(zip(chosen, n_inside, strict=True))]
+    boundary, left, n_tied = find_boundary_inside(inside, SHIFTS[dtype], first, left, scope=scope)
+    integers = torch.int64 if dtype == torch.float64 else torch.int32
+    return boundary.to(integers).view(dtype), _part(left, n_tied, dtype), k
+
+
+def _part(left: Tensor, n_tied: Tensor, dtype: torch.dtype) -> Tensor:
+    return left.to(dtype) / n_tied.clamp_min(1).to(dtype)
 
 
 def is_all_true(mask: Tensor) -> bool:
@@ -138,15 +204,30 @@ def gather_few(pixels: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([few, pixels[body:][mask[body:] == 1]])
 
 
+class Table(NamedTuple):
+    """The same as counts of the 16 bits below the first digit of fp32: (BINS, BINS), or of the last 8: (1, BINS)."""
+
+    counts: Tensor
+
+    def count_digits(self, shift: int) -> Tensor:
+        """See `Inside`."""
+        counts = self.counts.numpy()  # which waits for no threads
+        return torch.from_numpy(counts.sum(axis=1, dtype="int64") if shift else counts[0].astype("int64"))
+
+    def narrow(self, shift: int, digit: int) -> "Table":
+        """See `Inside`."""
+        return Table(self.counts[digit : digit + 1])
+
+
 def find_boundary_inside(
-    inside: list[Inside], first: Tensor, k: Tensor, *, scope: Scope
+    inside: Sequence[Inside | Table], shifts: tuple[int, ...], first: Tensor, k: Tensor, *, scope: Scope
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The bits of the k-th largest of the pixels of each group that have the `first` digit.
 
     And how many places are left for the pixels equal to it, and how many these are; all (G, 1), as `first` and `k`.
     """
     boundary, left, n_tied = first, k, k
-    for shift in SHIFTS[inside[0].bits.dtype]:
+    for shift in shifts:
         counts = scope.across(torch.stack([pixels.count_digits(shift) for pixels in inside]))
         digit, left, n_tied = choose_bin(counts.cumsum(-1), left)
         boundary = boundary * BINS + digit

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from segkit.errors import CannotWrite
-from segkit.runs.recording.event_sketches import EventSketches, Sketch
+from segkit.runs.recording.events.event_sketches import EventSketches, Sketch
 from segkit.system.interrupt import leave_signals_to_parent
 
 #: Drawings that may wait for the process; who gives it another waits for the first of them.

@@ -13,7 +13,7 @@ from segkit.evaluation import pictures
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage
 from segkit.runs.recording.arrays import save_examples
-from segkit.runs.recording.event_sketches import EventSketches
+from segkit.runs.recording.events.event_sketches import EventSketches
 from segkit.system.files import cannot_write
 from segkit.system.run_files import RunFiles
 

@@ -9,7 +9,7 @@ from segkit.data.check import CheckReport
 from segkit.data.palette import Legend
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.confusion import plot_confusion
-from segkit.runs.recording.event_sketches import EventSketches
+from segkit.runs.recording.events.event_sketches import EventSketches
 from segkit.runs.recording.results import ResultsTable, plot_results
 from segkit.system.run_files import RunFiles
 

@@ -23,12 +23,12 @@ from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.drawing import Draw, DrawAtOnce, DrawBeside
+from segkit.runs.recording.events.tensorboard_log import TensorBoardLog
 from segkit.runs.recording.log_window import Window
 from segkit.runs.recording.pending import PendingValues, describe_not_finite
 from segkit.runs.recording.pictures import draw_pictures, on_host
 from segkit.runs.recording.plots import draw_plots
 from segkit.runs.recording.results import ResultsTable, score_row, summarise
-from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use

@@ -22,8 +22,8 @@ from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.scores import class_line, class_table, scores_as_json
 from segkit.runs.checkpoint import check_plain
 from segkit.runs.recording import recorder as recorder_module
+from segkit.runs.recording.events.tensorboard_log import TensorBoardLog
 from segkit.runs.recording.recorder import Legend, Recorder
-from segkit.runs.recording.tensorboard_log import TensorBoardLog
 from segkit.system.console import Console
 from segkit.system.run_files import RunFiles
 from tests.processes import HANG_LIMIT

@@ -11,7 +11,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import resized, same_size, sums
+from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, sums
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -47,6 +47,20 @@ class SumKernels(NamedTuple):
 def sum_kernels() -> SumKernels:
     """Those of `sums`."""
     return SumKernels(_compile(_multiply), _compile(_measure))
+
+
+class HardestKernels(NamedTuple):
+    """Addresses of the compiled functions of `hardest`."""
+
+    count_first: int
+    count_others: int
+    write_share: int
+
+
+@functools.cache
+def hardest_kernels() -> HardestKernels:
+    """Those of `hardest`."""
+    return HardestKernels(*(_compile(make) for make in (_count_first, _count_others, _write_share)))
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
@@ -124,5 +138,26 @@ def _multiply(version: int) -> Callable:
 def _measure(version: int) -> Callable:
     def run(address: int) -> None:
         sums.measure(address, version)
+
+    return run
+
+
+def _count_first(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.count_first(address, version)
+
+    return run
+
+
+def _count_others(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.count_others(address, version)
+
+    return run
+
+
+def _write_share(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.write_share(address, version)
 
     return run

@@ -3,7 +3,13 @@
 A second pool of threads would fight torch's for the cores, since threads that have nothing to do keep looking for some
 milliseconds. torch's are those of its OpenMP library, which has an entry to run a function on them
 (`GOMP_parallel`, of GNU's library and of LLVM's). Where that is not found threads are started for the call and end with
-it. Nothing is kept from one call to the next, and a forked process, which has none of its parent's threads, uses one.
+it. Nothing is kept from one call to the next.
+
+A forked process has none of its parent's threads, and GNU's library would wait there for those that the parent had, for
+ever. So the kernels stay in the calling thread in a process that was forked after this module was imported. torch's own
+operations do not: they hang, in a loss as elsewhere, unless the process begins with `torch.set_num_threads(1)`, as the
+workers of torch's DataLoader do. That also is what a process needs that imports this module itself, forked from one
+that had computed with torch: it cannot see that there were threads.
 """
 
 import ctypes
@@ -17,6 +23,7 @@ import torch
 #: A kernel takes the address of its numbers, and returns when nothing is left to do.
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
+#: The process that imported this, which a forked one is not.
 _main_process = os.getpid()
 
 

@@ -67,6 +67,8 @@ class Sum(IntEnum):
 SUMS_OF_A_BLOCK = int(Sum.END)
 #: Tables of the classes for each thread, which pixels are added to in turn.
 TABLES = 4
+#: Neighbours that are added up first, if they are all of one class.
+RUN = 8
 
 
 @njit(**FLAGS)
@@ -120,14 +122,30 @@ def measure(address, version):
         sums[4] = _find_smallest(value, factor, size)
         for i in range(size):
             whole[i] = factor[i] * unit + HALF if label[i] >= 0 else ZERO
-        # Neighbours are of one class mostly, and an addition to a place waits for the one before.
-        for i in range(0, size - 3, 4):
-            units[max(label[i], 0)] += whole[i]
-            units[max(label[i + 1], 0) + classes] += whole[i + 1]
-            units[max(label[i + 2], 0) + 2 * classes] += whole[i + 2]
-            units[max(label[i + 3], 0) + 3 * classes] += whole[i + 3]
-        for i in range(size // 4 * 4, size):
-            units[max(label[i], 0)] += whole[i]
+        add_to_classes(whole, label, size, classes, units)
+
+
+@njit(**FLAGS)
+def add_to_classes(whole, label, size, classes, units):
+    """Adds the integers of each pixel to the sum of its class, in `units` (TABLES, classes)."""
+    end = size // RUN * RUN
+    for start in range(0, end, RUN):
+        first, differ, total = label[start], 0, 0
+        for i in range(start, start + RUN):
+            differ |= label[i] ^ first
+            total += whole[i]
+        # Neighbours are of one class mostly. Else they go to several tables: an addition to a place waits for the one
+        # before.
+        if differ == 0:
+            units[max(first, 0)] += total
+        else:
+            for i in range(start, start + RUN, 4):
+                units[max(label[i], 0)] += whole[i]
+                units[max(label[i + 1], 0) + classes] += whole[i + 1]
+                units[max(label[i + 2], 0) + 2 * classes] += whole[i + 2]
+                units[max(label[i + 3], 0) + 3 * classes] += whole[i + 3]
+    for i in range(end, size):
+        units[max(label[i], 0)] += whole[i]
 
 
 @njit(**REORDERED)

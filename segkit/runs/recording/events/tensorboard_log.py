@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto import summary_pb2
+from tensorboard.summary.writer import record_writer
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from segkit.config.keys import covers, flatten
-from segkit.runs.recording.event_sketches import Sketch
+from segkit.runs.recording.events.checksums import masked_crc32c
+from segkit.runs.recording.events.event_sketches import Sketch
 
 #: Settings that are shown as hyperparameters: whole blocks and single keys.
 HYPERPARAMETERS = (
@@ -21,6 +23,17 @@ HYPERPARAMETERS = (
 METRICS = ("val/mIoU", "val/ce", "val/best_mIoU")
 #: The module of TensorBoard's thread.
 WRITING_THREADS = ("tensorboard.summary.writer.event_file_writer",)
+#: Bytes of a record from which its checksum is computed by us.
+LARGE_RECORD = 4096
+_sum_of_small_record = record_writer.masked_crc32c
+
+
+def _sum_of_record(data: bytes) -> int:
+    """The checksum of a record. TensorBoard's is in Python, which holds up training while pictures are written."""
+    return _sum_of_small_record(data) if len(data) < LARGE_RECORD else masked_crc32c(data)
+
+
+record_writer.masked_crc32c = _sum_of_record
 
 
 class TensorBoardLog:

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from segkit.runs.recording.event_sketches import BARS, EventSketches, summarise_probabilities
-from segkit.runs.recording.tensorboard_log import (
+from segkit.runs.recording.events.event_sketches import BARS, EventSketches, summarise_probabilities
+from segkit.runs.recording.events.tensorboard_log import (
     METRICS,
     TensorBoardLog,
     chart_layout,

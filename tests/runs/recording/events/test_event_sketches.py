@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from tensorboard.compat.proto import summary_pb2
 
-from segkit.runs.recording.event_sketches import EventSketches
+from segkit.runs.recording.events.event_sketches import EventSketches
 
 
 def test_a_picture_is_encoded_without_a_loss():

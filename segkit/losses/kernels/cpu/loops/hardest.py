@@ -1,0 +1,122 @@
+"""Where the hardest pixels are: how many losses have which bits, and how much is kept of each pixel.
+
+Counts are of integers and every share is of its own pixel, so nothing depends on which thread took which block. Called
+with the address of their numbers (`Slot`), as the kernels are.
+"""
+
+from enum import IntEnum, auto
+
+from numba import njit
+
+from segkit.losses.kernels.cpu.loops.arithmetic import (
+    FLAGS,
+    ONE,
+    ZERO,
+    bytes_,
+    floats,
+    int32s,
+    int64s,
+    take_ticket,
+)
+
+
+class Slot(IntEnum):
+    """Places in the int64 numbers of a call; addresses are in bytes."""
+
+    BLOCK = 0  # the counters of blocks and of threads, each in a cache line of its own
+    THREAD = 8
+    SCRATCH = 16  # address of the threads' buffers
+    SCRATCH_BYTES = auto()  # of each thread
+    WIDTH = auto()  # pixels of a block
+    GROUPS = auto()  # of pixels that are selected together
+    PIXELS = auto()  # of a group
+    VALUE = auto()
+    VALID = auto()
+    COUNTS = auto()  # int32 (threads, bins): those of the one group of a call that counts
+    DIGIT = auto()  # the 15 bits below the sign of the pixels that are counted by their other 16
+    BOUNDARY = auto()  # float32 for each group
+    PLACES = auto()  # float32 for each group: how much is kept of a pixel at the boundary
+    SHARE = auto()
+    END = auto()
+
+
+(
+    BLOCK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, GROUPS, PIXELS, VALUE, VALID, COUNTS, DIGIT, BOUNDARY, PLACES,
+    SHARE, END,
+) = (int(slot) for slot in Slot)  # fmt: skip
+#: The digit of pixels that are not ranked, which no number has.
+NOT_RANKED = 0x7FFF
+FIRST_BINS, OTHER_BINS = 2**15, 2**16
+#: Pixels that are passed over together, where none of them is counted.
+CHUNK = 64
+_SIGNLESS, _INFINITE = 0x7FFFFFFF, 0x7F800000
+
+
+@njit(**FLAGS)
+def count_first(address, version):
+    """How many pixels have each first digit: the 15 bits below the sign, of a pixel that is not ranked `NOT_RANKED`."""
+    p = int64s(address, END)
+    thread = take_ticket(address + 8 * THREAD)
+    digit = int32s(p[SCRATCH] + thread * p[SCRATCH_BYTES], p[WIDTH])
+    counts = int32s(p[COUNTS] + 4 * FIRST_BINS * thread, FIRST_BINS)
+    while True:
+        first = take_ticket(address + 8 * BLOCK) * p[WIDTH]
+        if first >= p[PIXELS]:
+            return
+        size = min(p[WIDTH], p[PIXELS] - first)
+        read_digits(int32s(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size), size, digit)
+        for i in range(size):
+            counts[digit[i] & NOT_RANKED] += 1
+
+
+@njit(**FLAGS)
+def count_others(address, version):
+    """How many pixels whose first digit is `DIGIT` have each 16 bits below it."""
+    p = int64s(address, END)
+    thread = take_ticket(address + 8 * THREAD)
+    digit = int32s(p[SCRATCH] + thread * p[SCRATCH_BYTES], p[WIDTH])
+    counts = int32s(p[COUNTS] + 4 * OTHER_BINS * thread, OTHER_BINS)
+    chosen = p[DIGIT]
+    while True:
+        first = take_ticket(address + 8 * BLOCK) * p[WIDTH]
+        if first >= p[PIXELS]:
+            return
+        size = min(p[WIDTH], p[PIXELS] - first)
+        bits = int32s(p[VALUE] + 4 * first, size)
+        read_digits(bits, bytes_(p[VALID] + first, size), size, digit)
+        for start in range(0, size, CHUNK):
+            stop = min(start + CHUNK, size)
+            n_inside = 0
+            for i in range(start, stop):
+                n_inside += digit[i] == chosen
+            if n_inside:
+                for i in range(start, stop):
+                    if digit[i] == chosen:
+                        counts[bits[i] & (OTHER_BINS - 1)] += 1
+
+
+@njit(**FLAGS)
+def read_digits(bits, valid, size, digit):
+    """The first digits of the bits of losses; of NaN and where a pixel is not valid `NOT_RANKED`."""
+    for i in range(size):
+        ranked = (valid[i] != 0) & ((bits[i] & _SIGNLESS) <= _INFINITE)
+        digit[i] = (bits[i] >> 16) & NOT_RANKED if ranked else NOT_RANKED
+
+
+@njit(**FLAGS)
+def write_share(address, version):
+    """1 above the boundary of a pixel's group, `PLACES` at it, 0 below and where a pixel is not ranked."""
+    p = int64s(address, END)
+    per_group = (p[PIXELS] + p[WIDTH] - 1) // p[WIDTH]
+    while True:
+        here = take_ticket(address + 8 * BLOCK)
+        if here >= p[GROUPS] * per_group:
+            return
+        group, start = here // per_group, here % per_group * p[WIDTH]
+        size, first = min(p[WIDTH], p[PIXELS] - start), group * p[PIXELS] + start
+        boundary, places = floats(p[BOUNDARY] + 4 * group, 1)[0], floats(p[PLACES] + 4 * group, 1)[0]
+        value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
+        share = floats(p[SHARE] + 4 * first, size)
+        for i in range(size):
+            kept = ONE if value[i] > boundary else (places if value[i] == boundary else ZERO)
+            share[i] = kept if valid[i] != 0 else ZERO

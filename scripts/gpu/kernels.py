@@ -45,6 +45,9 @@ STEP, PARTS, RESERVED = 256, 4, 1024
 TYPES = {"target": "*u8", "wrong_out": "*i1", "logits": "*bf16", "grad_logits": "*bf16"}
 TYPES |= dict.fromkeys(("ce_out", "lse_out", "lse", "grad_ce", "ce", "boundary"), "*fp32")
 TYPES |= {"ranked": "*i1", "state": "*i64", "counts": "*i64"}
+TYPES |= {"wrong": "*i1", "parts": "*fp64", "sums": "*fp64"}
+TYPES |= dict.fromkeys(("share", "smallest", "report"), "*fp32")
+TYPES |= dict.fromkeys(("places", "above", "tied", "units", "k"), "*i64")
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,11 @@ class Build:
 
 def kernels() -> Iterator[tuple[Any, str, dict[str, Any]]]:
     """Every kernel with what it is built for and its compile-time options, as its launch chooses them."""
+    from segkit.losses.common.measure import UNIT
     from segkit.losses.kernels import triton_backward as backward
     from segkit.losses.kernels import triton_forward as forward
     from segkit.losses.kernels import triton_radix as radix
+    from segkit.losses.kernels import triton_sums as sums
 
     for classes, stride in ((19, 8), (150, 4)):
         small, large = (64, 64), (64 * stride, 64 * stride)
@@ -89,6 +94,12 @@ def kernels() -> Iterator[tuple[Any, str, dict[str, Any]]]:
     yield backward.same_size_backward_kernel, case, backward.choose_same_size_options(19)
     yield radix.digit_histogram_kernel, "any", radix.histogram_options()
     yield radix.choose_digit_kernel, "any", radix.choice_options()
+    yield radix.share_kernel, "any", radix.share_options()
+    for classes in (19, 150):
+        case = f"{classes} classes"
+        yield sums.pixel_sums_kernel, case, sums.sums_options(classes, UNIT)
+        yield sums.add_parts_kernel, case, sums.parts_options(classes)
+        yield sums.report_kernel, case, sums.report_options(classes)
 
 
 def build(kernel: Any, case: str, options: dict[str, Any], architecture: Architecture) -> Build:

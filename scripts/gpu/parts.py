@@ -56,7 +56,10 @@ PARTS = (
         280,
         "the Triton kernels against the reference",
         tests(
-            *(f"tests/losses/test_triton{name}.py" for name in ("", "_build", "_operator", "_select")),
+            *(
+                f"tests/losses/test_triton{name}.py"
+                for name in ("", "_build", "_operator", "_select", "_sums")
+            ),
             dry=("tests/losses/test_triton.py", "-k", "test_class_counts"),
         ),
         wants=RAN,

@@ -64,17 +64,18 @@ class Scope:
 
     def mean_of_sums(self, sums: Tensor, denominator: Tensor, valid: Tensor) -> Tensor:
         """The same from the sums (G,) of this process."""
-        total = sums * self.processes()
+        # Few operations, since on a GPU each is a launch.
+        total = sums if self.processes() == 1 else sums * self.processes()
         denominator = denominator.flatten()
-        mean = total / torch.where(denominator == 0, 1, denominator)
+        mean = total / (denominator + (denominator == 0))
         return self._average(mean, valid)
 
     def _average(self, mean: Tensor, valid: Tensor) -> Tensor:
-        return mean.sum()  # of the one group; 0 if no pixel is valid
+        return mean.view(())  # of the one group; 0 if no pixel is valid
 
     def sum_groups(self, values: Tensor) -> Tensor:
         """The sum over all groups, on all processes, of `values` (G, 1, ..., 1): 0-d."""
-        return values.sum()
+        return values.reshape(())  # of the one group
 
     def rows(self, pixels: Tensor) -> Tensor:
         """The pixels (N, *spatial) as (G, P): one row for each group of pixels that belong together."""
@@ -155,6 +156,9 @@ class _OneImage(Scope):
 
     def rows(self, pixels: Tensor) -> Tensor:
         return pixels.reshape(len(pixels), -1)  # (N, *spatial) -> (N, P)
+
+    def sum_groups(self, values: Tensor) -> Tensor:
+        return values.sum()
 
     def count_images(self, valid: Tensor) -> Tensor:
         """How many images, on all processes, have a `valid` pixel (N, *spatial): 0-d."""

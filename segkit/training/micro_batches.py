@@ -17,3 +17,8 @@ def shares(loss: nn.Module, micro_batches: Sequence[Mapping[str, Any]]) -> list[
     parts = [denominator(batch["target"], batch.get("weight")) for batch in micro_batches]
     total = torch.stack(parts).sum()
     return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
+
+
+def times(value: Any, share: Any) -> Any:
+    """Their product. Of a single micro-batch it is the value itself: on a GPU each product is a launch."""
+    return value if isinstance(share, float) and share == 1 else value * share

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.distributed.shard import ShardedModel, whole_tensor
@@ -25,11 +24,11 @@ from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait
 from segkit.system.host_copy import DeviceCopies
-from segkit.training.finite import require_finite_weights
-from segkit.training.micro_batches import shares
+from segkit.training.micro_batches import shares, times
 from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
+from segkit.training.weights import MovingAverage, require_finite_weights
 
 
 class Trainer:
@@ -73,9 +72,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.amp_dtype == torch.float16)
         self.ema = None
         if plan.ema_decay is not None:
-            self.ema = AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True
-            )
+            self.ema = MovingAverage(model, plan.ema_decay)
         self.iteration = 0
         self.best = {"mean_iou": -1.0, "iteration": 0}
         # The moment of the weights in best.pt: another one only where they were lost.
@@ -145,9 +142,10 @@ class Trainer:
         ):
             with self.own_gradients() if n < len(micro_batches) else nullcontext():
                 loss, values = self.total_loss(batch)
-                self.scaler.scale(loss * share).backward()
+                self.scaler.scale(times(loss, share)).backward()
             for name, value in values.items():
-                collected[name] = collected.get(name, 0.0) + value * share
+                part = times(value, share)
+                collected[name] = collected[name] + part if name in collected else part
         if self.parallel is not self.model and not self.plan.find_unused:
             require_all_gradients(self.model)
         values = {**collected, "lr": rate}

@@ -8,16 +8,14 @@ from functools import partial
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
 from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.scope import count_processes
 from segkit.registry import LOSSES, SCHEDULES
 from tests.losses.cases import NAMES, build
+from tests.on_the_device import OnTheDevice
 
-ASKS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 WARM_UP = LinearWarmUp(0.3, 5, 15)
 SELECTIONS = {
     "all": All(),
@@ -27,25 +25,6 @@ SELECTIONS = {
     "ohem": Ohem(0.7, "1/16"),
     "ohem with a count": Ohem(0.7, 9),
 }
-
-
-class OnTheDevice(TorchDispatchMode):
-    """Refuses operations that have the host and the device meet. A number as a 0-d tensor on the host is no such thing:
-    it is an argument of the operation."""
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
-        here = [tensor for tensor in tensors if tensor.device.type == "cpu" and tensor.ndim > 0]
-        assert not here, f"{function} takes a tensor on the host, or makes one"
-        # Its other indices are numbers, and the shape of what they take is theirs.
-        by_number = function is torch.ops.aten.index.Tensor and all(
-            index is None or index.dtype == torch.int64 for index in args[1]
-        )
-        assert by_number or not ASKS & set(function.tags), f"{function} asks for values"
-        if function is torch.ops.aten._to_copy.default:
-            assert args[0].device == result.device, f"{function} copies between host and device"
-        return result
 
 
 def make_inputs(channels=3, size=(4, 4), soft=False):

@@ -46,7 +46,7 @@ def test_the_kernels_compile_without_spilling(tmp_path):
     done = run_python(BUILD, tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split("; ") for line in done.stdout.splitlines()]
-    assert len(lines) == 24, done.stdout
+    assert len(lines) == 45, done.stdout
     allowed = 0 if version("triton").startswith("3.6.") else 32
     for capability, stack, row in lines:
         # With Triton 3.6, by which the kernels were measured, nothing is on the stack of an H100. 3.8 puts six

@@ -21,7 +21,7 @@ def import_kernels() -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in INTERPRET.items():
             patch.setenv(name, value)
-        from segkit.losses.kernels import triton_radix  # noqa: F401 (its kernels too)
+        from segkit.losses.kernels import triton_radix, triton_sums  # noqa: F401 (their kernels too)
         from segkit.losses.kernels.triton_forward import launch_forward
 
         if not INTERPRET:

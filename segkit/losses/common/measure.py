@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria import PixelValues
+from segkit.losses.criteria.values import Fused
 from segkit.losses.scope import BATCH, Scope, count_true
 from segkit.losses.selections import Selected
 
 #: Shares of pixels are summed per class in units of this, as integers, so that the sum has no order.
 UNIT = 2**20
+#: Triton's kernel counts pixels in int32, and steps beyond the last of them.
+MOST_PIXELS = 2**30
 
 
 @torch.no_grad()
@@ -20,13 +23,15 @@ def measure(values: PixelValues, selected: Selected, *, scope: Scope = BATCH) ->
     the kept pixels of which another class is more probable than the true one. `kept_class` (C,): share of the kept
     pixels that are of each class. `ignored_fraction`: of all pixels. Where nothing is valid the others are 0.
     """
+    k = scope.sum_groups(selected.count)
+    if values.fused is not None and values.fused.backend == "triton" and values.ce.numel() < MOST_PIXELS:
+        return {"k": k, **_report_by_triton(values, values.fused, selected.share, k, scope)}
     ce, double = values.ce, torch.float32 if values.ce.device.type == "mps" else torch.float64
     sums, per_class, smallest = _sum_fused(values, selected.share) or _sum_pixels(values, selected.share)
     pixels = torch.full((), values.valid.numel(), dtype=double, device=ce.device)
     sums = torch.cat([torch.stack([pixels, *(value.to(double) for value in sums)]), per_class.to(double)])
     (pixels, n_valid, ce_sum, n_kept, n_wrong), per_class = scope.total(sums).tensor_split([5])
     at_least_one = n_valid.clamp_min(1)
-    k = scope.sum_groups(selected.count)
     smallest_kept = scope.smallest(smallest)
     report = {
         "ce": ce_sum / at_least_one,
@@ -53,11 +58,11 @@ def _sum_pixels(values: PixelValues, share: Tensor) -> Sums:
 
 def _sum_fused(values: PixelValues, share: Tensor) -> Sums | None:
     """The same in one pass, if the backend `numba` has computed the values."""
-    if values.fused is None:
+    if values.fused is None or values.fused.backend != "numba":
         return None
     from segkit.losses.kernels.cpu.pixel_sums import sum_pixels  # imports numba
 
-    target, ignore_index, _ = values.fused
+    _, target, ignore_index, _ = values.fused
     n_valid, ce, kept, wrong, per_class, smallest = sum_pixels(
         values.ce,
         share,
@@ -68,6 +73,22 @@ def _sum_fused(values: PixelValues, share: Tensor) -> Sums | None:
         unit=UNIT,
     )
     return (n_valid, ce, kept, wrong), per_class, smallest.to(values.ce.dtype)
+
+
+def _report_by_triton(
+    values: PixelValues, fused: Fused, share: Tensor, k: Tensor, scope: Scope
+) -> dict[str, Tensor]:
+    """The report but for `k`, in few launches: of small operations each takes the host longer than the GPU."""
+    from segkit.losses.kernels.triton_sums import HEAD, pixel_report, pixel_sums  # imports Triton
+
+    _, target, ignore_index, _ = fused
+    sums, smallest = pixel_sums(
+        values.ce, share, values.wrong, target, ignore_index, values.num_classes, UNIT
+    )
+    report = pixel_report(scope.total(sums), scope.smallest(smallest), k)
+    head, kept_class = report.tensor_split([HEAD])
+    names = ("ce", "kept_fraction", "threshold", "kept_wrong", "ignored_fraction")
+    return {**dict(zip(names, head.unbind(), strict=True)), "kept_class": kept_class}
 
 
 def _sum_classes(units: Tensor, label: Tensor, num_classes: int) -> Tensor:

@@ -59,7 +59,7 @@ def choose_reduction(name: str) -> Callable[..., Tensor]:
 
 def _mean(values: PixelValues, factor: Tensor, denominator: Tensor, scope: Scope) -> Tensor:
     """sum(factor x value) / denominator (G, 1, ..., 1) in the scope."""
-    if values.fused is None:
+    if values.fused is None or values.fused.backend != "numba":
         return scope.mean(factor * values.value, denominator, values.valid)
     from segkit.losses.kernels.cpu.pixel_sums import sum_products  # imports numba
 

@@ -3,20 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from segkit.losses.criteria.inputs import check_inputs, check_shapes
 from segkit.losses.criteria.values import Fused, PixelValues, class_weight_of, place_class_weights
 from segkit.losses.kernels import choose_backend, numba_cross_entropy, upsampled_cross_entropy
-from segkit.losses.kernels.labels import Labels, read_labels
+from segkit.losses.kernels.labels import Labels, read_labels, valid_pixels
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Of logits with class ids: `ce` (N, *spatial) with gradient and `wrong`, see `PixelCrossEntropy`; `valid` pixels.
 
-    `weights` (C,) are those of the classes. `labels` are None if the backend `numba` has computed it, which reads the
-    target as it is: they are then made when somebody asks for them.
+    `weights` (C,) are those of the classes. `labels` are None if the `backend` `numba` or `triton` has computed it,
+    which reads the target as it is: they are then made when somebody asks for them.
     """
 
     target: Tensor
@@ -27,6 +28,7 @@ class Comparison:
     wrong: Tensor
     valid: Tensor
     labels: Labels | None
+    backend: str
 
     def read_labels(self) -> Labels:
         """What is read of the target."""
@@ -60,7 +62,7 @@ class Comparison:
             valid=self.valid,
             wrong=self.wrong,
             num_classes=self.num_classes,
-            fused=Fused(self.target, self.ignore_index, unweighted=self.weights is None),
+            fused=Fused(self.backend, self.target, self.ignore_index, unweighted=self.weights is None),
         )
 
 
@@ -72,10 +74,18 @@ def compare(
     check_shapes(logits, target)
     weights = place_class_weights(class_weights, logits)
     given = (target, ignore_index, logits.shape[1], weights)
-    if choose_backend(backend, logits, target) == "numba":
-        return Comparison(*given, *numba_cross_entropy(logits, target, ignore_index=ignore_index), None)
-    labels = check_inputs(logits, target, ignore_index=ignore_index)
+    chosen = choose_backend(backend, logits, target)
+    if chosen == "numba":
+        return Comparison(
+            *given, *numba_cross_entropy(logits, target, ignore_index=ignore_index), None, chosen
+        )
+    # Labels that few ask for are three launches; a graph that is traced makes them of none.
+    late = chosen == "triton" and not torch.compiler.is_compiling()
+    labels = None if late else check_inputs(logits, target, ignore_index=ignore_index)
+    if labels is None and target.device.type == "cpu":  # Triton's interpreter
+        check_inputs(logits, target, ignore_index=ignore_index)
+    valid = valid_pixels(target, ignore_index) if labels is None else labels.valid
     ce, wrong = upsampled_cross_entropy(
         logits, target, ignore_index=ignore_index, backend=backend, labels=labels
     )
-    return Comparison(*given, ce, wrong, labels.valid, labels)
+    return Comparison(*given, ce, wrong, valid, labels, chosen)

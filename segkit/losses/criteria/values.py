@@ -12,9 +12,10 @@ from segkit.losses.kernels.labels import Labels
 
 
 class Fused(NamedTuple):
-    """What the sums of the backend `numba` read instead of labels and class weights: the target as it is, and whether
-    every class weighs 1."""
+    """What the sums of the backends `numba` and `triton` read instead of labels and class weights: the target as it is,
+    and whether every class weighs 1."""
 
+    backend: str
     target: Tensor
     ignore_index: int
     unweighted: bool
@@ -28,7 +29,7 @@ class PixelValues:
     already in `value`, for reductions that divide by it. `ce` is plain -log(probability of the true class),
     detached: what selections rank by, and what losses of different kinds are compared by. `label` is the true
     class (int64), of soft labels the largest. `wrong` (bool): valid pixels of which another class is more probable.
-    `fused` if the backend `numba` has computed it.
+    `fused` if the backend `numba` or `triton` has computed it.
     """
 
     value: Tensor

@@ -130,6 +130,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Te
     logits, target, ctx.ignore_index = inputs
     _, lse, wrong = output
     ctx.mark_non_differentiable(lse, wrong)
+    ctx.set_materialize_grads(False)  # else zeros for these are made, of the target's size
     ctx.save_for_backward(logits, target, lse)
 
 

@@ -86,6 +86,32 @@ def choose_digit_kernel(
     tl.store(boundary + group, prefix.to(tl.int32).to(tl.float32, bitcast=True))
 
 
+@triton.jit(do_not_specialize=("pixels", "programs"))
+def share_kernel(
+    ce,  # (G, P) contiguous
+    ranked,  # (G, P) contiguous
+    boundary,
+    places,
+    above,
+    tied,  # (G,) each
+    share,  # (G, P), written
+    pixels,  # P
+    programs,  # of one group
+    BLOCK: tl.constexpr,
+):
+    group = tl.program_id(0) // programs
+    row = group.to(tl.int64) * pixels
+    pixel = tl.program_id(0) % programs * BLOCK + tl.arange(0, BLOCK)
+    inside = pixel < pixels
+    value = tl.load(ce + row + pixel, mask=inside, other=0.0)
+    keep = tl.load(ranked + row + pixel, mask=inside, other=0).to(tl.int1)
+    least = tl.load(boundary + group)
+    left = (tl.load(places + group) - tl.load(above + group)).to(tl.float32)
+    n_tied = tl.maximum(tl.load(tied + group), 1).to(tl.float32)
+    at_boundary = tl.where(value == least, tl.div_rn(left, n_tied), 0.0)
+    tl.store(share + row + pixel, tl.where(keep, tl.where(value > least, 1.0, at_boundary), 0.0), mask=inside)
+
+
 def start_state(k: Tensor) -> Tensor:
     """The state (5, G) before the first digit, for int64 k (G,)."""
     state = torch.zeros(ROWS, len(k), dtype=torch.int64, device=k.device)
@@ -107,6 +133,24 @@ def launch_choice(counts: Tensor, state: Tensor, digit: int, boundary: Tensor) -
     """Bring the state (5, G) and the boundary (G,), whose digits below are 0 still, up to this digit."""
     groups = len(boundary)
     choose_digit_kernel[(groups,)](counts, state, boundary, groups, DIGITS[digit][1], **choice_options())
+
+
+def launch_share(
+    ce: Tensor, ranked: Tensor, boundary: Tensor, places: Tensor, above: Tensor, tied: Tensor
+) -> Tensor:
+    """How much of each pixel (G, P) is kept, fp32; the others (G,) are what the digits have led to."""
+    groups, pixels = ce.shape
+    share = torch.empty_like(ce)
+    programs = triton.cdiv(pixels, PIXELS)  # of one group
+    share_kernel[(groups * programs,)](
+        *(ce, ranked, boundary, places, above, tied, share, pixels, programs), **share_options()
+    )
+    return share
+
+
+def share_options() -> dict[str, int]:
+    """The compile-time options of `share_kernel`."""
+    return {"BLOCK": PIXELS, "num_warps": WARPS, "enable_fp_fusion": True}
 
 
 def histogram_options() -> dict[str, int]:

@@ -82,6 +82,24 @@ def _(ce: Tensor, ranked: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return ce.new_empty(ce.shape[:1]), k.new_empty(STATE_ROWS, ce.shape[0])
 
 
+@torch.library.custom_op("segkit::share_by_boundary", mutates_args=())
+def share_by_boundary(
+    ce: Tensor, ranked: Tensor, boundary: Tensor, places: Tensor, above: Tensor, tied: Tensor
+) -> Tensor:
+    """How much of each pixel (G, P) is kept, fp32, by what `find_boundary_triton` has found (G,): 1 above the boundary,
+    at it the same part of the places that are left, else 0, as where it is not `ranked`."""
+    from segkit.losses.kernels import triton_radix as radix
+
+    with launching_on(ce.device):
+        found = (each.contiguous() for each in (boundary, places, above, tied))
+        return radix.launch_share(ce.detach().contiguous(), ranked.contiguous(), *found)
+
+
+@share_by_boundary.register_fake
+def _(ce: Tensor, ranked: Tensor, boundary: Tensor, places: Tensor, above: Tensor, tied: Tensor) -> Tensor:
+    return ce.new_empty(ce.shape)
+
+
 @torch.library.custom_op("segkit::count_digit", mutates_args=())
 def _count(ce: Tensor, ranked: Tensor, state: Tensor, digit: int) -> Tensor:
     """The histogram (G, BINS) of one digit."""

@@ -26,8 +26,9 @@ def select_hardest_without_looking(
 ) -> Selected:
     """`select_hardest` for any device and for torch.compile: no branch depends on the data."""
     ranked = valid & (ce == ce)  # NaN is not equal to itself
-    find = _find_by_triton if _suits_triton(ce, scope) else find_boundary
-    boundary, k, n_above, n_tied = find(ce, ranked, k, scope=scope)
+    if _suits_triton(ce, scope):
+        return _select_by_triton(ce, ranked, k, scope=scope)
+    boundary, k, n_above, n_tied = find_boundary(ce, ranked, k, scope=scope)
     places_left = (k - n_above).to(ce.dtype) / n_tied.clamp_min(1).to(ce.dtype)
     share = torch.where(ce > boundary, 1.0, torch.where(ce == boundary, places_left, 0.0))
     return Selected(share=torch.where(ranked, share, 0.0).to(ce.dtype), count=k)
@@ -75,15 +76,14 @@ def _suits_triton(ce: Tensor, scope: Scope) -> bool:
     return scope.triton is True or (0 < ce.numel() < 2**30 and triton_runs(ce.device))
 
 
-def _find_by_triton(
-    ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Scope
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`find_boundary` on a GPU, where the histograms above wait for each other if many pixels fall into one bin."""
+def _select_by_triton(ce: Tensor, ranked: Tensor, k: Tensor | int, *, scope: Scope) -> Selected:
+    """The same on a GPU, where the histograms above wait for each other if many pixels fall into one bin."""
     # Not at the top: importing segkit must work without Triton, and be quick.
-    from segkit.losses.kernels.triton_select import find_boundary_triton
+    from segkit.losses.kernels import triton_select
 
     across = scope.across if scope.processes() > 1 else None
     k = k if isinstance(k, int) else k.flatten()
-    boundary, k, n_above, n_tied = find_boundary_triton(scope.rows(ce), scope.rows(ranked), k, across=across)
-    per_group = (-1, *[1] * (ce.ndim - 1))
-    return boundary.view(per_group), k.view(per_group), n_above.view(per_group), n_tied.view(per_group)
+    rows = scope.rows(ce), scope.rows(ranked)  # (G, P)
+    found = triton_select.find_boundary_triton(*rows, k, across=across)
+    share = triton_select.share_by_boundary(*rows, *found)
+    return Selected(share=share.view(ce.shape), count=found[1].view(-1, *[1] * (ce.ndim - 1)))

@@ -1,0 +1,53 @@
+"""Weights beside those that are trained: their moving average; and that none are saved which are NaN or infinite."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segkit.errors import NotFiniteError
+
+
+class MovingAverage(AveragedModel):
+    """The exponential moving average of a model's weights and buffers, as torch makes it, without waiting.
+
+    torch's own copies the number of updates to the device each time. The host waits for that copy until the GPU is
+    through with the update, and nothing there reads it.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        average = get_ema_multi_avg_fn(decay)
+        super().__init__(model, multi_avg_fn=average, use_buffers=True)
+        self.average = average
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Add what the model has become; the first time, take it as it is."""
+        first = int(self.n_averaged) == 0  # which is on the host
+        groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        for average, latest in zip(_tensors_of(self.module), _tensors_of(model), strict=True):
+            if first:
+                average.copy_(latest)
+            averages, others = groups.setdefault(average.dtype, ([], []))
+            averages.append(average)
+            others.append(latest)
+        if not first:
+            for group in groups.values():
+                self.average(*group, self.n_averaged)
+        self.n_averaged += 1
+
+
+def _tensors_of(model: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+
+
+def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> None:
+    """Of a model's state. Buffers too: a NaN in the forward pass poisons BatchNorm's even where GradScaler skips the
+    step.
+
+    Raises NotFiniteError, which names the first of them.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NotFiniteError(f"'{name}' of the model is not finite at iteration {iteration}")

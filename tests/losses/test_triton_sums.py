@@ -206,6 +206,20 @@ def test_a_label_that_is_no_class_is_refused_on_a_cpu():
         build("ce", backend="triton")(batch.logits, target, iteration=0)
 
 
+def test_a_device_whose_sums_are_wrong_is_not_taken(monkeypatch):
+    triton_sums.try_known_case(torch.device(DEVICE))
+    right = pixel_sums
+
+    def wrong(*given):
+        sums, smallest = right(*given)
+        sums[6] += 2**20  # a pixel of the second class too many
+        return sums, smallest
+
+    monkeypatch.setattr(triton_sums, "pixel_sums", wrong)
+    with pytest.raises(RuntimeError, match=r"sums of pixels are .* instead of"):
+        triton_sums.try_known_case(torch.device(DEVICE))
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.heavy
 def test_the_operators_keep_the_promises_of_torch_library():

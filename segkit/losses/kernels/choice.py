@@ -86,10 +86,11 @@ def triton_runs(device: torch.device) -> bool:
 
 @functools.cache
 def _try_triton(device: torch.device) -> bool:
-    from segkit.losses.kernels.triton_cross_entropy import run_once
+    from segkit.losses.kernels import triton_cross_entropy, triton_sums
 
     try:
-        run_once(device)
+        triton_cross_entropy.run_once(device)
+        triton_sums.try_known_case(device)
     except Exception as error:  # no C compiler, a driver or a GPU that is too old ...: there is another way
         reason = " ".join(str(error).split())[:300]
         text = (

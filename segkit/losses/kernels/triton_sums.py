@@ -199,6 +199,36 @@ def _(sums: Tensor, smallest: Tensor, k: Tensor) -> Tensor:
     return torch.empty_like(sums, dtype=torch.float32)
 
 
+def try_known_case(device: torch.device) -> None:
+    """Select among some pixels and sum them up. Raises whatever goes wrong, and RuntimeError where a result is not that
+    of plain operations: kernels are taken by themselves only where they were seen to be right."""
+    from segkit.losses.kernels.triton_select import find_boundary_triton, share_by_boundary
+
+    classes, ignore_index, unit, k = 3, 255, 2**20, 1000
+    number = torch.arange(5000, device=device)
+    target = torch.where(number % 7 == 0, ignore_index, number % classes)
+    valid, wrong = target != ignore_index, (number % 2 == 0) & (target != ignore_index)
+    ce = (
+        valid * (number // 4 * 997 % 1024) / 1024
+    )  # four or more of each value; fp32 adds them up without rounding
+    boundary = ce[valid].sort(descending=True).values[k - 1]
+    n_above, n_tied = (ce > boundary).sum(), (ce == boundary).sum()
+    part = (k - n_above) / n_tied
+    share = torch.where(ce > boundary, 1.0, torch.where(ce == boundary, part, 0.0))
+    counted = [valid, ce, share, share * wrong]
+    units = [((share * unit).round() * (target == c)).double().sum() for c in range(classes)]
+    head = [number.new_tensor(len(number)), *(each.double().sum() for each in counted)]
+    expected = torch.stack([each.double() for each in (*head, *units, boundary)])
+
+    found_share = share_by_boundary(ce[None], valid[None], *find_boundary_triton(ce[None], valid[None], k))
+    sums, smallest = pixel_sums(ce, found_share[0], wrong, target, ignore_index, classes, unit)
+    report = pixel_report(sums, smallest, number.new_tensor(k))
+    expected = torch.cat([expected, torch.stack([ce.sum() / valid.sum(), k / valid.sum()])])
+    found = torch.cat([sums, smallest[None], report[:2]]).double()
+    if not torch.allclose(found, expected, rtol=1e-6, atol=0):
+        raise RuntimeError(f"sums of pixels are {found.tolist()} instead of {expected.tolist()}")
+
+
 def sums_options(classes: int, unit: int) -> dict[str, int]:
     """The compile-time options of `pixel_sums_kernel`."""
     return {"UNIT": unit, "BLOCK": BLOCK, **report_options(classes)}

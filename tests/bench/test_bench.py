@@ -130,6 +130,15 @@ CASES = [
     (row("--check", "baseline", bench="startup", case="starting"), 11, "--check"),
     (row("first update", "baseline", bench="startup", case="starting"), 11, "first update"),
     (row("outside", "baseline", bench="outside", case="any"), 12, "a run outside"),
+    *(
+        (
+            row("segkit", baseline, bench="updates", case=f"{network}, 8 images of 128 x 128"),
+            8,
+            f"updates, {network}, beside {told}",
+        )
+        for baseline, told in (("plain loop, fp32", "a plain loop"), ("baseline", "another checkout"))
+        for network in ("ohem.yaml", "camvid/ohem.yaml")  # the name of one ends like the other's
+    ),
 ]
 
 

@@ -1,5 +1,7 @@
 """How many kernels a loss launches on CUDA, counted on tensors without values; it must not creep back."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -68,6 +70,8 @@ def test_places_are_lines_of_segkit():
 
 
 def test_operators_of_segkit_are_counted_as_their_kernels():
+    importlib.import_module("segkit.losses.kernels.triton_select")  # which define them
+    importlib.import_module("segkit.losses.kernels.triton_sums")
     assert count_launches(torch.ops.segkit.find_boundary.default) == 11
     assert count_launches(torch.ops.segkit.pixel_sums.default) == 3
     assert count_launches(torch.ops.segkit.pixel_report.default) == 1

@@ -57,7 +57,8 @@ def test_without_what_it_needs_nothing_else_is_run(machine, tmp_path):
     assert run.main(["numbers", "--output", str(tmp_path)]) == 1
     assert machine.parts == ["install"]
     assert table(tmp_path).endswith(
-        "0 of 4 parts held; not so: install (failed), losses (not run), step (not run), loader (not run).\n"
+        "0 of 5 parts held; not so: install (failed), losses (not run), step (not run), loader (not run), "
+        "models (not run).\n"
     )
     assert "the call ended before" in table(tmp_path)
 

@@ -123,11 +123,16 @@ def test_what_was_measured_is_told_in_few_words():
     rows = [row("ce, triton", value=2.0), row("ce, direct", value=8.0), row("ohem_ce, triton")]
     rows += [row("ce, triton", "memory", 1.0), row("ce, direct", "memory", 10.0)]
     rows += [row("segkit, ce", bench="step", baseline="plain loop", ratio=1.04)]
+    rows += [
+        row("light_fpn (1 M parameters)", bench="models", baseline="unet", ratio=0.1),
+        row("unet", baseline="unet"),
+    ]
     bar = {"bar": 6, "verdict": "short", "limit": 0.35, "worst": {"ratio": 0.62}}
     assert list(benches.describe({"bars": [bar, {**bar, "verdict": "pass"}], "rows": rows})) == [
         "short of bar 6: 0.62 of at most 0.35",
         "8 x 8: ce, triton beside direct: time 0.25, memory 0.10",
         "8 x 8: segkit, ce 1.04 of plain loop",
+        "8 x 8: light_fpn (1 M parameters) 0.10 of unet",
     ]
 
 

@@ -16,7 +16,7 @@ from segkit.cli.run_command import run_command
 #: The backends of one loss that are set beside each other, where both were measured.
 PAIRS = (("triton", "direct"), ("direct", "reference"))
 #: What is told of the other benches: entries whose names begin so.
-OURS = "segkit"
+OURS = ("segkit", "light_fpn")
 
 
 def main(arguments: Sequence[str]) -> int:

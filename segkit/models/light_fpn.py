@@ -4,13 +4,14 @@ It has the parts that real-time segmentation agrees on, in their plainest form. 
 arXiv:2104.13188) and BiSeNet V2 (Yu et al. 2020, arXiv:2004.02147), the size is halved before anything wide is
 computed, and the logits lie at a fraction of it. What it leaves out: BiSeNet's second path for details, DDRNet's
 (Hong et al. 2021, arXiv:2101.06085) and PIDNet's (Xu et al. 2022, arXiv:2206.02066) branch that stays at high
-resolution throughout, auxiliary heads, pooling pyramids, and pretraining on ImageNet, from which all of them start. Its
-way back up is the feature pyramid of Lin et al. 2017 (arXiv:1612.03144), narrowed to one channel count.
+resolution throughout, auxiliary heads, pooling pyramids, and the pretraining on ImageNet of STDC, DDRNet and PIDNet.
+Its way back up is the feature pyramid of Lin et al. 2017 (arXiv:1612.03144), narrowed to one channel count.
 
-Two choices were made by measurement. Plain 3x3 convolutions: a depthwise one has a ninth of the operations or less, but
-few per byte moved, and a CPU is slower by them in training; a GPU is bound by memory in the same way. And the size is
-halved by 2x2 convolutions of stride 2: unlike 3x3 ones they keep every output pixel in the middle of what it stands
-for, which is where bilinear interpolation, in the decoder and of the logits, takes it to be.
+Its convolutions are plain ones: on a CPU lraspp_mobilenet_v3_large, which is made of depthwise ones and has half of
+the operations, takes longer to train (docs/performance.md); on a GPU neither was timed. The size is halved by 2x2
+convolutions of stride 2, which were as fast as 3x3 ones of stride 2 in residual blocks. Unlike these they keep every
+output pixel in the middle of what it stands for, which is where bilinear interpolation, in the decoder and of the
+logits, takes it to be; whether that makes a score better was not measured.
 """
 
 from typing import Annotated

@@ -51,12 +51,16 @@ class RefusedName(UnknownName):
 class Registry:
     """Constructors by name (names are case-insensitive, and shown as they were registered).
 
-    `package` is imported, with all its modules, on the first look-up of what has no file of its name, so that adding a
-    file is all that registering takes. `given` names the arguments that segkit supplies at build time.
+    `package` is imported, with all its modules and those of its `folders`, on the first look-up of what has no file of
+    its name, so that adding a file is all that registering takes. `given` names the arguments that segkit supplies at
+    build time.
     """
 
-    def __init__(self, kind: str, *, package: str, given: tuple[str, ...] = ()):
+    def __init__(
+        self, kind: str, *, package: str, folders: tuple[str, ...] = (), given: tuple[str, ...] = ()
+    ):
         self.kind, self.package, self.given = kind, package, given
+        self.packages = (package, *(f"{package}.{folder}" for folder in folders))
         self._constructors: dict[str, Callable[..., Any]] = {}
         self._spellings: dict[str, str] = {}
         self._refused: dict[str, tuple[str, str]] = {}
@@ -119,25 +123,33 @@ class Registry:
     def _import_file_of(self, key: str) -> None:
         """Import the file that is called like the component, if there is one: all others may need what it does not."""
         if key.isidentifier() and not key.startswith("_"):
-            package = importlib.import_module(self.package)
-            if key in {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}:
-                importlib.import_module(f"{self.package}.{key}")
+            for name in self.packages:
+                if f"{name}.{key}" in _modules_of(name):
+                    importlib.import_module(f"{name}.{key}")
 
     def _load(self) -> None:
         if self._loaded:
             return
         self._loaded = True  # first, because the modules imported here may look names up themselves
         try:
-            package = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(getattr(package, "__path__", []), f"{self.package}."):
-                importlib.import_module(module.name)
+            for name in self.packages:
+                for module in _modules_of(name):
+                    importlib.import_module(module)
         except BaseException:
             self._loaded = False  # else the next look-up would blame the name for a file that fails to import
             raise
 
 
+def _modules_of(name: str) -> list[str]:
+    """The full names of what lies in a package, which is imported."""
+    package = importlib.import_module(name)
+    return [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []), f"{name}.")]
+
+
 MODELS = Registry("model", package="segkit.models", given=("num_classes", "in_channels"))
-LOSSES = Registry("loss", package="segkit.losses", given=("num_classes", "ignore_index"))
+LOSSES = Registry(
+    "loss", package="segkit.losses", folders=("pixelwise", "regions"), given=("num_classes", "ignore_index")
+)
 CRITERIA = Registry("criterion", package="segkit.losses.criteria", given=("num_classes", "ignore_index"))
 SELECTIONS = Registry("selection", package="segkit.losses.selections")
 DATASETS = Registry("dataset", package="segkit.data.datasets", given=("split",))

@@ -147,6 +147,25 @@ def test_a_new_file_in_the_package_is_all_it_takes(plugins):
     assert things.get("second")() == "second"
 
 
+def test_files_in_named_folders_count_like_those_of_the_package(plugins):
+    (plugins / "shelf").mkdir()
+    (plugins / "other").mkdir()
+    (plugins / "__init__.py").write_text(
+        "from segkit.registry import Registry\n"
+        "things = Registry('thing', package='plugins_for_test', folders=('shelf',))\n"
+    )
+    for name in ("shelf/__init__", "other/__init__", "other/third"):
+        (plugins / f"{name}.py").write_text("1 / 0" if name == "other/third" else "")
+    for name in ("first", "second"):
+        (plugins / "shelf" / f"{name}.py").write_text(
+            f"from plugins_for_test import things\n@things.register('{name}')\ndef build(): return '{name}'\n"
+        )
+    things = importlib.import_module("plugins_for_test").things
+    assert things.get("second")() == "second"
+    assert "plugins_for_test.shelf.first" not in sys.modules
+    assert things.names() == ["first", "second"]
+
+
 @pytest.mark.parametrize("registry", ALL, ids=lambda registry: registry.kind)
 def test_every_registered_constructor_can_be_a_schema(registry):
     for name in registry.names():

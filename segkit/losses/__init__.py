@@ -6,7 +6,6 @@ Usable with two tensors and nothing else of segkit:
     loss = ohem_cross_entropy(logits, target, thresh=0.7, n_min="1/16")
 """
 
-from segkit.losses.bce import binary_cross_entropy
 from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entropy
 from segkit.losses.common.pixel_loss import PixelLoss, PixelReport
 from segkit.losses.common.reduction import selected_mean, valid_mean, weighted_mean
@@ -21,13 +20,14 @@ from segkit.losses.criteria import (
     pixel_focal,
 )
 from segkit.losses.cross_entropy import cross_entropy
-from segkit.losses.dice import dice_loss
-from segkit.losses.focal import focal_loss
-from segkit.losses.jaccard import jaccard_loss
-from segkit.losses.lovasz import lovasz_loss
 from segkit.losses.ohem_ce import ohem_cross_entropy
+from segkit.losses.pixelwise.bce import binary_cross_entropy
+from segkit.losses.pixelwise.focal import focal_loss
+from segkit.losses.regions.dice import dice_loss
+from segkit.losses.regions.jaccard import jaccard_loss
+from segkit.losses.regions.lovasz import lovasz_loss
+from segkit.losses.regions.tversky import tversky_loss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
-from segkit.losses.tversky import tversky_loss
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
 __all__ = [

@@ -109,7 +109,13 @@ def test_json_schema_knows_every_shipped_key():
 
 def test_number_of_shipped_files():
     ablations = shipped_names(ablations=True)
-    assert ablations == ["ablation.yaml", "precision.yaml", "camvid/ablation.yaml", "membrane/ablation.yaml"]
+    assert ablations == [
+        "ablation.yaml",
+        "precision.yaml",
+        "camvid/ablation.yaml",
+        "camvid/fast_ablation.yaml",
+        "membrane/ablation.yaml",
+    ]
     assert len(list(SHIPPED.rglob("*.y*ml"))) - len(ablations) == len(shipped_names()) == 21
 
 

@@ -15,9 +15,9 @@ import torch.multiprocessing
 from torch import nn
 
 from segkit.losses.common.pixel_loss import PixelLoss
-from segkit.losses.dice import dice
 from segkit.losses.ohem_ce import ohem_ce
 from segkit.losses.pixel import pixel
+from segkit.losses.regions.dice import dice
 from segkit.losses.sum import Term
 from segkit.registry import LOSSES
 from tests.losses.cases import Batch, make_batch

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from segkit.losses import Selected, Selection, binary_cross_entropy, cross_entropy, focal_loss
-from segkit.losses.dice import dice
-from segkit.losses.lovasz import lovasz
 from segkit.losses.pixel import pixel
+from segkit.losses.regions.dice import dice
+from segkit.losses.regions.lovasz import lovasz
 from segkit.registry import CRITERIA, SELECTIONS
 from tests.losses import reference
 from tests.losses.cases import make_batch

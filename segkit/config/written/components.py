@@ -74,26 +74,28 @@ def _read(entry: Entry) -> Written:
 
 def _read_own_file(registry: Registry, key: str) -> Entry | None:
     """The component in the file that is called like it: then the others need not be read."""
-    package = _package_of(registry)
-    name = f"{package.name}.{key}"
-    return _find_entries(read_module(name)).get(key) if name in package.modules() else None
+    for package in _packages_of(registry):
+        name = f"{package.name}.{key}"
+        if name in package.modules():
+            return _find_entries(read_module(name)).get(key)
+    return None
 
 
 @functools.cache
 def _find_all(registry: Registry) -> dict[str, Entry] | None:
     """All components by their names in small letters, or None if only importing the files would tell."""
     try:
-        package = _package_of(registry)
-        modules = [package, *map(read_module, package.modules())]
+        packages = _packages_of(registry)
+        modules = [*packages, *(read_module(name) for package in packages for name in package.modules())]
         return {key: entry for module in modules for key, entry in _find_entries(module).items()}
     except Unreadable:
         return None
 
 
-def _package_of(registry: Registry) -> WrittenModule:
+def _packages_of(registry: Registry) -> list[WrittenModule]:
     if registry.package.partition(".")[0] != "segkit":
         raise Unreadable(registry.package)
-    return read_module(registry.package)
+    return [read_module(name) for name in registry.packages]
 
 
 def _find_entries(module: WrittenModule) -> dict[str, Entry]:

@@ -1,0 +1,1 @@
+"""Losses that are a mean over pixels, beside the four named cross-entropies: a registered loss per file."""

@@ -1,0 +1,1 @@
+"""Losses that compare regions, borders or shapes, not single pixels: a registered loss per file."""

@@ -20,6 +20,7 @@ from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import score_pixels
+from segkit.system.device import weights_cast_once
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,17 @@ def evaluate(
         limit = len(range(ranks.rank, limit, ranks.world))
     model.eval()
     try:
-        for batch in islice(batches, limit):
-            if stop():
-                stopped = True
-                break
-            target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
-            output = forward(batch["image"].to(device, non_blocking=True))
-            pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
-            counts = metrics.confusion_matrices(target, pixels.prediction, **known)
-            ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=double)  # (N,)
-            images.add(batch, counts, ce_sums, pixels.prediction)
+        with weights_cast_once(device):
+            for batch in islice(batches, limit):
+                if stop():
+                    stopped = True
+                    break
+                target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
+                output = forward(batch["image"].to(device, non_blocking=True))
+                pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
+                counts = metrics.confusion_matrices(target, pixels.prediction, **known)
+                ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=double)  # (N,)
+                images.add(batch, counts, ce_sums, pixels.prediction)
     finally:
         model.train(was_training)
     parts = ranks.gather(None if stopped else images.finish())

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from segkit.data.loading.bad_samples import usable_samples
 from segkit.data.loading.sampler import EpochBatches
-from segkit.data.loading.spread import spread
+from segkit.data.loading.spread import FEW, spread
 from segkit.training.experiment import Experiment
 
-#: Images of each part whose pixels are hashed; of the others, what the data set's own `fingerprint()` covers.
-SAMPLES = 16
 
-
-def fingerprints(experiment: Experiment) -> dict[str, str]:
-    """The digests of an experiment that was built and not trained yet.
+def fingerprints(
+    experiment: Experiment, *, train: Any | None = None, val: Any | None = None
+) -> dict[str, str]:
+    """The digests of an experiment that was built and not trained yet; `train` and `val` are its data sets, if somebody
+    has read their samples already and still has them.
 
     data             classes, number of images, the pixels of some of them, and names and sizes of all files
     initial_weights  parameters and buffers of the model
@@ -30,9 +30,12 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
     first_batch      images and labels of the first batch as the network sees them, augmentation included
     """
     first = next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
+    data = experiment.data
     return {
         "data": data_fingerprint(
-            experiment.data.train, experiment.data.val, skip_bad=experiment.config.data.skip_bad
+            data.train if train is None else train,
+            data.val if val is None else val,
+            skip_bad=experiment.config.data.skip_bad,
         ),
         "initial_weights": weights_fingerprint(experiment.model),
         "training_order": order_fingerprint(
@@ -46,7 +49,8 @@ def fingerprints(experiment: Experiment) -> dict[str, str]:
 
 
 def data_fingerprint(train: Any, val: Any, *, skip_bad: bool = False) -> str:
-    """Digest of a training and a validation set. A set that knows more than its samples has `fingerprint() -> str`.
+    """Digest of a training and a validation set: the pixels of FEW samples of each and, of a set that knows more than
+    its samples, its `fingerprint() -> str`.
 
     Raises DataError for a sample that cannot be used, which `skip_bad` leaves out.
     """
@@ -55,7 +59,7 @@ def data_fingerprint(train: Any, val: Any, *, skip_bad: bool = False) -> str:
         parts += [list(dataset.class_names), dataset.ignore_index, dataset.channels, len(dataset)]
         if hasattr(dataset, "fingerprint"):
             parts.append(dataset.fingerprint())
-        for sample in usable_samples(dataset.__getitem__, spread(len(dataset), SAMPLES), skip_bad=skip_bad):
+        for sample in usable_samples(dataset.__getitem__, spread(len(dataset), FEW), skip_bad=skip_bad):
             parts += [sample.name, sample.image, sample.target]
     return digest(parts)
 

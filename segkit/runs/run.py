@@ -11,6 +11,7 @@ import torch
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
+from segkit.data.loading.remembered import Remembered
 from segkit.data.palette import Legend
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import CannotWrite, OutOfMemory, SegkitError
@@ -83,20 +84,14 @@ def train_run(
     notes = continuation.notes(found)
     precision = None if found is None else precision_of(found)
     experiment = build_together(config, overfit=overfit, ranks=ranks, precision=precision)
-    report = check_data(
-        experiment.data.train,
-        experiment.data.val,
-        weight_map=experiment.data.weight_map,
-        batch_size=experiment.images_per_process,
-        skip_bad=config.data.skip_bad,
-    )
+    report, digests = look_at_data(experiment)
     if found:
         continuation.refuse_shorter_run(found, experiment.plan.iterations)
     flops = count_flops(
         experiment, *experiment.image_size
     )  # this and what follows may fail, so before the folder
     lines = header(experiment, report, source, flops=flops)
-    start = Start(report, flops, experiment.examples(), fingerprints(experiment))
+    start = Start(report, flops, experiment.examples(), digests)
     require_same_data(ranks, start.fingerprints["data"])
     if found:
         continuation.refuse_other_data(found, start.fingerprints["data"])
@@ -113,6 +108,20 @@ def train_run(
         for text in [*lines, *notes, *run_lines(folder, found, tensorboard=config.log.tensorboard)]:
             console.line(text)
         return Ended(folder.path, train_in(folder, experiment, start, console, interrupt, found))
+
+
+def look_at_data(experiment: Experiment) -> tuple[CheckReport, dict[str, str]]:
+    """What is in the data, and the digests of the experiment. Both look at some of the same samples."""
+    train = Remembered(experiment.data.train)
+    val = train if experiment.data.val is experiment.data.train else Remembered(experiment.data.val)
+    report = check_data(
+        train,
+        val,
+        weight_map=experiment.data.weight_map,
+        batch_size=experiment.images_per_process,
+        skip_bad=experiment.config.data.skip_bad,
+    )
+    return report, fingerprints(experiment, train=train, val=val)
 
 
 def train_in(

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -152,6 +153,15 @@ def amp_for_predictions(name: str, device: torch.device) -> torch.dtype | None:
     """Autocast's dtype for weights that were trained with this `train.amp`, maybe on another device: as there, but on a
     CPU never what it only emulates."""
     return choose_amp("auto" if device.type == "cpu" and name != "off" else name, device)
+
+
+def weights_cast_once(device: torch.device) -> AbstractContextManager:
+    """Within, autocast converts each weight once, not in each forward pass: no weight may change meanwhile.
+
+    Autocast keeps what it has converted until the outermost of its contexts ends. This is one, which converts nothing
+    itself.
+    """
+    return torch.autocast(device.type, enabled=False)
 
 
 def name_of_amp(dtype: torch.dtype | None) -> str:

@@ -17,8 +17,10 @@ from segkit.system.environment import usable_cpus
 from segkit.training.experiment import Experiment
 
 MOST = 8
-#: Seconds that are enough to know what an image or a forward pass takes.
-ENOUGH = 0.15
+#: Seconds of one image or forward pass that are long enough to be known by a single one.
+LONG = 0.15
+#: Seconds of several that are enough to know what one takes.
+ENOUGH = 0.05
 #: Seconds of an update, in forward passes.
 PASSES = 3.0
 
@@ -88,7 +90,7 @@ def time_forward(experiment: Experiment) -> float:
     try:
         seconds = _time(forward, [1, 1, 1])
         whole = experiment.images_per_process
-        if seconds * whole < 2 * ENOUGH:  # one image alone does not keep all threads busy, nor a GPU
+        if seconds * whole < 2 * LONG:  # one image alone does not keep all threads busy, nor a GPU
             seconds = min(seconds, _time(forward, [whole, whole, whole]) / whole)
     finally:
         model.train(was_training)
@@ -104,7 +106,7 @@ def _time(call: Callable[[Any], Any], arguments: Iterable[Any]) -> float:
         taken = time.perf_counter() - started
         if not first:
             first = taken
-            if first > ENOUGH:
+            if first > LONG:
                 return first
             continue
         total, count = total + taken, count + 1

@@ -22,7 +22,7 @@ from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.model_output import split_output
 from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
-from segkit.system.device import Wait
+from segkit.system.device import Wait, weights_cast_once
 from segkit.system.host_copy import DeviceCopies
 from segkit.training.micro_batches import shares, times
 from segkit.training.optimizer_state import fit_state
@@ -243,7 +243,7 @@ class Trainer:
     def panels(self, batches: Iterable[Batch], *, loss: nn.Module | None = None) -> list[Panel]:
         """What the network, and the loss if one is given, make of these images at this iteration."""
         model = self.evaluated_model
-        with self.gathered():
+        with self.gathered(), weights_cast_once(self.device):
             return example_panels(
                 lambda image: self.forward(model, image),
                 model,

@@ -17,7 +17,7 @@ from segkit.data.check.oddities import (
 )
 from segkit.data.check.tally import Tally, describe_classes, empty_tally
 from segkit.data.loading.bad_samples import with_advice
-from segkit.data.loading.spread import spread
+from segkit.data.loading.spread import among_which_few, spread
 from segkit.errors import DataError
 from segkit.system.typed import typed
 
@@ -69,8 +69,9 @@ def check_data(
     """
     start = time.monotonic()
     separate = val is not None and val is not train
-    val_limit = limit // VAL_SHARE if separate else 0
-    train_tally = _tally(train, "train", limit - val_limit, weight_map, until=start + seconds)
+    val_limit = among_which_few(limit // VAL_SHARE) if separate else 0
+    train_limit = among_which_few(limit - val_limit)
+    train_tally = _tally(train, "train", train_limit, weight_map, until=start + seconds)
     tallies = [train_tally]
     if separate:
         tallies.append(_tally(val, "val", val_limit, weight_map, until=start + 1.25 * seconds))

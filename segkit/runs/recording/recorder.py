@@ -85,6 +85,7 @@ class Recorder:
         self.last_checkpoint: Path | None = None
         self.best_score = -1.0
         self.plotted = time.perf_counter()
+        self.plots_are_current = False
         self.training_seconds = 0.0
         self.images_seen = 0
         self.first = first
@@ -170,8 +171,8 @@ class Recorder:
         )
         save_per_image(self.folder.per_image, result, names, iteration=iteration)
         save_confusion_table(self.folder.confusion_matrix, result.matrix, names)
-        if time.perf_counter() - self.plotted > PLOT_EVERY:
-            self._plot()
+        if iteration == self.total or time.perf_counter() - self.plotted > PLOT_EVERY:
+            self._plot()  # of the last one beside the last checkpoint, for which the end would wait
         self.restart_clock()
 
     def take_again(self, result: Evaluation | None) -> None:
@@ -200,7 +201,8 @@ class Recorder:
         """Final table, plots and summary.json, with `facts` about the run that are known from its start. Returns
         the summary."""
         self.console.close()
-        self._plot()
+        if not self.plots_are_current:
+            self._plot()
         if self.last_evaluation is not None:
             self.console.line()
             self.console.line(class_table(self.last_evaluation[1], self.labels.class_names))
@@ -274,6 +276,7 @@ class Recorder:
 
     def _plot(self) -> None:
         self.plotted = time.perf_counter()
+        self.plots_are_current = True
         last = (
             None
             if self.last_evaluation is None
@@ -294,6 +297,7 @@ class Recorder:
                 self.console.log(drawn.details)
 
     def _scalars(self, iteration: int, scalars: dict[str, float]) -> None:
+        self.plots_are_current = False
         self.results.add(iteration, scalars)
         self.events.scalars(iteration, scalars)
 

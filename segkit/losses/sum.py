@@ -1,12 +1,15 @@
 """`sum`: several losses added, each with a weight."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import ConfigError
 from segkit.losses.calls import call_accepted, find_method
+from segkit.losses.common.balance import balance as balance_terms
 from segkit.registry import LOSSES
 from segkit.types import ComponentsOf, NonNegativeFloat
 
@@ -24,49 +27,73 @@ class Term:
             raise ValueError(f"the weight of {self.name} must be a number >= 0, got {self.weight}")
 
 
+#: What terms are multiplied by besides their weights: nothing, or what brings their gradients to one norm.
+Balance = Literal["none", "gradient"]
+
+
 class SumLoss(nn.Module):
     """sum over the terms of weight x loss. Raises ValueError for terms that do not fit together.
 
     Every term gets the same logits, target, weight map and iteration. A term of weight 0 is computed too: what
-    it reports is logged, and a NaN in it is not hidden.
+    it reports is logged, and a NaN in it is not hidden. Where one term takes a single logit z per pixel and another one
+    logit per class, of two, the model gives z, and the other term gets (0, z), of which softmax makes the sigmoid of z.
+
+    With `balance="gradient"` the terms are brought to the same norm of their gradients first (see common/balance.py),
+    in each batch anew.
     """
 
-    def __init__(self, terms: list[Term], num_classes: int):
+    def __init__(self, terms: list[Term], num_classes: int, *, balance: Balance = "none"):
         super().__init__()
+        if balance not in ("none", "gradient"):
+            raise ValueError(f"balance must be one of none, gradient, got {balance!r}")
+        self.balance = balance
         names = [term.name for term in terms]
         if not terms or len(set(names)) < len(names):
             raise ValueError(f"the terms of a sum need different names, and there must be one: {names}")
         self.names, self.weights = names, [term.weight for term in terms]
         self.losses = nn.ModuleList(term.loss for term in terms)
         self.needs_weight = any(getattr(loss, "needs_weight", False) for loss in self.losses)
-        channels = [getattr(loss, "logits_channels", num_classes) for loss in self.losses]
-        if len(set(channels)) > 1:
-            needs = ", ".join(f"{name} {count}" for name, count in zip(names, channels, strict=True))
+        self.channels: list[Any] = [getattr(loss, "logits_channels", num_classes) for loss in self.losses]
+        if len(set(self.channels)) > 1 and set(self.channels) != {1, 2}:
+            needs = ", ".join(f"{name} {count}" for name, count in zip(names, self.channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
-        self.logits_channels = channels[0]
+        self.logits_channels = min(self.channels)
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`; plain `ce`
-        from the first term that reports it."""
+        """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`, with balance
+        also `<name>/factor`; plain `ce` from the first term that reports it."""
         if iteration is None:
             raise TypeError("sum needs the iteration, got None")
         # Once for all terms: else the gradient of each would be rounded to half precision before they are added.
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        parts: list[Tensor] = []
+        told: dict[str, dict[str, Tensor | float]] = {}
+
+        def term(name: str, loss: nn.Module, channels: int, logits: Tensor) -> Tensor:
+            value, told[name] = loss(_with_channels(logits, channels), target, weight, iteration=iteration)
+            return value
+
+        terms = [
+            partial(term, name, loss, channels)
+            for name, loss, channels in zip(self.names, self.losses, self.channels, strict=True)
+        ]
+        factors: list[Tensor] = []
+        if self.balance == "gradient":
+            total, parts, factors = balance_terms(terms, self.weights, logits)
+        else:
+            parts = [compute(logits) for compute in terms]
+            weighted = [factor * part for factor, part in zip(self.weights, parts, strict=True)]
+            total = sum(weighted[1:], weighted[0])
         metrics: dict[str, Tensor | float] = {}
-        ce: dict[str, Tensor | float] = {}
-        for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
-            value, values = loss(logits, target, weight, iteration=iteration)
-            parts.append(factor * value)
-            metrics[f"{name}/value"] = value.detach()
-            metrics |= {f"{name}/{metric}": measured for metric, measured in values.items()}
-            if "ce" in values and not ce:
-                ce = {"ce": values["ce"]}
-        return sum(parts[1:], parts[0]), {**ce, **metrics}
+        for name, part in zip(self.names, parts, strict=True):
+            metrics[f"{name}/value"] = part.detach()
+            metrics |= {f"{name}/{metric}": measured for metric, measured in told[name].items()}
+        metrics |= {f"{name}/factor": factor for name, factor in zip(self.names, factors, strict=False)}
+        ce = next((values["ce"] for values in told.values() if "ce" in values), None)
+        return total, metrics if ce is None else {"ce": ce, **metrics}
 
     def compile(self, **options: Any) -> None:
         """Compile every term in place, as `nn.Module.compile` with `options` of `torch.compile`: a term that follows
@@ -75,12 +102,24 @@ class SumLoss(nn.Module):
             loss.compile(**options)
 
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
-        pixels = next(filter(None, (find_method(loss, "pixels") for loss in self.losses)))
-        return pixels(logits, target, weight, iteration=iteration)
+        for loss, channels in zip(self.losses, self.channels, strict=True):
+            pixels = find_method(loss, "pixels")
+            if pixels is not None:
+                return pixels(_with_channels(logits, channels), target, weight, iteration=iteration)
+        raise AttributeError("no term of the sum can tell which pixels it keeps")
 
-    def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
-        """Raises ConfigError if one of the terms would do nothing in such a run."""
-        run = _facts(iterations, pixels_per_batch, images_per_batch)
+    def check_run(
+        self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1, accumulate: int = 1
+    ) -> None:
+        """Raises ConfigError if one of the terms would do nothing in such a run, and for a balance that would be that
+        of each of the `accumulate` micro-batches."""
+        if self.balance == "gradient" and accumulate > 1:
+            raise ConfigError(
+                f"balance: gradient compares the gradients of a whole batch, and train.accumulate={accumulate} would "
+                "compare those of each part of it\n"
+                "   -> train.accumulate=1, with more processes or a smaller batch, or balance: none"
+            )
+        run = _facts(iterations, pixels_per_batch, images_per_batch) | {"accumulate": accumulate}
         for loss in self.losses:
             check_run = find_method(loss, "check_run")
             if check_run is not None:
@@ -94,7 +133,15 @@ class SumLoss(nn.Module):
             describe = find_method(loss, "describe")
             line = name if describe is None else call_accepted(describe, **run)
             terms.append(f"{factor:g} x ({line})")
-        return f"sum  {' + '.join(terms)}"
+        balanced = "" if self.balance == "none" else "  balanced by gradient norms"
+        return f"sum  {' + '.join(terms)}{balanced}"
+
+
+def _with_channels(logits: Tensor, channels: int) -> Tensor:
+    """The logits (N, 1, *any) or (N, C, *any) with so many channels: of one logit z also (0, z)."""
+    if channels == 2 and logits.shape[1] == 1:
+        return torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return logits
 
 
 def _facts(iterations: int, pixels_per_batch: int, images_per_batch: int) -> dict[str, int]:
@@ -107,7 +154,10 @@ def _facts(iterations: int, pixels_per_batch: int, images_per_batch: int) -> dic
 
 @LOSSES.register("sum")
 def sum_of_losses(
-    num_classes: int, *, terms: Annotated[list[Term], ComponentsOf("loss", into=Term)]
+    num_classes: int,
+    *,
+    terms: Annotated[list[Term], ComponentsOf("loss", into=Term)],
+    balance: Balance = "none",
 ) -> SumLoss:
     """Several losses added, such as terms: [{name: ohem_ce, thresh: 0.6}, {name: dice, weight: 0.5}]."""
-    return SumLoss(terms, num_classes)
+    return SumLoss(terms, num_classes, balance=balance)

@@ -218,7 +218,13 @@ def refuse_unsuited_loss(
         )
     check_run = find_method(loss, "check_run")
     if check_run is not None:
-        call_accepted(check_run, iterations=total, pixels_per_batch=pixels, images_per_batch=batch_size)
+        call_accepted(
+            check_run,
+            iterations=total,
+            pixels_per_batch=pixels,
+            images_per_batch=batch_size,
+            accumulate=config.train.accumulate,
+        )
 
 
 def total_iterations(config: Config, *, images: int, batch_size: int) -> int:

@@ -61,6 +61,14 @@ LOSSES_OF_ALL = {
         {"terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)]},
         0,
     ),
+    "sum, balanced": (
+        "sum",
+        {
+            "terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)],
+            "balance": "gradient",
+        },
+        0,
+    ),
 }
 
 #: How the batch is spoilt: which images have no valid pixel, whether pixels tie, and the dtype of the logits.

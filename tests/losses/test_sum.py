@@ -156,9 +156,9 @@ def test_terms_that_need_different_logits_are_refused():
     assert SumLoss(one, 2).logits_channels == 1
     assert add(("ce", 1.0, {}), ("dice", 1.0, {})).logits_channels == 3
     with pytest.raises(
-        ValueError, match=r"^the terms need different numbers of logits per pixel: bce 1, ce 2$"
+        ValueError, match=r"^the terms need different numbers of logits per pixel: bce 1, ce 3$"
     ):
-        SumLoss([one[0], Term("ce", LOSSES.get("ce")(2))], 2)
+        SumLoss([one[0], Term("ce", build("ce"))], 3)
 
 
 @pytest.mark.parametrize("names", [[], ["ce", "ce"]])
@@ -177,3 +177,125 @@ def test_nothing_is_saved_and_the_terms_follow_the_device():
     loss = add(("ce", 1.0, {"class_weights": [1, 2, 3]}))
     assert loss.state_dict() == {}
     assert loss.to("meta").losses[0].criterion.class_weights.device.type == "meta"
+
+
+def balanced(*terms, classes=3):
+    parts = [
+        Term(name, LOSSES.get(name)(num_classes=classes, **options), weight)
+        for name, weight, options in terms
+    ]
+    return SumLoss(parts, classes, balance="gradient")
+
+
+def slope_of(loss, logits, target, weight=None):
+    leaf = logits.detach().clone().requires_grad_()
+    value, metrics = loss(leaf, target, weight, iteration=0)
+    value.backward()
+    return value.detach(), leaf.grad, metrics
+
+
+@pytest.mark.parametrize("size", [(5, 7), (9, 13)])
+def test_balanced_terms_pull_by_their_weights_alone(size):
+    batch = make_batch(size=size, ignored=True, dtype=torch.float64)
+    terms = [("ce", 1.0, {}), ("dice", 3.0, {}), ("ohem_ce", 0.5, {"n_min": 4})]
+    alone = [slope_of(build(name, **options), batch.logits, batch.target) for name, _, options in terms]
+    norms = [slope.norm() for _, slope, _ in alone]
+    strength = sum(weight * norm for (_, weight, _), norm in zip(terms, norms, strict=True)) / 4.5
+    expected = sum(
+        weight * strength * slope / norm
+        for (_, weight, _), (_, slope, _), norm in zip(terms, alone, norms, strict=True)
+    )
+    value, slope, metrics = slope_of(balanced(*terms), batch.logits, batch.target)
+    torch.testing.assert_close(slope, expected)
+    parts = 0.0
+    for (name, weight, _), (part, _, _), norm in zip(terms, alone, norms, strict=True):
+        torch.testing.assert_close(metrics[f"{name}/factor"], strength / norm)
+        torch.testing.assert_close(metrics[f"{name}/value"], part)
+        parts += weight * strength / norm * part
+    torch.testing.assert_close(value, parts)
+
+
+def test_the_scale_of_a_term_does_not_matter_to_a_balanced_sum():
+    batch = make_batch(ignored=True)
+    one = [Term("silent", Silent()), Term("ce", build("ce"))]
+
+    class Loud(Silent):
+        def forward(self, *arguments, **options):
+            value, metrics = super().forward(*arguments, **options)
+            return 1000 * value, metrics
+
+    def direction(terms):
+        leaf = batch.logits.detach().clone().requires_grad_()
+        SumLoss(terms, 3, balance="gradient")(leaf, batch.target, iteration=1)[0].backward()
+        return leaf.grad / leaf.grad.norm()
+
+    loud = [Term("loud", Loud()), one[1]]
+    torch.testing.assert_close(direction(one), direction(loud))
+
+
+def test_one_balanced_term_is_the_term():
+    batch = make_batch(ignored=True)
+    value, slope, _ = slope_of(balanced(("dice", 1.0, {})), batch.logits, batch.target)
+    alone, expected, _ = slope_of(build("dice"), batch.logits, batch.target)
+    torch.testing.assert_close((value, slope), (alone, expected))
+
+
+def test_balance_at_the_edges():
+    batch = make_batch()
+    loss = balanced(("ce", 1.0, {}), ("dice", 1.0, {}))
+    nothing = torch.full_like(batch.target, 255)
+    value, slope, _ = slope_of(loss, batch.logits, nothing)
+    assert value == 0 and (slope == 0).all()
+    broken = batch.logits.detach().clone()
+    broken[0, 0, 0, 0] = torch.nan
+    assert slope_of(loss, broken, batch.target)[0].isnan()
+    value, slope, _ = slope_of(balanced(("ce", 0.0, {}), ("dice", 0.0, {})), batch.logits, batch.target)
+    assert value == 0 and (slope == 0).all()
+    with pytest.raises(RuntimeError, match=r"no second derivative -> balance: none$"):
+        torch.autograd.grad(loss(batch.logits, batch.target, iteration=0)[0], batch.logits, create_graph=True)
+    with torch.no_grad():  # a value alone
+        quiet, _ = loss(batch.logits, batch.target, iteration=0)
+    torch.testing.assert_close(quiet, slope_of(loss, batch.logits, batch.target)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_balance_in_half_precision_is_computed_in_fp32(dtype):
+    batch = make_batch(dtype=dtype, ignored=True)
+    loss = balanced(("ce", 1.0, {}), ("dice", 1.0, {}))
+    value, slope, _ = slope_of(loss, batch.logits, batch.target)
+    expected, exact, _ = slope_of(loss, batch.logits.float(), batch.target)
+    assert value.dtype == torch.float32 and slope.dtype == dtype
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(slope, exact.to(dtype))
+
+
+def test_balance_is_refused_where_it_would_be_of_parts_of_a_batch():
+    loss = balanced(("ce", 1.0, {}), ("dice", 1.0, {}))
+    loss.check_run(iterations=10, pixels_per_batch=100)
+    with pytest.raises(ConfigError, match=r"train\.accumulate=2 would compare .*\n   -> train\.accumulate=1"):
+        loss.check_run(iterations=10, pixels_per_batch=100, accumulate=2)
+    with pytest.raises(ValueError, match=r"^balance must be one of none, gradient, got 'norm'$"):
+        SumLoss([Term("ce", build("ce"))], 3, balance="norm")
+    assert loss.describe(iterations=10, pixels_per_batch=100).endswith("  balanced by gradient norms")
+
+
+@pytest.mark.parametrize("balance", ["none", "gradient"])
+def test_bce_of_one_logit_with_a_loss_of_two(balance):
+    batch = make_batch((2, 2, 5, 7), ignored=True, dtype=torch.float64)
+    one = (batch.logits[:, 1:] - batch.logits[:, :1]).detach()  # z
+    two = torch.cat([torch.zeros_like(one), one], dim=1)  # (0, z)
+    kinds = {"bce": 1.0, "dice": 0.5}
+    loss = SumLoss(
+        [Term(name, LOSSES.get(name)(num_classes=2), kinds[name]) for name in kinds], 2, balance=balance
+    )
+    assert loss.logits_channels == 1
+    as_two = {"ce": 1.0, "dice": 0.5}
+    soft = SumLoss([Term(name, LOSSES.get(name)(num_classes=2), as_two[name]) for name in as_two], 2)
+    value, slope, metrics = slope_of(loss, one, batch.target)
+    expected, of_two, _ = slope_of(soft, two, batch.target)
+    assert loss.pixels(one, batch.target, iteration=0).kept.shape == batch.target.shape
+    if balance == "none":
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close(slope, of_two[:, 1:])
+    else:
+        assert metrics["bce/factor"] != 1

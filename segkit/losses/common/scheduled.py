@@ -131,7 +131,9 @@ class Scheduled(nn.Module):
         denominator: Any = self._first[0].to(self.place.device).denominator
         return denominator(target, weight)
 
-    def check_run(self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1) -> None:
+    def check_run(
+        self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1, accumulate: int = 1
+    ) -> None:
         """Raises ConfigError for a schedule that never starts in such a run, for a value that its option cannot
         have, and for a loss that would do nothing at the first and at the last iteration."""
         if not self.allow_inactive:
@@ -140,7 +142,11 @@ class Scheduled(nn.Module):
                 raise ConfigError([_never_starts(schedule, iterations) for schedule in late])
         for iteration in self._moments(iterations):
             self._require_valid(iteration)
-        run = {"pixels_per_batch": pixels_per_batch, "images_per_batch": images_per_batch}
+        run = {
+            "pixels_per_batch": pixels_per_batch,
+            "images_per_batch": images_per_batch,
+            "accumulate": accumulate,
+        }
         check_first = find_method(self.at(0), "check_run")
         if check_first is None:
             return

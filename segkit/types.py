@@ -111,6 +111,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NegativeFloat = Annotated[float, Field(lt=0, allow_inf_nan=False)]
+AtLeastMinusOne = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=0, le=180)]
 
 _TWO = Field(min_length=2, max_length=2)
@@ -122,11 +124,13 @@ ShareRange = Annotated[list[Share], _TWO, AfterValidator(check_order)]
 #: Height and width in pixels, as a list in a configuration file.
 Size = Annotated[list[PositiveInt], _TWO]
 
+
 #: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
 ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
 
 __all__ = [
     "Angle",
+    "AtLeastMinusOne",
     "ClassWeights",
     "ComponentOf",
     "ComponentsOf",
@@ -138,6 +142,7 @@ __all__ = [
     "Fraction",
     "Fractional",
     "FromLabels",
+    "NegativeFloat",
     "NonNegativeFloat",
     "NonNegativeInt",
     "PositiveFloat",

@@ -14,15 +14,23 @@ from segkit.losses.criteria import (
     BinaryCrossEntropy,
     CrossEntropy,
     Focal,
+    FunctionOfCE,
+    GeneralizedCrossEntropy,
     PixelValues,
+    PolyCrossEntropy,
+    SymmetricCrossEntropy,
     pixel_binary_cross_entropy,
     pixel_cross_entropy,
     pixel_focal,
+    pixel_function_of_ce,
 )
 from segkit.losses.cross_entropy import cross_entropy
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
+from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
+from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
+from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
 from segkit.losses.regions.dice import dice_loss
 from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.lovasz import lovasz_loss
@@ -35,14 +43,18 @@ __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Focal",
+    "FunctionOfCE",
+    "GeneralizedCrossEntropy",
     "LinearWarmUp",
     "Ohem",
     "PixelLoss",
     "PixelReport",
     "PixelValues",
+    "PolyCrossEntropy",
     "RegionLoss",
     "Selected",
     "Selection",
+    "SymmetricCrossEntropy",
     "TopK",
     "TopShare",
     "binary_cross_entropy",
@@ -50,13 +62,17 @@ __all__ = [
     "cross_entropy",
     "dice_loss",
     "focal_loss",
+    "generalized_cross_entropy",
     "jaccard_loss",
     "lovasz_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
+    "pixel_function_of_ce",
+    "poly_cross_entropy",
     "selected_mean",
+    "symmetric_cross_entropy",
     "tversky_loss",
     "valid_mean",
     "weighted_mask_cross_entropy",

@@ -16,6 +16,7 @@ from segkit.losses.criteria import (
     Focal,
     FunctionOfCE,
     GeneralizedCrossEntropy,
+    LogitAdjustedCrossEntropy,
     PixelValues,
     PolyCrossEntropy,
     SymmetricCrossEntropy,
@@ -23,12 +24,14 @@ from segkit.losses.criteria import (
     pixel_cross_entropy,
     pixel_focal,
     pixel_function_of_ce,
+    pixel_logit_adjusted,
 )
 from segkit.losses.cross_entropy import cross_entropy
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
+from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
 from segkit.losses.regions.dice import dice_loss
@@ -46,6 +49,7 @@ __all__ = [
     "FunctionOfCE",
     "GeneralizedCrossEntropy",
     "LinearWarmUp",
+    "LogitAdjustedCrossEntropy",
     "Ohem",
     "PixelLoss",
     "PixelReport",
@@ -64,12 +68,14 @@ __all__ = [
     "focal_loss",
     "generalized_cross_entropy",
     "jaccard_loss",
+    "logit_adjusted_cross_entropy",
     "lovasz_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
     "pixel_function_of_ce",
+    "pixel_logit_adjusted",
     "poly_cross_entropy",
     "selected_mean",
     "symmetric_cross_entropy",

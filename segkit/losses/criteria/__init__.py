@@ -15,6 +15,7 @@ from segkit.losses.criteria.focal import Focal, pixel_focal
 from segkit.losses.criteria.function_of_ce import FunctionOfCE, pixel_function_of_ce
 from segkit.losses.criteria.generalized_ce import GeneralizedCrossEntropy, pixel_generalized
 from segkit.losses.criteria.inputs import read_inputs
+from segkit.losses.criteria.logit_adjusted_ce import LogitAdjustedCrossEntropy, pixel_logit_adjusted
 from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy, values_of
 from segkit.losses.criteria.poly_ce import PolyCrossEntropy, pixel_poly
 from segkit.losses.criteria.symmetric_ce import SymmetricCrossEntropy, pixel_symmetric
@@ -27,6 +28,7 @@ __all__ = [
     "Focal",
     "FunctionOfCE",
     "GeneralizedCrossEntropy",
+    "LogitAdjustedCrossEntropy",
     "PixelValues",
     "PolyCrossEntropy",
     "SymmetricCrossEntropy",
@@ -36,6 +38,7 @@ __all__ = [
     "pixel_focal",
     "pixel_function_of_ce",
     "pixel_generalized",
+    "pixel_logit_adjusted",
     "pixel_poly",
     "pixel_symmetric",
     "read_inputs",

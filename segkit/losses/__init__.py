@@ -8,7 +8,7 @@ Usable with two tensors and nothing else of segkit:
 
 from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entropy
 from segkit.losses.common.pixel_loss import PixelLoss, PixelReport
-from segkit.losses.common.reduction import selected_mean, valid_mean, weighted_mean
+from segkit.losses.common.reduction import recall_mean, selected_mean, valid_mean, weighted_mean
 from segkit.losses.common.region import RegionLoss
 from segkit.losses.criteria import (
     BinaryCrossEntropy,
@@ -33,6 +33,7 @@ from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
 from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
+from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
 from segkit.losses.regions.dice import dice_loss
 from segkit.losses.regions.jaccard import jaccard_loss
@@ -77,6 +78,8 @@ __all__ = [
     "pixel_function_of_ce",
     "pixel_logit_adjusted",
     "poly_cross_entropy",
+    "recall_cross_entropy",
+    "recall_mean",
     "selected_mean",
     "symmetric_cross_entropy",
     "tversky_loss",

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from segkit.schedule import parse_count, parse_duration
 
@@ -84,6 +85,14 @@ def _check_count(value: int | float | str) -> int | float | str:
     return value
 
 
+def _check_effective_number(value: dict[str, Any]) -> dict[str, Any]:
+    beta = value.get("effective_number")
+    if len(value) != 1 or not isinstance(beta, float) or not 0 < beta < 1:
+        # Not a ValueError, whose text would stand for all that the parameter takes.
+        raise PydanticCustomError("effective_number", "not {{effective_number: beta}}")
+    return value
+
+
 #: Iterations, or a share of the run such as `10%`; the component itself always receives iterations.
 Duration = Annotated[int | str, AfterValidator(_check_duration), TimeLike()]
 #: A number of pixels (integer >= 1) or a share of the valid pixels (`1/16`, `5%`, 0.0625).
@@ -111,6 +120,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NegativeFloat = Annotated[float, Field(lt=0, allow_inf_nan=False)]
+AtLeastMinusOne = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=0, le=180)]
 
 _TWO = Field(min_length=2, max_length=2)
@@ -122,11 +133,26 @@ ShareRange = Annotated[list[Share], _TWO, AfterValidator(check_order)]
 #: Height and width in pixels, as a list in a configuration file.
 Size = Annotated[list[PositiveInt], _TWO]
 
+#: One number > 0 per class, of which only the ratios matter, or `frequency`: the shares of the training labels.
+ClassPriors = Annotated[list[PositiveFloat] | Literal["frequency"], FromLabels()]
+
+#: How many pixels of a class count, by a number in (0, 1).
+EffectiveNumber = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_effective_number),
+    Expects("{effective_number: beta} with beta in (0, 1)"),
+]
+
 #: One number >= 0 per class, or how to compute them from the training labels; the component receives numbers.
-ClassWeights = Annotated[list[NonNegativeFloat] | Literal["balanced", "median_frequency"], FromLabels()]
+ClassWeights = Annotated[
+    list[NonNegativeFloat] | Literal["balanced", "median_frequency"] | EffectiveNumber,
+    FromLabels(),
+]
 
 __all__ = [
     "Angle",
+    "AtLeastMinusOne",
+    "ClassPriors",
     "ClassWeights",
     "ComponentOf",
     "ComponentsOf",
@@ -138,6 +164,7 @@ __all__ = [
     "Fraction",
     "Fractional",
     "FromLabels",
+    "NegativeFloat",
     "NonNegativeFloat",
     "NonNegativeInt",
     "PositiveFloat",

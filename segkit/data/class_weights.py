@@ -4,7 +4,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from segkit.data.loading.parallel import in_workers
 from segkit.data.loading.view import read_sample
-from segkit.errors import DataError
+from segkit.errors import ConfigError, DataError
 from segkit.losses.criteria.values import read_class_weights
 from segkit.system.environment import usable_cpus
 
@@ -77,13 +77,20 @@ def _with_progress(results: Iterable[Any], *, total: int) -> Iterator[Any]:
         yield result
 
 
-def weigh_classes(counts: ClassCounts, kind: str) -> list[float]:
+def weigh_classes(counts: ClassCounts, kind: str | Mapping[str, float]) -> list[float]:
     """A weight per class that is larger for rarer ones; 1 for a class without a pixel.
 
     `balanced`: all pixels / (classes present x pixels of the class), so that every class counts alike.
     `median_frequency`: median f / f_c, with f_c the share of the class in the images that have it (Eigen and
-    Fergus 2015, arXiv:1411.4734). Raises ValueError for another word.
+    Fergus 2015, arXiv:1411.4734). `frequency`, of a loss that is given the classes' priors: the share of the class,
+    and for one without a pixel the smallest. `{effective_number: beta}`: see
+    `weigh_by_effective_number`. Raises ValueError for another word.
     """
+    if isinstance(kind, Mapping):
+        (beta,) = kind.values()
+        return weigh_by_effective_number(counts, beta)
+    if kind == "frequency":
+        return class_shares(counts)
     present = [n for n, count in enumerate(counts.pixels) if count]
     if kind == "balanced":
         total = sum(counts.pixels)
@@ -97,13 +104,56 @@ def weigh_classes(counts: ClassCounts, kind: str) -> list[float]:
     return [weights.get(n, 1.0) for n in range(len(counts.pixels))]
 
 
+def weigh_by_effective_number(counts: ClassCounts, beta: float) -> list[float]:
+    """(1 - beta) / (1 - beta^n) of a class with n pixels, scaled to a mean of 1 over the classes that have pixels; a
+    class without weighs 1.
+
+    After Cui et al. 2019 (Class-balanced loss based on effective number of samples). 1 / (1 - beta) is the number of
+    pixels from which on more of them count no more: classes that have far more all weigh the same. Raises ConfigError
+    if that holds for all, to three digits, since the loss would silently have no class weights.
+    """
+    present = {n: count for n, count in enumerate(counts.pixels) if count}
+    # By expm1, because of a beta near 1, which pixels need, 1 - beta^n keeps few digits.
+    inverse = {n: -1 / math.expm1(count * math.log(beta)) for n, count in present.items()}
+    scale = len(inverse) / sum(inverse.values()) if inverse else 1.0
+    weights = [scale * inverse[n] if n in inverse else 1.0 for n in range(len(counts.pixels))]
+    if len({f"{weights[n]:.3g}" for n in inverse}) == 1 < len(set(present.values())):
+        rarest = min(present.values())
+        raise ConfigError(
+            f"class_weights: {{effective_number: {beta:g}}} gives every class the same weight: pixels beyond the first "
+            f"1 / (1 - beta) = {1 / (1 - beta):,.0f} of a class hardly count, and the rarest has {rarest:,} "
+            f"-> effective_number: {_nearer_to_1(present.values())}"
+        )
+    return weights
+
+
+def _nearer_to_1(pixels: Iterable[int]) -> str:
+    """A beta whose 1 / (1 - beta) is about the median of the numbers of pixels: 0.99999 for 100,000."""
+    return f"0.{'9' * max(1, round(math.log10(statistics.median(pixels))))}"
+
+
+def class_shares(counts: ClassCounts) -> list[float]:
+    """The share of each class in all pixels. A class without a pixel has that of the rarest with one: its logarithm is
+    taken, and a share of nearly 0 would leave the class out of a softmax, which could then never unlearn it."""
+    present = [count for count in counts.pixels if count]
+    if not present:
+        return [1.0] * len(counts.pixels)
+    return [max(count, min(present)) / sum(present) for count in counts.pixels]
+
+
 class ClassTable:
     """One weight per class, to be looked up per pixel; ignored pixels weigh 0, and None stands for 1 everywhere.
 
     Raises ValueError unless there is a finite weight >= 0 for every class.
     """
 
-    def __init__(self, class_weights: Sequence[float] | str | None, *, num_classes: int, ignore_index: int):
+    def __init__(
+        self,
+        class_weights: Sequence[float] | Mapping[Any, float] | str | None,
+        *,
+        num_classes: int,
+        ignore_index: int,
+    ):
         weights = read_class_weights(class_weights, num_classes)
         self.weights = torch.ones(num_classes) if weights is None else weights  # (C,)
         self.ignore_index = ignore_index

@@ -51,8 +51,8 @@ class LabelCounts:
             self._counts = self._count() if self.folder is None else self._find_or_count(self.folder)
         return self._counts
 
-    def weigh(self, kind: str) -> list[float]:
-        """Class weights of that kind, rounded as a person would write them. Raises ValueError for another word."""
+    def weigh(self, kind: str | Mapping[str, float]) -> list[float]:
+        """Class weights of that kind, rounded as a person would write them; see `weigh_classes`, also for errors."""
         return [float(f"{weight:.4g}") for weight in weigh_classes(self.counts(), kind)]
 
     def describe(self) -> list[str]:

@@ -8,21 +8,33 @@ Usable with two tensors and nothing else of segkit:
 
 from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entropy
 from segkit.losses.common.pixel_loss import PixelLoss, PixelReport
-from segkit.losses.common.reduction import selected_mean, valid_mean, weighted_mean
+from segkit.losses.common.reduction import recall_mean, selected_mean, valid_mean, weighted_mean
 from segkit.losses.common.region import RegionLoss
 from segkit.losses.criteria import (
     BinaryCrossEntropy,
     CrossEntropy,
     Focal,
+    FunctionOfCE,
+    GeneralizedCrossEntropy,
+    LogitAdjustedCrossEntropy,
     PixelValues,
+    PolyCrossEntropy,
+    SymmetricCrossEntropy,
     pixel_binary_cross_entropy,
     pixel_cross_entropy,
     pixel_focal,
+    pixel_function_of_ce,
+    pixel_logit_adjusted,
 )
 from segkit.losses.cross_entropy import cross_entropy
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
+from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
+from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
+from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
+from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
+from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
 from segkit.losses.regions.dice import dice_loss
 from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.lovasz import lovasz_loss
@@ -35,14 +47,19 @@ __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Focal",
+    "FunctionOfCE",
+    "GeneralizedCrossEntropy",
     "LinearWarmUp",
+    "LogitAdjustedCrossEntropy",
     "Ohem",
     "PixelLoss",
     "PixelReport",
     "PixelValues",
+    "PolyCrossEntropy",
     "RegionLoss",
     "Selected",
     "Selection",
+    "SymmetricCrossEntropy",
     "TopK",
     "TopShare",
     "binary_cross_entropy",
@@ -50,13 +67,21 @@ __all__ = [
     "cross_entropy",
     "dice_loss",
     "focal_loss",
+    "generalized_cross_entropy",
     "jaccard_loss",
+    "logit_adjusted_cross_entropy",
     "lovasz_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
+    "pixel_function_of_ce",
+    "pixel_logit_adjusted",
+    "poly_cross_entropy",
+    "recall_cross_entropy",
+    "recall_mean",
     "selected_mean",
+    "symmetric_cross_entropy",
     "tversky_loss",
     "valid_mean",
     "weighted_mask_cross_entropy",

@@ -17,11 +17,11 @@ def pixel(
     *,
     criterion: Annotated[Any, ComponentOf("criterion")] = {"name": "ce"},  # noqa: B006 (never changed)
     selection: Annotated[Any, ComponentOf("selection")] = {"name": "all"},  # noqa: B006
-    reduction: Literal["valid", "selected", "weights"] = "selected",
+    reduction: Literal["valid", "selected", "weights", "recall"] = "selected",
     scope: ScopeName = "batch",
     allow_inactive: bool = False,
 ) -> PixelLoss:
-    """Any criterion x selection x reduction: the mean over the valid or selected pixels, or by their weights."""
+    """Any criterion x selection x reduction: the mean over valid or selected pixels, by weights or missed classes."""
     criterion = build_part(CRITERIA, criterion, num_classes=num_classes, ignore_index=ignore_index)
     selection = build_part(SELECTIONS, selection)
     return PixelLoss(

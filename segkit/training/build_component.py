@@ -90,7 +90,7 @@ def write_recipe(
             arguments[name] = Option(f"{label}{name}", moving)
         elif value is None:
             arguments[name] = None
-        elif name in words and isinstance(value, str):
+        elif name in words and isinstance(value, str | Mapping):
             arguments[name] = _weights_from_labels(known, value, key)
         elif name in marks:
             arguments[name] = _write_inner(marks[name], value, key, label, total=total, known=known)
@@ -99,7 +99,7 @@ def write_recipe(
     return Recipe(constructor, {**given, **arguments}, f"{block}: {component.name}")
 
 
-def _weights_from_labels(known: dict[str, Any], word: str, key: str) -> list[float]:
+def _weights_from_labels(known: dict[str, Any], word: str | Mapping[str, float], key: str) -> list[float]:
     if "weigh_classes" not in known:
         raise ConfigError(
             f"{key}={word} is computed from training labels, and there are none here: give numbers"

@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 
 #: The parameters with which a registered loss is checked, where its name alone is no valid block.
 PARAMETERS = {
+    "logit_adjusted_ce": ["priors=[0.7, 0.2, 0.1]"],
     "pixel": ["criterion={name: focal}", "selection={name: top_share, share: 0.3}"],
     "sum": ["terms=[{name: ohem_ce, weight: 1.0, thresh: 0.6}, {name: dice, weight: 0.5}]"],
 }

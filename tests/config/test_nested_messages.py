@@ -89,8 +89,9 @@ def test_the_place_of_a_wrong_order_is_that_of_start(folder, first_line):
         ),
         (
             "name: ohem_ce, class_weights: {name: linear, from: 0, to: 1}",
-            "loss.class_weights: expected a list of numbers >= 0 or one of balanced, "
-            "median_frequency or null, got {name: linear, from: 0, to: 1}\n"
+            "loss.class_weights: expected a list of numbers >= 0, one of balanced, "
+            "median_frequency or {effective_number: beta} with beta in (0, 1) or null, "
+            "got {name: linear, from: 0, to: 1}\n"
             "   only a number can follow a schedule",
         ),
         (
@@ -109,7 +110,8 @@ def test_the_place_of_a_wrong_order_is_that_of_start(folder, first_line):
         ),
         (
             "name: pixel, criterion: {name: bcr}",
-            "no criterion named 'bcr', did you mean 'bce'?\n   there are: bce, ce, focal\n"
+            "no criterion named 'bcr', did you mean 'bce'?\n   there are: bce, ce, focal, generalized_ce, "
+            "logit_adjusted_ce, poly_ce, symmetric_ce\n"
             "   (python train.py --list criteria)",
         ),
         (

@@ -29,10 +29,12 @@ NAMES = LOSSES.names()
 
 
 def build(name: str, num_classes: int = 3, **options):
-    """The registered loss with its defaults; `bce` is for two classes, and a sum needs terms."""
+    """The registered loss with its defaults; `bce` is for two classes, a sum needs terms, and priors are numbers."""
     if name == "sum" and not options:
         parts = {"ohem_ce": 1.0, "lovasz": 0.5}
         options = {"terms": [Term(part, build(part, num_classes), weight) for part, weight in parts.items()]}
+    if accepts(name, "priors"):  # a file may leave them to the training labels
+        options = {"priors": [0.5 / (1 + n) for n in range(num_classes)], **options}
     given = {"num_classes": classes_of(name, num_classes), "ignore_index": 255}
     accepted = inspect.signature(LOSSES.get(name)).parameters
     return LOSSES.get(name)(**{key: value for key, value in given.items() if key in accepted}, **options)

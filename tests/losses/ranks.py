@@ -49,6 +49,8 @@ LOSSES_OF_ALL = {
         0,
     ),
     "focal": ("focal", {}, 0),
+    "recall": ("recall_ce", {"class_weights": WEIGHTS}, 0),
+    "recall, each image": ("recall_ce", {"scope": "image"}, 0),
     "ce, each image": ("ce", {"scope": "image", "class_weights": WEIGHTS}, 0),
     "ohem, each image": ("ohem_ce", {"thresh": 0.3, "n_min": 5, "scope": "image"}, 0),
     "dice": ("dice", {"smooth": 0.1}, 0),

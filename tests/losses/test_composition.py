@@ -292,7 +292,9 @@ def test_every_part_has_a_line_of_documentation_and_one_on_the_console(registry)
 
 
 def test_an_unknown_reduction_or_scope():
-    with pytest.raises(ValueError, match=r"^reduction must be one of valid, selected, weights, got 'mean'$"):
+    with pytest.raises(
+        ValueError, match=r"^reduction must be one of valid, selected, weights, recall, got 'mean'$"
+    ):
         pixel(3, reduction="mean")
     with pytest.raises(ValueError, match=r"^scope must be one of batch, image, rank, global, got 'pixels'$"):
         pixel(3, scope="pixels")

@@ -20,7 +20,7 @@ def valid_mean(
 ) -> Tensor:
     """sum(share x weight x value) / |V|: by the number of valid pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return _mean(values, factor, scope.sum(values.valid), scope)
+    return mean_over(values, factor, scope.sum(values.valid), scope)
 
 
 def selected_mean(
@@ -28,7 +28,7 @@ def selected_mean(
 ) -> Tensor:
     """sum(share x weight x value) / sum(share): by the number of selected pixels, whatever they weigh."""
     factor = pixel_factor(values, selected, weight)
-    return _mean(values, factor, selected.count, scope)
+    return mean_over(values, factor, selected.count, scope)
 
 
 def weighted_mean(
@@ -39,7 +39,37 @@ def weighted_mean(
     # At ignored pixels the factor is 0 as well.
     unweighted = values.fused is not None and values.fused.unweighted
     mass = factor if unweighted else factor * values.class_weight
-    return _mean(values, factor, scope.sum(mass), scope)
+    return mean_over(values, factor, scope.sum(mass), scope)
+
+
+def recall_mean(
+    values: PixelValues, selected: Selected, weight: Tensor | None = None, *, scope: Scope = BATCH
+) -> Tensor:
+    """sum(share x weight x (1 - recall of the class) x value) / sum(share): by the number of selected pixels.
+
+    The recall of a class is the share of its valid pixels, selected or not, of which no other class is more probable:
+    counted without gradient and in integers, over all pixels that the scope averages. After Tian et al. 2022 (Striking
+    the right balance: recall loss for semantic segmentation).
+    """
+    factor = pixel_factor(values, selected, weight) * miss_rates(values, scope)
+    return mean_over(values, factor, selected.count, scope)
+
+
+@torch.no_grad()
+def miss_rates(values: PixelValues, scope: Scope) -> Tensor:
+    """1 - recall of each pixel's class (N, *spatial), among the pixels of its group; 0 at ignored pixels."""
+    label, classes = values.label, values.num_classes
+    # Twice the classes: right ones, then wrong ones.
+    kind = (label + classes * values.wrong).reshape(len(label), -1, label.shape[-1] if label.ndim > 1 else 1)
+    counted = values.valid.reshape(kind.shape).long()  # (N, lines, W)
+    # By column, because pixels side by side are of one class mostly, and additions to one place wait for each other.
+    counts = torch.zeros(len(kind), 2 * classes, kind.shape[2], dtype=torch.int64, device=kind.device)
+    counts = counts.scatter_add_(1, kind, counted).sum(dim=2)  # (N, 2 C)
+    groups = scope.rows(label)  # (G, P)
+    counts = scope.across(counts.view(len(groups), -1, 2 * classes).sum(dim=1))  # (G, 2 C)
+    right, wrong = counts.to(values.ce.dtype).chunk(2, dim=1)
+    rates = wrong / (right + wrong).clamp_min(1)  # (G, C); a class without a pixel is asked for by none
+    return rates.gather(1, groups).view(label.shape) * values.valid
 
 
 #: Names of reductions in a configuration.
@@ -47,6 +77,7 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "valid": valid_mean,
     "selected": selected_mean,
     "weights": weighted_mean,
+    "recall": recall_mean,
 }
 
 
@@ -57,7 +88,7 @@ def choose_reduction(name: str) -> Callable[..., Tensor]:
     return REDUCTIONS[name]
 
 
-def _mean(values: PixelValues, factor: Tensor, denominator: Tensor, scope: Scope) -> Tensor:
+def mean_over(values: PixelValues, factor: Tensor, denominator: Tensor, scope: Scope) -> Tensor:
     """sum(factor x value) / denominator (G, 1, ..., 1) in the scope."""
     if values.fused is None or values.fused.backend != "numba":
         return scope.mean(factor * values.value, denominator, values.valid)

@@ -1,7 +1,7 @@
 """What a criterion says of each pixel, and the class weights that criteria share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +55,14 @@ class PixelValues:
         value = self.__dict__[name] = makers[name]()
         return value
 
+    def with_value(self, value: Tensor) -> "PixelValues":
+        """The same pixels with another `value`, of the same class weights."""
+        makers = self.__dict__.get("_makers")
+        if makers is None:
+            return replace(self, value=value)
+        known = {name: item for name, item in self.__dict__.items() if name not in ("_makers", "value")}
+        return PixelValues.deferred(makers, value=value, **known)
+
 
 def class_weight_of(target: Tensor, labels: Labels, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
     """The class weight of each pixel (N, *spatial), 0 at ignored ones; without `weights` every class weighs 1.
@@ -88,12 +96,15 @@ def place_class_weights(class_weights: Tensor | None, logits: Tensor) -> Tensor 
 
 
 def read_class_weights(
-    class_weights: Sequence[float] | str | None, num_classes: int, *, name: str = "class_weights"
+    class_weights: Sequence[float] | Mapping[Any, float] | str | None,
+    num_classes: int,
+    *,
+    name: str = "class_weights",
 ) -> Tensor | None:
     """One number >= 0 per class as a tensor (C,), or None. Raises ValueError that names the option."""
     if class_weights is None:
         return None
-    if isinstance(class_weights, str):
+    if isinstance(class_weights, str | Mapping):
         raise ValueError(
             f"{name} must be a list of {num_classes} numbers, one per class, got {class_weights!r}"
         )

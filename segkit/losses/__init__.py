@@ -24,7 +24,9 @@ from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.regions.dice import dice_loss
+from segkit.losses.regions.focal_tversky import focal_tversky_loss
 from segkit.losses.regions.jaccard import jaccard_loss
+from segkit.losses.regions.log_cosh_dice import log_cosh_dice_loss
 from segkit.losses.regions.lovasz import lovasz_loss
 from segkit.losses.regions.tversky import tversky_loss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
@@ -50,7 +52,9 @@ __all__ = [
     "cross_entropy",
     "dice_loss",
     "focal_loss",
+    "focal_tversky_loss",
     "jaccard_loss",
+    "log_cosh_dice_loss",
     "lovasz_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",

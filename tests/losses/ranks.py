@@ -56,6 +56,8 @@ LOSSES_OF_ALL = {
     "jaccard": ("jaccard", {}, 0),
     "tversky": ("tversky", {}, 0),
     "lovasz": ("lovasz", {}, 0),
+    "focal tversky": ("focal_tversky", {"gamma": 2.0, "smooth": 0.1}, 0),
+    "log cosh dice": ("log_cosh_dice", {"smooth": 0.1}, 0),
     "sum": (
         "sum",
         {"terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)]},

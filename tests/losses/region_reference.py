@@ -1,8 +1,21 @@
 """The region losses as explicit loops over Python floats: value by definition, gradient by differences of values."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from tests.losses.reference import softmax
+
+
+@dataclass(frozen=True)
+class OfTheBatch:
+    """A loss that is more than the mean of `form` over the classes: `finish(mean, p, y, m)`, where p are the
+    probabilities of each pixel, y the true classes and m the weights."""
+
+    form: Callable[..., float]
+    finish: Callable[..., float]
 
 
 def value(form, logits, target, *, weight=None, classes: str, ignore_index: int = 255) -> float:
@@ -24,8 +37,10 @@ def value(form, logits, target, *, weight=None, classes: str, ignore_index: int 
     counted = [
         k for k in range(c) if classes == "all" or any(t == k and w for t, w in zip(y, m, strict=True))
     ]
-    losses = [form([q[k] for q in p], [t == k for t in y], m) for k in counted]
-    return sum(losses) / len(losses) if losses else 0.0
+    class_form = form.form if isinstance(form, OfTheBatch) else form
+    losses = [class_form([q[k] for q in p], [t == k for t in y], m) for k in counted]
+    mean = sum(losses) / len(losses) if losses else 0.0
+    return form.finish(mean, p, y, m) if isinstance(form, OfTheBatch) else mean
 
 
 def gradient(form, logits, target, **options) -> torch.Tensor:
@@ -65,6 +80,15 @@ def tversky(alpha: float, beta: float, smooth: float):
 
 def jaccard(smooth: float):
     return tversky(1.0, 1.0, smooth)
+
+
+def focal_tversky(alpha: float, beta: float, gamma: float, smooth: float):
+    below_power = tversky(alpha, beta, smooth)
+    return lambda p, y, m: below_power(p, y, m) ** (1 / gamma)
+
+
+def log_cosh_dice(smooth: float):
+    return OfTheBatch(dice(smooth), lambda mean, p, y, m: math.log(math.cosh(mean)))
 
 
 def lovasz(p, y, m) -> float:

@@ -79,11 +79,16 @@ class RegionLoss(nn.Module):
             raise TypeError(f"{self.name} needs the iteration, got None")
         check_channels(logits, self.criterion.num_classes)
         inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
-        loss = region_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
+        loss = self.compare(inputs, weight)
         values = values_of(inputs, self.criterion.ignore_index)
         # The scope is given, because torch.compile cannot trace a default that is an object.
         selected = All()(values.ce, values.valid, scope=self.scope)
         return loss, measure(values, selected, scope=self.scope)
+
+    def compare(self, inputs: Inputs, weight: Tensor | None) -> Tensor:
+        """The value of a batch, 0-d, the same on all processes of the scope. Losses that are more than a mean of
+        `form` over the classes have their own."""
+        return region_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
 
     @torch.no_grad()
     def pixels(
@@ -126,6 +131,20 @@ def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator (C,), and 1 where both are 0: nothing is there, and nothing was predicted."""
     empty = denominator == 0
     return torch.where(empty, 1 + 0 * numerator, numerator / torch.where(empty, 1, denominator))
+
+
+def part(errors: Tensor, rest: Tensor) -> Tensor:
+    """errors / (errors + rest) (C,) of masses >= 0, and 0 where both are 0: 1 - overlap(rest, errors + rest), but never
+    below 0 and with all its digits where it is small."""
+    whole = errors + rest
+    return errors / torch.where(whole == 0, 1, whole)
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """x^exponent of x >= 0, with a finite slope everywhere: an exponent below 1 has an infinite one at 0, which would
+    make 0 x infinity of a gradient that tends to 0. Below the smallest normal number the power counts as constant, and
+    at 0 it is x."""
+    return torch.where(x > 0, x.clamp_min(torch.finfo(x.dtype).tiny) ** exponent, x)
 
 
 def check_classes(classes: Classes) -> Classes:

@@ -28,7 +28,9 @@ from segkit.losses.regions.focal_tversky import focal_tversky_loss
 from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.log_cosh_dice import log_cosh_dice_loss
 from segkit.losses.regions.lovasz import lovasz_loss
+from segkit.losses.regions.mcc import mcc_loss
 from segkit.losses.regions.tversky import tversky_loss
+from segkit.losses.regions.unified_focal import unified_focal_loss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
@@ -56,12 +58,14 @@ __all__ = [
     "jaccard_loss",
     "log_cosh_dice_loss",
     "lovasz_loss",
+    "mcc_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
     "selected_mean",
     "tversky_loss",
+    "unified_focal_loss",
     "valid_mean",
     "weighted_mask_cross_entropy",
     "weighted_mean",

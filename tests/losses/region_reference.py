@@ -11,8 +11,8 @@ from tests.losses.reference import softmax
 
 @dataclass(frozen=True)
 class OfTheBatch:
-    """A loss that is more than the mean of `form` over the classes: `finish(mean, p, y, m)`, where p are the
-    probabilities of each pixel, y the true classes and m the weights."""
+    """A loss that is more than the mean of `form` over the classes: `finish(losses, p, y, m, classes)`, where p are the
+    probabilities of each pixel, y the true classes and m the weights, and `losses` those of `classes`."""
 
     form: Callable[..., float]
     finish: Callable[..., float]
@@ -39,8 +39,9 @@ def value(form, logits, target, *, weight=None, classes: str, ignore_index: int 
     ]
     class_form = form.form if isinstance(form, OfTheBatch) else form
     losses = [class_form([q[k] for q in p], [t == k for t in y], m) for k in counted]
-    mean = sum(losses) / len(losses) if losses else 0.0
-    return form.finish(mean, p, y, m) if isinstance(form, OfTheBatch) else mean
+    if isinstance(form, OfTheBatch):
+        return form.finish(losses, p, y, m, counted)
+    return sum(losses) / len(losses) if losses else 0.0
 
 
 def gradient(form, logits, target, **options) -> torch.Tensor:
@@ -88,7 +89,41 @@ def focal_tversky(alpha: float, beta: float, gamma: float, smooth: float):
 
 
 def log_cosh_dice(smooth: float):
-    return OfTheBatch(dice(smooth), lambda mean, p, y, m: math.log(math.cosh(mean)))
+    return OfTheBatch(
+        dice(smooth), lambda losses, *_: math.log(math.cosh(sum(losses) / len(losses))) if losses else 0.0
+    )
+
+
+def unified_focal(mix: float, delta: float, gamma: float, smooth: float, *, symmetric: bool, background=(0,)):
+    def finish(tverskys, p, y, m, classes):
+        regions = [
+            loss ** (1 - gamma) if symmetric or k not in background else loss
+            for k, loss in zip(classes, tverskys, strict=True)
+        ]
+        pixels = 0.0
+        for q, true, w in zip(p, y, m, strict=True):
+            common = true in background
+            exponent = gamma if symmetric or common else 0.0
+            pixels += w * (1 - delta if common else delta) * (1 - q[true]) ** exponent * -math.log(q[true])
+        by_pixel = pixels / sum(m) if sum(m) else 0.0
+        by_region = sum(regions) / len(regions) if regions else 0.0
+        return mix * by_pixel + (1 - mix) * by_region
+
+    return OfTheBatch(tversky(1 - delta, delta, smooth), finish)
+
+
+def mcc(smooth: float):
+    def form(p, y, m):
+        tp = smooth + sum(w * q for q, t, w in zip(p, y, m, strict=True) if t)
+        fp = sum(w * q for q, t, w in zip(p, y, m, strict=True) if not t)
+        fn = sum(w * (1 - q) for q, t, w in zip(p, y, m, strict=True) if t)
+        tn = smooth + sum(w * (1 - q) for q, t, w in zip(p, y, m, strict=True) if not t)
+        below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+        if not below:
+            return 1.0 if fp + fn else 0.0
+        return 1 - (tp * tn - fp * fn) / below
+
+    return form
 
 
 def lovasz(p, y, m) -> float:

@@ -10,7 +10,9 @@ from segkit.losses import (
     jaccard_loss,
     log_cosh_dice_loss,
     lovasz_loss,
+    mcc_loss,
     tversky_loss,
+    unified_focal_loss,
 )
 from segkit.registry import LOSSES
 from tests.losses import region_reference
@@ -37,6 +39,18 @@ REGIONS = {
         region_reference.focal_tversky(0.3, 0.7, 0.5, 0.0),
     ),
     "log cosh dice": ("log_cosh_dice", {"smooth": 0.5}, region_reference.log_cosh_dice(0.5)),
+    "unified focal": (
+        "unified_focal",
+        {"mix": 0.3, "delta": 0.7, "gamma": 0.2, "smooth": 0.1},
+        region_reference.unified_focal(0.3, 0.7, 0.2, 0.1, symmetric=False),
+    ),
+    "unified focal, symmetric": (
+        "unified_focal",
+        {"mix": 0.6, "delta": 0.4, "gamma": 0.7, "symmetric": True, "background": [1]},
+        region_reference.unified_focal(0.6, 0.4, 0.7, 1e-6, symmetric=True, background=(1,)),
+    ),
+    "mcc": ("mcc", {"smooth": 0.5}, region_reference.mcc(0.5)),
+    "mcc, smooth 0": ("mcc", {"smooth": 0.0}, region_reference.mcc(0.0)),
 }
 FUNCTIONS = {
     "dice": dice_loss,
@@ -45,6 +59,8 @@ FUNCTIONS = {
     "lovasz": lovasz_loss,
     "focal_tversky": focal_tversky_loss,
     "log_cosh_dice": log_cosh_dice_loss,
+    "unified_focal": unified_focal_loss,
+    "mcc": mcc_loss,
 }
 #: Those that are 1 where everything is wrong.
 TO_ONE = ("dice", "jaccard", "tversky", "lovasz", "focal_tversky")
@@ -198,6 +214,20 @@ def test_lovasz_over_a_million_pixels_keeps_its_precision():
         ("focal_tversky", {"gamma": 0.0}, "gamma must be a number > 0, got 0.0"),
         ("focal_tversky", {"beta": -1.0}, "beta must be a number >= 0, got -1.0"),
         ("log_cosh_dice", {"smooth": -1.0}, "smooth must be a number >= 0, got -1.0"),
+        ("unified_focal", {"mix": 1.5}, "mix must be in [0, 1], got 1.5"),
+        ("unified_focal", {"delta": -0.5}, "delta must be in [0, 1], got -0.5"),
+        ("unified_focal", {"gamma": 1.0}, "gamma must be in [0, 1), got 1.0"),
+        (
+            "unified_focal",
+            {"background": [0, 3]},
+            "background must name at least one of the 3 classes (0-2) and not all, got [0, 3]",
+        ),
+        (
+            "unified_focal",
+            {"background": [0, 2, 1]},
+            "background must name at least one of the 3 classes (0-2) and not all, got [0, 1, 2]",
+        ),
+        ("mcc", {"smooth": float("nan")}, "smooth must be a number >= 0, got nan"),
         ("lovasz", {"classes": "some"}, "classes must be one of present, all, got 'some'"),
     ],
 )

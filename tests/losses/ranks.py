@@ -54,6 +54,7 @@ LOSSES_OF_ALL = {
     "dice": ("dice", {"smooth": 0.1}, 0),
     "dice, all classes": ("dice", {"classes": "all"}, 0),
     "jaccard": ("jaccard", {}, 0),
+    "jaccard, metric": ("jaccard", {"form": "metric"}, 0),
     "tversky": ("tversky", {}, 0),
     "lovasz": ("lovasz", {}, 0),
     "focal tversky": ("focal_tversky", {"gamma": 2.0, "smooth": 0.1}, 0),

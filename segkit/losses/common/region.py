@@ -23,6 +23,8 @@ from segkit.losses.selections import All
 
 #: Which classes are averaged: those that the batch's valid pixels have, or all.
 Classes = Literal["present", "all"]
+#: How much of a pixel lies in two soft regions: the product of its masses, or what they have in common.
+Common = Literal["product", "metric"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,17 @@ def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(empty, 1 + 0 * numerator, numerator / torch.where(empty, 1, denominator))
 
 
+def measure_regions(regions: Regions, form: Common) -> tuple[Tensor, Tensor, Tensor]:
+    """|P and Y|, |P| and |Y| of each class, (C,) each. Of a pixel in both: m p y of the product; of the metric form
+    m (p + y - |p - y|) / 2, the smaller of the two, which is the same where y is 0 or 1."""
+    p, y = regions.p, regions.y
+    if form == "product":
+        both, predicted, true = regions.sum(p * y, p, y)
+        return both, predicted, true
+    predicted, true, apart = regions.sum(p, y, (p - y).abs())
+    return (predicted + true - apart) / 2, predicted, true
+
+
 def part(errors: Tensor, rest: Tensor) -> Tensor:
     """errors / (errors + rest) (C,) of masses >= 0, and 0 where both are 0: 1 - overlap(rest, errors + rest), but never
     below 0 and with all its digits where it is small."""
@@ -152,6 +165,13 @@ def check_classes(classes: Classes) -> Classes:
     if classes not in ("present", "all"):
         raise ValueError(f"classes must be one of present, all, got {classes!r}")
     return classes
+
+
+def check_form(form: Common) -> Common:
+    """Raises ValueError unless it is `product` or `metric`."""
+    if form not in ("product", "metric"):
+        raise ValueError(f"form must be one of product, metric, got {form!r}")
+    return form
 
 
 def choose_region_scope(name: str) -> Scope:

@@ -35,10 +35,15 @@ from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entro
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
+from segkit.losses.regions.cldice import cldice_loss
 from segkit.losses.regions.dice import dice_loss
+from segkit.losses.regions.focal_tversky import focal_tversky_loss
 from segkit.losses.regions.jaccard import jaccard_loss
+from segkit.losses.regions.log_cosh_dice import log_cosh_dice_loss
 from segkit.losses.regions.lovasz import lovasz_loss
+from segkit.losses.regions.mcc import mcc_loss
 from segkit.losses.regions.tversky import tversky_loss
+from segkit.losses.regions.unified_focal import unified_focal_loss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
@@ -64,13 +69,17 @@ __all__ = [
     "TopShare",
     "binary_cross_entropy",
     "bootstrapped_cross_entropy",
+    "cldice_loss",
     "cross_entropy",
     "dice_loss",
     "focal_loss",
+    "focal_tversky_loss",
     "generalized_cross_entropy",
     "jaccard_loss",
+    "log_cosh_dice_loss",
     "logit_adjusted_cross_entropy",
     "lovasz_loss",
+    "mcc_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
@@ -83,6 +92,7 @@ __all__ = [
     "selected_mean",
     "symmetric_cross_entropy",
     "tversky_loss",
+    "unified_focal_loss",
     "valid_mean",
     "weighted_mask_cross_entropy",
     "weighted_mean",

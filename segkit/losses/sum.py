@@ -58,6 +58,10 @@ class SumLoss(nn.Module):
             needs = ", ".join(f"{name} {count}" for name, count in zip(names, self.channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
         self.logits_channels = min(self.channels)
+        self.unpromised: dict[str, str] = {}
+        for loss in self.losses:
+            unpromised: Any = getattr(loss, "unpromised", {})
+            self.unpromised |= unpromised
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 

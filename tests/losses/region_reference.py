@@ -1,8 +1,21 @@
 """The region losses as explicit loops over Python floats: value by definition, gradient by differences of values."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from tests.losses.reference import softmax
+
+
+@dataclass(frozen=True)
+class OfTheBatch:
+    """A loss that is more than the mean of `form` over the classes: `finish(losses, p, y, m, classes)`, where p are the
+    probabilities of each pixel, y the true classes and m the weights, and `losses` those of `classes`."""
+
+    form: Callable[..., float]
+    finish: Callable[..., float]
 
 
 def value(form, logits, target, *, weight=None, classes: str, ignore_index: int = 255) -> float:
@@ -24,7 +37,10 @@ def value(form, logits, target, *, weight=None, classes: str, ignore_index: int 
     counted = [
         k for k in range(c) if classes == "all" or any(t == k and w for t, w in zip(y, m, strict=True))
     ]
-    losses = [form([q[k] for q in p], [t == k for t in y], m) for k in counted]
+    class_form = form.form if isinstance(form, OfTheBatch) else form
+    losses = [class_form([q[k] for q in p], [t == k for t in y], m) for k in counted]
+    if isinstance(form, OfTheBatch):
+        return form.finish(losses, p, y, m, counted)
     return sum(losses) / len(losses) if losses else 0.0
 
 
@@ -65,6 +81,49 @@ def tversky(alpha: float, beta: float, smooth: float):
 
 def jaccard(smooth: float):
     return tversky(1.0, 1.0, smooth)
+
+
+def focal_tversky(alpha: float, beta: float, gamma: float, smooth: float):
+    below_power = tversky(alpha, beta, smooth)
+    return lambda p, y, m: below_power(p, y, m) ** (1 / gamma)
+
+
+def log_cosh_dice(smooth: float):
+    return OfTheBatch(
+        dice(smooth), lambda losses, *_: math.log(math.cosh(sum(losses) / len(losses))) if losses else 0.0
+    )
+
+
+def unified_focal(mix: float, delta: float, gamma: float, smooth: float, *, symmetric: bool, background=(0,)):
+    def finish(tverskys, p, y, m, classes):
+        regions = [
+            loss ** (1 - gamma) if symmetric or k not in background else loss
+            for k, loss in zip(classes, tverskys, strict=True)
+        ]
+        pixels = 0.0
+        for q, true, w in zip(p, y, m, strict=True):
+            common = true in background
+            exponent = gamma if symmetric or common else 0.0
+            pixels += w * (1 - delta if common else delta) * (1 - q[true]) ** exponent * -math.log(q[true])
+        by_pixel = pixels / sum(m) if sum(m) else 0.0
+        by_region = sum(regions) / len(regions) if regions else 0.0
+        return mix * by_pixel + (1 - mix) * by_region
+
+    return OfTheBatch(tversky(1 - delta, delta, smooth), finish)
+
+
+def mcc(smooth: float):
+    def form(p, y, m):
+        tp = smooth + sum(w * q for q, t, w in zip(p, y, m, strict=True) if t)
+        fp = sum(w * q for q, t, w in zip(p, y, m, strict=True) if not t)
+        fn = sum(w * (1 - q) for q, t, w in zip(p, y, m, strict=True) if t)
+        tn = smooth + sum(w * (1 - q) for q, t, w in zip(p, y, m, strict=True) if not t)
+        below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+        if not below:
+            return 1.0 if fp + fn else 0.0
+        return 1 - (tp * tn - fp * fn) / below
+
+    return form
 
 
 def lovasz(p, y, m) -> float:

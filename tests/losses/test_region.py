@@ -4,7 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segkit.losses import dice_loss, jaccard_loss, lovasz_loss, tversky_loss
+from segkit.losses import (
+    dice_loss,
+    focal_tversky_loss,
+    jaccard_loss,
+    log_cosh_dice_loss,
+    lovasz_loss,
+    mcc_loss,
+    tversky_loss,
+    unified_focal_loss,
+)
 from segkit.registry import LOSSES
 from tests.losses import region_reference
 from tests.losses.cases import make_batch
@@ -19,8 +28,42 @@ REGIONS = {
         region_reference.tversky(0.2, 0.9, 2.0),
     ),
     "lovasz": ("lovasz", {}, region_reference.lovasz),
+    "focal tversky": (
+        "focal_tversky",
+        {"alpha": 0.2, "beta": 0.9, "gamma": 2.5, "smooth": 2.0},
+        region_reference.focal_tversky(0.2, 0.9, 2.5, 2.0),
+    ),
+    "focal tversky, gamma below 1": (
+        "focal_tversky",
+        {"gamma": 0.5, "smooth": 0.0},
+        region_reference.focal_tversky(0.3, 0.7, 0.5, 0.0),
+    ),
+    "log cosh dice": ("log_cosh_dice", {"smooth": 0.5}, region_reference.log_cosh_dice(0.5)),
+    "unified focal": (
+        "unified_focal",
+        {"mix": 0.3, "delta": 0.7, "gamma": 0.2, "smooth": 0.1},
+        region_reference.unified_focal(0.3, 0.7, 0.2, 0.1, symmetric=False),
+    ),
+    "unified focal, symmetric": (
+        "unified_focal",
+        {"mix": 0.6, "delta": 0.4, "gamma": 0.7, "symmetric": True, "background": [1]},
+        region_reference.unified_focal(0.6, 0.4, 0.7, 1e-6, symmetric=True, background=(1,)),
+    ),
+    "mcc": ("mcc", {"smooth": 0.5}, region_reference.mcc(0.5)),
+    "mcc, smooth 0": ("mcc", {"smooth": 0.0}, region_reference.mcc(0.0)),
 }
-FUNCTIONS = {"dice": dice_loss, "jaccard": jaccard_loss, "tversky": tversky_loss, "lovasz": lovasz_loss}
+FUNCTIONS = {
+    "dice": dice_loss,
+    "jaccard": jaccard_loss,
+    "tversky": tversky_loss,
+    "lovasz": lovasz_loss,
+    "focal_tversky": focal_tversky_loss,
+    "log_cosh_dice": log_cosh_dice_loss,
+    "unified_focal": unified_focal_loss,
+    "mcc": mcc_loss,
+}
+#: Those that are 1 where everything is wrong.
+TO_ONE = ("dice", "jaccard", "tversky", "lovasz", "focal_tversky")
 
 
 @pytest.mark.parametrize("classes", ["present", "all"])
@@ -97,9 +140,9 @@ def test_a_perfect_prediction_is_0(name, classes):
 def test_an_entirely_wrong_prediction_is_1():
     target = make_batch().target
     logits = perfect((target + 1) % 3)
-    for name, form in FUNCTIONS.items():
+    for name in TO_ONE:
         options = {} if name == "lovasz" else {"smooth": 0.0}
-        assert form(logits, target, **options).item() == pytest.approx(1)
+        assert FUNCTIONS[name](logits, target, **options).item() == pytest.approx(1)
 
 
 def test_special_cases_of_tversky():
@@ -168,6 +211,23 @@ def test_lovasz_over_a_million_pixels_keeps_its_precision():
         ("jaccard", {"smooth": float("inf")}, "smooth must be a number >= 0, got inf"),
         ("tversky", {"alpha": -0.1}, "alpha must be a number >= 0, got -0.1"),
         ("tversky", {"beta": float("nan")}, "beta must be a number >= 0, got nan"),
+        ("focal_tversky", {"gamma": 0.0}, "gamma must be a number > 0, got 0.0"),
+        ("focal_tversky", {"beta": -1.0}, "beta must be a number >= 0, got -1.0"),
+        ("log_cosh_dice", {"smooth": -1.0}, "smooth must be a number >= 0, got -1.0"),
+        ("unified_focal", {"mix": 1.5}, "mix must be in [0, 1], got 1.5"),
+        ("unified_focal", {"delta": -0.5}, "delta must be in [0, 1], got -0.5"),
+        ("unified_focal", {"gamma": 1.0}, "gamma must be in [0, 1), got 1.0"),
+        (
+            "unified_focal",
+            {"background": [0, 3]},
+            "background must name at least one of the 3 classes (0-2) and not all, got [0, 3]",
+        ),
+        (
+            "unified_focal",
+            {"background": [0, 2, 1]},
+            "background must name at least one of the 3 classes (0-2) and not all, got [0, 1, 2]",
+        ),
+        ("mcc", {"smooth": float("nan")}, "smooth must be a number >= 0, got nan"),
         ("lovasz", {"classes": "some"}, "classes must be one of present, all, got 'some'"),
     ],
 )

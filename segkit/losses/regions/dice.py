@@ -6,11 +6,14 @@ from torch import Tensor
 
 from segkit.losses.common.region import (
     Classes,
+    Common,
     RegionLoss,
     Regions,
     check_classes,
     check_factor,
+    check_form,
     choose_region_scope,
+    measure_regions,
     overlap,
     read_regions,
     region_mean,
@@ -27,6 +30,7 @@ def dice(
     ignore_index: int = 255,
     *,
     smooth: NonNegativeFloat = 1.0,
+    form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
 ) -> RegionLoss:
@@ -35,11 +39,11 @@ def dice(
     return RegionLoss(
         num_classes,
         ignore_index,
-        partial(class_dice, smooth=smooth),
+        partial(class_dice, smooth=smooth, form=check_form(form)),
         classes=classes,
         scope=scope,
         name="dice",
-        details=f"smooth {smooth:g}",
+        details=f"smooth {smooth:g}" + ("" if form == "product" else f"  form {form}"),
     )
 
 
@@ -49,6 +53,7 @@ def dice_loss(
     weight: Tensor | None = None,
     *,
     smooth: float = 1.0,
+    form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
     ignore_index: int = 255,
@@ -59,15 +64,21 @@ def dice_loss(
     p = softmax(logits), y one-hot or soft labels, m the weight map or 1. `classes`: those with a valid pixel
     ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`. After Milletari et al. 2016 (V-Net),
     without their squares.
+
+    With soft labels the loss is smallest at p = y only if `form` is "metric", which has I_c = sum_V m (p_c + y_c -
+    |p_c - y_c|) / 2 instead; for hard labels both are the same. After Wang et al. 2023 (Dice semimetric losses:
+    optimizing the Dice score with soft labels).
     """
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    form = partial(class_dice, smooth=check_factor(smooth, name="smooth"))
+    class_form = partial(class_dice, smooth=check_factor(smooth, name="smooth"), form=check_form(form))
     return region_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
+        class_form,
+        read_regions(inputs, weight, scope=choose_region_scope(scope)),
+        classes=check_classes(classes),
     )
 
 
-def class_dice(regions: Regions, *, smooth: float) -> Tensor:
+def class_dice(regions: Regions, *, smooth: float, form: Common = "product") -> Tensor:
     """The loss of each class (C,)."""
-    both, predicted, true = regions.sum(regions.p * regions.y, regions.p, regions.y)
+    both, predicted, true = measure_regions(regions, form)
     return 1 - overlap(2 * both + smooth, predicted + true + smooth)

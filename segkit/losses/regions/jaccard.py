@@ -6,11 +6,14 @@ from torch import Tensor
 
 from segkit.losses.common.region import (
     Classes,
+    Common,
     RegionLoss,
     Regions,
     check_classes,
     check_factor,
+    check_form,
     choose_region_scope,
+    measure_regions,
     overlap,
     read_regions,
     region_mean,
@@ -27,6 +30,7 @@ def jaccard(
     ignore_index: int = 255,
     *,
     smooth: NonNegativeFloat = 1.0,
+    form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
 ) -> RegionLoss:
@@ -35,11 +39,11 @@ def jaccard(
     return RegionLoss(
         num_classes,
         ignore_index,
-        partial(class_jaccard, smooth=smooth),
+        partial(class_jaccard, smooth=smooth, form=check_form(form)),
         classes=classes,
         scope=scope,
         name="jaccard",
-        details=f"smooth {smooth:g}",
+        details=f"smooth {smooth:g}" + ("" if form == "product" else f"  form {form}"),
     )
 
 
@@ -49,6 +53,7 @@ def jaccard_loss(
     weight: Tensor | None = None,
     *,
     smooth: float = 1.0,
+    form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
     ignore_index: int = 255,
@@ -59,16 +64,22 @@ def jaccard_loss(
     p = softmax(logits), y one-hot or soft labels, m the weight map or 1. `classes`: those with a valid pixel
     ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`. After Rahman and Wang 2016 (Optimizing
     intersection-over-union in deep neural networks for image segmentation).
+
+    With soft labels the loss is smallest at p = y only if `form` is "metric", which has I_c = sum_V m (p_c + y_c -
+    |p_c - y_c|) / 2 instead; for hard labels both are the same. After Wang et al. 2023 (Jaccard metric losses:
+    optimizing the Jaccard index with soft labels).
     """
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    form = partial(class_jaccard, smooth=check_factor(smooth, name="smooth"))
+    class_form = partial(class_jaccard, smooth=check_factor(smooth, name="smooth"), form=check_form(form))
     return region_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
+        class_form,
+        read_regions(inputs, weight, scope=choose_region_scope(scope)),
+        classes=check_classes(classes),
     )
 
 
-def class_jaccard(regions: Regions, *, smooth: float) -> Tensor:
+def class_jaccard(regions: Regions, *, smooth: float, form: Common = "product") -> Tensor:
     """The loss of each class (C,)."""
-    both, predicted, true = regions.sum(regions.p * regions.y, regions.p, regions.y)
+    both, predicted, true = measure_regions(regions, form)
     union = predicted + true - both
     return 1 - overlap(both + smooth, union + smooth)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts.bench import data_path, outside, overhead, scoring, selection, startup, updates
+from scripts.bench import costs, data_path, outside, overhead, scoring, selection, startup, updates
 from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
 from scripts.bench.rows import Row
 
@@ -183,6 +183,25 @@ def _bars_of_commands() -> list[Bar]:
     ]  # fmt: skip
 
 
+def _bars_of_costs() -> list[Bar]:
+    def bar(text: str, limit: float, concerns: Callable[[Row], bool]) -> Bar:
+        return Bar(13, text, "costs", limit, concerns)
+
+    def beside(baselines: Sequence[str], names: Sequence[str]) -> Callable[[Row], bool]:
+        return lambda row: row.quantity == "time" and row.baseline in baselines and row.entry in names
+
+    plain = (PLAIN, INTERPOLATED)
+    return [
+        bar("pixel losses from papers, beside ce: time", 1.05, beside((costs.CE,), costs.PIXELWISE)),
+        bar("region losses, beside plain cross-entropy: time", 1.3, beside(plain, costs.REGIONS)),
+        *(
+            bar(f"cldice and rmi, beside their authors' way: {quantity}", 0.5,
+                lambda row, quantity=quantity: costs.is_own(row) and row.quantity == quantity)
+            for quantity in ("time", "memory")
+        ),
+    ]  # fmt: skip
+
+
 def _is_error(row: Row) -> bool:
     return row.quantity == "error"
 
@@ -192,6 +211,7 @@ BARS: tuple[Bar, ...] = (
     Bar(1, "OHEM beside one that sorts, full resolution, 19 classes", "losses", 0.60,
         _loss(SORTED, MINED[0], classes=19, resized=False)),
     *_bars_of_selection(),
+    *_bars_of_costs(),
     *_bars_of_low_resolution(),
     Bar(4, "banded at full resolution: peak memory, 19 classes", "losses", 0.55,
         _loss(PLAIN, "banded", quantity="memory", classes=19)),

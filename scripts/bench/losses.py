@@ -121,7 +121,7 @@ def measure(
     steps = {name: make_step(call, inputs) for name, call in calls.items()}
     found: dict[str, Any] = {"seconds": time_in_turns(steps, rounds=rounds, device=place), "missing": missing}
     if memory:
-        found["bytes"] = {name: _peak_of(step, inputs, place) for name, step in steps.items()}
+        found["bytes"] = {name: peak_of(step, inputs, place) for name, step in steps.items()}
     if case.stride == 1 and "ohem_ce, reference" in calls:
         measured = [backend for backend in backends if backend != "reference" and f"ce, {backend}" in calls]
         pairs = itertools.product(("ce", "ohem_ce"), measured)
@@ -139,7 +139,7 @@ def make_step(call: Callable[[], Tensor], inputs: Inputs) -> Callable[[], None]:
     return step
 
 
-def _peak_of(step: Callable[[], None], inputs: Inputs, device: torch.device) -> int:
+def peak_of(step: Callable[[], None], inputs: Inputs, device: torch.device) -> int:
     inputs.logits.grad = None  # else freeing the last gradient would count as memory won
     return peak_bytes(step, device=device)
 

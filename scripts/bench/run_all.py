@@ -11,6 +11,7 @@ from segkit.cli.run_command import run_command
 
 BENCHES = (
     "losses",
+    "costs",
     "overhead",
     "cuda",
     "selection",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.bench.bars import judge
+from scripts.bench.costs import bench_costs
 from scripts.bench.cuda_checks import bench_cuda
 from scripts.bench.data_path import bench_data
 from scripts.bench.document import save_document, show_document
@@ -24,6 +25,7 @@ from segkit.system.environment import environment
 
 BENCHES = {
     "losses": bench_losses,
+    "costs": bench_costs,
     "overhead": bench_overhead,
     "cuda": bench_cuda,
     "selection": bench_selection,

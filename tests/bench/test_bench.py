@@ -48,6 +48,7 @@ def run_script(name: str, *arguments: str) -> int:
             "bench_losses",
             ["OHEM by full sort", "ohem_ce, numba", "few hard", "10% hard", "bf16", "not available"],
         ),
+        ("bench_costs", ["poly_ce", "cldice, as its authors compute it"]),
         ("bench_startup", ["--help", "0.6 s"]),
         ("bench_selection", ["select_hardest", "99 % zeros"]),
         ("bench_update", ["plain loop, fp32, memory kept", "segkit"]),

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from segkit.evaluation.evaluate import Evaluation, evaluate
 
@@ -240,6 +241,37 @@ def test_limit_scores_the_first_batches_and_reads_no_more():
     assert torch.equal(result.matrix, expected.matrix)
     assert (result.ce, result.images, len(seen)) == (expected.ce, 4, 2)
     assert score(model, BATCHES, limit=99).images == 6
+
+
+class Casts(TorchDispatchMode):
+    """Counts conversions of a model's weights to bf16."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.weights, self.count = {weight.data_ptr() for weight in model.parameters()}, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if function is torch.ops.aten._to_copy.default and arguments[0].data_ptr() in self.weights:
+            self.count += 1
+        return function(*arguments, **(options or {}))
+
+
+def test_autocast_converts_weights_once_and_lets_go_of_them():
+    model = Net()
+
+    def forward(image):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(image.float() / 255)
+
+    arguments = {"num_classes": CLASSES, "ignore_index": IGNORE, "device": CPU}
+    with Casts(model) as casts:
+        first = evaluate(forward, model, BATCHES, **arguments)
+    assert casts.count == 2  # the weight and the bias, for four batches
+    with torch.no_grad():
+        model.conv.weight.neg_()
+    second = evaluate(forward, model, BATCHES, **arguments)
+    assert second.ce != first.ce  # the weights as they are, not as they were converted before
+    assert not torch.is_autocast_enabled("cpu")
 
 
 def test_all_pixels_ignored_gives_nan_not_a_crash():

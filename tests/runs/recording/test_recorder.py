@@ -545,6 +545,21 @@ def test_results_are_drawn_while_training_but_not_at_every_validation(open_recor
     assert not (tmp_path / "results.png").exists()
 
 
+def test_the_last_validation_is_drawn_at_once_and_not_again_at_the_end(open_recorder, tmp_path):
+    recorder = open_recorder()
+    finish = {"best": {"mean_iou": 0.5, "iteration": 10}, "finished": True, "facts": {}}
+    recorder.evaluation(10, RESULT, best=True)  # of 10: the checkpoint comes afterwards
+    (tmp_path / "results.png").unlink()
+    recorder.finish(**finish)
+    assert not (tmp_path / "results.png").exists()
+    recorder.evaluation(10, RESULT, best=False)
+    (tmp_path / "results.png").unlink()
+    recorder.results.add(10, {"val/mIoU": 0.5})
+    recorder._scalars(10, {"val/other": 1.0})  # something that the plots do not have yet
+    recorder.finish(**finish)
+    assert (tmp_path / "results.png").exists()
+
+
 def test_peak_memory_of_this_process_is_plausible():
     assert 0.05 < recorder_module.memory_in_use(CPU) < 100
 

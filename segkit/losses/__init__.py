@@ -32,6 +32,7 @@ from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
 from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
+from segkit.losses.pixelwise.loss_max_pooling import max_pooled_cross_entropy
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
@@ -39,7 +40,7 @@ from segkit.losses.regions.dice import dice_loss
 from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.lovasz import lovasz_loss
 from segkit.losses.regions.tversky import tversky_loss
-from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
+from segkit.losses.selections import All, LossMax, Ohem, Selected, Selection, TopK, TopShare
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "GeneralizedCrossEntropy",
     "LinearWarmUp",
     "LogitAdjustedCrossEntropy",
+    "LossMax",
     "Ohem",
     "PixelLoss",
     "PixelReport",
@@ -71,6 +73,7 @@ __all__ = [
     "jaccard_loss",
     "logit_adjusted_cross_entropy",
     "lovasz_loss",
+    "max_pooled_cross_entropy",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",

@@ -120,6 +120,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Of a p-norm; nearer to 1, powers of p / (p - 1) leave the range of floats.
+NormOrder = Annotated[float, Field(ge=1.05, allow_inf_nan=False)]
 NegativeFloat = Annotated[float, Field(lt=0, allow_inf_nan=False)]
 AtLeastMinusOne = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=0, le=180)]
@@ -167,6 +169,7 @@ __all__ = [
     "NegativeFloat",
     "NonNegativeFloat",
     "NonNegativeInt",
+    "NormOrder",
     "PositiveFloat",
     "PositiveInt",
     "PositiveRange",

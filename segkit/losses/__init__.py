@@ -32,6 +32,7 @@ from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
 from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
+from segkit.losses.pixelwise.loss_max_pooling import max_pooled_cross_entropy
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
@@ -44,7 +45,7 @@ from segkit.losses.regions.lovasz import lovasz_loss
 from segkit.losses.regions.mcc import mcc_loss
 from segkit.losses.regions.tversky import tversky_loss
 from segkit.losses.regions.unified_focal import unified_focal_loss
-from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
+from segkit.losses.selections import All, LossMax, Ohem, Selected, Selection, TopK, TopShare
 from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "GeneralizedCrossEntropy",
     "LinearWarmUp",
     "LogitAdjustedCrossEntropy",
+    "LossMax",
     "Ohem",
     "PixelLoss",
     "PixelReport",
@@ -79,6 +81,7 @@ __all__ = [
     "log_cosh_dice_loss",
     "logit_adjusted_cross_entropy",
     "lovasz_loss",
+    "max_pooled_cross_entropy",
     "mcc_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",

@@ -200,7 +200,8 @@ def test_all_mistakes_inside_are_said_at_once(folder, mistakes):
         "run.yaml:4:71: loss.terms[0].n_min: "
         "expected a count of at least 1, or a share in (0, 1] such as 1/16 or 5%, got 0",
         "run.yaml:5:39: no selection named 'top', did you mean 'top_k'?",
-        "run.yaml:5:62: loss.terms[1].reduction: expected one of valid, selected, weights, got 'mean'",
+        "run.yaml:5:62: loss.terms[1].reduction: expected one of valid, selected, weights, recall, "
+        "got 'mean'",
         "run.yaml:6:7: 'loss.terms[2].name' is missing",
         "run.yaml:7:21: train.iterations: expected an integer >= 1 or null, got 0",
         "command line: 'loss.terms.1.weight=x': loss.terms[1].weight: expected a number >= 0, got 'x'",

@@ -49,6 +49,8 @@ LOSSES_OF_ALL = {
         0,
     ),
     "focal": ("focal", {}, 0),
+    "loss max": ("loss_max_pooling", {"ratio": 0.2, "class_weights": WEIGHTS}, 0),
+    "loss max, each image": ("loss_max_pooling", {"ratio": 0.2, "scope": "image"}, 0),
     "recall": ("recall_ce", {"class_weights": WEIGHTS}, 0),
     "recall, each image": ("recall_ce", {"scope": "image"}, 0),
     "ce, each image": ("ce", {"scope": "image", "class_weights": WEIGHTS}, 0),

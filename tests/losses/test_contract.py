@@ -14,7 +14,14 @@ SELECTING = [name for name in NAMES if name != "sum"]
 
 def test_the_named_losses_are_there():
     pixel = {"ce", "weighted_mask_ce", "bootstrapped_ce", "ohem_ce", "bce", "focal", "pixel"}
-    pixel |= {"poly_ce", "generalized_ce", "symmetric_ce", "logit_adjusted_ce", "recall_ce"}
+    pixel |= {
+        "poly_ce",
+        "generalized_ce",
+        "symmetric_ce",
+        "logit_adjusted_ce",
+        "recall_ce",
+        "loss_max_pooling",
+    }
     assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
     assert {"cldice"} <= set(PLACED)
 

@@ -44,8 +44,11 @@ def test_the_selection_is_that_of_one_process(whole, parts):
     for key, expected, found in cases(whole, parts):
         if "kept" not in expected:
             continue
-        assert torch.equal(torch.cat([part["kept"] for part in found]), expected["kept"]), key
-        assert torch.equal(torch.cat([part["count"] for part in found]), expected["count"]), key
+        # Weights follow from sums of losses, which are rounded; counts are not.
+        tolerance = {"rtol": 1e-6, "atol": 1e-7} if key.startswith("loss max") else {"rtol": 0, "atol": 0}
+        for name in ("kept", "count"):
+            kept = torch.cat([part[name] for part in found])
+            torch.testing.assert_close(kept, expected[name], **tolerance, msg=f"{key}: {name}")
 
 
 def test_the_value_is_that_of_one_process(whole, parts):
@@ -131,7 +134,8 @@ def test_image_is_the_mean_over_the_images_that_have_a_valid_pixel(name):
     expected = torch.stack([value for value, _ in one_by_one]).mean()
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(*(torch.autograd.grad(v, batch.logits)[0] for v in (value, expected)))
-    assert report["k"] == sum(alone_report["k"] for _, alone_report in one_by_one)
+    k = sum(alone_report["k"] for _, alone_report in one_by_one)
+    torch.testing.assert_close(report["k"], k, rtol=1e-6 if k.is_floating_point() else 0, atol=0)
     kept = loss.pixels(batch.logits, batch.target, iteration=40_000).kept
     for i in range(4):
         part = alone.pixels(batch.logits[i : i + 1], batch.target[i : i + 1], iteration=40_000).kept

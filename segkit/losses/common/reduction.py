@@ -59,14 +59,13 @@ def recall_mean(
 def miss_rates(values: PixelValues, scope: Scope) -> Tensor:
     """1 - recall of each pixel's class (N, *spatial), among the pixels of its group; 0 at ignored pixels."""
     label, classes = values.label, values.num_classes
+    groups = scope.rows(label)  # (G, P)
     # Twice the classes: right ones, then wrong ones.
-    kind = (label + classes * values.wrong).reshape(len(label), -1, label.shape[-1] if label.ndim > 1 else 1)
-    counted = values.valid.reshape(kind.shape).long()  # (N, lines, W)
+    kind = (label + classes * values.wrong).reshape(len(groups), -1, label.shape[-1] if label.ndim > 1 else 1)
+    counted = values.valid.reshape(kind.shape).long()  # (G, lines, W)
     # By column, because pixels side by side are of one class mostly, and additions to one place wait for each other.
     counts = torch.zeros(len(kind), 2 * classes, kind.shape[2], dtype=torch.int64, device=kind.device)
-    counts = counts.scatter_add_(1, kind, counted).sum(dim=2)  # (N, 2 C)
-    groups = scope.rows(label)  # (G, P)
-    counts = scope.across(counts.view(len(groups), -1, 2 * classes).sum(dim=1))  # (G, 2 C)
+    counts = scope.across(counts.scatter_add_(1, kind, counted).sum(dim=2))  # (G, 2 C)
     right, wrong = counts.to(values.ce.dtype).chunk(2, dim=1)
     rates = wrong / (right + wrong).clamp_min(1)  # (G, C); a class without a pixel is asked for by none
     return rates.gather(1, groups).view(label.shape) * values.valid

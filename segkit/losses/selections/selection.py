@@ -17,8 +17,8 @@ class Selected:
     """What a selection keeps.
 
     `share` (N, *spatial) in [0, 1]: how much of each pixel, a fraction only for pixels that tie at the
-    boundary, 0 at ignored ones. `count` (G, 1, ..., 1): the number of pixels kept of each group of the scope, the
-    sum of `share`, integer.
+    boundary or if the selection weighs them, 0 at ignored ones. `count` (G, 1, ..., 1): the number of pixels kept of
+    each group of the scope, the sum of `share`, integer unless they are weighed.
     """
 
     share: Tensor

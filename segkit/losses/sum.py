@@ -44,6 +44,12 @@ class SumLoss(nn.Module):
             needs = ", ".join(f"{name} {count}" for name, count in zip(names, channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
         self.logits_channels = channels[0]
+        unpromised: dict[str, str] = {}
+        for loss in self.losses:
+            of_term: Any = getattr(loss, "unpromised", {})
+            unpromised.update(of_term)
+        if unpromised:  # by a term, and so by the sum
+            self.unpromised = unpromised
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 

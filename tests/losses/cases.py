@@ -40,6 +40,11 @@ def build(name: str, num_classes: int = 3, **options):
     return LOSSES.get(name)(**{key: value for key, value in given.items() if key in accepted}, **options)
 
 
+def side_by_side(name: str) -> bool:
+    """Whether a loss depends on which pixels are neighbours, and takes images alone."""
+    return "pixel_order" in getattr(build(name), "unpromised", {})
+
+
 def accepts(name: str, option: str) -> bool:
     return option in inspect.signature(LOSSES.get(name)).parameters
 

@@ -83,6 +83,8 @@ class Scheduled(nn.Module):
         self.needs_weight = getattr(first, "needs_weight", False)
         if hasattr(first, "logits_channels"):
             self.logits_channels = first.logits_channels
+        if hasattr(first, "unpromised"):
+            self.unpromised = first.unpromised
         # What not every loss has is there exactly if this one has it.
         for method in ("pixels", "denominator"):
             if hasattr(first, method):

@@ -118,6 +118,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Fractional = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+#: Of a window around a pixel, in pixels.
+Radius = Annotated[int, Field(ge=0, le=10)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 #: Of a p-norm; nearer to 1, powers of p / (p - 1) leave the range of floats.
@@ -174,6 +176,7 @@ __all__ = [
     "PositiveInt",
     "PositiveRange",
     "Probability",
+    "Radius",
     "Range",
     "Share",
     "ShareRange",

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import torch.nn.functional as F
 from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.commands.check_loss import find_loss, make_subject, run_checks
-from segkit.registry import LOSSES
+from segkit.losses import poly_cross_entropy
+from segkit.losses.pixel import pixel
+from segkit.registry import CRITERIA, LOSSES
 from tests.paths import ROOT
+from tests.test_docs import snippets
 
 EXAMPLE = ROOT / "examples" / "numpy_cross_entropy.py"
 
@@ -24,12 +28,15 @@ EXAMPLE = ROOT / "examples" / "numpy_cross_entropy.py"
 def forgotten(monkeypatch):
     """What an example registers and imports is gone after the test."""
     LOSSES.names()  # all of segkit's own are loaded, so that none is forgotten with the example
-    before = dict(LOSSES._constructors)
+    CRITERIA.names()
+    before = [(registry, dict(registry._constructors)) for registry in (LOSSES, CRITERIA)]
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
-    LOSSES._constructors.clear()
-    LOSSES._constructors.update(before)
-    sys.modules.pop(EXAMPLE.stem, None)
+    for registry, constructors in before:
+        registry._constructors.clear()
+        registry._constructors.update(constructors)
+    for name in (EXAMPLE.stem, "my_criteria"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -112,3 +119,23 @@ def test_numpy_part_gives_the_published_number(example):
 def test_numpy_ce_refuses_a_weight_map(example):
     with pytest.raises(ValueError, match=re.escape("numpy_ce takes no weight map -> data.weight_map=null")):
         example.NumpyCE(2)(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), torch.ones(1, 1, 1), iteration=0)
+
+
+def test_the_loss_from_a_paper_is_poly_ce_and_trains(forgotten, tmp_path, monkeypatch):
+    """The snippet of docs/extending.md, with its own command."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (code,) = (code for code in snippets(page, "python") if code.startswith("# my_criteria.py"))
+    (path := tmp_path / "my_criteria.py").write_text(code)
+    (line,) = (line for line in page.splitlines() if line.startswith("python train.py") and path.name in line)
+    words = [str(path) if word == path.name else word for word in shlex.split(line)[2:]]
+    monkeypatch.chdir(ROOT)
+    short = ["train.iterations=2", f"log.dir={tmp_path}", "log.tensorboard=false", "eval.images=0"]
+    assert run_command(train.main, [*words, *short]) == 0
+    criterion = {"name": "my_poly", "epsilon": 2.0, "class_weights": [1.0, 2.0, 0.5]}
+    loss = pixel(3, criterion=criterion, reduction="weights")
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    target = torch.tensor([0, 1, 2, 255]).repeat(2, 5, 1).mT
+    found, _ = loss(logits, target, iteration=0)
+    wanted = poly_cross_entropy(logits, target, epsilon=2.0, class_weights=torch.tensor([1.0, 2.0, 0.5]))
+    assert found.item() == wanted.item()
+    assert torch.equal(*(torch.autograd.grad(value, logits)[0] for value in (found, wanted)))

@@ -12,29 +12,38 @@ from segkit.losses.common.reduction import recall_mean, selected_mean, valid_mea
 from segkit.losses.common.region import RegionLoss
 from segkit.losses.criteria import (
     BinaryCrossEntropy,
+    BorderRelaxedCrossEntropy,
     CrossEntropy,
     Focal,
     FunctionOfCE,
     GeneralizedCrossEntropy,
     LogitAdjustedCrossEntropy,
+    MarginSmoothingCrossEntropy,
     PixelValues,
     PolyCrossEntropy,
+    SpatialSmoothingCrossEntropy,
     SymmetricCrossEntropy,
     pixel_binary_cross_entropy,
+    pixel_border_relaxed,
     pixel_cross_entropy,
     pixel_focal,
     pixel_function_of_ce,
     pixel_logit_adjusted,
+    pixel_margin_smoothing,
+    pixel_spatial_smoothing,
 )
 from segkit.losses.cross_entropy import cross_entropy
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
+from segkit.losses.pixelwise.border_relaxed_ce import border_relaxed_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
 from segkit.losses.pixelwise.generalized_ce import generalized_cross_entropy
 from segkit.losses.pixelwise.logit_adjusted_ce import logit_adjusted_cross_entropy
 from segkit.losses.pixelwise.loss_max_pooling import max_pooled_cross_entropy
+from segkit.losses.pixelwise.margin_smoothing_ce import margin_smoothing_cross_entropy
 from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
+from segkit.losses.pixelwise.spatial_smoothing_ce import spatial_smoothing_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
 from segkit.losses.regions.cldice import cldice_loss
 from segkit.losses.regions.dice import dice_loss
@@ -51,6 +60,7 @@ from segkit.losses.weighted_mask_ce import weighted_mask_cross_entropy
 __all__ = [
     "All",
     "BinaryCrossEntropy",
+    "BorderRelaxedCrossEntropy",
     "CrossEntropy",
     "Focal",
     "FunctionOfCE",
@@ -58,6 +68,7 @@ __all__ = [
     "LinearWarmUp",
     "LogitAdjustedCrossEntropy",
     "LossMax",
+    "MarginSmoothingCrossEntropy",
     "Ohem",
     "PixelLoss",
     "PixelReport",
@@ -66,11 +77,13 @@ __all__ = [
     "RegionLoss",
     "Selected",
     "Selection",
+    "SpatialSmoothingCrossEntropy",
     "SymmetricCrossEntropy",
     "TopK",
     "TopShare",
     "binary_cross_entropy",
     "bootstrapped_cross_entropy",
+    "border_relaxed_cross_entropy",
     "cldice_loss",
     "cross_entropy",
     "dice_loss",
@@ -81,18 +94,23 @@ __all__ = [
     "log_cosh_dice_loss",
     "logit_adjusted_cross_entropy",
     "lovasz_loss",
+    "margin_smoothing_cross_entropy",
     "max_pooled_cross_entropy",
     "mcc_loss",
     "ohem_cross_entropy",
     "pixel_binary_cross_entropy",
+    "pixel_border_relaxed",
     "pixel_cross_entropy",
     "pixel_focal",
     "pixel_function_of_ce",
     "pixel_logit_adjusted",
+    "pixel_margin_smoothing",
+    "pixel_spatial_smoothing",
     "poly_cross_entropy",
     "recall_cross_entropy",
     "recall_mean",
     "selected_mean",
+    "spatial_smoothing_cross_entropy",
     "symmetric_cross_entropy",
     "tversky_loss",
     "unified_focal_loss",

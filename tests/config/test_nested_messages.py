@@ -110,8 +110,9 @@ def test_the_place_of_a_wrong_order_is_that_of_start(folder, first_line):
         ),
         (
             "name: pixel, criterion: {name: bcr}",
-            "no criterion named 'bcr', did you mean 'bce'?\n   there are: bce, ce, focal, generalized_ce, "
-            "logit_adjusted_ce, poly_ce, symmetric_ce\n"
+            "no criterion named 'bcr', did you mean 'bce'?\n   there are: bce, border_relaxed_ce, ce, focal, "
+            "generalized_ce, logit_adjusted_ce, margin_smoothing_ce,\n"
+            "      poly_ce, spatial_smoothing_ce, symmetric_ce\n"
             "   (python train.py --list criteria)",
         ),
         (

@@ -21,6 +21,9 @@ def test_the_named_losses_are_there():
         "logit_adjusted_ce",
         "recall_ce",
         "loss_max_pooling",
+        "border_relaxed_ce",
+        "margin_smoothing_ce",
+        "spatial_smoothing_ce",
     }
     assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
     assert {"cldice"} <= set(PLACED)

@@ -21,6 +21,8 @@ def variants():
 
 
 VARIANTS = list(variants())
+#: Losses that never let a pixel be too sure: of one that is, or of neighbours that are, they are not 0.
+KEEPING_UNSURE = ("margin_smoothing_ce", "spatial_smoothing_ce")
 every_loss = pytest.mark.parametrize("name, options", VARIANTS, ids=str)
 #: Those for which an image is a list of pixels, wherever they lie.
 LISTS = [v for v in VARIANTS if v[0] not in PLACED]
@@ -92,7 +94,8 @@ def test_one_easy_valid_pixel(name, options, dtype):
     batch.target[1, 2, 3] = 1
     put(batch, (1, slice(None), 2, 3), torch.tensor([30.0] if name == "bce" else [0.0, 30.0, 0.0]))
     loss, report, gradient = run(name, options, batch, torch.ones_like(batch.weight))
-    assert 0 <= loss.item() < 0.4 and gradient.isfinite().all()  # absent classes count in `classes: all`
+    at_most = 5 if name == "margin_smoothing_ce" else 0.4  # absent classes count in `classes: all`
+    assert 0 <= loss.item() < at_most and gradient.isfinite().all()
     if "k" in report:
         assert report["k"] == 1 and report["kept_fraction"] == 1
 
@@ -108,7 +111,10 @@ def test_saturated_probabilities(name, options, dtype):
         logits = 200.0 * (batch.target.unsqueeze(1) == torch.arange(3).view(1, 3, 1, 1))
     batch.logits = logits.to(dtype).requires_grad_()
     loss, report, gradient = run(name, options, batch, torch.ones_like(batch.weight))
-    assert loss.item() == 0 and torch.equal(gradient, torch.zeros_like(gradient))
+    if name in KEEPING_UNSURE:
+        assert loss.isfinite() and gradient.isfinite().all()
+    else:
+        assert loss.item() == 0 and torch.equal(gradient, torch.zeros_like(gradient))
     if "k" in report:
         assert report["k"] >= 1 and report["threshold"] == 1 and report["kept_wrong"] == 0
 

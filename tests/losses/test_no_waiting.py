@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from segkit.losses import All, LinearWarmUp, Ohem, TopK, TopShare
+from segkit.losses import All, LinearWarmUp, LossMax, Ohem, TopK, TopShare
 from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.scope import count_processes
 from segkit.registry import LOSSES, SCHEDULES
@@ -24,6 +24,7 @@ SELECTIONS = {
     "top_share in its warm-up": TopShare(WARM_UP),
     "ohem": Ohem(0.7, "1/16"),
     "ohem with a count": Ohem(0.7, 9),
+    "loss_max": LossMax(1.7, 0.3),
 }
 
 

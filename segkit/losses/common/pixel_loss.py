@@ -72,6 +72,9 @@ class PixelLoss(nn.Module):
         channels = getattr(criterion, "logits_channels", None)
         if channels is not None:  # else the model has one channel per class
             self.logits_channels = channels
+        unpromised = getattr(criterion, "unpromised", None)
+        if unpromised is not None:  # what `check_loss` need not ask
+            self.unpromised = unpromised
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int

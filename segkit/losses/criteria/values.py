@@ -1,7 +1,7 @@
 """What a criterion says of each pixel, and the class weights that criteria share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -57,9 +57,19 @@ class PixelValues:
 
     def with_value(self, value: Tensor) -> "PixelValues":
         """The same pixels with another `value`, of the same class weights."""
-        makers = self.__dict__.get("_makers")
+        # While a graph is traced nothing is deferred, and an object's dict is no part of it.
+        makers = None if torch.compiler.is_compiling() else self.__dict__.get("_makers")
         if makers is None:
-            return replace(self, value=value)
+            rest = (
+                self.class_weight,
+                self.ce,
+                self.valid,
+                self.label,
+                self.wrong,
+                self.num_classes,
+                self.fused,
+            )
+            return PixelValues(value, *rest)
         known = {name: item for name, item in self.__dict__.items() if name not in ("_makers", "value")}
         return PixelValues.deferred(makers, value=value, **known)
 

@@ -1,8 +1,10 @@
 """Which pixels count and what class they are: what every way of computing a loss asks of the target first."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -43,3 +45,29 @@ def valid_pixels(target: Tensor, ignore_index: int) -> Tensor:
     if not limits.min <= ignore_index <= limits.max:
         return torch.ones_like(target, dtype=torch.bool)  # compared, it would wrap around to a class
     return target != ignore_index
+
+
+def neighbours(labels: Labels, radius: int) -> Iterator[tuple[tuple[int, int], Labels]]:
+    """The labels (N, H, W) of the pixels that lie so many (rows, columns) down and right, for each place of a window of
+    2 `radius` + 1 rows and columns. Outside the image a pixel is not valid."""
+    height, width = labels.label.shape[1:]
+    valid, label = (F.pad(each, (radius,) * 4) for each in labels)
+    for rows in range(2 * radius + 1):
+        for columns in range(2 * radius + 1):
+            window = (slice(None), slice(rows, rows + height), slice(columns, columns + width))
+            yield (rows - radius, columns - radius), Labels(valid[window], label[window])
+
+
+def require_images(target: Tensor, name: str) -> None:
+    """Raises ValueError unless the target is class ids of images, (N, H, W), of which a pixel has neighbours."""
+    if target.is_floating_point():
+        raise ValueError(f"{name} makes soft labels of class ids, and the target is soft labels already")
+    if target.ndim != 3:
+        raise ValueError(f"{name} needs the class ids of images, (N, H, W), got {tuple(target.shape)}")
+
+
+def check_radius(radius: int) -> int:
+    """Raises ValueError unless it is a number of pixels from 0 to 10."""
+    if not isinstance(radius, int) or isinstance(radius, bool) or not 0 <= radius <= 10:
+        raise ValueError(f"radius must be a number of pixels from 0 to 10, got {radius!r}")
+    return radius

@@ -56,6 +56,7 @@ LOSSES_OF_ALL = {
     "jaccard": ("jaccard", {}, 0),
     "tversky": ("tversky", {}, 0),
     "lovasz": ("lovasz", {}, 0),
+    "cldice": ("cldice", {"only": [0, 2]}, 0),
     "sum": (
         "sum",
         {"terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)]},

@@ -44,6 +44,8 @@ class SumLoss(nn.Module):
             needs = ", ".join(f"{name} {count}" for name, count in zip(names, channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
         self.logits_channels = channels[0]
+        exempt: list[dict[str, str]] = [getattr(loss, "unpromised", {}) for loss in self.losses]
+        self.unpromised = {check: reason for each in exempt for check, reason in each.items()}
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 

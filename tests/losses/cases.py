@@ -47,6 +47,10 @@ def classes_of(name: str, num_classes: int = 3) -> int:
     return 2 if name == "bce" else num_classes
 
 
+#: Losses that look at where pixels lie, for which an image is more than a list of pixels.
+PLACED = [name for name in NAMES if "pixel_order" in getattr(build(name), "unpromised", {})]
+
+
 def make_batch_for(name: str, shape=(2, 3, 5, 7), size=(5, 7), **options) -> "Batch":
     """A random batch that fits the loss: for `bce` one logit and two classes."""
     batch = make_batch((shape[0], classes_of(name, shape[1]), *shape[2:]), size, **options)

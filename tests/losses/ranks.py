@@ -62,6 +62,7 @@ LOSSES_OF_ALL = {
     "unified focal": ("unified_focal", {"mix": 0.4, "gamma": 0.3}, 0),
     "unified focal, symmetric": ("unified_focal", {"symmetric": True, "background": [1, 2]}, 0),
     "mcc": ("mcc", {}, 0),
+    "cldice": ("cldice", {"only": [0, 2]}, 0),
     "sum": (
         "sum",
         {"terms": [Term("ohem_ce", ohem_ce(3, thresh=0.3, n_min=9)), Term("dice", dice(3), weight=0.5)]},

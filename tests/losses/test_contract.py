@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segkit.registry import LOSSES
-from tests.losses.cases import NAMES, accepts, build, classes_of, make_batch_for
+from tests.losses.cases import NAMES, PLACED, accepts, build, classes_of, make_batch_for
 
 #: Losses that keep every valid pixel, or some of them, as one selection.
 SELECTING = [name for name in NAMES if name != "sum"]
@@ -15,6 +15,7 @@ SELECTING = [name for name in NAMES if name != "sum"]
 def test_the_named_losses_are_there():
     pixel = {"ce", "weighted_mask_ce", "bootstrapped_ce", "ohem_ce", "bce", "focal", "pixel"}
     assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
+    assert {"cldice"} <= set(PLACED)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.losses.cases import NAMES, accepts, build, classes_of, make_batch, make_batch_for
+from tests.losses.cases import NAMES, PLACED, accepts, build, classes_of, make_batch, make_batch_for
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 #: So late that every schedule has ended.
@@ -22,9 +22,12 @@ def variants():
 
 VARIANTS = list(variants())
 every_loss = pytest.mark.parametrize("name, options", VARIANTS, ids=str)
-#: Those whose value depends on all pixels alike, in whichever image they are.
+#: Those for which an image is a list of pixels, wherever they lie.
+LISTS = [v for v in VARIANTS if v[0] not in PLACED]
+every_loss_of_lists = pytest.mark.parametrize("name, options", LISTS, ids=str)
+#: Those of them whose value depends on all pixels alike, in whichever image they are.
 every_pooled_loss = pytest.mark.parametrize(
-    "name, options", [v for v in VARIANTS if v[1].get("scope") != "image"], ids=str
+    "name, options", [v for v in LISTS if v[1].get("scope") != "image"], ids=str
 )
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 
@@ -160,7 +163,7 @@ def test_a_map_that_is_0_on_every_valid_pixel(name, options):
 
 
 @every_dtype
-@every_loss
+@every_loss_of_lists
 def test_order_does_not_matter_where_pixels_tie(name, options, dtype):
     batch = make_batch_for(name, ignored=True)
     batch.logits = batch.logits.detach().round().to(dtype).requires_grad_()

@@ -5,7 +5,7 @@ m y_c, where p = softmax(logits), y are the one-hot or soft labels, and m is the
 have no mass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,7 +53,8 @@ RegionForm = Callable[[Regions], Tensor]
 class RegionLoss(nn.Module):
     """A loss that compares regions: `form(regions) -> (C,)`, averaged over the `classes` present, or all.
 
-    Without a valid pixel it is 0, connected to the logits. It keeps no state. `name` and `details` are for the console.
+    Without a valid pixel it is 0, connected to the logits. It keeps no state. `only`: the ids of the classes that are
+    compared, None for all. `name` and `details` are for the console, `unpromised` for `check_loss`.
     """
 
     def __init__(
@@ -64,10 +65,13 @@ class RegionLoss(nn.Module):
         *,
         classes: Classes,
         scope: RegionScopeName = "batch",
+        only: Sequence[int] | None = None,
         name: str,
         details: str = "",
+        unpromised: Mapping[str, str] | None = None,
     ):
         super().__init__()
+        self.only, self.unpromised = check_only(only, num_classes), dict(unpromised or {})
         self.criterion = CrossEntropy(num_classes, ignore_index)
         self.form, self.classes, self.scope = form, check_classes(classes), choose_region_scope(scope)
         self.name, self.details = name, details
@@ -90,7 +94,8 @@ class RegionLoss(nn.Module):
     def compare(self, inputs: Inputs, weight: Tensor | None) -> Tensor:
         """The value of a batch, 0-d, the same on all processes of the scope. Losses that are more than a mean of
         `form` over the classes have their own."""
-        return region_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
+        regions = read_regions(inputs, weight, scope=self.scope, only=self.only)
+        return region_mean(self.form, regions, classes=self.classes)
 
     @torch.no_grad()
     def pixels(
@@ -116,8 +121,11 @@ def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tens
     return (losses * present).sum() / present.sum().clamp_min(1)
 
 
-def read_regions(inputs: Inputs, weight: Tensor | None, *, scope: Scope = BATCH) -> Regions:
-    """The regions of a batch from its pixels. Raises ValueError for a weight map that does not fit."""
+def read_regions(
+    inputs: Inputs, weight: Tensor | None, *, scope: Scope = BATCH, only: Sequence[int] | None = None
+) -> Regions:
+    """The regions of a batch from its pixels, of all classes or of those in `only`. Raises ValueError for a weight map
+    that does not fit."""
     valid = inputs.valid.unsqueeze(1)  # (N, *spatial) -> (N, 1, *spatial)
     p = torch.where(valid, inputs.log_p.exp(), 0.0)
     if inputs.soft:
@@ -125,6 +133,8 @@ def read_regions(inputs: Inputs, weight: Tensor | None, *, scope: Scope = BATCH)
     else:
         ids = torch.arange(p.shape[1], device=p.device).view(-1, *[1] * (p.ndim - 2))
         y = ((inputs.target.unsqueeze(1) == ids) & valid).to(p.dtype)  # (N, C, *spatial)
+    if only is not None:  # a list as an index would be copied to the device
+        p, y = (torch.stack([masses[:, each] for each in only], dim=1) for masses in (p, y))
     mass = inputs.valid.to(p.dtype) if weight is None else read_weight(weight, inputs.valid, p.dtype)
     return Regions(p, y, mass.unsqueeze(1), scope)
 
@@ -172,6 +182,17 @@ def check_form(form: Common) -> Common:
     if form not in ("product", "metric"):
         raise ValueError(f"form must be one of product, metric, got {form!r}")
     return form
+
+
+def check_only(only: Sequence[int] | None, num_classes: int) -> tuple[int, ...] | None:
+    """The classes that are compared. Raises ValueError unless they are ids of classes, each once, and at least one."""
+    if only is None:
+        return None
+    if not only or len(set(only)) < len(only) or not all(0 <= each < num_classes for each in only):
+        raise ValueError(
+            f"only must be a list of ids of classes (0-{num_classes - 1}), each once, got {list(only)}"
+        )
+    return tuple(only)
 
 
 def choose_region_scope(name: str) -> Scope:

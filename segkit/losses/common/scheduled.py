@@ -81,6 +81,7 @@ class Scheduled(nn.Module):
         first = self.at(0)
         self._first = (first,)  # in a tuple, and so no part of this module: it has no state of its own
         self.needs_weight = getattr(first, "needs_weight", False)
+        self.unpromised = getattr(first, "unpromised", {})
         if hasattr(first, "logits_channels"):
             self.logits_channels = first.logits_channels
         # What not every loss has is there exactly if this one has it.

@@ -30,6 +30,7 @@ from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.log_cosh_dice import log_cosh_dice_loss
 from segkit.losses.regions.lovasz import lovasz_loss
 from segkit.losses.regions.mcc import mcc_loss
+from segkit.losses.regions.rmi import rmi_loss
 from segkit.losses.regions.tversky import tversky_loss
 from segkit.losses.regions.unified_focal import unified_focal_loss
 from segkit.losses.selections import All, Ohem, Selected, Selection, TopK, TopShare
@@ -65,6 +66,7 @@ __all__ = [
     "pixel_binary_cross_entropy",
     "pixel_cross_entropy",
     "pixel_focal",
+    "rmi_loss",
     "selected_mean",
     "tversky_loss",
     "unified_focal_loss",

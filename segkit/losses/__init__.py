@@ -52,6 +52,7 @@ from segkit.losses.regions.jaccard import jaccard_loss
 from segkit.losses.regions.log_cosh_dice import log_cosh_dice_loss
 from segkit.losses.regions.lovasz import lovasz_loss
 from segkit.losses.regions.mcc import mcc_loss
+from segkit.losses.regions.rmi import rmi_loss
 from segkit.losses.regions.tversky import tversky_loss
 from segkit.losses.regions.unified_focal import unified_focal_loss
 from segkit.losses.selections import All, LossMax, Ohem, Selected, Selection, TopK, TopShare
@@ -109,6 +110,7 @@ __all__ = [
     "poly_cross_entropy",
     "recall_cross_entropy",
     "recall_mean",
+    "rmi_loss",
     "selected_mean",
     "spatial_smoothing_cross_entropy",
     "symmetric_cross_entropy",

@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -42,6 +42,12 @@ def build(name: str, num_classes: int = 3, **options):
 
 def accepts(name: str, option: str) -> bool:
     return option in inspect.signature(LOSSES.get(name)).parameters
+
+
+def scopes_of(name: str) -> tuple[str, ...]:
+    """The words that its `scope` may be; none if it has no such option."""
+    option = inspect.signature(LOSSES.get(name)).parameters.get("scope")
+    return () if option is None else get_args(option.annotation)
 
 
 def classes_of(name: str, num_classes: int = 3) -> int:

@@ -66,6 +66,8 @@ LOSSES_OF_ALL = {
     "unified focal": ("unified_focal", {"mix": 0.4, "gamma": 0.3}, 0),
     "unified focal, symmetric": ("unified_focal", {"symmetric": True, "background": [1, 2]}, 0),
     "mcc": ("mcc", {}, 0),
+    "rmi": ("rmi", {"radius": 2, "pool": 1}, 0),
+    "rmi, sigmoid": ("rmi", {"radius": 2, "pool": 2, "probabilities": "sigmoid"}, 0),
     "cldice": ("cldice", {"only": [0, 2]}, 0),
     "sum": (
         "sum",

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from tests.losses.cases import NAMES, PLACED, accepts, build, classes_of, make_batch, make_batch_for
+from tests.losses.cases import (
+    NAMES,
+    PLACED,
+    accepts,
+    build,
+    classes_of,
+    make_batch,
+    make_batch_for,
+    scopes_of,
+)
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 #: So late that every schedule has ended.
@@ -14,7 +23,7 @@ def variants():
     """(name, options) of every loss, in every scope it has, and with every way to average classes."""
     for name in NAMES:
         yield name, {}
-        scopes = ("rank",) if accepts(name, "classes") else ("image", "rank")
+        scopes = [scope for scope in ("image", "rank") if scope in scopes_of(name)]
         for key, values in {"scope": scopes, "classes": ("all",)}.items():
             if accepts(name, key):
                 yield from ((name, {key: value}) for value in values)

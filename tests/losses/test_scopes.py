@@ -7,7 +7,7 @@ from segkit.errors import ConfigError
 from segkit.losses import cross_entropy, ohem_cross_entropy
 from segkit.registry import LOSSES
 from tests.losses import ranks
-from tests.losses.cases import NAMES, accepts, build, make_batch, make_batch_for
+from tests.losses.cases import NAMES, accepts, build, make_batch, make_batch_for, scopes_of
 from tests.paths import ROOT
 from tests.processes import run_python
 
@@ -119,9 +119,7 @@ def test_rank_without_processes_is_batch(name):
 # --------------------------------------------------------------------------------------------------------------- image
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if accepts(name, "scope") and not accepts(name, "classes")]
-)
+@pytest.mark.parametrize("name", [name for name in NAMES if "image" in scopes_of(name)])
 def test_image_is_the_mean_over_the_images_that_have_a_valid_pixel(name):
     batch = make_batch_for(name, (4, 3, 5, 7), ignored=True)
     batch.target[2] = 255

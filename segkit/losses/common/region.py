@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from segkit.losses.common.measure import measure
-from segkit.losses.common.pixel_loss import PixelReport
+from segkit.losses.common.batch_loss import BatchLoss
+from segkit.losses.common.batch_loss import choose_region_scope as choose_region_scope
 from segkit.losses.common.reduction import read_weight
-from segkit.losses.criteria import CrossEntropy, read_inputs, values_of
 from segkit.losses.criteria.inputs import Inputs
-from segkit.losses.criteria.values import check_channels
-from segkit.losses.scope import BATCH, RegionScopeName, Scope, choose_scope
-from segkit.losses.selections import All
+from segkit.losses.scope import BATCH, RegionScopeName, Scope
 
 #: Which classes are averaged: those that the batch's valid pixels have, or all.
 Classes = Literal["present", "all"]
@@ -50,11 +47,10 @@ class Regions:
 RegionForm = Callable[[Regions], Tensor]
 
 
-class RegionLoss(nn.Module):
+class RegionLoss(BatchLoss):
     """A loss that compares regions: `form(regions) -> (C,)`, averaged over the `classes` present, or all.
 
-    Without a valid pixel it is 0, connected to the logits. It keeps no state. `only`: the ids of the classes that are
-    compared, None for all. `name` and `details` are for the console, `unpromised` for `check_loss`.
+    `only`: the ids of the classes that are compared, None for all. The rest as for `BatchLoss`.
     """
 
     def __init__(
@@ -70,45 +66,19 @@ class RegionLoss(nn.Module):
         details: str = "",
         unpromised: Mapping[str, str] | None = None,
     ):
-        super().__init__()
-        self.only, self.unpromised = check_only(only, num_classes), dict(unpromised or {})
-        self.criterion = CrossEntropy(num_classes, ignore_index)
-        self.form, self.classes, self.scope = form, check_classes(classes), choose_region_scope(scope)
-        self.name, self.details = name, details
+        super().__init__(
+            num_classes,
+            ignore_index,
+            scope=scope,
+            name=name,
+            details="  ".join(word for word in (details, f"classes {classes}") if word),
+            unpromised=unpromised,
+        )
+        self.form, self.classes, self.only = form, check_classes(classes), check_only(only, num_classes)
 
-    def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The loss and what to log of it: (scalar with gradient, {name: detached tensor}). Arguments and errors as
-        for `PixelLoss.forward`; the weight map multiplies what a pixel adds to the regions."""
-        if iteration is None:
-            raise TypeError(f"{self.name} needs the iteration, got None")
-        check_channels(logits, self.criterion.num_classes)
-        inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
-        loss = self.compare(inputs, weight)
-        values = values_of(inputs, self.criterion.ignore_index)
-        # The scope is given, because torch.compile cannot trace a default that is an object.
-        selected = All()(values.ce, values.valid, scope=self.scope)
-        return loss, measure(values, selected, scope=self.scope)
-
-    def compare(self, inputs: Inputs, weight: Tensor | None) -> Tensor:
-        """The value of a batch, 0-d, the same on all processes of the scope. Losses that are more than a mean of
-        `form` over the classes have their own."""
+    def compare(self, logits: Tensor, inputs: Inputs, weight: Tensor | None) -> Tensor:
         regions = read_regions(inputs, weight, scope=self.scope, only=self.only)
         return region_mean(self.form, regions, classes=self.classes)
-
-    @torch.no_grad()
-    def pixels(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
-    ) -> PixelReport:
-        """Cross-entropy of each pixel, at the target's size; every valid pixel is kept."""
-        values = self.criterion(logits, target)
-        return PixelReport(loss=values.ce.float(), kept=values.valid.float(), valid=values.valid)
-
-    def describe(self, *, iterations: int, pixels_per_batch: int) -> str:
-        """One line for the console."""
-        scope = "" if self.scope.name == BATCH.name else f"scope {self.scope.name}"
-        return "  ".join(part for part in (self.name, self.details, f"classes {self.classes}", scope) if part)
 
 
 def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tensor:
@@ -193,13 +163,6 @@ def check_only(only: Sequence[int] | None, num_classes: int) -> tuple[int, ...] 
             f"only must be a list of ids of classes (0-{num_classes - 1}), each once, got {list(only)}"
         )
     return tuple(only)
-
-
-def choose_region_scope(name: str) -> Scope:
-    """The scope of that name. Raises ValueError for any but `batch` and `rank`: regions of single images are others."""
-    if name not in ("batch", "rank"):
-        raise ValueError(f"scope must be one of batch, rank, got {name!r}")
-    return choose_scope(name)
 
 
 def check_factor(value: float, *, name: str) -> float:

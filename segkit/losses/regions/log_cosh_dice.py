@@ -26,7 +26,7 @@ from segkit.types import NonNegativeFloat
 class LogCoshDice(RegionLoss):
     """log(cosh) of the Dice loss of a batch, the mean over the classes."""
 
-    def compare(self, inputs: Inputs, weight: Tensor | None) -> Tensor:
+    def compare(self, logits: Tensor, inputs: Inputs, weight: Tensor | None) -> Tensor:
         return log_cosh_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
 
 

@@ -81,7 +81,7 @@ class UnifiedFocal(RegionLoss):
         )
         self.focus, self.mix = focus, check_share(mix, name="mix")
 
-    def compare(self, inputs: Inputs, weight: Tensor | None) -> Tensor:
+    def compare(self, logits: Tensor, inputs: Inputs, weight: Tensor | None) -> Tensor:
         regions = read_regions(inputs, weight, scope=self.scope)
         by_region = region_mean(self.form, regions, classes=self.classes)
         return self.mix * focal_mean(inputs, regions, self.focus) + (1 - self.mix) * by_region

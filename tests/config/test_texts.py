@@ -111,12 +111,13 @@ def test_number_of_shipped_files():
     ablations = shipped_names(ablations=True)
     assert ablations == [
         "ablation.yaml",
+        "losses.yaml",
         "precision.yaml",
         "camvid/ablation.yaml",
         "camvid/fast_ablation.yaml",
         "membrane/ablation.yaml",
     ]
-    assert len(list(SHIPPED.rglob("*.y*ml"))) - len(ablations) == len(shipped_names()) == 21
+    assert len(list(SHIPPED.rglob("*.y*ml"))) - len(ablations) == len(shipped_names()) == 22
 
 
 @pytest.mark.parametrize("name", shipped_names())

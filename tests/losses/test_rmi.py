@@ -174,8 +174,9 @@ def test_an_image_without_a_window_has_no_part_and_one_alone_leaves_cross_entrop
     batch = make_batch((3, 3, 12, 12), (12, 12))
     batch.target[1] = 255
     kept = [0, 2]
-    loss = rmi_loss(batch.logits, batch.target, mix=0.0)
-    torch.testing.assert_close(loss, rmi_loss(batch.logits[kept], batch.target[kept], mix=0.0))
+    loss = rmi_loss(batch.logits, batch.target, mix=0.0, pool=2)
+    assert loss > 0.1
+    torch.testing.assert_close(loss, rmi_loss(batch.logits[kept], batch.target[kept], mix=0.0, pool=2))
     small = batch.logits[:, :, :8], batch.target[:, :8]  # two rows of cells of 4, and windows have three
     loss, slope = value_and_slope(*small)
     torch.testing.assert_close(loss, cross_entropy(*small) / 2)

@@ -1,5 +1,6 @@
 """`sum`: several losses added, each with a weight."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,8 +28,8 @@ class Term:
 class SumLoss(nn.Module):
     """sum over the terms of weight x loss. Raises ValueError for terms that do not fit together.
 
-    Every term gets the same logits, target, weight map and iteration. A term of weight 0 is computed too: what
-    it reports is logged, and a NaN in it is not hidden.
+    Every term gets the same logits, target, weight map and iteration, and one that has `label_maps` the maps. A term of
+    weight 0 is computed too: what it reports is logged, and a NaN in it is not hidden.
     """
 
     def __init__(self, terms: list[Term], num_classes: int):
@@ -44,13 +45,21 @@ class SumLoss(nn.Module):
             needs = ", ".join(f"{name} {count}" for name, count in zip(names, channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
         self.logits_channels = channels[0]
-        exempt: list[dict[str, str]] = [getattr(loss, "unpromised", {}) for loss in self.losses]
-        self.unpromised = {check: reason for each in exempt for check, reason in each.items()}
+        # What terms do not promise, and what they want made of the labels.
+        self.unpromised, self.label_maps = (
+            _merge(self.losses, name) for name in ("unpromised", "label_maps")
+        )
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 
     def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        iteration: int,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`; plain `ce`
         from the first term that reports it."""
@@ -62,7 +71,8 @@ class SumLoss(nn.Module):
         metrics: dict[str, Tensor | float] = {}
         ce: dict[str, Tensor | float] = {}
         for name, factor, loss in zip(self.names, self.weights, self.losses, strict=True):
-            value, values = loss(logits, target, weight, iteration=iteration)
+            more = {"maps": maps} if maps and getattr(loss, "label_maps", {}) else {}
+            value, values = loss(logits, target, weight, iteration=iteration, **more)
             parts.append(factor * value)
             metrics[f"{name}/value"] = value.detach()
             metrics |= {f"{name}/{metric}": measured for metric, measured in values.items()}
@@ -97,6 +107,12 @@ class SumLoss(nn.Module):
             line = name if describe is None else call_accepted(describe, **run)
             terms.append(f"{factor:g} x ({line})")
         return f"sum  {' + '.join(terms)}"
+
+
+def _merge(losses: Iterable[nn.Module], attribute: str) -> dict[str, Any]:
+    """What the losses have in a dict of that name, together."""
+    parts: list[Any] = [getattr(loss, attribute, {}) for loss in losses]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _facts(iterations: int, pixels_per_batch: int, images_per_batch: int) -> dict[str, int]:

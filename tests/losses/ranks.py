@@ -56,6 +56,8 @@ LOSSES_OF_ALL = {
     "jaccard": ("jaccard", {}, 0),
     "tversky": ("tversky", {}, 0),
     "lovasz": ("lovasz", {}, 0),
+    "boundary": ("boundary", {}, 0),
+    "boundary, each image": ("boundary", {"scope": "image", "only": [1]}, 0),
     "cldice": ("cldice", {"only": [0, 2]}, 0),
     "sum": (
         "sum",

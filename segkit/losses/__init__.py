@@ -45,6 +45,7 @@ from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.spatial_smoothing_ce import spatial_smoothing_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
+from segkit.losses.regions.boundary import boundary_loss
 from segkit.losses.regions.cldice import cldice_loss
 from segkit.losses.regions.dice import dice_loss
 from segkit.losses.regions.focal_tversky import focal_tversky_loss
@@ -85,6 +86,7 @@ __all__ = [
     "binary_cross_entropy",
     "bootstrapped_cross_entropy",
     "border_relaxed_cross_entropy",
+    "boundary_loss",
     "cldice_loss",
     "cross_entropy",
     "dice_loss",

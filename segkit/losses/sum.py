@@ -1,5 +1,6 @@
 """`sum`: several losses added, each with a weight."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -34,9 +35,10 @@ Balance = Literal["none", "gradient"]
 class SumLoss(nn.Module):
     """sum over the terms of weight x loss. Raises ValueError for terms that do not fit together.
 
-    Every term gets the same logits, target, weight map and iteration. A term of weight 0 is computed too: what
-    it reports is logged, and a NaN in it is not hidden. Where one term takes a single logit z per pixel and another one
-    logit per class, of two, the model gives z, and the other term gets (0, z), of which softmax makes the sigmoid of z.
+    Every term gets the same logits, target, weight map and iteration, and one that has `label_maps` the maps. A term of
+    weight 0 is computed too: what it reports is logged, and a NaN in it is not hidden. Where one term takes a single
+    logit z per pixel and another one logit per class, of two, the model gives z, and the other term gets (0, z), of
+    which softmax makes the sigmoid of z.
 
     With `balance="gradient"` the terms are brought to the same norm of their gradients first (see common/balance.py),
     in each batch anew.
@@ -58,15 +60,21 @@ class SumLoss(nn.Module):
             needs = ", ".join(f"{name} {count}" for name, count in zip(names, self.channels, strict=True))
             raise ValueError(f"the terms need different numbers of logits per pixel: {needs}")
         self.logits_channels = min(self.channels)
-        self.unpromised: dict[str, str] = {}
-        for loss in self.losses:
-            unpromised: Any = getattr(loss, "unpromised", {})
-            self.unpromised |= unpromised
+        # What terms do not promise, and what they want made of the labels.
+        self.unpromised, self.label_maps = (
+            _merge(self.losses, name) for name in ("unpromised", "label_maps")
+        )
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
 
     def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        iteration: int,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`, with balance
         also `<name>/factor`; plain `ce` from the first term that reports it."""
@@ -77,7 +85,10 @@ class SumLoss(nn.Module):
         told: dict[str, dict[str, Tensor | float]] = {}
 
         def term(name: str, loss: nn.Module, channels: int, logits: Tensor) -> Tensor:
-            value, told[name] = loss(_with_channels(logits, channels), target, weight, iteration=iteration)
+            more = {"maps": maps} if maps and getattr(loss, "label_maps", {}) else {}
+            value, told[name] = loss(
+                _with_channels(logits, channels), target, weight, iteration=iteration, **more
+            )
             return value
 
         terms = [
@@ -146,6 +157,12 @@ def _with_channels(logits: Tensor, channels: int) -> Tensor:
     if channels == 2 and logits.shape[1] == 1:
         return torch.cat([torch.zeros_like(logits), logits], dim=1)
     return logits
+
+
+def _merge(losses: Iterable[nn.Module], attribute: str) -> dict[str, Any]:
+    """What the losses have in a dict of that name, together."""
+    parts: list[Any] = [getattr(loss, attribute, {}) for loss in losses]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _facts(iterations: int, pixels_per_batch: int, images_per_batch: int) -> dict[str, int]:

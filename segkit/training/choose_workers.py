@@ -68,6 +68,7 @@ def time_loading(experiment: Experiment) -> float:
         augment=data.augment,
         seed=config.seed,
         skip_bad=config.data.skip_bad,
+        label_maps=experiment.label_maps,
     )
     places = experiment.first_places()
     return _time(lambda place: view.load(place), [*places, *places, *places])

@@ -13,7 +13,7 @@ from segkit.config.schema import Config
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import SMALL_SET, Batches, Note, ignore, train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches
-from segkit.data.loading.view import Subset
+from segkit.data.loading.view import LabelMaps, Subset
 from segkit.data.palette import Color, palette
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.distributed.shard import ShardedModel
@@ -79,6 +79,12 @@ class Experiment:
         return channels
 
     @property
+    def label_maps(self) -> LabelMaps:
+        """What the loss wants made of the labels while they are loaded."""
+        maps: Any = getattr(self.loss, "label_maps", {})
+        return maps
+
+    @property
     def pixels_per_batch(self) -> int:
         """Pixels that a call of the loss sees in training, in one process."""
         height, width = self.image_size
@@ -104,6 +110,7 @@ class Experiment:
         return train_batches(
             self.data.train,
             weight_map=self.data.weight_map,
+            label_maps=self.label_maps,
             augment=self.data.augment,
             batch_size=self.batch_size,
             seed=self.config.seed,

@@ -172,14 +172,20 @@ class Trainer:
     def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """The loss of a micro-batch, auxiliary heads included, and the values to log."""
         output = split_output(self.forward(self.parallel, batch["image"]))
-        target, weight = batch["target"], batch.get("weight")
-        loss, values = self.loss(output.logits, target, weight, iteration=self.iteration)
+        loss, values = self.call_loss(output.logits, batch)
         if output.auxiliary and self.plan.aux_weight:
-            calls = (self.loss(each, target, weight, iteration=self.iteration) for each in output.auxiliary)
+            calls = (self.call_loss(each, batch) for each in output.auxiliary)
             aux = torch.stack([value for value, _ in calls]).sum()
             values = {**values, "aux_loss": aux.detach()}
             loss = loss + self.plan.aux_weight * aux
         return loss, {"loss": loss.detach(), **values}
+
+    def call_loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of these logits, with what it had made of the labels while they were loaded."""
+        wanted: Any = getattr(self.loss, "label_maps", {})
+        maps = {name: batch[name] for name in wanted if name in batch}
+        more = {"maps": maps} if maps else {}
+        return self.loss(logits, batch["target"], batch.get("weight"), iteration=self.iteration, **more)
 
     def forward(self, model: nn.Module, image: Tensor) -> Any:
         """Output of `model` for uint8 images (N, C, H, W) on the device, under the run's precision."""

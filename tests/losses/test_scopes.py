@@ -199,6 +199,8 @@ EXACT = [
     ("focal", {"scope": "image"}),
     ("bce", {"class_weights": [0.5, 2.0]}),
     ("pixel", {"reduction": "valid"}),
+    ("boundary", {}),
+    ("boundary", {"scope": "image", "only": [0]}),
 ]
 
 

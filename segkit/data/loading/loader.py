@@ -1,7 +1,7 @@
 """Batches, made in this process or by workers; which of the two never shows in a batch.
 
 A batch is a dict: image uint8 (N, C, H, W), target uint8 or int64 (N, H, W), weight float32 (N, H, W) if there is a
-weight map, name list of N, index int64 (N,).
+weight map, name list of N, index int64 (N,); in training also what the loss wants made of the labels (`label_maps`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_
 from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.data.loading.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
 from segkit.data.loading.sampler import EpochBatches
-from segkit.data.loading.view import Augment, Loaded, TrainView, ValView, WeightMaker, take_damaged
+from segkit.data.loading.view import (
+    Augment,
+    LabelMaps,
+    Loaded,
+    TrainView,
+    ValView,
+    WeightMaker,
+    take_damaged,
+)
 from segkit.errors import DataError, SegkitError
 from segkit.system.interrupt import leave_signals_to_parent
 
@@ -34,6 +42,7 @@ def train_batches(
     dataset: Any,
     *,
     weight_map: WeightMaker | None = None,
+    label_maps: LabelMaps | None = None,
     augment: Augment,
     batch_size: int,
     seed: int,
@@ -61,7 +70,14 @@ def train_batches(
         rank=rank,
         world=world,
     )
-    view = TrainView(dataset, weight_map=weight_map, augment=augment, seed=seed, skip_bad=skip_bad)
+    view = TrainView(
+        dataset,
+        weight_map=weight_map,
+        augment=augment,
+        seed=seed,
+        skip_bad=skip_bad,
+        label_maps=label_maps,
+    )
     return Batches(view, order, workers=workers, pin_memory=pin_memory, note=note)
 
 

@@ -1,6 +1,6 @@
 """A data set as training or validation sees it: with weight map and augmentation, checked, ready to be batched."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from segkit.system.printable import show_path
 
 WeightMaker = Callable[[Sample], Tensor]
 Augment = Callable[[Sample], Sample]
+#: Functions of the labels (H, W) of an image, by the name that their result has in a batch.
+LabelMaps = Mapping[str, Callable[[Tensor], Tensor]]
 
 
 class Loaded(NamedTuple):
@@ -39,7 +41,8 @@ class TrainView:
 
     Whatever draws from torch's generator meanwhile starts from a seed of its own, and the generator is put back
     afterwards. So the same sample comes out in any process, at any time. With `skip_bad`, another image takes the
-    place of one that cannot be used; which one is such a function too.
+    place of one that cannot be used; which one is such a function too. Each of `label_maps` is made of the labels as
+    they are in the end.
     """
 
     def __init__(
@@ -50,9 +53,10 @@ class TrainView:
         augment: Augment,
         seed: int,
         skip_bad: bool = False,
+        label_maps: LabelMaps | None = None,
     ):
         self.dataset, self.weight_map, self.augment, self.seed = dataset, weight_map, augment, seed
-        self.skip_bad = skip_bad
+        self.skip_bad, self.label_maps = skip_bad, label_maps or {}
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -87,7 +91,8 @@ class TrainView:
     def _augmented(self, place: tuple[int, int], index: int) -> dict[str, Any]:
         """Image `index` with the random numbers of `place`."""
         with seeded(derive_seed(self.seed, "augment", *place)):
-            return as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
+            tensors = as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
+        return tensors | {name: make(tensors["target"]) for name, make in self.label_maps.items()}
 
 
 class ValView:

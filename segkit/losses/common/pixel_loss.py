@@ -1,8 +1,8 @@
 """A pixel loss is criterion x selection x reduction; the named losses are compositions of these three."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class Criterion(Protocol):
 
     ignore_index: int
 
-    def __call__(self, logits: Tensor, target: Tensor, /) -> PixelValues: ...
+    def __call__(self, logits: Tensor, target: Tensor, /, **more: Any) -> PixelValues: ...
     def describe(self) -> str: ...
 
 
@@ -69,6 +69,8 @@ class PixelLoss(nn.Module):
             self.scope = self.scope.with_triton(backend == "triton")
         self.name, self.details = name, details
         self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
+        self.unpromised = getattr(criterion, "unpromised", {})
+        self.label_maps = getattr(criterion, "label_maps", {})
         channels = getattr(criterion, "logits_channels", None)
         if channels is not None:  # else the model has one channel per class
             self.logits_channels = channels
@@ -77,13 +79,21 @@ class PixelLoss(nn.Module):
             self.unpromised = unpromised
 
     def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        iteration: int,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The loss and what to log of it: (scalar with gradient, {name: detached tensor or float}).
 
         `logits` (N, C, *any); `target` class ids (N, *spatial) or soft labels (N, C, *spatial); `weight`
-        (N, *spatial) multiplies the selected pixels; `iteration`: completed optimiser updates. Raises
-        ValueError for inputs that do not fit together, ConfigError if a weight map is needed and missing.
+        (N, *spatial) multiplies the selected pixels; `iteration`: completed optimiser updates; `maps`: what the
+        functions in `label_maps` make of the labels of each image, for a criterion that has such; without them it
+        makes them itself. Raises ValueError for inputs that do not fit together, ConfigError if a weight map is needed
+        and missing.
 
         In several processes the scalar is this one's part times their number, so that the mean over the processes is
         the loss (see segkit/losses/scope.py); the values to log are of all of them, except in scope `rank`.
@@ -92,7 +102,8 @@ class PixelLoss(nn.Module):
             raise TypeError(f"{self.name} needs the iteration, got None")
         if self.needs_weight and weight is None:
             raise ConfigError(f"{self.name} needs a weight map -> data.weight_map='{{name: boundary}}'")
-        values = self.criterion(logits, target)
+        more = {"maps": maps} if maps else {}
+        values = self.criterion(logits, target, **more)
         selected = self.selection(values.ce, values.valid, iteration=iteration, scope=self.scope)
         loss = self.reduction(values, selected, weight, scope=self.scope)
         report = measure(values, selected, scope=self.scope) | self.selection.values_at(iteration)

@@ -82,6 +82,7 @@ class Scheduled(nn.Module):
         self._first = (first,)  # in a tuple, and so no part of this module: it has no state of its own
         self.needs_weight = getattr(first, "needs_weight", False)
         self.unpromised = getattr(first, "unpromised", {})
+        self.label_maps = getattr(first, "label_maps", {})
         if hasattr(first, "logits_channels"):
             self.logits_channels = first.logits_channels
         # What not every loss has is there exactly if this one has it.
@@ -110,10 +111,17 @@ class Scheduled(nn.Module):
         return self._latest[1]
 
     def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        iteration: int,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """What the loss of this iteration gives, and the scheduled values."""
-        loss, metrics = self._call(self.at(iteration), logits, target, weight, iteration)
+        more = {"maps": maps} if maps else {}
+        loss, metrics = self._call(self.at(iteration), logits, target, weight, iteration, more)
         values = {f"schedule_{option}": float(value) for option, value in self.values_at(iteration).items()}
         return loss, {**metrics, **values}
 
@@ -197,8 +205,15 @@ class Scheduled(nn.Module):
             ) from error
 
 
-def _call(loss: nn.Module, logits: Tensor, target: Tensor, weight: Tensor | None, iteration: int) -> Any:
-    return loss(logits, target, weight, iteration=iteration)
+def _call(
+    loss: nn.Module,
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    iteration: int,
+    more: Mapping[str, Any],
+) -> Any:
+    return loss(logits, target, weight, iteration=iteration, **more)
 
 
 def _never_starts(schedule: Schedule, iterations: int) -> str:

@@ -110,15 +110,16 @@ def weigh_by_effective_number(counts: ClassCounts, beta: float) -> list[float]:
 
     After Cui et al. 2019 (Class-balanced loss based on effective number of samples). 1 / (1 - beta) is the number of
     pixels from which on more of them count no more: classes that have far more all weigh the same. Raises ConfigError
-    if that holds for all, to three digits, since the loss would silently have no class weights.
+    if that holds for all, to three digits, though some have a tenth more pixels than others, since the loss would
+    silently have no class weights.
     """
     present = {n: count for n, count in enumerate(counts.pixels) if count}
     # By expm1, because of a beta near 1, which pixels need, 1 - beta^n keeps few digits.
     inverse = {n: -1 / math.expm1(count * math.log(beta)) for n, count in present.items()}
     scale = len(inverse) / sum(inverse.values()) if inverse else 1.0
     weights = [scale * inverse[n] if n in inverse else 1.0 for n in range(len(counts.pixels))]
-    if len({f"{weights[n]:.3g}" for n in inverse}) == 1 < len(set(present.values())):
-        rarest = min(present.values())
+    rarest, commonest = min(present.values(), default=1), max(present.values(), default=1)
+    if commonest > 1.1 * rarest and len({f"{weights[n]:.3g}" for n in inverse}) == 1:
         raise ConfigError(
             f"class_weights: {{effective_number: {beta:g}}} gives every class the same weight: pixels beyond the first "
             f"1 / (1 - beta) = {1 / (1 - beta):,.0f} of a class hardly count, and the rarest has {rarest:,} "

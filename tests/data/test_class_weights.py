@@ -78,7 +78,7 @@ def test_an_effective_number_that_does_nothing_is_refused():
         "1 / (1 - beta) = 10,000 of a class hardly count, and the rarest has 1,000,000 -> effective_number: 0.999999"
     )
     assert len(set(weigh_classes(counts, {"effective_number": 0.999999})[:3])) == 3
-    alike = ClassCounts([10**9, 10**9], [10**9] * 2)
+    alike = ClassCounts([10**9, 10**9 + 10**7], [10**9] * 2)
     assert weigh_classes(alike, {"effective_number": 0.9}) == [1.0, 1.0]
 
 

@@ -1,14 +1,14 @@
 """Losses about shapes as their authors compute them, written anew from what their functions compute.
 
-As in `peers`, only speed and memory are compared; ignored pixels are taken for background, since theirs know none.
+As in `peers`, only speed and memory are compared. Skeletons take ignored pixels for background, since theirs know none.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Of both, as the losses of segkit have them.
-SKELETON_ITERATIONS, RADIUS, POOL, RIDGE = 3, 3, 4, 5e-4
+#: As segkit's loss has it.
+SKELETON_ITERATIONS = 3
 
 
 def one_hot(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
@@ -46,29 +46,41 @@ def _dilate(maps: Tensor) -> Tensor:
     return F.max_pool2d(maps, 3, 1, 1)
 
 
-def rmi(logits: Tensor, target: Tensor, *, ignore_index: int) -> Tensor:
-    """Half binary cross-entropy, half region mutual information: all shifts of the pooled maps are stacked, in double
-    precision, and the covariance of the prediction is inverted."""
-    y = one_hot(logits, target, ignore_index)
-    p = logits.sigmoid()
-    bce = F.binary_cross_entropy_with_logits(logits, y)
-    of_y = _windows(F.max_pool2d(y, POOL, POOL)).double()  # (N, C, D, P)
-    of_p = _windows(F.avg_pool2d(p, POOL, POOL)).double()
-    of_y, of_p = (part - part.mean(dim=3, keepdim=True) for part in (of_y, of_p))
-    ridge = RIDGE * torch.eye(RADIUS**2, dtype=torch.float64, device=logits.device)
-    inverse = torch.inverse(of_p @ of_p.mT + ridge)
-    both = of_y @ of_p.mT
-    rest = of_y @ of_y.mT - both @ inverse @ both.mT
-    halves = torch.linalg.cholesky(rest + ridge).diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)  # (N, C)
-    return 0.5 * bce + 0.5 * (halves.mean(dim=0).sum() / RADIUS**2).to(logits.dtype)
+def rmi(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    radius: int = 3,
+    pool: int = 4,
+    padding: int | None = None,
+    mix: float = 0.5,
+    ridge: float = 5e-4,
+) -> Tensor:
+    """Region mutual information in the manner of its authors: sigmoid and binary cross-entropy, cells of the whole
+    image, then all windows of all classes side by side in fp64, centred, and an explicit inverse."""
+    c = logits.shape[1]
+    valid = labels != ignore_index
+    one_hot = F.one_hot(torch.where(valid, labels, 0), c).float() * valid.unsqueeze(3)  # (N, H, W, C)
+    flat = logits.permute(0, 2, 3, 1).reshape(-1, c)
+    ce = F.binary_cross_entropy_with_logits(
+        flat, one_hot.view(-1, c), weight=valid.float().view(-1, 1), reduction="sum"
+    ) / (valid.sum() + 1)
+    p = logits.sigmoid() * valid.unsqueeze(1) + 1e-6
+    padding = pool // 2 if padding is None else padding
+    y, p = (F.avg_pool2d(each, pool, pool, padding) for each in (one_hot.permute(0, 3, 1, 2), p))
+    y, p = (_side_by_side(each, radius) for each in (y, p))  # (N, C, d, P)
+    eye = ridge * torch.eye(radius**2, dtype=torch.float64, device=logits.device)
+    yp, told = y @ p.transpose(2, 3), torch.inverse(p @ p.transpose(2, 3) + eye)
+    left = y @ y.transpose(2, 3) - yp @ told @ yp.transpose(2, 3)
+    root = torch.linalg.cholesky(left + eye)
+    log_det = 2 * (root.diagonal(dim1=2, dim2=3) + 1e-8).log().sum(dim=2)  # (N, C)
+    rest = (0.5 * log_det.mean(dim=0) / radius**2).sum().float()
+    return mix * ce + (1 - mix) * rest
 
 
-def _windows(maps: Tensor) -> Tensor:
-    """Each pixel with its neighbours: (N, C, H, W) -> (N, C, RADIUS^2, P)."""
-    height, width = (side - RADIUS + 1 for side in maps.shape[2:])
-    shifts = [
-        maps[:, :, row : row + height, column : column + width]
-        for row in range(RADIUS)
-        for column in range(RADIUS)
-    ]
-    return torch.stack(shifts, dim=2).flatten(3)
+def _side_by_side(x: Tensor, radius: int) -> Tensor:
+    height, width = x.shape[2] - radius + 1, x.shape[3] - radius + 1
+    cells = [x[:, :, i : i + height, j : j + width] for i in range(radius) for j in range(radius)]
+    z = torch.stack(cells, dim=2).flatten(3).double()
+    return z - z.mean(dim=3, keepdim=True)

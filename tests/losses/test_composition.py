@@ -281,7 +281,7 @@ def test_a_selection_of_ones_own_composes_and_is_found_by_its_name(monkeypatch):
 
 @pytest.mark.parametrize("registry", [CRITERIA, SELECTIONS], ids=lambda registry: registry.kind)
 def test_every_part_has_a_line_of_documentation_and_one_on_the_console(registry):
-    options = {"top_k": {"k": 5}}
+    options = {"top_k": {"k": 5}, "logit_adjusted_ce": {"priors": [2.0, 1.0]}}
     for name in registry.names():
         constructor = registry.get(name)
         assert constructor.__doc__.splitlines()[0].endswith("."), name

@@ -23,6 +23,7 @@ from segkit.losses.cross_entropy import cross_entropy
 from segkit.losses.ohem_ce import ohem_cross_entropy
 from segkit.losses.pixelwise.bce import binary_cross_entropy
 from segkit.losses.pixelwise.focal import focal_loss
+from segkit.losses.regions.active_boundary import active_boundary_loss
 from segkit.losses.regions.boundary import boundary_loss
 from segkit.losses.regions.cldice import cldice_loss
 from segkit.losses.regions.dice import dice_loss
@@ -47,6 +48,7 @@ __all__ = [
     "Selection",
     "TopK",
     "TopShare",
+    "active_boundary_loss",
     "binary_cross_entropy",
     "bootstrapped_cross_entropy",
     "boundary_loss",

@@ -56,6 +56,7 @@ LOSSES_OF_ALL = {
     "jaccard": ("jaccard", {}, 0),
     "tversky": ("tversky", {}, 0),
     "lovasz": ("lovasz", {}, 0),
+    "active_boundary": ("active_boundary", {"share": 0.3}, 0),
     "boundary": ("boundary", {}, 0),
     "boundary, each image": ("boundary", {"scope": "image", "only": [1]}, 0),
     "cldice": ("cldice", {"only": [0, 2]}, 0),

@@ -15,7 +15,7 @@ SELECTING = [name for name in NAMES if name != "sum"]
 def test_the_named_losses_are_there():
     pixel = {"ce", "weighted_mask_ce", "bootstrapped_ce", "ohem_ce", "bce", "focal", "pixel"}
     assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
-    assert {"boundary", "cldice"} <= set(PLACED)
+    assert {"active_boundary", "boundary", "cldice"} <= set(PLACED)
 
 
 @pytest.mark.parametrize("name", NAMES)

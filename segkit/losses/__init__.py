@@ -45,6 +45,7 @@ from segkit.losses.pixelwise.poly_ce import poly_cross_entropy
 from segkit.losses.pixelwise.recall_ce import recall_cross_entropy
 from segkit.losses.pixelwise.spatial_smoothing_ce import spatial_smoothing_cross_entropy
 from segkit.losses.pixelwise.symmetric_ce import symmetric_cross_entropy
+from segkit.losses.regions.active_boundary import active_boundary_loss
 from segkit.losses.regions.boundary import boundary_loss
 from segkit.losses.regions.cldice import cldice_loss
 from segkit.losses.regions.dice import dice_loss
@@ -83,6 +84,7 @@ __all__ = [
     "SymmetricCrossEntropy",
     "TopK",
     "TopShare",
+    "active_boundary_loss",
     "binary_cross_entropy",
     "bootstrapped_cross_entropy",
     "border_relaxed_cross_entropy",

@@ -68,6 +68,7 @@ LOSSES_OF_ALL = {
     "mcc": ("mcc", {}, 0),
     "rmi": ("rmi", {"radius": 2, "pool": 1}, 0),
     "rmi, sigmoid": ("rmi", {"radius": 2, "pool": 2, "probabilities": "sigmoid"}, 0),
+    "active_boundary": ("active_boundary", {"share": 0.3}, 0),
     "boundary": ("boundary", {}, 0),
     "boundary, each image": ("boundary", {"scope": "image", "only": [1]}, 0),
     "cldice": ("cldice", {"only": [0, 2]}, 0),

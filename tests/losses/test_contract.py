@@ -26,7 +26,7 @@ def test_the_named_losses_are_there():
         "spatial_smoothing_ce",
     }
     assert pixel | {"dice", "jaccard", "lovasz", "tversky", "sum"} <= set(NAMES)
-    assert {"boundary", "cldice"} <= set(PLACED)
+    assert {"active_boundary", "boundary", "cldice"} <= set(PLACED)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -194,6 +194,7 @@ def _bars_of_costs() -> list[Bar]:
     return [
         bar("pixel losses from papers, beside ce: time", 1.05, beside((costs.CE,), costs.PIXELWISE)),
         bar("region losses, beside plain cross-entropy: time", 1.3, beside(plain, costs.REGIONS)),
+        bar("boundary, given its distances, beside plain cross-entropy: time", 1.2, beside(plain, ("boundary",))),
         *(
             bar(f"cldice and rmi, beside their authors' way: {quantity}", 0.5,
                 lambda row, quantity=quantity: costs.is_own(row) and row.quantity == quantity)

@@ -37,8 +37,7 @@ PIXELWISE = (
     "border_relaxed_ce", "spatial_smoothing_ce", "margin_smoothing_ce",
 )  # fmt: skip
 REGIONS = (
-    "dice", "jaccard", "tversky", "focal_tversky", "log_cosh_dice", "unified_focal", "mcc", "boundary",
-    "active_boundary",
+    "dice", "jaccard", "tversky", "focal_tversky", "log_cosh_dice", "unified_focal", "mcc", "active_boundary",
 )  # fmt: skip
 AUTHORS = {name: f"{name}, as its authors compute it" for name in ("cldice", "rmi")}
 
@@ -110,7 +109,10 @@ def make_call(name: str, case: Case, inputs: Inputs) -> Call:
     given = {"num_classes": case.classes, "ignore_index": IGNORE_INDEX}
     loss = constructor(**{key: value for key, value in given.items() if key in accepted}, **options)
     weight = inputs.weight if getattr(loss, "needs_weight", False) else None
-    return lambda: loss(inputs.logits, inputs.target, weight, iteration=10)[0]
+    wanted = getattr(loss, "label_maps", {})  # made by the loader in training
+    maps = {key: torch.stack([make(ids) for ids in inputs.target]) for key, make in wanted.items()}
+    more = {"maps": maps} if maps else {}
+    return lambda: loss(inputs.logits, inputs.target, weight, iteration=10, **more)[0]
 
 
 def make_authors_call(name: str, case: Case, inputs: Inputs) -> Call:

@@ -268,8 +268,10 @@ def test_what_has_no_neighbours_is_refused(name):
     assert str(error.value) == f"{name} makes soft labels of class ids, and the target is soft labels already"
 
 
-def test_what_is_compiled_is_the_same():
+@pytest.mark.parametrize("sure", [1, 100, 1e4])
+def test_what_is_compiled_is_the_same(sure):
     batch = make_batch(ignored=True)
+    batch.logits = (batch.logits.detach() * sure).requires_grad_()
     labels = read_labels(batch.target, 255)
     near = find_near_classes(labels, 1, classes=3)
     for found, expected in zip(

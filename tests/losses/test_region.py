@@ -1,10 +1,13 @@
 """Region losses: value and gradient against the loops, and what tells them apart."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from segkit.losses import (
+    cldice_loss,
     dice_loss,
     focal_tversky_loss,
     jaccard_loss,
@@ -248,3 +251,28 @@ def test_the_line_on_the_console():
     line = "tversky  alpha 0.3  beta 0.7  smooth 1  classes present"
     assert LOSSES.get("tversky")(num_classes=3).describe(**run) == line
     assert LOSSES.get("lovasz")(num_classes=3, classes="all").describe(**run) == "lovasz  classes all"
+
+
+@pytest.mark.parametrize("classes", ["present", "all"])
+@pytest.mark.parametrize("sure", [60.0, 80.0, 87.0, 90.0, 100.0, 104.0])
+@pytest.mark.parametrize(
+    "function",
+    [
+        dice_loss,
+        partial(dice_loss, form="metric"),
+        jaccard_loss,
+        tversky_loss,
+        partial(focal_tversky_loss, gamma=0.2),
+        log_cosh_dice_loss,
+        unified_focal_loss,
+        mcc_loss,
+        cldice_loss,
+    ],
+)
+def test_the_slope_is_finite_where_next_to_nothing_of_an_absent_class_was_predicted(function, sure, classes):
+    """Its mass goes to 0 through the smallest floats, of which 1 / mass is infinite."""
+    logits = torch.tensor([0.0, sure]).view(1, 2, 1, 1).requires_grad_()
+    loss = function(logits, torch.ones(1, 1, 1, dtype=torch.long), smooth=0.0, classes=classes)
+    (slope,) = torch.autograd.grad(loss, logits)
+    assert loss.isfinite()
+    assert slope.abs().max() < 1e-6

@@ -111,8 +111,15 @@ def read_regions(
 
 def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator (C,), and 1 where both are 0: nothing is there, and nothing was predicted."""
-    empty = denominator == 0
+    empty = is_nothing(denominator)
     return torch.where(empty, 1 + 0 * numerator, numerator / torch.where(empty, 1, denominator))
+
+
+def is_nothing(mass: Tensor) -> Tensor:
+    """Whether a class has no mass (C,), or so little that a slope of 1 / mass would leave the range of floats: below
+    1e-31 pixels in fp32."""
+    limits = torch.finfo(mass.dtype)
+    return mass.abs() < limits.tiny / limits.eps
 
 
 def measure_regions(regions: Regions, form: Common) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,7 +137,8 @@ def part(errors: Tensor, rest: Tensor) -> Tensor:
     """errors / (errors + rest) (C,) of masses >= 0, and 0 where both are 0: 1 - overlap(rest, errors + rest), but never
     below 0 and with all its digits where it is small."""
     whole = errors + rest
-    return errors / torch.where(whole == 0, 1, whole)
+    empty = is_nothing(whole)
+    return torch.where(empty, 0 * errors, errors / torch.where(empty, 1, whole))
 
 
 def power(x: Tensor, exponent: float) -> Tensor:

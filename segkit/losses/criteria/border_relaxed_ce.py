@@ -107,7 +107,10 @@ def log_of_near(log_p: Tensor, near: Tensor) -> Tensor:
     other classes, so that it is exactly 0 where all are near; and NaN if one of `log_p` is."""
     log_near = log_p.masked_fill(~near, float("-inf")).logsumexp(dim=1)
     others = log_p.exp().masked_fill(near, 0.0).sum(dim=1)
-    return torch.where(others < 0.5, torch.log1p(-others) + 0 * log_near, log_near)
+    is_near_1 = others < 0.5
+    # The slope of log1p is infinite at -1, and 0 x infinity of the branch that is not taken would be NaN.
+    by_others = torch.log1p(-others.where(is_near_1, 0.0)) + 0 * log_near
+    return torch.where(is_near_1, by_others, log_near)
 
 
 def relax_by_autograd(

@@ -17,6 +17,8 @@ class Remembered:
         self._samples: dict[int, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_dataset":  # unpickling asks before there is a data set
+            raise AttributeError(name)
         return getattr(self._dataset, name)
 
     def __len__(self) -> int:

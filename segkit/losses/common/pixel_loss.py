@@ -69,14 +69,11 @@ class PixelLoss(nn.Module):
             self.scope = self.scope.with_triton(backend == "triton")
         self.name, self.details = name, details
         self.needs_weight, self.allow_inactive = needs_weight, allow_inactive
-        self.unpromised = getattr(criterion, "unpromised", {})
+        self.unpromised = getattr(criterion, "unpromised", {})  # what `check_loss` need not ask
         self.label_maps = getattr(criterion, "label_maps", {})
         channels = getattr(criterion, "logits_channels", None)
         if channels is not None:  # else the model has one channel per class
             self.logits_channels = channels
-        unpromised = getattr(criterion, "unpromised", None)
-        if unpromised is not None:  # what `check_loss` need not ask
-            self.unpromised = unpromised
 
     def forward(
         self,

@@ -1,5 +1,7 @@
 """Samples that are read once, and the places that two looks at a data set share."""
 
+import pickle
+
 import pytest
 
 from segkit.config.load import load_config
@@ -24,6 +26,11 @@ class Counted(Shapes):
     def __getitem__(self, index):
         self.reads.append(index)
         return READ(self, index)
+
+
+def test_it_can_be_sent_to_another_process():
+    data = pickle.loads(pickle.dumps(Remembered(Shapes("train", size=32))))
+    assert data.class_names == Shapes("train", size=32).class_names
 
 
 def test_a_sample_is_read_once():

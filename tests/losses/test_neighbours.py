@@ -298,7 +298,7 @@ def test_what_is_made_of_it_says_too_that_order_matters(name):
         == added.unpromised.keys()
         == {"pixel_order", "ties"}
     )
-    assert not hasattr(LOSSES.get("ce")(3), "unpromised")
+    assert not LOSSES.get("ce")(3).unpromised
 
 
 def test_the_line_on_the_console():

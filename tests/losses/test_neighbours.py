@@ -228,7 +228,7 @@ def test_smoothed_labels_of_the_paper():
     target = torch.tensor([[[0, 0, 1]] * 3])
     near, far = math.exp(-0.5), math.exp(-1.0)
     other = (near + 2 * far) / (4 * near + 4 * far) / 2
-    for sigma, expected in ((1.0, other), (1e-3, 1 / 8), (1e6, 3 / 16)):
+    for sigma, expected in ((1.0, other), (1e-3, 1 / 8), (1e-170, 1 / 8), (1e6, 3 / 16)):
         logits = torch.zeros(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
         loss = spatial_smoothing_cross_entropy(logits, target, sigma=sigma)
         loss.backward()  # the gradient is (p - y) / 9

@@ -267,7 +267,8 @@ def test_a_run_whose_images_are_too_small_is_an_error():
     with pytest.raises(ConfigError) as error:
         LOSSES.get("rmi")(3).check_run(**run)
     assert str(error.value) == (
-        "rmi sees no window: with radius 3 and pool 4 an image needs 9 x 9 pixels but has 80 -> pool: 1"
+        "rmi sees no window: with radius 3 and pool 4 an image needs 9 x 9 pixels but has 80 "
+        "-> a smaller pool, or radius"
     )
     LOSSES.get("rmi")(3, allow_inactive=True).check_run(**run)
     LOSSES.get("rmi")(3, pool=2).check_run(**run)

@@ -99,8 +99,9 @@ def smooth_labels(labels: Labels, sigma: float, radius: int, *, classes: int, dt
     squares = [
         rows**2 + columns**2 for rows in range(-radius, radius + 1) for columns in range(-radius, radius + 1)
     ]
-    # Relative to the nearest neighbour, so that a small sigma leaves something of it.
-    gauss = {square: math.exp((1 - square) / (2 * sigma**2)) for square in squares if square}
+    # Relative to the nearest neighbour, so that a small sigma leaves something of it; divided twice, since its square
+    # may be 0.
+    gauss = {square: math.exp((1 - square) / (2 * sigma) / sigma) for square in squares if square}
     total = sum(gauss[square] for square in squares if square)
     soft = torch.zeros(
         len(labels.label), classes, *labels.label.shape[1:], dtype=dtype, device=labels.label.device

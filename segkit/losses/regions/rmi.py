@@ -91,7 +91,7 @@ class RegionMutualInformation(BatchLoss):
         if pixels < span**2 and not self.allow_inactive:
             raise ConfigError(
                 f"rmi sees no window: with radius {self.windows.radius} and pool {self.windows.pool} an image needs "
-                f"{span} x {span} pixels but has {pixels:,} -> pool: 1"
+                f"{span} x {span} pixels but has {pixels:,} -> a smaller pool, or radius"
             )
 
 

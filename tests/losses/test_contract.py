@@ -138,3 +138,11 @@ def test_pixels_report_agrees_with_the_metrics(name):
 def test_describe_is_one_line_that_begins_with_the_name(name):
     line = build(name).describe(iterations=100_000, pixels_per_batch=262_144)
     assert line.startswith(name) and "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["border_relaxed_ce", "cldice", "rmi"])
+def test_a_gradient_in_closed_form_says_that_it_has_none_of_its_own(name):
+    batch = make_batch_for(name, (1, 3, 24, 24), (24, 24), dtype=torch.float64)
+    loss, _ = build(name)(batch.logits, batch.target, iteration=0)
+    with pytest.raises(RuntimeError, match=rf"^{name} has no second derivative$"):
+        torch.autograd.grad(loss, batch.logits, create_graph=True)

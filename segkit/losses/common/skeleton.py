@@ -46,6 +46,8 @@ class _SoftSkeleton(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
+            raise RuntimeError("cldice has no second derivative")
         outside, *maps = ctx.saved_tensors
         eroded, rest = maps[: len(maps) // 2 + 1], maps[len(maps) // 2 + 1 :]  # E has two more
         onward = gradients[0].masked_fill(outside, 0)  # times the products of 1 - D_i, i > j

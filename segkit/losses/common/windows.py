@@ -73,6 +73,8 @@ class _PooledExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
+            raise RuntimeError("rmi has no second derivative")
         log_p, mass = ctx.saved_tensors
         height, width = log_p.shape[2:]
         slope = torch.empty_like(log_p)
@@ -101,6 +103,8 @@ class _WindowProducts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
+            raise RuntimeError("rmi has no second derivative")
         x, y, weight = ctx.saved_tensors
         radius, d = ctx.radius, ctx.radius**2
         height, width = weight.shape[1:]

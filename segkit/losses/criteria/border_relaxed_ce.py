@@ -144,6 +144,8 @@ class _Relaxed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
+            raise RuntimeError("border_relaxed_ce has no second derivative")
         log_p, near, valid, inside = ctx.saved_tensors
         inside, valid = inside.unsqueeze(1), valid.unsqueeze(1)  # (N, 1, H, W)
         # P - 1 by expm1, without the cancellation where P is near 1; p / P by one exponential, since both may be 0.

@@ -10,6 +10,7 @@ from segkit.losses.bootstrapped_ce import LinearWarmUp, bootstrapped_cross_entro
 from segkit.losses.common.pixel_loss import PixelLoss, PixelReport
 from segkit.losses.common.reduction import recall_mean, selected_mean, valid_mean, weighted_mean
 from segkit.losses.common.region import RegionLoss
+from segkit.losses.common.soft_counts import OverlapLoss
 from segkit.losses.criteria import (
     BinaryCrossEntropy,
     BorderRelaxedCrossEntropy,
@@ -73,6 +74,7 @@ __all__ = [
     "LossMax",
     "MarginSmoothingCrossEntropy",
     "Ohem",
+    "OverlapLoss",
     "PixelLoss",
     "PixelReport",
     "PixelValues",

@@ -5,6 +5,7 @@ import torch
 
 from segkit.losses import dice_loss, jaccard_loss
 from segkit.losses.common.region import Regions
+from segkit.losses.common.soft_counts import count_regions
 from segkit.losses.regions.dice import class_dice
 from segkit.losses.regions.jaccard import class_jaccard
 from segkit.registry import LOSSES
@@ -73,7 +74,7 @@ def test_both_forms_are_the_same_for_hard_labels(name):
 def test_the_metric_form_is_0_exactly_at_the_soft_labels_and_nowhere_below(name, smooth):
     labels = make_soft()
     weight = torch.ones(2, 1, 5, 7, dtype=torch.float64)
-    at = CLASS_FORMS[name](Regions(labels, labels, weight), smooth=smooth, form="metric")
+    at = CLASS_FORMS[name](count_regions(Regions(labels, labels, weight), "metric"), smooth=smooth)
     assert torch.equal(at, torch.zeros_like(at))
     logits = labels.clamp_min(1e-12).log().requires_grad_()
     loss = FUNCTIONS[name](logits, labels, smooth=smooth, form="metric")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segkit.losses.common.measure import measure
 from segkit.losses.common.pixel_loss import PixelReport
-from segkit.losses.criteria import CrossEntropy, read_inputs, values_of
+from segkit.losses.criteria import CrossEntropy, PixelValues, read_inputs, values_of
 from segkit.losses.criteria.inputs import Inputs
 from segkit.losses.criteria.values import check_channels
 from segkit.losses.scope import BATCH, RegionScopeName, Scope, choose_scope
@@ -15,7 +15,7 @@ from segkit.losses.selections import All
 
 
 class BatchLoss(nn.Module):
-    """What losses that compare whole regions share; each has its own `compare`.
+    """What losses that compare whole regions share; each has its own `compare`, or `evaluate`.
 
     Without a valid pixel a loss is 0, connected to the logits. It keeps no state. `name` and `details` are for the
     console, `unpromised` for `check_loss`.
@@ -42,6 +42,11 @@ class BatchLoss(nn.Module):
         from."""
         raise NotImplementedError
 
+    def evaluate(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, PixelValues]:
+        """That value, and plain cross-entropy of the pixels for the report; for a loss that needs no `Inputs`."""
+        inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
+        return self.compare(logits, inputs, weight), values_of(inputs, self.criterion.ignore_index)
+
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -50,9 +55,7 @@ class BatchLoss(nn.Module):
         if iteration is None:
             raise TypeError(f"{self.name} needs the iteration, got None")
         check_channels(logits, self.criterion.num_classes)
-        inputs = read_inputs(logits, target, ignore_index=self.criterion.ignore_index)
-        loss = self.compare(logits, inputs, weight)
-        values = values_of(inputs, self.criterion.ignore_index)
+        loss, values = self.evaluate(logits, target, weight)
         # The scope is given, because torch.compile cannot trace a default that is an object.
         selected = All()(values.ce, values.valid, scope=self.scope)
         return loss, measure(values, selected, scope=self.scope)

@@ -122,17 +122,6 @@ def is_nothing(mass: Tensor) -> Tensor:
     return mass.abs() < limits.tiny / limits.eps
 
 
-def measure_regions(regions: Regions, form: Common) -> tuple[Tensor, Tensor, Tensor]:
-    """|P and Y|, |P| and |Y| of each class, (C,) each. Of a pixel in both: m p y of the product; of the metric form
-    m (p + y - |p - y|) / 2, the smaller of the two, which is the same where y is 0 or 1."""
-    p, y = regions.p, regions.y
-    if form == "product":
-        both, predicted, true = regions.sum(p * y, p, y)
-        return both, predicted, true
-    predicted, true, apart = regions.sum(p, y, (p - y).abs())
-    return (predicted + true - apart) / 2, predicted, true
-
-
 def part(errors: Tensor, rest: Tensor) -> Tensor:
     """errors / (errors + rest) (C,) of masses >= 0, and 0 where both are 0: 1 - overlap(rest, errors + rest), but never
     below 0 and with all its digits where it is small."""

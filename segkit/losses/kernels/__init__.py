@@ -15,12 +15,14 @@ from segkit.losses.kernels.choice import (
     check_backend,
     check_device,
     choose_backend,
+    counts_by_numba,
     numba_runs,
     triton_runs,
 )
 from segkit.losses.kernels.cross_entropy import (
     PixelCrossEntropy,
     numba_cross_entropy,
+    numba_soft_counts,
     upsampled_cross_entropy,
 )
 
@@ -32,8 +34,10 @@ __all__ = [
     "check_backend",
     "check_device",
     "choose_backend",
+    "counts_by_numba",
     "numba_cross_entropy",
     "numba_runs",
+    "numba_soft_counts",
     "triton_runs",
     "upsampled_cross_entropy",
 ]

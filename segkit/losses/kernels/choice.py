@@ -123,6 +123,18 @@ def numba_runs(pixels: Tensor) -> bool:
     return _try_numba("hardest_kernels", "search for the hardest pixels", "they are found without")
 
 
+def counts_by_numba(logits: Tensor, target: Tensor) -> bool:
+    """Whether what overlaps of soft regions is summed by compiled loops: where `auto` would be `numba` for logits of
+    the target's size, which others are resized to first."""
+    if target.is_floating_point() or torch.compiler.is_compiling() or target.ndim != logits.ndim - 1:
+        return False
+    if logits.shape[2:] != target.shape[1:] and logits.ndim != 4:
+        return False
+    if target.numel() * logits.shape[1] < WORTH_COMPILING or _refuse_numba(logits.device, logits.dtype):
+        return False
+    return _try_numba("soft_count_kernels", "losses of regions", "they are computed without")
+
+
 @functools.cache
 def _try_numba(kernels: str, what: str, instead: str) -> bool:
     """Whether numba compiles the kernels of that name: where it does not, the reason is given as a warning, once."""

@@ -63,3 +63,15 @@ def numba_cross_entropy(
         labels = target[valid_pixels(target, ignore_index)]
         raise LabelError(labels, logits.shape[1], ignore_index)
     return ce, wrong, valid
+
+
+def numba_soft_counts(
+    logits: Tensor, target: Tensor, mass: Tensor | None, *, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """counts (4, C), ce, wrong and valid (N, *spatial) of `fused_counts`. Raises LabelError."""
+    from segkit.losses.kernels.cpu.soft_counts import fused_counts  # imports numba
+
+    counts, ce, wrong, valid, n_broken = fused_counts(logits, target, mass, ignore_index=ignore_index)
+    if n_broken:
+        raise LabelError(target[valid_pixels(target, ignore_index)], logits.shape[1], ignore_index)
+    return counts, ce, wrong, valid

@@ -7,18 +7,11 @@ from torch import Tensor
 from segkit.losses.common.region import (
     Classes,
     Common,
-    RegionLoss,
-    Regions,
-    check_classes,
     check_factor,
     check_form,
-    choose_region_scope,
-    measure_regions,
     overlap,
-    read_regions,
-    region_mean,
 )
-from segkit.losses.criteria import read_inputs
+from segkit.losses.common.soft_counts import OverlapLoss, SoftCounts, overlap_loss
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
@@ -33,15 +26,16 @@ def dice(
     form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
-) -> RegionLoss:
+) -> OverlapLoss:
     """Dice loss, 1 - 2 |P and Y| / (|P| + |Y|) of soft regions, the mean over classes."""
     check_factor(smooth, name="smooth")
-    return RegionLoss(
+    return OverlapLoss(
         num_classes,
         ignore_index,
-        partial(class_dice, smooth=smooth, form=check_form(form)),
+        partial(class_dice, smooth=smooth),
         classes=classes,
         scope=scope,
+        common=check_form(form),
         name="dice",
         details=f"smooth {smooth:g}" + ("" if form == "product" else f"  form {form}"),
     )
@@ -69,16 +63,18 @@ def dice_loss(
     |p_c - y_c|) / 2 instead; for hard labels both are the same. After Wang et al. 2023 (Dice semimetric losses:
     optimizing the Dice score with soft labels).
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    class_form = partial(class_dice, smooth=check_factor(smooth, name="smooth"), form=check_form(form))
-    return region_mean(
-        class_form,
-        read_regions(inputs, weight, scope=choose_region_scope(scope)),
-        classes=check_classes(classes),
+    return overlap_loss(
+        partial(class_dice, smooth=check_factor(smooth, name="smooth")),
+        logits,
+        target,
+        weight,
+        classes=classes,
+        scope=scope,
+        ignore_index=ignore_index,
+        common=check_form(form),
     )
 
 
-def class_dice(regions: Regions, *, smooth: float, form: Common = "product") -> Tensor:
+def class_dice(counts: SoftCounts, *, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    both, predicted, true = measure_regions(regions, form)
-    return 1 - overlap(2 * both + smooth, predicted + true + smooth)
+    return 1 - overlap(2 * counts.tp + smooth, counts.predicted + counts.true + smooth)

@@ -6,17 +6,11 @@ from torch import Tensor
 
 from segkit.losses.common.region import (
     Classes,
-    RegionLoss,
-    Regions,
-    check_classes,
     check_factor,
-    choose_region_scope,
     part,
     power,
-    read_regions,
-    region_mean,
 )
-from segkit.losses.criteria import read_inputs
+from segkit.losses.common.soft_counts import OverlapLoss, SoftCounts, overlap_loss
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat, PositiveFloat
@@ -33,10 +27,10 @@ def focal_tversky(
     smooth: NonNegativeFloat = 1.0,
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
-) -> RegionLoss:
+) -> OverlapLoss:
     """Focal Tversky loss, (1 - Tversky index)^(1/gamma); false positives count alpha and false negatives beta."""
     form = make_form(alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
-    return RegionLoss(
+    return OverlapLoss(
         num_classes,
         ignore_index,
         form,
@@ -70,11 +64,8 @@ def focal_tversky_loss(
     focal Tversky loss function with improved attention U-Net for lesion segmentation), which calls the price of false
     negatives alpha and sums over the classes.
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = make_form(alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
-    return region_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
-    )
+    return overlap_loss(form, logits, target, weight, classes=classes, scope=scope, ignore_index=ignore_index)
 
 
 def make_form(*, alpha: float, beta: float, gamma: float, smooth: float) -> partial[Tensor]:
@@ -87,9 +78,7 @@ def make_form(*, alpha: float, beta: float, gamma: float, smooth: float) -> part
 
 
 def class_focal_tversky(
-    regions: Regions, *, alpha: float, beta: float, gamma: float, smooth: float
+    counts: SoftCounts, *, alpha: float, beta: float, gamma: float, smooth: float
 ) -> Tensor:
     """The loss of each class (C,)."""
-    p, y = regions.p, regions.y
-    both, false_positive, false_negative = regions.sum(p * y, p * (1 - y), (1 - p) * y)
-    return power(part(alpha * false_positive + beta * false_negative, both + smooth), 1 / gamma)
+    return power(part(alpha * counts.fp + beta * counts.fn, counts.tp + smooth), 1 / gamma)

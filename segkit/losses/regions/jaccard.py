@@ -7,18 +7,11 @@ from torch import Tensor
 from segkit.losses.common.region import (
     Classes,
     Common,
-    RegionLoss,
-    Regions,
-    check_classes,
     check_factor,
     check_form,
-    choose_region_scope,
-    measure_regions,
     overlap,
-    read_regions,
-    region_mean,
 )
-from segkit.losses.criteria import read_inputs
+from segkit.losses.common.soft_counts import OverlapLoss, SoftCounts, overlap_loss
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
@@ -33,15 +26,16 @@ def jaccard(
     form: Common = "product",
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
-) -> RegionLoss:
+) -> OverlapLoss:
     """Jaccard loss, 1 - |P and Y| / |P or Y| of soft regions (soft IoU), the mean over classes."""
     check_factor(smooth, name="smooth")
-    return RegionLoss(
+    return OverlapLoss(
         num_classes,
         ignore_index,
-        partial(class_jaccard, smooth=smooth, form=check_form(form)),
+        partial(class_jaccard, smooth=smooth),
         classes=classes,
         scope=scope,
+        common=check_form(form),
         name="jaccard",
         details=f"smooth {smooth:g}" + ("" if form == "product" else f"  form {form}"),
     )
@@ -69,17 +63,18 @@ def jaccard_loss(
     |p_c - y_c|) / 2 instead; for hard labels both are the same. After Wang et al. 2023 (Jaccard metric losses:
     optimizing the Jaccard index with soft labels).
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    class_form = partial(class_jaccard, smooth=check_factor(smooth, name="smooth"), form=check_form(form))
-    return region_mean(
-        class_form,
-        read_regions(inputs, weight, scope=choose_region_scope(scope)),
-        classes=check_classes(classes),
+    return overlap_loss(
+        partial(class_jaccard, smooth=check_factor(smooth, name="smooth")),
+        logits,
+        target,
+        weight,
+        classes=classes,
+        scope=scope,
+        ignore_index=ignore_index,
+        common=check_form(form),
     )
 
 
-def class_jaccard(regions: Regions, *, smooth: float, form: Common = "product") -> Tensor:
+def class_jaccard(counts: SoftCounts, *, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    both, predicted, true = measure_regions(regions, form)
-    union = predicted + true - both
-    return 1 - overlap(both + smooth, union + smooth)
+    return 1 - overlap(counts.tp + smooth, counts.true + counts.fp + smooth)

@@ -4,30 +4,26 @@ from functools import partial
 
 from torch import Tensor
 
-from segkit.losses.common.region import (
-    Classes,
-    RegionForm,
-    RegionLoss,
-    Regions,
-    check_classes,
-    check_factor,
-    choose_region_scope,
-    part,
-    read_regions,
-    region_mean,
+from segkit.losses.common.batch_loss import choose_region_scope
+from segkit.losses.common.region import Classes, check_classes, check_factor, part
+from segkit.losses.common.soft_counts import (
+    Counted,
+    CountForm,
+    OverlapLoss,
+    SoftCounts,
+    class_mean,
+    count_softly,
 )
-from segkit.losses.criteria import read_inputs
-from segkit.losses.criteria.inputs import Inputs
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
 
 
-class LogCoshDice(RegionLoss):
+class LogCoshDice(OverlapLoss):
     """log(cosh) of the Dice loss of a batch, the mean over the classes."""
 
-    def compare(self, logits: Tensor, inputs: Inputs, weight: Tensor | None) -> Tensor:
-        return log_cosh_mean(self.form, read_regions(inputs, weight, scope=self.scope), classes=self.classes)
+    def combine(self, counted: Counted) -> Tensor:
+        return log_cosh_mean(self.form, counted.counts, classes=self.classes)
 
 
 @LOSSES.register("log_cosh_dice")
@@ -67,21 +63,19 @@ def log_cosh_dice_loss(
     It is about D^2 / 2 and at most log(cosh(1)) = 0.434; its gradient is that of D times tanh(D). Inputs and errors as
     for `pixel_cross_entropy`. After Jadon 2020 (A survey of loss functions for semantic segmentation).
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(class_dice_loss, smooth=check_factor(smooth, name="smooth"))
-    return log_cosh_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
+    counted = count_softly(
+        logits, target, weight, ignore_index=ignore_index, scope=choose_region_scope(scope)
     )
+    return log_cosh_mean(form, counted.counts, classes=check_classes(classes))
 
 
-def log_cosh_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tensor:
+def log_cosh_mean(form: CountForm, counts: SoftCounts, *, classes: Classes) -> Tensor:
     """log(cosh(mean of `form` over the classes)), 0-d."""
     # Of numbers in [0, 1] exact to the last digits, where log(cosh) itself loses them all near 0.
-    return (region_mean(form, regions, classes=classes).sinh() ** 2).log1p() / 2
+    return (class_mean(form, counts, classes=classes).sinh() ** 2).log1p() / 2
 
 
-def class_dice_loss(regions: Regions, *, smooth: float) -> Tensor:
+def class_dice_loss(counts: SoftCounts, *, smooth: float) -> Tensor:
     """The Dice loss of each class (C,)."""
-    p, y = regions.p, regions.y
-    both, errors = regions.sum(p * y, p * (1 - y) + (1 - p) * y)
-    return part(errors, 2 * both + smooth)
+    return part(counts.fp + counts.fn, 2 * counts.tp + smooth)

@@ -7,15 +7,9 @@ from torch import Tensor
 
 from segkit.losses.common.region import (
     Classes,
-    RegionLoss,
-    Regions,
-    check_classes,
     check_factor,
-    choose_region_scope,
-    read_regions,
-    region_mean,
 )
-from segkit.losses.criteria import read_inputs
+from segkit.losses.common.soft_counts import OverlapLoss, SoftCounts, overlap_loss
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
@@ -29,9 +23,9 @@ def mcc(
     smooth: NonNegativeFloat = 1.0,
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
-) -> RegionLoss:
+) -> OverlapLoss:
     """Matthews loss, 1 - the correlation of soft regions (MCC) of a class against the rest, the mean over classes."""
-    return RegionLoss(
+    return OverlapLoss(
         num_classes,
         ignore_index,
         partial(class_mcc, smooth=check_factor(smooth, name="smooth")),
@@ -63,17 +57,13 @@ def mcc_loss(
     (Matthews correlation coefficient loss for deep convolutional networks: application to skin lesion segmentation),
     for several classes each against the rest.
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(class_mcc, smooth=check_factor(smooth, name="smooth"))
-    return region_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
-    )
+    return overlap_loss(form, logits, target, weight, classes=classes, scope=scope, ignore_index=ignore_index)
 
 
-def class_mcc(regions: Regions, *, smooth: float) -> Tensor:
+def class_mcc(counts: SoftCounts, *, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    p, y = regions.p, regions.y
-    tp, tn, fp, fn = regions.sum(p * y, (1 - p) * (1 - y), p * (1 - y), (1 - p) * y)
+    tp, fp, fn, tn, _ = counts
     tp, tn = tp + smooth, tn + smooth
     inside, outside = (tp + fp) * (tp + fn), (tn + fp) * (tn + fn)
     undefined = (inside == 0) | (outside == 0)

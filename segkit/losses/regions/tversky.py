@@ -6,16 +6,10 @@ from torch import Tensor
 
 from segkit.losses.common.region import (
     Classes,
-    RegionLoss,
-    Regions,
-    check_classes,
     check_factor,
-    choose_region_scope,
     overlap,
-    read_regions,
-    region_mean,
 )
-from segkit.losses.criteria import read_inputs
+from segkit.losses.common.soft_counts import OverlapLoss, SoftCounts, overlap_loss
 from segkit.losses.scope import RegionScopeName
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeFloat
@@ -31,11 +25,11 @@ def tversky(
     smooth: NonNegativeFloat = 1.0,
     classes: Classes = "present",
     scope: RegionScopeName = "batch",
-) -> RegionLoss:
+) -> OverlapLoss:
     """Tversky loss: soft overlap in which false positives count alpha and false negatives beta."""
     for key, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
         check_factor(value, name=key)
-    return RegionLoss(
+    return OverlapLoss(
         num_classes,
         ignore_index,
         partial(class_tversky, alpha=alpha, beta=beta, smooth=smooth),
@@ -66,20 +60,16 @@ def tversky_loss(
     errors as for `pixel_cross_entropy`. After Salehi et al. 2017 (Tversky loss function for image segmentation using
     3D fully convolutional deep networks).
     """
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     form = partial(
         class_tversky,
         alpha=check_factor(alpha, name="alpha"),
         beta=check_factor(beta, name="beta"),
         smooth=check_factor(smooth, name="smooth"),
     )
-    return region_mean(
-        form, read_regions(inputs, weight, scope=choose_region_scope(scope)), classes=check_classes(classes)
-    )
+    return overlap_loss(form, logits, target, weight, classes=classes, scope=scope, ignore_index=ignore_index)
 
 
-def class_tversky(regions: Regions, *, alpha: float, beta: float, smooth: float) -> Tensor:
+def class_tversky(counts: SoftCounts, *, alpha: float, beta: float, smooth: float) -> Tensor:
     """The loss of each class (C,)."""
-    both, predicted, true = regions.sum(regions.p * regions.y, regions.p, regions.y)
-    false_positive, false_negative = predicted - both, true - both
-    return 1 - overlap(both + smooth, both + alpha * false_positive + beta * false_negative + smooth)
+    errors = alpha * counts.fp + beta * counts.fn
+    return 1 - overlap(counts.tp + smooth, counts.tp + errors + smooth)

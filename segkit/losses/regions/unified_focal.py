@@ -7,21 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from segkit.losses.common.region import (
-    Classes,
-    RegionLoss,
-    Regions,
-    check_classes,
-    check_factor,
-    choose_region_scope,
-    part,
-    power,
-    read_regions,
-    region_mean,
-)
-from segkit.losses.criteria import read_inputs
-from segkit.losses.criteria.inputs import Inputs
-from segkit.losses.scope import RegionScopeName
+from segkit.losses.common.batch_loss import choose_region_scope
+from segkit.losses.common.region import Classes, check_classes, check_factor, part, power
+from segkit.losses.common.soft_counts import Counted, OverlapLoss, SoftCounts, class_mean, count_softly
+from segkit.losses.scope import RegionScopeName, Scope
 from segkit.registry import LOSSES
 from segkit.types import Fractional, NonNegativeFloat, NonNegativeInt, Share
 
@@ -55,8 +44,14 @@ class Focus:
         ids = torch.arange(num_classes, device=device)
         return torch.stack([ids != common for common in self.background]).all(dim=0)
 
+    def weigh(self, rare: Tensor, ce: Tensor, suppressed: Tensor) -> Tensor:
+        """a (1 - p)^g ce of pixels whose class is `rare` (bool) or not, from ce and (1 - p)^gamma."""
+        share = rare.to(ce.dtype)  # 1 of a rare class, else 0
+        factor = self.delta * share + (1 - self.delta) * (1 - share)
+        return factor * ce * (suppressed if self.symmetric else torch.where(rare, 1.0, suppressed))
 
-class UnifiedFocal(RegionLoss):
+
+class UnifiedFocal(OverlapLoss):
     """`mix` x the focal loss of the pixels + (1 - mix) x the focal Tversky loss of the regions."""
 
     def __init__(
@@ -81,10 +76,9 @@ class UnifiedFocal(RegionLoss):
         )
         self.focus, self.mix = focus, check_share(mix, name="mix")
 
-    def compare(self, logits: Tensor, inputs: Inputs, weight: Tensor | None) -> Tensor:
-        regions = read_regions(inputs, weight, scope=self.scope)
-        by_region = region_mean(self.form, regions, classes=self.classes)
-        return self.mix * focal_mean(inputs, regions, self.focus) + (1 - self.mix) * by_region
+    def combine(self, counted: Counted) -> Tensor:
+        by_region = class_mean(self.form, counted.counts, classes=self.classes)
+        return self.mix * focal_mean(counted, self.focus, self.scope) + (1 - self.mix) * by_region
 
 
 @LOSSES.register("unified_focal")
@@ -136,37 +130,51 @@ def unified_focal_loss(
     imbalanced medical image segmentation), in the form of their code.
     """
     check_share(mix, name="mix")
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     focus = Focus(delta, gamma, symmetric, background, smooth).check(logits.shape[1])
-    regions = read_regions(inputs, weight, scope=choose_region_scope(scope))
-    by_region = region_mean(
-        partial(class_focal_tversky, focus=focus), regions, classes=check_classes(classes)
+    group = choose_region_scope(scope)
+    counted = count_softly(logits, target, weight, ignore_index=ignore_index, scope=group)
+    by_region = class_mean(
+        partial(class_focal_tversky, focus=focus), counted.counts, classes=check_classes(classes)
     )
-    return mix * focal_mean(inputs, regions, focus) + (1 - mix) * by_region
+    return mix * focal_mean(counted, focus, group) + (1 - mix) * by_region
 
 
-def focal_mean(inputs: Inputs, regions: Regions, focus: Focus) -> Tensor:
+def focal_mean(counted: Counted, focus: Focus, scope: Scope) -> Tensor:
     """The focal loss of the valid pixels of all processes, 0-d: their mean by mass."""
+    sums = _sum_pixels(counted, focus) if counted.compared is not None else _sum_regions(counted, focus)
+    loss, mass = scope.across_with_gradient(sums).unbind()
+    return loss / (mass + (mass == 0))
+
+
+def _sum_regions(counted: Counted, focus: Focus) -> Tensor:
+    """The sum of the focal loss, and that of the masses (2,), from the probabilities of all classes."""
+    inputs, regions = counted.inputs, counted.regions
+    assert inputs is not None and regions is not None
     y = regions.y
     # Where a label is 0 its term is 0, whatever the probability, which may be 0 too.
     log_p = torch.where(y != 0, inputs.log_p, 0.0)  # (N, C, *spatial)
     ce, suppressed = -y * log_p, power(-torch.expm1(log_p), focus.gamma)
     rare = focus.rare(y.device, y.shape[1]).view(-1, *[1] * (y.ndim - 2))  # (C, 1, ..., 1)
-    share = rare.to(y.dtype)  # 1 of a rare class, else 0
-    factor = focus.delta * share + (1 - focus.delta) * (1 - share)
-    if not focus.symmetric:
-        suppressed = torch.where(rare, 1.0, suppressed)
-    loss = (regions.weight * factor * ce * suppressed).sum()
-    loss, mass = regions.scope.across_with_gradient(torch.stack([loss, regions.weight.sum()])).unbind()
-    return loss / (mass + (mass == 0))
+    loss = focus.weigh(rare, ce, suppressed)
+    return torch.stack([(regions.weight * loss).sum(), regions.weight.sum()])
 
 
-def class_focal_tversky(regions: Regions, *, focus: Focus) -> Tensor:
+def _sum_pixels(counted: Counted, focus: Focus) -> Tensor:
+    """The same from the cross-entropy of each pixel, whose label is one class."""
+    compared = counted.compared
+    assert compared is not None
+    ce = compared.ce  # (N, *spatial)
+    mass = compared.valid.to(ce.dtype) if counted.mass is None else counted.mass
+    rare = focus.rare(ce.device, compared.num_classes)[compared.read_labels().label]
+    loss = focus.weigh(rare, ce, power(-torch.expm1(-ce), focus.gamma))
+    # Ignored pixels have no cross-entropy, and no mass.
+    return torch.stack([(mass * loss).sum(), mass.sum()])
+
+
+def class_focal_tversky(counts: SoftCounts, *, focus: Focus) -> Tensor:
     """The focal Tversky loss of each class (C,)."""
-    p, y = regions.p, regions.y
-    both, false_positive, false_negative = regions.sum(p * y, p * (1 - y), (1 - p) * y)
-    errors = focus.delta * false_negative + (1 - focus.delta) * false_positive
-    gap = part(errors, both + focus.smooth)
+    errors = focus.delta * counts.fn + (1 - focus.delta) * counts.fp
+    gap = part(errors, counts.tp + focus.smooth)
     enhanced = power(gap, 1 - focus.gamma)
     return enhanced if focus.symmetric else torch.where(focus.rare(gap.device, len(gap)), enhanced, gap)
 

@@ -11,7 +11,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, sums
+from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, soft_counts, sums
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -34,6 +34,12 @@ def same_size_kernels() -> Kernels:
 def resized_kernels() -> Kernels:
     """Those of `resized`."""
     return Kernels(_compile(_resized_forward), _compile(_resized_backward))
+
+
+@functools.cache
+def soft_count_kernels() -> Kernels:
+    """Those of `soft_counts`."""
+    return Kernels(_compile(_soft_counts_forward), _compile(_soft_counts_backward))
 
 
 class SumKernels(NamedTuple):
@@ -124,6 +130,20 @@ def _resized_forward(version: int) -> Callable:
 def _resized_backward(version: int) -> Callable:
     def run(address: int) -> None:
         resized.backward(address, version)
+
+    return run
+
+
+def _soft_counts_forward(version: int) -> Callable:
+    def run(address: int) -> None:
+        soft_counts.forward(address, version)
+
+    return run
+
+
+def _soft_counts_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        soft_counts.backward(address, version)
 
     return run
 

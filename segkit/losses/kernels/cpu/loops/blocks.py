@@ -193,6 +193,27 @@ def store_block(address, kind, channels_last, class_step, pixel_step, classes, s
 
 
 @njit(**FLAGS)
+def write_block(
+    result, kind, channels_last, class_step, pixel_step, classes, size, block, block_step, staged, past_caches
+):
+    """`block` (classes, size) to where the gradient of `size` pixels lies, past the caches or not; `staged` is memory
+    for so many numbers. The layout is that of the logits, but without gaps."""
+    if not past_caches:
+        store_block(result, kind, channels_last, class_step, pixel_step, classes, size, block, block_step)
+        return
+    itemsize = 4 if kind == FLOAT32 else 2
+    if channels_last:
+        store_block(staged, kind, True, itemsize, pixel_step, classes, size, block, block_step)
+        copy_past_caches(staged, result, size * pixel_step)
+        return
+    if kind != FLOAT32:
+        store_block(staged, kind, False, block_step, itemsize, classes, size, block, block_step)
+        block = staged
+    for c in range(classes):
+        copy_past_caches(block + c * block_step, result + c * class_step, size * itemsize)
+
+
+@njit(**FLAGS)
 def clear_bytes(address, size):
     """Zeros there."""
     row = int8s(address, size)

@@ -22,13 +22,12 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
 )
 from segkit.losses.kernels.cpu.loops.blocks import (
     clear_bytes,
-    copy_past_caches,
     find_largest,
     load_block,
     pick_true,
     prefetch_bytes,
     read_labels,
-    store_block,
+    write_block,
 )
 from segkit.losses.kernels.cpu.loops.transpose import FLOAT32
 
@@ -250,22 +249,20 @@ def clear(p, result, size):
 
 @njit(**FLAGS)
 def write_out(p, block, block_step, result, size, staged, past_caches):
-    """A block of the gradient in fp32 to where it lies. Its layout is that of the logits, but without gaps."""
-    kind, channels_last, classes = p[KIND], p[CHANNELS_LAST], p[CLASSES]
-    class_step, pixel_step = p[GRADIENT_CLASS_STEP], p[GRADIENT_PIXEL_STEP]
-    if not past_caches:
-        store_block(result, kind, channels_last, class_step, pixel_step, classes, size, block, block_step)
-        return
-    itemsize = 4 if kind == FLOAT32 else 2
-    if channels_last:
-        store_block(staged, kind, True, itemsize, pixel_step, classes, size, block, block_step)
-        copy_past_caches(staged, result, size * pixel_step)
-        return
-    if kind != FLOAT32:
-        store_block(staged, kind, False, block_step, itemsize, classes, size, block, block_step)
-        block = staged
-    for c in range(classes):
-        copy_past_caches(block + c * block_step, result + c * class_step, size * itemsize)
+    """A block of the gradient in fp32 to where it lies."""
+    write_block(
+        result,
+        p[KIND],
+        p[CHANNELS_LAST],
+        p[GRADIENT_CLASS_STEP],
+        p[GRADIENT_PIXEL_STEP],
+        p[CLASSES],
+        size,
+        block,
+        block_step,
+        staged,
+        past_caches,
+    )
 
 
 @njit(**FLAGS)

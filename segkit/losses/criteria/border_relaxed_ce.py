@@ -1,10 +1,11 @@
 """Criterion `border_relaxed_ce`: near a border of classes, any class that is near will do."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.criteria.comparison import compare_by_numba
 from segkit.losses.criteria.inputs import check_inputs
 from segkit.losses.criteria.values import (
     PixelValues,
@@ -18,6 +19,9 @@ from segkit.losses.kernels.labels import Labels, check_radius, neighbours, requi
 from segkit.losses.kernels.reference import log_probabilities, resize, wrong_pixels
 from segkit.registry import CRITERIA
 from segkit.types import ClassWeights, Radius
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @CRITERIA.register("border_relaxed_ce")
@@ -80,6 +84,15 @@ def pixel_border_relaxed(
     """
     check_radius(radius)
     require_images(target, "border_relaxed_ce")
+
+    def make() -> "Criterion":
+        from segkit.losses.kernels.cpu import criteria  # imports numba
+
+        return criteria.relaxed(target, radius=radius)
+
+    fused = compare_by_numba(logits, target, make, ignore_index=ignore_index, class_weights=class_weights)
+    if fused is not None:
+        return fused
     labels = check_inputs(logits, target, ignore_index=ignore_index)
     weights = place_class_weights(class_weights, logits)
     logits = resize(logits if logits.dtype == torch.float64 else logits.float(), target.shape[1:])

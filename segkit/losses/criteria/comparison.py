@@ -2,14 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from segkit.losses.criteria.inputs import check_inputs, check_shapes
 from segkit.losses.criteria.values import Fused, PixelValues, class_weight_of, place_class_weights
-from segkit.losses.kernels import choose_backend, numba_cross_entropy, upsampled_cross_entropy
+from segkit.losses.kernels import (
+    choose_backend,
+    numba_criterion,
+    numba_cross_entropy,
+    upsampled_cross_entropy,
+)
 from segkit.losses.kernels.labels import Labels, read_labels, valid_pixels
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @dataclass(frozen=True)
@@ -40,12 +49,12 @@ class Comparison:
             return self.valid.to(self.ce.dtype)
         return class_weight_of(self.target, self.read_labels(), self.weights, self.ce.dtype)
 
-    def values(self, value: Tensor) -> PixelValues:
-        """Of a criterion whose `value` (N, *spatial) gets its class weights here."""
+    def values(self, value: Tensor, *, weighted: bool = False) -> PixelValues:
+        """Of a criterion whose `value` (N, *spatial) gets its class weights here, unless it is `weighted` already."""
         if self.labels is None and self.weights is None:
             return self._values(value, label=self._label, class_weight=self.class_weight)
         class_weight = self.class_weight()
-        value = value if self.weights is None else value * class_weight
+        value = value if weighted or self.weights is None else value * class_weight
         if self.labels is None:
             return self._values(value, label=self._label, class_weight=lambda: class_weight)
         ce, label = self.ce.detach(), self.labels.label
@@ -89,3 +98,23 @@ def compare(
         logits, target, ignore_index=ignore_index, backend=backend, labels=labels
     )
     return Comparison(*given, ce, wrong, valid, labels, chosen)
+
+
+def compare_by_numba(
+    logits: Tensor,
+    target: Tensor,
+    make: Callable[[], "Criterion"],
+    *,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
+    weighted: bool = False,
+) -> PixelValues | None:
+    """The values of a criterion that is no function of cross-entropy, by compiled loops; None where `auto` is not the
+    backend `numba`. `make` is asked for the criterion if it is, `weighted` whether class weights are in its value."""
+    check_shapes(logits, target)
+    if choose_backend("auto", logits, target) != "numba":
+        return None
+    weights = place_class_weights(class_weights, logits)
+    value, ce, wrong, valid = numba_criterion(logits, target, make(), ignore_index=ignore_index)
+    compared = Comparison(target, ignore_index, logits.shape[1], weights, ce, wrong, valid, None, "numba")
+    return compared.values(value, weighted=weighted)

@@ -1,8 +1,11 @@
 """Criterion `margin_smoothing_ce`: cross-entropy that holds logits together which are further apart than a margin."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.criteria.comparison import compare_by_numba
 from segkit.losses.criteria.inputs import read_inputs
 from segkit.losses.criteria.pixel_cross_entropy import values_of
 from segkit.losses.criteria.values import (
@@ -13,6 +16,9 @@ from segkit.losses.criteria.values import (
 )
 from segkit.registry import CRITERIA
 from segkit.types import ClassWeights, NonNegativeFloat
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @CRITERIA.register("margin_smoothing_ce")
@@ -74,6 +80,15 @@ def pixel_margin_smoothing(
     `pixel_cross_entropy`; of soft labels y, a_t is sum_c a_c y_c.
     """
     check_margin(margin, strength)
+
+    def make() -> "Criterion":
+        from segkit.losses.kernels.cpu import criteria  # imports numba
+
+        return criteria.margin(target[0].numel(), margin=margin, strength=strength)
+
+    fused = compare_by_numba(logits, target, make, ignore_index=ignore_index, class_weights=class_weights)
+    if fused is not None:
+        return fused
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
     values = values_of(inputs, ignore_index, class_weights=class_weights)
     # Differences of logits are those of log-probabilities, which pass no gradient to ignored pixels.

@@ -1,10 +1,12 @@
 """Criterion `spatial_smoothing_ce`: cross-entropy with labels that are softened by those of the pixels around."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.criteria.comparison import compare_by_numba
 from segkit.losses.criteria.inputs import Inputs, read_inputs
 from segkit.losses.criteria.pixel_cross_entropy import values_of
 from segkit.losses.criteria.values import (
@@ -16,6 +18,9 @@ from segkit.losses.criteria.values import (
 from segkit.losses.kernels.labels import Labels, check_radius, neighbours, require_images
 from segkit.registry import CRITERIA
 from segkit.types import ClassWeights, PositiveFloat, Radius
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @CRITERIA.register("spatial_smoothing_ce")
@@ -82,6 +87,18 @@ def pixel_spatial_smoothing(
     check_sigma(sigma)
     check_radius(radius)
     require_images(target, "spatial_smoothing_ce")
+
+    def make() -> "Criterion":
+        from segkit.losses.kernels.cpu import criteria  # imports numba
+
+        window = [weight for _, weight in window_weights(sigma, radius)]
+        return criteria.smoothed(target, window, radius=radius, class_weights=class_weights)
+
+    fused = compare_by_numba(
+        logits, target, make, ignore_index=ignore_index, class_weights=class_weights, weighted=True
+    )
+    if fused is not None:
+        return fused
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
     hard = values_of(inputs, ignore_index, class_weights=class_weights)
     soft = smooth_labels(inputs.labels, sigma, radius, classes=logits.shape[1], dtype=inputs.log_p.dtype)
@@ -96,21 +113,29 @@ def smooth_labels(labels: Labels, sigma: float, radius: int, *, classes: int, dt
     So the own class has at least half, and among its like all. Ignored neighbours and those outside the image are not
     there: the others keep their weights, and the pixel's own share grows.
     """
-    squares = [
-        rows**2 + columns**2 for rows in range(-radius, radius + 1) for columns in range(-radius, radius + 1)
-    ]
-    # Relative to the nearest neighbour, so that a small sigma leaves something of it; divided twice, since its square
-    # may be 0.
-    gauss = {square: math.exp((1 - square) / (2 * sigma) / sigma) for square in squares if square}
-    total = sum(gauss[square] for square in squares if square)
     soft = torch.zeros(
         len(labels.label), classes, *labels.label.shape[1:], dtype=dtype, device=labels.label.device
     )
-    for (rows, columns), there in neighbours(labels, radius):
-        square = rows**2 + columns**2
-        weight = (there.valid & labels.valid).to(dtype) * (gauss[square] / total if square else 1.0)
+    weights = dict(window_weights(sigma, radius))
+    for place, there in neighbours(labels, radius):
+        weight = (there.valid & labels.valid).to(dtype) * weights[place]
         soft.scatter_add_(1, there.label.unsqueeze(1), weight.unsqueeze(1))
     return soft / soft.sum(dim=1, keepdim=True).clamp_min(1.0)
+
+
+def window_weights(sigma: float, radius: int) -> list[tuple[tuple[int, int], float]]:
+    """The places (rows, columns) of a window, row by row, and what they weigh: 1 the pixel itself, the others together
+    1."""
+    around = range(-radius, radius + 1)
+    places = [(rows, columns) for rows in around for columns in around]
+    # Relative to the nearest neighbour, so that a small sigma leaves something of it; divided twice, since its square
+    # may be 0.
+    gauss = [
+        math.exp((1 - rows**2 - columns**2) / (2 * sigma) / sigma) if rows or columns else 0.0
+        for rows, columns in places
+    ]
+    total = sum(gauss)
+    return [(place, each / total if any(place) else 1.0) for place, each in zip(places, gauss, strict=True)]
 
 
 def check_sigma(sigma: float) -> float:

@@ -21,6 +21,7 @@ from segkit.losses.kernels.choice import (
 )
 from segkit.losses.kernels.cross_entropy import (
     PixelCrossEntropy,
+    numba_criterion,
     numba_cross_entropy,
     numba_soft_counts,
     upsampled_cross_entropy,
@@ -35,6 +36,7 @@ __all__ = [
     "check_device",
     "choose_backend",
     "counts_by_numba",
+    "numba_criterion",
     "numba_cross_entropy",
     "numba_runs",
     "numba_soft_counts",

@@ -1,6 +1,6 @@
 """Cross-entropy of every pixel from logits of any size, by the backend that fits."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -9,6 +9,9 @@ from segkit.losses.kernels.choice import choose_backend
 from segkit.losses.kernels.direct import direct_cross_entropy
 from segkit.losses.kernels.labels import LabelError, Labels, read_labels, valid_pixels
 from segkit.losses.kernels.reference import reference_cross_entropy
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 class PixelCrossEntropy(NamedTuple):
@@ -59,10 +62,20 @@ def numba_cross_entropy(
     from segkit.losses.kernels.cpu.cross_entropy import fused_cross_entropy  # imports numba
 
     ce, wrong, valid, n_broken = fused_cross_entropy(logits, target, ignore_index=ignore_index)
-    if n_broken:
-        labels = target[valid_pixels(target, ignore_index)]
-        raise LabelError(labels, logits.shape[1], ignore_index)
+    _check_labels(n_broken, logits, target, ignore_index)
     return ce, wrong, valid
+
+
+def numba_criterion(
+    logits: Tensor, target: Tensor, criterion: "Criterion", *, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The value of each pixel by a criterion, and ce (without gradient), wrong and valid as above: (N, *spatial) each.
+    Raises LabelError."""
+    from segkit.losses.kernels.cpu.cross_entropy import fused_criterion  # imports numba
+
+    value, rest = fused_criterion(logits, target, criterion, ignore_index=ignore_index)
+    _check_labels(rest.n_broken, logits, target, ignore_index)
+    return value, rest.ce, rest.wrong, rest.valid
 
 
 def numba_soft_counts(
@@ -72,6 +85,10 @@ def numba_soft_counts(
     from segkit.losses.kernels.cpu.soft_counts import fused_counts  # imports numba
 
     counts, ce, wrong, valid, n_broken = fused_counts(logits, target, mass, ignore_index=ignore_index)
+    _check_labels(n_broken, logits, target, ignore_index)
+    return counts, ce, wrong, valid
+
+
+def _check_labels(n_broken: int, logits: Tensor, target: Tensor, ignore_index: int) -> None:
     if n_broken:
         raise LabelError(target[valid_pixels(target, ignore_index)], logits.shape[1], ignore_index)
-    return counts, ce, wrong, valid

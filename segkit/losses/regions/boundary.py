@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,17 @@ from segkit.losses.common.pixel_loss import PixelLoss, compose
 from segkit.losses.common.places import UNPROMISED
 from segkit.losses.common.reduction import valid_mean
 from segkit.losses.common.region import check_only
-from segkit.losses.criteria.inputs import Inputs, read_inputs, show_shape
+from segkit.losses.criteria.comparison import compare_by_numba
+from segkit.losses.criteria.inputs import Inputs, check_inputs, check_shapes, read_inputs, show_shape
 from segkit.losses.criteria.pixel_cross_entropy import values_of
 from segkit.losses.criteria.values import PixelValues, check_channels
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
 from segkit.registry import LOSSES
 from segkit.types import NonNegativeInt
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @LOSSES.register("boundary")
@@ -118,15 +123,28 @@ def pixel_signed_distance(
     """
     if logits.ndim != 4:
         raise ValueError(f"distances are those of images, logits (N, C, h, w), got {show_shape(logits)}")
-    inputs = read_inputs(logits, target, ignore_index=ignore_index)
+    check_shapes(logits, target)
     count = logits.shape[1]
     if distance is None:
-        ids = torch.where(inputs.valid, inputs.labels.label, -1)
+        labels = check_inputs(logits, target, ignore_index=ignore_index)
+        ids = torch.where(labels.valid, labels.label, -1)
         distance = signed_distances(ids, num_classes=count, ignore_index=-1, only=only)
-    expected = (len(target), count if only is None else len(only), *inputs.valid.shape[1:])
+    size = target.shape[2:] if target.is_floating_point() else target.shape[1:]
+    expected = (len(target), count if only is None else len(only), *size)
     if distance.shape != expected:
         raise ValueError(f"the distances have shape {show_shape(distance)} but must have {expected}")
     classes = range(count) if only is None else only
+    maps = distance
+
+    def make() -> "Criterion":
+        from segkit.losses.kernels.cpu import criteria  # imports numba
+
+        return criteria.distance(maps, [classes.index(c) if c in classes else -1 for c in range(count)])
+
+    fused = compare_by_numba(logits, target, make, ignore_index=ignore_index)
+    if fused is not None:
+        return fused
+    inputs = read_inputs(logits, target, ignore_index=ignore_index)
     value = torch.stack([_excess(inputs, each) * distance[:, k] for k, each in enumerate(classes)]).mean(
         dim=0
     )

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
+from segkit.losses.kernels.cpu.criteria import Criterion
 from segkit.losses.kernels.cpu.geometry import find_geometry
+from segkit.losses.kernels.cpu.loops.criteria import NEAR
 from segkit.losses.kernels.cpu.loops.resized import LINES
 from segkit.losses.kernels.cpu.loops.resized import Slot as ResizedSlot
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, ROWS, Slot
@@ -42,16 +44,32 @@ def fused_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int) ->
     See `upsampled_cross_entropy`. A label that is no class counts as ignored here. Differentiable once.
     """
     broken: list[int] = []
+    ce, wrong, valid = _compute(logits, target, ignore_index, broken, None)
+    return FusedCrossEntropy(ce, wrong, valid, broken[0])
+
+
+def fused_criterion(
+    logits: Tensor, target: Tensor, criterion: Criterion, *, ignore_index: int
+) -> tuple[Tensor, FusedCrossEntropy]:
+    """The value of each pixel by a criterion, and cross-entropy as above, but without a gradient."""
+    broken: list[int] = []
+    value, ce, wrong, valid = _compute(logits, target, ignore_index, broken, criterion)
+    return value, FusedCrossEntropy(ce, wrong, valid, broken[0])
+
+
+def _compute(
+    logits: Tensor, target: Tensor, ignore_index: int, broken: list[int], criterion: Criterion | None
+) -> list[Tensor]:
+    more = ignore_index, broken, criterion
     if logits.shape[2:] != target.shape[1:]:
-        parts = _Resized.apply(logits, target, ignore_index, broken)
+        parts = _Resized.apply(logits, target, *more)
     elif (
         logits.ndim == 2
     ):  # each an image of one pixel: taken for one image with the pixels' channels side by side
-        parts = _SameSize.apply(logits.t().unsqueeze(0), target.unsqueeze(0), ignore_index, broken)
+        parts = _SameSize.apply(logits.t().unsqueeze(0), target.unsqueeze(0), *more)
     else:
-        parts = _SameSize.apply(logits.flatten(2), target.flatten(1), ignore_index, broken)
-    ce, wrong, valid = (part.view(target.shape) for part in parts)
-    return FusedCrossEntropy(ce, wrong, valid, broken[0])
+        parts = _SameSize.apply(logits.flatten(2), target.flatten(1), *more)
+    return [part.view(target.shape) for part in parts]
 
 
 class _SameSize(torch.autograd.Function):
@@ -59,7 +77,12 @@ class _SameSize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, ignore_index: int, broken: list[int]
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        ignore_index: int,
+        broken: list[int],
+        criterion: Criterion | None,
     ) -> tuple[Tensor, ...]:
         logits, target = logits.detach(), target.contiguous()
         if logits.stride(2) != 1 and logits.stride(1) != 1:
@@ -77,6 +100,7 @@ class _SameSize(torch.autograd.Function):
         call.set(NEXT_STEP=class_step if planes else 0, NEXT_BYTES=logits.itemsize if planes else 0)
         call.set(BATCH=max(1, min(LARGEST_BATCH, blocks // (8 * call.threads))))
         ctx.buffer = 4 * ROWS * width, 4 * classes * (width + PADDING)
+        ctx.criterion = criterion
         return _run_forward(
             ctx, call, same_size_kernels().forward, (logits, target), blocks, sum(ctx.buffer), broken
         )
@@ -97,8 +121,8 @@ class _SameSize(torch.autograd.Function):
         call.set(LOGITS=logits.data_ptr(), GRADIENT=result.data_ptr(), SLOPE=slope.data_ptr())
         call.set(PAST_CACHES=result.nbytes > CACHES)
         rows, block = ctx.buffer
-        call.run(same_size_kernels().backward, buffer=rows + 3 * block)
-        return result, None, None, None
+        call.run(same_size_kernels().backward, buffer=rows + 3 * block + NEAR)
+        return result, None, None, None, None
 
 
 class _Resized(torch.autograd.Function):
@@ -106,7 +130,12 @@ class _Resized(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, ignore_index: int, broken: list[int]
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        ignore_index: int,
+        broken: list[int],
+        criterion: Criterion | None,
     ) -> tuple[Tensor, ...]:
         logits, target = logits.detach(), target.contiguous()
         images, classes = logits.shape[:2]
@@ -119,6 +148,7 @@ class _Resized(torch.autograd.Function):
         ctx.buffer = 4 * LINES * width, 4 * classes * (width + PADDING)
         buffer = ctx.buffer[0] + 3 * ctx.buffer[1]
         tasks = images * ctx.geometry.bands
+        ctx.criterion = criterion
         result = _run_forward(
             ctx, call, resized_kernels().forward, (logits, target), tasks, buffer, broken, held
         )
@@ -136,10 +166,10 @@ class _Resized(torch.autograd.Function):
         call.set(OLD_ROWS=old_rows, OLD_COLUMNS=old_columns)
         held = _place_rows(call, logits)
         rows, block = ctx.buffer
-        call.run(resized_kernels().backward, held, buffer=rows + 5 * block)
+        call.run(resized_kernels().backward, held, buffer=rows + 6 * block + NEAR)
         sums.index_add_(1, ctx.geometry.first_rows, shared)  # no two bands have the same first row
         result = torch.empty_like(logits, memory_format=torch.preserve_format)
-        return result.copy_(sums.transpose(1, 2)), None, None, None
+        return result.copy_(sums.transpose(1, 2)), None, None, None, None
 
 
 def _place_rows(call: Call, logits: Tensor) -> Tensor:
@@ -168,27 +198,36 @@ def _run_forward(
     buffer: int,
     broken: list[int],
     *held: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """ce, wrong and valid of a kernel that has so many tasks; `broken` gets the number of labels that are no class."""
+) -> tuple[Tensor, ...]:
+    """ce, wrong and valid of a kernel that has so many tasks, before them the value of its criterion if it has one;
+    `broken` gets the number of labels that are no class."""
     size = inputs[1].shape
     ce, log_sum = (torch.empty(size, dtype=torch.float32, device=CPU) for _ in range(2))
     wrong, valid = (torch.empty(size, dtype=torch.bool, device=CPU) for _ in range(2))
     n_broken = torch.empty(tasks, dtype=torch.int64, device=CPU)
     call.set(CE=ce.data_ptr(), LOG_SUM=log_sum.data_ptr(), N_BROKEN=n_broken.data_ptr())
     call.set(WRONG=wrong.data_ptr(), VALID=valid.data_ptr())
-    call.run(kernel, *held, buffer=buffer)
+    criterion: Criterion | None = ctx.criterion
+    values = []
+    if criterion is not None:
+        values = [torch.zeros(size, dtype=torch.float32, device=CPU)]
+        criterion.complete(values[0], call)
+        call.set(CRITERION=criterion.address)
+    call.run(kernel, *held, buffer=buffer + NEAR)
     broken.append(int(n_broken.sum()))
     ctx.call = call
-    ctx.save_for_backward(*inputs, log_sum)
-    ctx.mark_non_differentiable(wrong, valid)
-    return ce, wrong, valid
+    ctx.save_for_backward(*inputs, log_sum, *values)
+    ctx.mark_non_differentiable(wrong, valid, *([ce] if values else []))
+    return *values, ce, wrong, valid
 
 
 def _restore(ctx: Any) -> tuple[Call, Tensor, Tensor, Tensor]:
     if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
         raise RuntimeError("the numba cross-entropy has no second derivative -> backend: reference")
-    logits, target, log_sum = ctx.saved_tensors
+    logits, target, log_sum, *values = ctx.saved_tensors
     ctx.call.set(TARGET=target.data_ptr(), LOG_SUM=log_sum.data_ptr())
+    if values:
+        ctx.criterion.set(VALUE=values[0], TARGET=target)
     return ctx.call, logits, target, log_sum
 
 

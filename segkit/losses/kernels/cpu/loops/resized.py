@@ -22,6 +22,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     take_ticket,
 )
 from segkit.losses.kernels.cpu.loops.blocks import pick_true, read_labels
+from segkit.losses.kernels.cpu.loops.criteria import NEAR, write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, finish, read_slope, sum_exponentials
 
 
@@ -63,6 +64,7 @@ class Slot(IntEnum):
     HIGHS = auto()
     SHARES = auto()
     COLUMN_RUNS = auto()  # int32 (column runs, 4)
+    CRITERION = auto()  # address of the numbers of a criterion, see `criteria`, or 0: cross-entropy
     END = auto()
 
 
@@ -70,11 +72,12 @@ class Slot(IntEnum):
     TASK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, IMAGES, CLASSES, ROWS, COLUMNS, LOGITS,
     IMAGE_STEP, CLASS_STEP, ROW_STEP, TARGET, TARGET_KIND, TARGET_BYTES, IGNORE_INDEX, CE, LOG_SUM, WRONG,
     VALID, N_BROKEN, SLOPE, GRADIENT, OLD_ROWS, OLD_COLUMNS,
-    SHARED, BANDS, FIRST_RUNS, RUNS, ROW_SHARES, LOWS, HIGHS, SHARES, COLUMN_RUNS, END,
+    SHARED, BANDS, FIRST_RUNS, RUNS, ROW_SHARES, LOWS, HIGHS, SHARES, COLUMN_RUNS,
+    CRITERION, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
 #: Numbers of a thread for each column, beside the matrices of classes x columns.
-LINES = 4
+LINES = 6
 
 
 @njit(**FLAGS)
@@ -85,6 +88,7 @@ def forward(address, version):
     label = int32s(scratch, width)
     largest, total = floats(scratch + 4 * width, width), floats(scratch + 8 * width, width)
     true = floats(scratch + 12 * width, width)
+    lines, near = scratch + 16 * width, scratch + p[SCRATCH_BYTES] - NEAR
     step = 4 * (width + PADDING)
     x, upper, lower = _matrices(scratch + 4 * LINES * width, classes * step)
     runs, first_runs = int32s(p[RUNS], 1 << 40), int32s(p[FIRST_RUNS], p[BANDS] + 1)
@@ -128,6 +132,21 @@ def forward(address, version):
                     sum_exponentials(x, step, classes, size, largest, total, x, 0, 0)
                     pick_true(x, step, label, size, true)
                     finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
+                    if p[CRITERION] != 0:
+                        write_value(
+                            p[CRITERION],
+                            x,
+                            step,
+                            label,
+                            first,
+                            classes,
+                            size,
+                            largest,
+                            log_sum,
+                            ce,
+                            lines,
+                            near,
+                        )
 
 
 @njit(**FLAGS)
@@ -137,9 +156,10 @@ def backward(address, version):
     scratch = p[SCRATCH] + take_ticket(address + 8 * THREAD) * p[SCRATCH_BYTES]
     label = int32s(scratch, width)
     largest, slope = floats(scratch + 4 * width, width), floats(scratch + 8 * width, width)
+    lines, near = scratch + 12 * width, scratch + p[SCRATCH_BYTES] - NEAR
     step = 4 * (width + PADDING)
     x, upper, lower = _matrices(scratch + 4 * LINES * width, classes * step)
-    to_upper, to_lower, _ = _matrices(x + 3 * classes * step, classes * step)
+    to_upper, to_lower, out = _matrices(x + 3 * classes * step, classes * step)
     runs, first_runs = int32s(p[RUNS], 1 << 40), int32s(p[FIRST_RUNS], p[BANDS] + 1)
     shares = floats(p[ROW_SHARES], rows)
     while True:
@@ -176,6 +196,26 @@ def backward(address, version):
                         some = True
                     mix(upper, lower, shares[y], classes, size, x, step, largest)
                     log_sum = floats(p[LOG_SUM] + 4 * first, size)
+                    if p[CRITERION] != 0:
+                        write_criterion_gradient(
+                            p[CRITERION],
+                            x,
+                            step,
+                            label,
+                            first,
+                            classes,
+                            size,
+                            largest,
+                            log_sum,
+                            slope,
+                            out,
+                            step,
+                            lines,
+                            4 * width,
+                            near,
+                        )
+                        add_to_rows(out, step, classes, size, shares[y], to_upper, to_lower)
+                        continue
                     add_gradient(
                         x, step, classes, size, largest, log_sum, slope, shares[y], to_upper, to_lower
                     )
@@ -242,6 +282,18 @@ def add_gradient(x, step, classes, size, largest, log_sum, slope, share, to_uppe
             p = slope[i] * p if slope[i] != 0 else ZERO
             above[i] += rest * p
             below[i] += share * p
+
+
+@njit(**FLAGS)
+def add_to_rows(gradient, step, classes, size, share, to_upper, to_lower):
+    """A gradient (classes, size), in parts to the two rows that the pixels are made of."""
+    rest = ONE - share
+    for c in range(classes):
+        row = floats(gradient + c * step, size)
+        above, below = floats(to_upper + c * step, size), floats(to_lower + c * step, size)
+        for i in range(size):
+            above[i] += rest * row[i]
+            below[i] += share * row[i]
 
 
 @njit(**FLAGS)

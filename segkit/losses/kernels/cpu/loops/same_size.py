@@ -29,6 +29,7 @@ from segkit.losses.kernels.cpu.loops.blocks import (
     read_labels,
     write_block,
 )
+from segkit.losses.kernels.cpu.loops.criteria import NEAR, write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.transpose import FLOAT32
 
 
@@ -66,6 +67,7 @@ class Slot(IntEnum):
     GRADIENT_PIXEL_STEP = auto()
     PAST_CACHES = auto()  # whether the gradient is larger than the caches
     BATCH = auto()  # blocks that a thread takes at once
+    CRITERION = auto()  # address of the numbers of a criterion, see `criteria`, or 0: cross-entropy
     NEXT_STEP = (
         auto()
     )  # what is brought near of the logits of the next block: the step from class to class, 0 if their
@@ -77,11 +79,11 @@ class Slot(IntEnum):
     BLOCK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, BLOCKS, IMAGES, CLASSES, PIXELS, KIND, CHANNELS_LAST, LOGITS,
     IMAGE_STEP, CLASS_STEP, PIXEL_STEP, TARGET, TARGET_KIND, TARGET_BYTES, IGNORE_INDEX, CE, LOG_SUM, WRONG, VALID,
     N_BROKEN, SLOPE, GRADIENT, GRADIENT_IMAGE_STEP, GRADIENT_CLASS_STEP, GRADIENT_PIXEL_STEP, PAST_CACHES, BATCH,
-    NEXT_STEP, NEXT_BYTES, END,
+    CRITERION, NEXT_STEP, NEXT_BYTES, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
 #: Rows of one number per pixel in a thread's buffer, beside the block of logits and that of gradients.
-ROWS = 4
+ROWS = 6
 #: More numbers in a row of a buffer than pixels: rows a power of two apart would share a place in the cache.
 PADDING = 16
 
@@ -94,6 +96,7 @@ def forward(address, version):
     label = int32s(scratch, width)
     largest, total = floats(scratch + 4 * width, width), floats(scratch + 8 * width, width)
     true = floats(scratch + 12 * width, width)
+    lines, near = scratch + 16 * width, scratch + p[SCRATCH_BYTES] - NEAR
     broken = int64s(p[N_BROKEN], p[BLOCKS])
     while True:
         start_block = take_ticket(address + 8 * BLOCK) * p[BATCH]
@@ -123,6 +126,10 @@ def forward(address, version):
             sum_exponentials(x, step, classes, size, largest, total, following, p[NEXT_STEP], row_bytes)
             pick_true(x, step, label, size, true)
             finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
+            if p[CRITERION] != 0:
+                write_value(
+                    p[CRITERION], x, step, label, first, classes, size, largest, log_sum, ce, lines, near
+                )
 
 
 @njit(**FLAGS)
@@ -184,6 +191,7 @@ def backward(address, version):
     scratch = p[SCRATCH] + take_ticket(address + 8 * THREAD) * p[SCRATCH_BYTES]
     label = int32s(scratch, width)
     largest, slope = floats(scratch + 4 * width, width), floats(scratch + 8 * width, width)
+    lines, near = scratch + 12 * width, scratch + p[SCRATCH_BYTES] - NEAR
     block_step = 4 * (width + PADDING)
     block = scratch + 4 * ROWS * width
     out_block, staged = block + classes * block_step, block + 2 * classes * block_step
@@ -216,22 +224,41 @@ def backward(address, version):
                 out, out_step = result, p[GRADIENT_CLASS_STEP]
             log_sum = floats(p[LOG_SUM] + 4 * first, size)
             find_largest(x, step, classes, size, largest)
-            following, row_bytes = find_next(p, here + 1, stop_block)
-            write_gradient(
-                x,
-                step,
-                classes,
-                size,
-                largest,
-                log_sum,
-                slope,
-                out,
-                out_step,
-                following,
-                p[NEXT_STEP],
-                row_bytes,
-            )
-            take_true(label, slope, size, out, out_step)
+            if p[CRITERION] != 0:
+                write_criterion_gradient(
+                    p[CRITERION],
+                    x,
+                    step,
+                    label,
+                    first,
+                    classes,
+                    size,
+                    largest,
+                    log_sum,
+                    slope,
+                    out,
+                    out_step,
+                    lines,
+                    4 * width,
+                    near,
+                )
+            else:
+                following, row_bytes = find_next(p, here + 1, stop_block)
+                write_gradient(
+                    x,
+                    step,
+                    classes,
+                    size,
+                    largest,
+                    log_sum,
+                    slope,
+                    out,
+                    out_step,
+                    following,
+                    p[NEXT_STEP],
+                    row_bytes,
+                )
+                take_true(label, slope, size, out, out_step)
             if not planes or p[PAST_CACHES]:
                 write_out(p, out, out_step, result, size, staged, p[PAST_CACHES])
 

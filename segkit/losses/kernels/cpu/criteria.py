@@ -1,0 +1,102 @@
+"""Criteria that the compiled kernels compute beside cross-entropy: what they are given; see `loops.criteria`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segkit.losses.kernels.cpu.call import CPU, Call
+from segkit.losses.kernels.cpu.loops import criteria as loops
+from segkit.losses.kernels.cpu.loops.criteria import Slot
+
+
+class Criterion:
+    """The numbers of a criterion of `kind`, and what they are the addresses of, which it keeps. `pixels`: of an image.
+
+    It lives as long as the call that it belongs to, with the addresses of which it is completed.
+    """
+
+    def __init__(self, kind: int, pixels: int, **values: int | Tensor):
+        self.numbers = np.zeros(Slot.END, dtype=np.int64)
+        self.held = [value for value in values.values() if isinstance(value, Tensor)]
+        self.set(KIND=kind, PIXELS=pixels, **values)
+
+    @property
+    def address(self) -> int:
+        return self.numbers.ctypes.data
+
+    def set(self, **values: int | Tensor) -> None:
+        """Write numbers, and addresses of tensors that somebody keeps, to places by name."""
+        for name, value in values.items():
+            self.numbers[Slot[name]] = value.data_ptr() if isinstance(value, Tensor) else value
+
+    def complete(self, value: Tensor, call: Call) -> None:
+        """With where the value goes (N, P) fp32, and the target of the call."""
+        self.set(VALUE=value)
+        for name in ("TARGET", "TARGET_KIND", "TARGET_BYTES", "IGNORE_INDEX"):
+            self.numbers[Slot[name]] = call.numbers[call.slots[name]]
+
+
+def margin(pixels: int, *, margin: float, strength: float) -> Criterion:
+    """ce + strength sum_k max(0, max_j z_j - z_k - margin)."""
+    return Criterion(loops.MARGIN, pixels, NUMBERS=_floats([margin, strength]))
+
+
+def relaxed(target: Tensor, *, radius: int) -> Criterion:
+    """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids."""
+    unused = torch.zeros((2 * radius + 1) ** 2, dtype=torch.float32, device=CPU)
+    return Criterion(loops.RELAXED, target[0].numel(), NUMBERS=unused, **_near(target, radius))
+
+
+def smoothed(
+    target: Tensor, window: Sequence[float], *, radius: int, class_weights: Tensor | None
+) -> Criterion:
+    """sum_c a_c y_c (-log p_c): y are the labels in the window by its weights, divided by their sum, at least 1.
+
+    `target` (N, H, W) class ids, `window` the weights of its places row by row, `class_weights` (C,) or
+    None for 1.
+    """
+    weights = 0 if class_weights is None else class_weights.float().contiguous()
+    return Criterion(
+        loops.SMOOTHED,
+        target[0].numel(),
+        NUMBERS=_floats(window),
+        CLASS_WEIGHTS=weights,
+        **_near(target, radius),
+    )
+
+
+def distance(maps: Tensor, planes: Sequence[int]) -> Criterion:
+    """sum_c (p_c - y_c) d_c / K: `maps` (N, K, H, W) are the d; `planes`, of each class which of them it has, or -1,
+    where d is 0."""
+    maps = maps.float().contiguous()
+    table = torch.tensor(planes, dtype=torch.int32, device=CPU)
+    return Criterion(loops.DISTANCE, maps[0, 0].numel(), MAPS=maps, PLANES=table, MAP_COUNT=maps.shape[1])
+
+
+def find_mixed(target: Tensor, radius: int) -> Tensor:
+    """(N, H, W) bool: whether the pixels around one, so many rows and columns away, are not all of its class id."""
+    across, down = target[:, :, 1:] != target[:, :, :-1], target[:, 1:] != target[:, :-1]
+    in_row, mixed = torch.zeros_like(target, dtype=torch.bool), torch.zeros_like(target, dtype=torch.bool)
+    # All are the same if each row of the window is, and its middle column.
+    for step in range(radius):
+        for to, pairs, dim in ((in_row, across, 2), (mixed, down, 1)):
+            size = pairs.shape[dim] - step
+            if size > 0:
+                to.narrow(dim, 0, size).logical_or_(pairs.narrow(dim, step, size))
+                to.narrow(dim, step + 1, size).logical_or_(pairs.narrow(dim, 0, size))
+    height = target.shape[1]
+    mixed |= in_row
+    for step in range(1, min(radius, height - 1) + 1):
+        mixed[:, step:] |= in_row[:, :-step]
+        mixed[:, :-step] |= in_row[:, step:]
+    return mixed
+
+
+def _near(target: Tensor, radius: int) -> dict[str, int | Tensor]:
+    return {"COLUMNS": target.shape[2], "RADIUS": radius, "MIXED": find_mixed(target, radius)}
+
+
+def _floats(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float32, device=CPU)

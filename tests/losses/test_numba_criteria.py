@@ -1,0 +1,169 @@
+"""Criteria that look at all logits of a pixel or at its neighbours, by compiled loops: equal to plain PyTorch's."""
+
+import pytest
+import torch
+
+from segkit.losses.criteria.border_relaxed_ce import pixel_border_relaxed
+from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing
+from segkit.losses.criteria.spatial_smoothing_ce import pixel_spatial_smoothing
+from segkit.losses.kernels import choice
+from segkit.losses.kernels.labels import LabelError
+from segkit.losses.regions.boundary import pixel_signed_distance
+from tests.losses.cases import make_batch
+
+CRITERIA = {
+    "margin": (pixel_margin_smoothing, {"margin": 1.0, "strength": 0.3}),
+    "margin, none beyond": (pixel_margin_smoothing, {"margin": 100.0}),
+    "margin of 0": (pixel_margin_smoothing, {"margin": 0.0}),
+    "relaxed": (pixel_border_relaxed, {}),
+    "relaxed, wide": (pixel_border_relaxed, {"radius": 3}),
+    "relaxed, own class": (pixel_border_relaxed, {"radius": 0}),
+    "smoothed": (pixel_spatial_smoothing, {}),
+    "smoothed, wide": (pixel_spatial_smoothing, {"radius": 10, "sigma": 4.0}),
+    "smoothed, own class": (pixel_spatial_smoothing, {"radius": 0}),
+    "distance": (pixel_signed_distance, {}),
+    "distance, some classes": (pixel_signed_distance, {"only": (2, 0)}),
+}
+every_criterion = pytest.mark.parametrize("case", CRITERIA)
+#: Those that have class weights.
+WEIGHTED = [case for case in CRITERIA if not case.startswith("distance")]
+DIGITS = {torch.float32: 2e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+@pytest.fixture(autouse=True)
+def small_batches_too(monkeypatch):
+    pytest.importorskip("numba", reason="numba is not installed: pip install 'segkit[cpu]'")
+    monkeypatch.setattr(choice, "WORTH_COMPILING", 0)
+
+
+def smooth_blocks(target):
+    """Labels of areas of some pixels, in which some windows have one class and some have several."""
+    return (
+        target[:, ::3, ::4]
+        .repeat_interleave(3, dim=1)
+        .repeat_interleave(4, dim=2)[:, : target.shape[1], : target.shape[2]]
+    )
+
+
+def compute(case, logits, target, factor, **more):
+    function, options = CRITERIA[case]
+    logits = logits.detach().requires_grad_()
+    values = function(logits, target, **options, **more)
+    gradient = torch.autograd.grad((values.value * factor.to(values.value.dtype)).sum(), logits)[0]
+    return values, gradient
+
+
+def assert_equal_to_reference(case, logits, target, factor, **more):
+    values, gradient = compute(case, logits, target, factor, **more)
+    assert values.fused is not None and values.fused.backend == "numba"
+    double = {k: v.double() if torch.is_tensor(v) else v for k, v in more.items()}
+    expected, expected_gradient = compute(case, logits.detach().double(), target, factor, **double)
+    assert expected.fused is None
+    for name in ("value", "ce", "class_weight"):
+        one, other = getattr(values, name).double(), getattr(expected, name)
+        torch.testing.assert_close(
+            one, other, rtol=2e-5, atol=5e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    for name in ("valid", "wrong", "label"):
+        assert torch.equal(getattr(values, name), getattr(expected, name)), name
+    digits = DIGITS[logits.dtype]
+    largest = max(expected_gradient.abs().max(), 0.05)  # probabilities have an error of about 1e-7
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=digits, atol=digits * largest)
+    return gradient
+
+
+@every_criterion
+@pytest.mark.parametrize("size", [(9, 13), (24, 40)], ids=["same size", "resized"])
+@pytest.mark.parametrize("classes", [3, 19])
+def test_value_and_gradient(case, size, classes):
+    batch = make_batch((2, classes, 9, 13), size, ignored=True)
+    for target in (batch.target, smooth_blocks(batch.target)):
+        assert_equal_to_reference(case, 4 * batch.logits, target, batch.weight)
+
+
+@pytest.mark.parametrize("case", WEIGHTED)
+def test_class_weights(case):
+    batch = make_batch((2, 3, 9, 13), (9, 13), ignored=True)
+    weights = torch.tensor([0.5, 0.0, 4.0])
+    assert_equal_to_reference(
+        case, batch.logits, smooth_blocks(batch.target), batch.weight, class_weights=weights
+    )
+
+
+@every_criterion
+@pytest.mark.parametrize("dtype", DIGITS, ids=str)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_layouts_and_dtypes(case, dtype, memory_format):
+    for target_dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
+        batch = make_batch((2, 5, 9, 13), (9, 13), dtype=dtype)
+        logits = batch.logits.detach().to(memory_format=memory_format)
+        target = smooth_blocks(batch.target).to(target_dtype)
+        gradient = assert_equal_to_reference(case, logits, target, batch.weight)
+        assert gradient.is_contiguous(memory_format=memory_format)
+
+
+@every_criterion
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (2, 2)], ids=str)
+def test_images_smaller_than_a_window(case, size):
+    batch = make_batch((2, 3, *size), size)
+    assert_equal_to_reference(case, batch.logits, batch.target, batch.weight)
+
+
+@every_criterion
+def test_large_gradients_are_written_past_the_caches(case, monkeypatch):
+    monkeypatch.setattr("segkit.losses.kernels.cpu.cross_entropy.CACHES", 0)
+    batch = make_batch((2, 3, 9, 13), (9, 13), ignored=True)
+    assert_equal_to_reference(case, batch.logits, batch.target, batch.weight)
+
+
+@every_criterion
+def test_sure_predictions_right_and_wrong(case):
+    """Probabilities that are 0 or 1 in fp32, among them pixels of which no near class has any."""
+    batch = make_batch((2, 4, 9, 13), (9, 13), ignored=True)
+    target = smooth_blocks(batch.target)
+    for shift in (0, 1):
+        sure = torch.where(target == 255, 0, target + shift) % 4
+        logits = 150 * torch.nn.functional.one_hot(sure, 4).movedim(-1, 1).float()
+        assert_equal_to_reference(case, logits, target, batch.weight)
+
+
+@every_criterion
+def test_what_stands_at_ignored_pixels_does_not_matter(case):
+    batch = make_batch((2, 4, 9, 13), (9, 13), ignored=True)
+    ignored = batch.target == 255
+    values, gradient = compute(case, batch.logits, batch.target, batch.weight)
+    logits = batch.logits.detach().clone()
+    logits.movedim(1, -1)[ignored] = torch.nan
+    again, same = compute(case, logits, batch.target, batch.weight)
+    assert torch.equal(again.value, values.value) and torch.equal(same, gradient)
+    assert not gradient.movedim(1, -1)[ignored].any() and not values.value[ignored].any()
+
+
+@every_criterion
+def test_nan_at_a_valid_pixel_is_seen(case):
+    batch = make_batch((1, 3, 6, 7), (6, 7))
+    logits = batch.logits.detach().clone()
+    logits[0, :, 2, 3] = torch.nan
+    values, gradient = compute(case, logits, batch.target, batch.weight)
+    assert values.value[0, 2, 3].isnan() and gradient[0, :, 2, 3].isnan().all()
+    assert values.value.isnan().sum() == 1
+
+
+@every_criterion
+def test_no_slope_no_gradient(case):
+    batch = make_batch((1, 3, 6, 7), (6, 7))
+    _, gradient = compute(case, batch.logits, batch.target, torch.zeros_like(batch.weight))
+    assert not gradient.any()
+
+
+@every_criterion
+def test_errors_are_those_of_every_way(case):
+    function, options = CRITERIA[case]
+    batch = make_batch((1, 3, 6, 7), (6, 7))
+    batch.target[0, 1, 2] = 9
+    with pytest.raises(LabelError, match=r"the target has ids 9 but the logits have 3 classes"):
+        function(batch.logits, batch.target, **options)
+    batch = make_batch((1, 3, 6, 7), (6, 7))
+    gradient = torch.autograd.grad
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient(function(batch.logits, batch.target, **options).value.sum(), batch.logits, create_graph=True)

@@ -16,6 +16,7 @@ from segkit.losses.kernels.choice import (
     check_device,
     choose_backend,
     counts_by_numba,
+    lovasz_by_numba,
     numba_runs,
     triton_runs,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "check_device",
     "choose_backend",
     "counts_by_numba",
+    "lovasz_by_numba",
     "numba_criterion",
     "numba_cross_entropy",
     "numba_runs",

@@ -135,6 +135,15 @@ def counts_by_numba(logits: Tensor, target: Tensor) -> bool:
     return _try_numba("soft_count_kernels", "losses of regions", "they are computed without")
 
 
+def lovasz_by_numba(p: Tensor) -> bool:
+    """Whether the Lovasz extension of probabilities (N, C, *spatial) is found by compiled loops."""
+    if torch.compiler.is_compiling() or p.dtype != torch.float32 or p[:, 0].numel() >= 2**31:
+        return False
+    if p.numel() < WORTH_COMPILING or _refuse_numba(p.device) is not None:
+        return False
+    return _try_numba("lovasz_kernel", "Lovasz extension", "it is found without")
+
+
 @functools.cache
 def _try_numba(kernels: str, what: str, instead: str) -> bool:
     """Whether numba compiles the kernels of that name: where it does not, the reason is given as a warning, once."""

@@ -13,6 +13,7 @@ from segkit.losses.common.region import (
     region_mean,
 )
 from segkit.losses.criteria import read_inputs
+from segkit.losses.kernels import lovasz_by_numba
 from segkit.losses.scope import RegionScopeName, Scope, gather_pixels
 from segkit.registry import LOSSES
 
@@ -53,6 +54,10 @@ def lovasz_loss(
 
 def class_lovasz(regions: Regions) -> Tensor:
     """The loss of each class (C,)."""
+    if regions.scope.processes() == 1 and not regions.weight.requires_grad and lovasz_by_numba(regions.p):
+        from segkit.losses.kernels.cpu.lovasz import lovasz_of_classes  # imports numba
+
+        return lovasz_of_classes(regions.p, regions.y, whole_masses(regions.weight.squeeze(1)))
     errors = (regions.y - regions.p).abs()  # (N, C, *spatial), 0 at ignored pixels
     per_class = zip(errors.unbind(1), regions.y.unbind(1), strict=True)
     weight = regions.weight.squeeze(1).reshape(-1)
@@ -108,6 +113,6 @@ def slopes(key: Tensor, true: Tensor, weight: Tensor) -> Tensor:
 
 
 def whole_masses(weight: Tensor) -> Tensor:
-    """Weights (P,) in units of a 2^30th of the largest (or a little less), as int64: sums of integers have no order."""
+    """Weights in units of a 2^30th of the largest (or a little less), as int64: sums of integers have no order."""
     largest = weight.amax().clamp_min(torch.finfo(weight.dtype).tiny)
     return (weight * torch.exp2(30 - largest.log2().ceil())).round().long()

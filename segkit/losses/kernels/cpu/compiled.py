@@ -11,7 +11,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, soft_counts, sums
+from segkit.losses.kernels.cpu.loops import hardest, lovasz, resized, same_size, soft_counts, sums
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -67,6 +67,12 @@ class HardestKernels(NamedTuple):
 def hardest_kernels() -> HardestKernels:
     """Those of `hardest`."""
     return HardestKernels(*(_compile(make) for make in (_count_first, _count_others, _write_share)))
+
+
+@functools.cache
+def lovasz_kernel() -> int:
+    """The address of `lovasz.walk`."""
+    return _compile(_walk)
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
@@ -179,5 +185,12 @@ def _count_others(version: int) -> Callable:
 def _write_share(version: int) -> Callable:
     def run(address: int) -> None:
         hardest.write_share(address, version)
+
+    return run
+
+
+def _walk(version: int) -> Callable:
+    def run(address: int) -> None:
+        lovasz.walk(address, version)
 
     return run

@@ -1,8 +1,7 @@
-"""Backend `numba`: cross-entropy fused into compiled loops for the CPU, at the logits' size or resized; and with it what
-losses of regions, margins and neighbours ask of the logits.
+"""Backend `numba`: cross-entropy fused into compiled loops for the CPU, at the logits' size or resized; and with it
+what losses of regions, margins and neighbours ask of the logits.
 
 What is compiled is in `loops`; numba is imported with these, and only when a loss first asks. `compiled` builds them,
-`call` and `threads` run them on torch's threads, `cross_entropy`, `criteria`, `soft_counts`, `pixel_sums`,
-`hardest` and `lovasz` make operations on tensors of them;
+`call` and `threads` run them on torch's threads; the others, `available` aside, make operations on tensors of them.
 `available` says whether numba can be had.
 """

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Bins of equal width: bin b holds the confidences above b / BINS, up to and including (b + 1) / BINS.
-BINS = 15
-#: Confidences are rounded to multiples of 1 / UNIT, then binned and added up as such: a bin is WIDTH of them wide.
-WIDTH = 2**16
-UNIT = BINS * WIDTH
+from segkit.evaluation.confidence_bins import BINS, UNIT, WIDTH
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
-from segkit.evaluation.calibration import BINS, CalibrationCounts, CalibrationMeter
+from segkit.evaluation.calibration import CalibrationCounts, CalibrationMeter
+from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.system.host_copy import HostCopy
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from segkit.evaluation import upsampled_scores
-from segkit.evaluation.calibration import BINS, UNIT, CalibrationCounts, count_bins
+from segkit.evaluation.calibration import CalibrationCounts, count_bins
+from segkit.evaluation.confidence_bins import BINS, UNIT
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.image_counts import ImageCounts, join_counts
 from segkit.evaluation.upsampled_scores import score_pixels

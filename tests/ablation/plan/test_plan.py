@@ -302,8 +302,8 @@ SMALL = {
     "got true",
     "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
     "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "
-    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, "
-    "boundary_f1/CLASS",
+    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, ece, brier, iou/CLASS, dice/CLASS, recall/CLASS, "
+    "boundary_iou/CLASS, boundary_f1/CLASS",
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",

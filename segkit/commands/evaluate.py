@@ -17,7 +17,6 @@ from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.scores import (
     boundary_as_json,
     boundary_table,
-    calibration_as_json,
     calibration_table,
     class_table,
     scores_as_json,
@@ -127,9 +126,7 @@ def score(
         print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
         extra["boundary"] = boundary_as_json(borders, labels.class_names)
     if result.calibration is not None:
-        found = result.calibration.scores()
-        print(f"\nconfidence against accuracy\n{calibration_table(found)}")
-        extra["calibration"] = calibration_as_json(found)
+        print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path} ({predictor.why})"

@@ -105,12 +105,18 @@ def calibration_as_json(scores: CalibrationScores) -> dict[str, Any]:
 def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores in plain types; null where a score is not defined."""
     iou = metrics.iou(result.matrix)
+    confidence = (
+        {}
+        if result.calibration is None
+        else {"calibration": calibration_as_json(result.calibration.scores())}
+    )
     return {
         "mIoU": finite_or_none(result.mean_iou),
         "accuracy": finite_or_none(metrics.accuracy(result.matrix)),
         "ce": finite_or_none(result.ce),
         "images": result.images,
         "iou": {name: finite_or_none(value) for name, value in zip(class_names, iou, strict=True)},
+        **confidence,
     }
 
 

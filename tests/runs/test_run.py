@@ -754,6 +754,20 @@ def test_confidences_of_single_images_are_added_on_request(trained, tmp_path, ca
     assert f"ECE {100 * found.ece:.2f}  Brier {found.brier:.4f}" in table
 
 
+def test_training_counts_confidences_if_it_is_told_to(tiny):
+    assert run("--config", "tiny.yaml", "train.iterations=2", "eval.every=2", "eval.calibration=true") == 0
+    folder = only_run(tiny)
+    with np.load(folder / "per_image.npz") as arrays:
+        expected = {name: arrays[name] for name in ("calibration", "confidence_unit", "brier_sums")}
+    scores = json.loads((folder / "summary.json").read_text())["last"]["calibration"]
+    (row,) = read_rows(folder)
+    assert float(row["val/ece"]) == pytest.approx(scores["ece"], rel=1e-5) and scores["ece"] > 0
+    assert float(row["val/brier"]) == pytest.approx(scores["brier"], rel=1e-5)
+    assert evaluate_images(folder, calibration=True) == 0
+    with np.load(folder / "per_image.npz") as arrays:
+        assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
+
+
 def test_the_intact_ones_of_several_runs_are_scored(trained, tmp_path, capsys):
     broken = trained.with_name("broken")
     shutil.copytree(trained, broken)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from segkit.ablation.plan.plan import load_plan
+from segkit.ablation.statistics.metrics import WHOLE
+from segkit.ablation.study.claims import OF_CONFIDENCE
 from segkit.config.load import load_config
 from segkit.config.sources import shipped_names
 from segkit.errors import ConfigError
@@ -84,6 +86,16 @@ def test_variant_is_merged_as_extends_merges(folder):
         own = f"name: {variant}-seed1\nseed: 1\nlog: {{dir: out/mine}}\n{text}\ntrain: {{iterations: 400}}"
         Path("one.yaml").write_text(f"extends: base.yaml\n{own}")
         assert plan.find(f"{variant}-seed1").config == load_config("one.yaml")
+
+
+def test_runs_count_confidences_if_they_are_to_be_compared_by_them(folder):
+    """A finished run that did not is kept: nothing that was learnt depends on it."""
+    folder(GOOD)
+    assert not any(run.config.eval.calibration for run in load_plan("mine.yaml").runs)
+    for metric in OF_CONFIDENCE:
+        folder(f"metrics: [miou, {metric}]\n{GOOD}")
+        assert all(run.config.eval.calibration for run in load_plan("mine.yaml").runs)
+    assert {*OF_CONFIDENCE} == {name for name, metric in WHOLE.items() if metric.kind in ("bins", "brier")}
 
 
 def test_the_base_as_it_is_can_be_a_variant(folder):

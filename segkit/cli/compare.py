@@ -42,8 +42,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=["miou"],
         metavar="NAME",
-        help="what to compare by, the main one first: miou, mdice, macc, accuracy, ce, boundary_iou, boundary_f1, "
-        "iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, boundary_f1/CLASS",
+        help="what to compare by, the main one first: miou, mdice, macc, accuracy, ce, ece, brier, boundary_iou, "
+        "boundary_f1, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, boundary_f1/CLASS",
     )
     parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"

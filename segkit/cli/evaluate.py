@@ -62,6 +62,11 @@ def _make_parser() -> CommandParser:
         metavar="PIXELS",
         help="also score the borders between classes, with this tolerance; with --per-image, of every image",
     )
+    parser.add_argument(
+        "--calibration",
+        action="store_true",
+        help="also score how far confidence and accuracy are apart; with --per-image, of every image",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
     return parser
 
@@ -75,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         "device": args.device,
         "output": args.output,
         "boundary": args.boundary,
+        "calibration": args.calibration,
     }
     if args.per_image:
         from segkit.commands.evaluate_per_image import evaluate_per_image  # needs torch

@@ -14,7 +14,13 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
-from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
+from segkit.evaluation.scores import (
+    boundary_as_json,
+    boundary_table,
+    calibration_table,
+    class_table,
+    scores_as_json,
+)
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import percent
@@ -32,17 +38,27 @@ def evaluate_weights(
     device: str,
     output: Path | None,
     boundary: float | None = None,
+    calibration: bool = False,
     ranks: Ranks = ALONE,
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status. In several processes
     each scores its part of the images, and the main one prints and writes.
 
-    With `boundary`, also the borders between classes, with that tolerance in pixels.
+    With `boundary`, also the borders between classes, with that tolerance in pixels; with `calibration`, also how far
+    confidence and accuracy are apart.
     """
     require_tolerance(boundary)
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
     predictor = load_predictor(weights, place)
-    score(predictor, overrides, split=split, output=output, boundary=boundary, ranks=ranks)
+    score(
+        predictor,
+        overrides,
+        split=split,
+        output=output,
+        boundary=boundary,
+        calibration=calibration,
+        ranks=ranks,
+    )
     return 0
 
 
@@ -60,6 +76,7 @@ def score(
     split: str,
     output: Path | None,
     boundary: float | None = None,
+    calibration: bool = False,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
@@ -93,6 +110,7 @@ def score(
         ignore_index=dataset.ignore_index,
         device=predictor.device,
         boundary=boundary,
+        calibration=calibration,
         ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it
@@ -102,11 +120,13 @@ def score(
     for each in others:
         bad.note(each)
     print(class_table(result, labels.class_names))
-    extra = {}
+    extra: dict[str, Any] = {}
     if result.borders is not None:
         borders = result.borders.scores()
         print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
-        extra = {"boundary": boundary_as_json(borders, labels.class_names)}
+        extra["boundary"] = boundary_as_json(borders, labels.class_names)
+    if result.calibration is not None:
+        print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path} ({predictor.why})"

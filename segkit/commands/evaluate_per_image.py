@@ -27,10 +27,12 @@ def evaluate_per_image(
     device: str,
     output: Path | None,
     boundary: float | None = None,
+    calibration: bool = False,
 ) -> int:
     """Score the last weights of each run and write per_image.npz into its folder, as training does at its end.
 
-    With `boundary`, also the borders between classes, with that tolerance in pixels. `output` is for a single run.
+    With `boundary`, also the borders between classes, with that tolerance in pixels; with `calibration`, also how far
+    confidence and accuracy are apart. `output` is for a single run.
     Returns the exit status, 0. One of several runs that fails does not keep the others from being scored; a SegkitError
     names it in the end, with the exit code that all which failed share, 1 if they differ. Raises ConfigError at once
     for what would not be the own score of any run.
@@ -38,9 +40,10 @@ def evaluate_per_image(
     if split != "val":
         raise ConfigError(f"--per-image is of the validation set, got --split {split} -> leave --split out")
     require_tolerance(boundary)
+    also = {"boundary": boundary, "calibration": calibration}
     place = choose_device(device)
     if len(runs) == 1:
-        score_run(runs[0], overrides, device=place, output=output, boundary=boundary)
+        score_run(runs[0], overrides, device=place, output=output, **also)
         return 0
     if output is not None:
         raise ConfigError(f"--output is for the scores of one run, got {len(runs)} runs -> leave it out")
@@ -48,7 +51,7 @@ def evaluate_per_image(
     for number, run in enumerate(runs, start=1):
         print(f"\nrun {number} of {len(runs)}   {run}", flush=True)
         try:
-            score_run(run, overrides, device=place, output=None, boundary=boundary)
+            score_run(run, overrides, device=place, output=None, **also)
         except SegkitError as error:
             failed.append((run, error))
             print(f"failed, see the end: {run}", file=sys.stderr, flush=True)
@@ -64,6 +67,7 @@ def score_run(
     device: torch.device,
     output: Path | None,
     boundary: float | None,
+    calibration: bool,
 ) -> None:
     """Score the last weights of one run and write its per_image.npz.
 
@@ -74,7 +78,9 @@ def score_run(
     predictor = load_predictor(checkpoint, device)
     refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
     with RunFolder.reopen(run) as folder:
-        result = score(predictor, overrides, split="val", output=output, boundary=boundary)
+        result = score(
+            predictor, overrides, split="val", output=output, boundary=boundary, calibration=calibration
+        )
         iteration = iteration_of(predictor.path)
         save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
         print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")

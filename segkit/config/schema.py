@@ -139,6 +139,7 @@ class Eval(_Frozen):
     every: Duration = "10%"
     batch_size: PositiveInt | None = None
     images: NonNegativeInt = 8
+    calibration: bool = False
 
 
 class Log(_Frozen):

@@ -16,6 +16,7 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import DataError
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.model_output import output_logits
@@ -31,8 +32,8 @@ class Evaluation:
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
     `matrices` are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of the data set,
     and `places` are the images' numbers there (empty: 0, 1, 2 ...). In the same order, `ce_sums` float64 (N,) are the
-    sums of the cross-entropy over the valid pixels of each image, and `borders` what was counted of the borders between
-    classes, if that was asked for.
+    sums of the cross-entropy over the valid pixels of each image; `borders` what was counted of the borders between
+    classes and `calibration` of how sure the model is, if that was asked for.
     """
 
     matrix: Tensor
@@ -43,6 +44,7 @@ class Evaluation:
     places: tuple[int, ...] = ()
     ce_sums: Tensor | None = None
     borders: BorderCounts | None = None
+    calibration: CalibrationCounts | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -62,6 +64,7 @@ def evaluate(
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
+    calibration: bool = False,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
@@ -73,11 +76,11 @@ def evaluate(
     and autocast included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if
     `stop()` became true between two batches, in any process: half a validation set is not a score. With `boundary`, a
     tolerance in pixels of at least 1, the borders between classes are counted too, which takes the host several times
-    as long as the rest.
+    as long as the rest; with `calibration` how sure the model is, which takes little.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
-    images = ImageCollector(num_classes=num_classes, meter=meter)
+    images = ImageCollector(num_classes=num_classes, meter=meter, calibration=calibration)
     # In float64, so that a large image does not lose its last digits; MPS has none.
     double = torch.float32 if device.type == "mps" else torch.float64
     stopped, was_training = False, model.training
@@ -92,10 +95,12 @@ def evaluate(
                     break
                 target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
                 output = forward(batch["image"].to(device, non_blocking=True))
-                pixels = score_pixels(output_logits(output), target, ignore_index=ignore_index)
+                pixels = score_pixels(
+                    output_logits(output), target, ignore_index=ignore_index, calibration=calibration
+                )
                 counts = metrics.confusion_matrices(target, pixels.prediction, **known)
                 ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=double)  # (N,)
-                images.add(batch, counts, ce_sums, pixels.prediction)
+                images.add(batch, counts, ce_sums, pixels.prediction, pixels.calibration)
     finally:
         model.train(was_training)
     parts = ranks.gather(None if stopped else images.finish())

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.calibration import CalibrationCounts, CalibrationMeter
+from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.system.host_copy import HostCopy
 
@@ -17,6 +19,7 @@ class ImageCounts(NamedTuple):
     matrices: ImageMatrices
     ce_sums: Tensor
     borders: BorderCounts | None
+    calibration: CalibrationCounts | None
     names: tuple[str, ...]
     places: tuple[int, ...]
 
@@ -28,11 +31,18 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
     # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
     order = sorted(range(len(places)), key=places.__getitem__)
     borders = [part.borders for part in parts if part.borders is not None]
+    calibration = [part.calibration for part in parts if part.calibration is not None]
     return ImageCounts(
         ImageMatrices.join([part.matrices for part in parts]).reorder(order),
         torch.cat([part.ce_sums for part in parts])[order],
         BorderCounts(torch.cat([each.counts for each in borders])[order], borders[0].tolerance)
         if borders
+        else None,
+        CalibrationCounts(
+            torch.cat([each.bins for each in calibration])[order],
+            torch.cat([each.brier_sums for each in calibration])[order],
+        )
+        if calibration
         else None,
         tuple(names[n] for n in order),
         tuple(places[n] for n in order),
@@ -45,27 +55,38 @@ class ImageCollector:
     So the device holds those of two batches at most, and nothing waits for the batch that it was just given.
     """
 
-    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None):
+    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None, calibration: bool = False):
         self._meter = meter
         self._matrices = [
             ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
         ]
         self._ce_sums = [torch.zeros(0, dtype=torch.float64)]
         self._borders = [torch.zeros(0, num_classes, 6, dtype=torch.int64)]
+        self._calibration = calibration
+        self._bins = [torch.zeros(0, BINS, 3, dtype=torch.int64)]
+        self._brier_sums = [torch.zeros(0, dtype=torch.float64)]
         self._names: list[str] = []
         self._places: list[int] = []
         self._on_its_way: tuple[HostCopy, Tensor] | None = None
 
-    def add(self, batch: Mapping[str, Any], counts: Tensor, ce_sums: Tensor, prediction: Tensor) -> None:
+    def add(
+        self,
+        batch: Mapping[str, Any],
+        counts: Tensor,
+        ce_sums: Tensor,
+        prediction: Tensor,
+        calibration: CalibrationMeter | None,
+    ) -> None:
         """Start to copy what was counted of `batch`, and take in what was of the one before.
 
-        `counts` int64 (N, C, C), `ce_sums` floats (N,) and `prediction` (N, H, W) are on the device.
+        `counts` int64 (N, C, C), `ce_sums` floats (N,), `prediction` (N, H, W) and `calibration` are on the device.
         """
         self._names += batch["name"]
         places = batch["index"].tolist() if "index" in batch else range(len(self._places), len(self._names))
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
-        copy = HostCopy(counts.int(), ce_sums, *([] if self._meter is None else [prediction]))
+        sure = [] if calibration is None else [calibration.bins, calibration.brier_sums]
+        copy = HostCopy(counts.int(), ce_sums, *sure, *([] if self._meter is None else [prediction]))
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
         self._take(before)
 
@@ -80,6 +101,9 @@ class ImageCollector:
             ImageMatrices.join(self._matrices),
             torch.cat(self._ce_sums),
             borders,
+            CalibrationCounts(torch.cat(self._bins), torch.cat(self._brier_sums))
+            if self._calibration
+            else None,
             tuple(self._names),
             tuple(self._places),
         )
@@ -89,8 +113,12 @@ class ImageCollector:
         if arriving is None:
             return
         copy, target = arriving
-        counts, ce_sums, *prediction = copy.wait()
+        counts, ce_sums, *further = copy.wait()
         self._matrices.append(ImageMatrices.from_dense(counts))
         self._ce_sums.append(ce_sums.double())
+        if self._calibration:
+            bins, brier_sums, *further = further
+            self._bins.append(bins)
+            self._brier_sums.append(brier_sums.double())
         if self._meter is not None:
-            self._borders.append(self._meter.count(target, prediction[0]))
+            self._borders.append(self._meter.count(target, further[0]))

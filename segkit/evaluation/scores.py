@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BoundaryScores
+from segkit.evaluation.calibration import CalibrationScores
+from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.evaluate import Evaluation
 from segkit.system.console import percent, table
 from segkit.system.files import finite_or_none
@@ -66,15 +68,55 @@ def boundary_as_json(scores: BoundaryScores, class_names: Sequence[str]) -> dict
     }
 
 
+def calibration_table(scores: CalibrationScores) -> str:
+    """The bins that have pixels, and all of them together, in columns, and the scores in a line."""
+    counts, accuracy, confidence = scores.bins
+    total = max(1, sum(counts))
+    rows = [["confidence", "mean", "accuracy", "pixels %"]]
+    for b, count in enumerate(counts):
+        if count:
+            ends = f"{percent(b / BINS)} to {percent((b + 1) / BINS)}"
+            rows.append([ends, percent(confidence[b]), percent(accuracy[b]), percent(count / total)])
+    rows.append(["all", percent(scores.confidence), percent(scores.accuracy), ""])
+    return f"{table(rows)}\nECE {100 * scores.ece:.2f}  Brier {scores.brier:.4f}"
+
+
+def calibration_as_json(scores: CalibrationScores) -> dict[str, Any]:
+    """The scores and the bins, from low confidence to high, in plain types; null where one is not defined."""
+    counts, accuracy, confidence = scores.bins
+    return {
+        "ece": finite_or_none(scores.ece),
+        "brier": finite_or_none(scores.brier),
+        "confidence": finite_or_none(scores.confidence),
+        "accuracy": finite_or_none(scores.accuracy),
+        "bins": [
+            {
+                "above": b / BINS,
+                "to": (b + 1) / BINS,
+                "pixels": counts[b],
+                "confidence": finite_or_none(confidence[b]),
+                "accuracy": finite_or_none(accuracy[b]),
+            }
+            for b in range(BINS)
+        ],
+    }
+
+
 def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores in plain types; null where a score is not defined."""
     iou = metrics.iou(result.matrix)
+    confidence = (
+        {}
+        if result.calibration is None
+        else {"calibration": calibration_as_json(result.calibration.scores())}
+    )
     return {
         "mIoU": finite_or_none(result.mean_iou),
         "accuracy": finite_or_none(metrics.accuracy(result.matrix)),
         "ce": finite_or_none(result.ce),
         "images": result.images,
         "iou": {name: finite_or_none(value) for name, value in zip(class_names, iou, strict=True)},
+        **confidence,
     }
 
 

@@ -13,43 +13,60 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segkit.evaluation.calibration import CalibrationMeter
+
 #: Bytes of a band: on a CPU so that it stays in the cache, elsewhere so that few kernels are launched.
 CPU_BAND, DEVICE_BAND = 2**22, 2**27
-#: exp of less than this is a denormal number, which processors compute many times more slowly, and adds nothing to 1.
-LEAST_EXPONENT = -80.0
+#: exp of less than this adds nothing to 1. Its square is not a denormal number yet, which processors compute many times
+#: more slowly.
+LEAST_EXPONENT = -40.0
 
 
 class PixelScores(NamedTuple):
-    """What is said of each pixel; both (N, H, W) on the device of the logits.
+    """What is said of each pixel, (N, H, W) on the device of the logits, and what is counted of an image.
 
     `prediction`: class ids, uint8 for at most 256 classes, else int64. `ce`: -log softmax of the true class, fp32, 0 at
-    ignored pixels.
+    ignored pixels. `calibration`: what was counted of the confidences, if that was asked for.
     """
 
     prediction: Tensor
     ce: Tensor
+    calibration: CalibrationMeter | None = None
 
 
 @torch.no_grad()
-def score_pixels(logits: Tensor, target: Tensor, *, ignore_index: int) -> PixelScores:
+def score_pixels(
+    logits: Tensor, target: Tensor, *, ignore_index: int, calibration: bool = False
+) -> PixelScores:
     """Predictions and cross-entropy at the size of `target`, of floating-point logits (N, C, h, w).
 
     `target` (N, H, W): integer ids. Both equal, up to rounding, the argmax and the cross-entropy of
     `F.interpolate(logits.float(), (H, W), mode="bilinear", align_corners=False)`; of equal logits the class of lower
     id is predicted. A single channel z is taken as the two logits [0, z] of a binary loss. A label that is neither a
-    class nor `ignore_index` is a RuntimeError on the CPU, a device-side assertion on CUDA.
+    class nor `ignore_index` is a RuntimeError on the CPU, a device-side assertion on CUDA. With `calibration`, the
+    softmax of the same logits is compared with what is right, and never stored.
     """
     bands = _Bands(logits, target.shape[-2:])
     prediction = _empty_prediction(logits, target.shape[-2:])
     ce = torch.empty(prediction.shape, device=logits.device)
+    meter = CalibrationMeter(len(target), device=logits.device) if calibration else None
     for image, rows, band in bands:
         label = target[image, rows].long()  # (R, W); in int64, whatever ignore_index is
         ignored = label == ignore_index
         best, prediction[image, rows] = bands.find_largest(band)  # (R, C, W) -> (R, W)
-        true = band.gather(1, label.masked_fill(ignored, 0)[:, None])[:, 0]
-        log_sum = bands.subtract(band, best).clamp_min_(LEAST_EXPONENT).exp_().sum(dim=1).log_()
-        ce[image, rows] = log_sum.add_(best - true).masked_fill_(ignored, 0.0)
-    return PixelScores(prediction, ce)
+        less = bands.subtract(band, best).clamp_min_(LEAST_EXPONENT).exp_()  # p_c / p of the predicted class
+        total = less.sum(dim=1)
+        below = best - band.gather(1, label.masked_fill(ignored, 0)[:, None])[:, 0]
+        if meter is not None:
+            confidence = total.reciprocal()
+            # sum_c (p_c - y_c)^2 = sum_c p_c^2 - 2 p_true + 1
+            brier = (
+                less.mul_(less).sum(dim=1).mul_(confidence).sub_(below.neg().exp_(), alpha=2).mul_(confidence)
+            )
+            brier.add_(1).masked_fill_(ignored, 0.0)
+            meter.add(image, confidence, brier, label == prediction[image, rows], ignored)
+        ce[image, rows] = total.log_().add_(below).masked_fill_(ignored, 0.0)
+    return PixelScores(prediction, ce, meter)
 
 
 @torch.no_grad()

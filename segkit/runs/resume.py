@@ -42,6 +42,7 @@ CHANGES = (
     ("train.shard", SILENT),
     ("eval.batch_size", SILENT),
     ("eval.images", SILENT),
+    ("eval.calibration", SILENT),
     ("log", SILENT),
     # the rest: length, learning rate and its schedule, intervals, augmentation, EMA, clipping ...
     ("", WARN),

@@ -257,6 +257,7 @@ def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total:
         ema_decay=config.train.ema,
         find_unused=config.train.find_unused_parameters,
         shard=config.train.shard,
+        calibration=config.eval.calibration,
         amp_dtype=amp_dtype,
     )
 

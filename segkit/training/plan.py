@@ -51,4 +51,5 @@ class Plan:
     ema_decay: float | None = None
     find_unused: bool = False
     shard: bool = False
+    calibration: bool = False
     amp_dtype: torch.dtype | None = None

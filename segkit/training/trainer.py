@@ -216,6 +216,7 @@ class Trainer:
                 device=self.device,
                 limit=limit,
                 stop=lambda: bool(self.stop()),
+                calibration=self.plan.calibration,
                 ranks=self.ranks,
             )
 

@@ -30,8 +30,8 @@ def plan(monkeypatch):
 
 
 def test_every_run_is_scored(plan, capsys):
-    assert score_all(["a", "b"], boundary=2.0) == 0
-    options = {"output": None, "boundary": 2.0}
+    assert score_all(["a", "b"], boundary=2.0, calibration=True) == 0
+    options = {"output": None, "boundary": 2.0, "calibration": True}
     assert plan["scored"] == [
         ("a", "eval.batch_size=1", "cpu", options), ("b", "eval.batch_size=1", "cpu", options),
     ]  # fmt: skip

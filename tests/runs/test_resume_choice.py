@@ -164,7 +164,7 @@ CONFIG = {
         "ema": None,
         "workers": 2,
     },
-    "eval": {"every": "10%", "batch_size": None, "images": 8},
+    "eval": {"every": "10%", "batch_size": None, "images": 8, "calibration": False},
     "log": {"dir": "runs", "every": 50},
 }
 
@@ -284,6 +284,7 @@ def test_the_same_number_of_images_per_update_is_only_warned_about():
         {"device": "cpu"},
         {"eval__batch_size": 1},
         {"eval__images": 2},
+        {"eval__calibration": True},
         {"name": "b"},
     ],
 )

@@ -26,6 +26,7 @@ from segkit.commands.evaluate import evaluate_weights
 from segkit.commands.evaluate_per_image import evaluate_per_image
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.boundary_quality import BorderCounts
+from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.models.unet import UNet
 from segkit.registry import MODELS
@@ -723,6 +724,48 @@ def test_borders_of_single_images_are_added_on_request(trained, tmp_path, capsys
     assert scores["mean_iou"] == found.mean_iou and counts[:, :, 5].any()
     first, second = capsys.readouterr().out.split(f"wrote {path}: 6 images at iteration 8\n")
     assert first.partition("borders")[2] == second.partition("borders")[2], "the same table both times"
+
+
+def test_confidences_of_single_images_are_added_on_request(trained, tmp_path, capsys):
+    path, output = trained / "per_image.npz", tmp_path / "scores.json"
+    with np.load(path) as arrays:
+        expected = {name: arrays[name] for name in arrays}
+    assert evaluate_images(trained, calibration=True) == 0
+    with np.load(path) as arrays:
+        assert set(arrays) == {*expected, "calibration", "confidence_unit", "brier_sums"}
+        assert_alike(arrays, expected)
+        counts = CalibrationCounts(
+            *(torch.from_numpy(arrays[name]) for name in ("calibration", "brier_sums"))
+        )
+    last = trained / "checkpoints/000008.pt"
+    assert evaluate_weights(last, [], split="val", device="cpu", output=output, calibration=True) == 0
+    written, found = json.loads(output.read_text()), counts.scores()
+    scores = written["calibration"]
+    assert (scores["ece"], scores["brier"], scores["confidence"]) == (
+        found.ece,
+        found.brier,
+        found.confidence,
+    )
+    assert scores["accuracy"] == written["accuracy"] and len(scores["bins"]) == 15
+    assert [row["pixels"] for row in scores["bins"]] == found.bins[0]
+    first, second = capsys.readouterr().out.split(f"wrote {path}: 6 images at iteration 8\n")
+    table = first.partition("confidence against accuracy")[2]
+    assert table == second.partition("confidence against accuracy")[2]
+    assert f"ECE {100 * found.ece:.2f}  Brier {found.brier:.4f}" in table
+
+
+def test_training_counts_confidences_if_it_is_told_to(tiny):
+    assert run("--config", "tiny.yaml", "train.iterations=2", "eval.every=2", "eval.calibration=true") == 0
+    folder = only_run(tiny)
+    with np.load(folder / "per_image.npz") as arrays:
+        expected = {name: arrays[name] for name in ("calibration", "confidence_unit", "brier_sums")}
+    scores = json.loads((folder / "summary.json").read_text())["last"]["calibration"]
+    (row,) = read_rows(folder)
+    assert float(row["val/ece"]) == pytest.approx(scores["ece"], rel=1e-5) and scores["ece"] > 0
+    assert float(row["val/brier"]) == pytest.approx(scores["brier"], rel=1e-5)
+    assert evaluate_images(folder, calibration=True) == 0
+    with np.load(folder / "per_image.npz") as arrays:
+        assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
 
 
 def test_the_intact_ones_of_several_runs_are_scored(trained, tmp_path, capsys):

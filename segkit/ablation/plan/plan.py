@@ -18,7 +18,7 @@ from segkit.ablation.plan.schema import (
     read_ablation,
     refuse_set_keys,
 )
-from segkit.ablation.study.claims import LEVEL, METRICS
+from segkit.ablation.study.claims import LEVEL, METRICS, OF_CONFIDENCE
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
@@ -119,6 +119,8 @@ def load_plan(
     if problems:
         raise ConfigError(list_problems(list(dict.fromkeys(problems))))
     assert parts.base is not None and parts.baseline is not None  # or that would be a problem
+    if any(metric in OF_CONFIDENCE for metric in parts.metrics):
+        configs = {variant: _count_confidence(config) for variant, config in configs.items()}
     folder = Path(os.path.expanduser(next(iter(configs.values())).log.dir)) / name
     return AblationPlan(
         name=name,
@@ -145,6 +147,11 @@ def plan_run(variant: str, seed: int, config: Config, folder: Path) -> PlannedRu
     log = config.log.model_copy(update={"dir": str(folder)})
     changes = {"name": f"{variant}-seed{seed}", "seed": seed, "log": log}
     return PlannedRun(variant, seed, config.model_copy(update=changes))
+
+
+def _count_confidence(config: Config) -> Config:
+    """The configuration whose runs count what metrics of confidence are made of."""
+    return config.model_copy(update={"eval": config.eval.model_copy(update={"calibration": True})})
 
 
 def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:

@@ -4,7 +4,8 @@
 share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS` are of one class. `ce` is plain
 cross-entropy, the mean over all pixels, of which less is better. `boundary_iou` and `boundary_f1` are the scores of
 `segkit.evaluation.boundary_quality`, means over the classes that have a border in the labels; `boundary_iou/CLASS`
-and `boundary_f1/CLASS` are of one.
+and `boundary_f1/CLASS` are of one. `ece` is the expected calibration error over bins of confidence, and `brier` the
+Brier score, see `segkit.evaluation.calibration`; of both less is better.
 """
 
 import difflib
@@ -15,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segkit.ablation.statistics.run_counts import Kind
-from segkit.ablation.statistics.unit import NATS, POINTS, Unit
+from segkit.ablation.statistics.unit import NATS, POINTS, UNITS, Unit
 from segkit.errors import ConfigError
+from segkit.evaluation.confidence_bins import UNIT
 
 Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN where it is not defined
 
@@ -57,8 +59,8 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
     return _share(hits, labels, labels)
 
 
-def cross_entropy(sums: np.ndarray) -> np.ndarray:
-    """Mean cross-entropy (...) from its sum and the number of pixels (..., 2, 1); NaN without a pixel."""
+def mean_over_pixels(sums: np.ndarray) -> np.ndarray:
+    """The mean (...) of what is added up, from its sum and the number of pixels (..., 2, 1); NaN without a pixel."""
     return _share(sums[..., 0, 0], sums[..., 1, 0], sums[..., 1, 0])
 
 
@@ -73,6 +75,14 @@ def boundary_f1(borders: np.ndarray) -> np.ndarray:
     good = good_answer * label + good_label * answer
     score = np.divide(2 * good_answer * good_label, good, out=np.zeros(good.shape), where=good > 0)
     return np.where(label > 0, score, np.nan)
+
+
+def calibration_error(bins: np.ndarray) -> np.ndarray:
+    """The mean over the pixels of | accuracy - mean confidence | of their bin, (...), from the numbers of pixels and of
+    right ones and the sums of confidences in each bin (..., 3, BINS); NaN without a pixel."""
+    pixels = bins[..., 0, :].sum(axis=-1)
+    gaps = np.abs(bins[..., 1, :] * UNIT - bins[..., 2, :]).sum(axis=-1)
+    return _share(gaps, pixels * UNIT, pixels)
 
 
 def _share(part: np.ndarray, whole: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -94,7 +104,7 @@ def _mean(per_class: Score) -> Score:
 
 MIOU = Metric("miou", "mIoU", _mean(iou))
 ACCURACY = Metric("accuracy", "accuracy", accuracy)
-CE = Metric("ce", "cross-entropy", cross_entropy, "ce", NATS, math.inf, less_is_better=True)
+CE = Metric("ce", "cross-entropy", mean_over_pixels, "ce", NATS, math.inf, less_is_better=True)
 WHOLE = {
     metric.name: metric
     for metric in (
@@ -105,6 +115,8 @@ WHOLE = {
         CE,
         Metric("boundary_iou", "boundary IoU", _mean(boundary_iou), "borders"),
         Metric("boundary_f1", "boundary F1", _mean(boundary_f1), "borders"),
+        Metric("ece", "calibration error", calibration_error, "bins", less_is_better=True),
+        Metric("brier", "Brier score", mean_over_pixels, "brier", UNITS, 2.0, less_is_better=True),
     )
 }
 #: What can be asked of one class, as `iou/line`: its IoU (..., C) and so on, all classes at once.

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 #: Names a table of an image's sums; what can be computed from which is said in metrics.py.
-Kind = Literal["counts", "ce", "borders"]
-KINDS: tuple[Kind, ...] = ("counts", "ce", "borders")
+Kind = Literal["counts", "ce", "borders", "bins", "brier"]
+KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "brier")
 
 #: Image, label, prediction and number of pixels of each entry (E,), in this order.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -25,7 +25,10 @@ class RunCounts:
     `counts` integers (N, 3, C): true positives, pixels with the label, pixels given the prediction of each class;
     `digest` is of the whole confusion matrices, so that runs which predict alike can be told. `ce` float64 (N,) is the
     sum of the cross-entropy of an image's valid pixels. `borders` int64 (N, 6, C) are the counts of
-    `segkit.evaluation.boundary_quality`, within `tolerance` pixels. What a run's file lacks is None.
+    `segkit.evaluation.boundary_quality`, within `tolerance` pixels. `bins` int64 (N, 3, BINS) are, of each bin
+    of confidence, the numbers of pixels and of right ones and the sum of confidences in multiples of 1 / UNIT, see
+    `segkit.evaluation.confidence_bins`; `brier` float64 (N,) is the sum of the Brier score of an image's valid pixels.
+    What a run's file lacks is None.
     """
 
     counts: np.ndarray
@@ -33,14 +36,16 @@ class RunCounts:
     ce: np.ndarray | None = None
     borders: np.ndarray | None = None
     tolerance: float | None = None
+    bins: np.ndarray | None = None
+    brier: np.ndarray | None = None
 
     def table(self, kind: Kind) -> np.ndarray | None:
-        """The sums of that kind as (N, R, K); of `ce` the sum and the number of pixels. None if there are none."""
-        if kind == "ce":
-            if self.ce is None:
-                return None
-            return np.stack([self.ce, self.counts[:, 1].sum(axis=-1)], axis=-1)[..., None]  # (N, 2, 1)
-        return self.counts if kind == "counts" else self.borders
+        """The sums of that kind as (N, R, K); of `ce` and `brier` the sum and the number of pixels. None if there are
+        none."""
+        found = getattr(self, kind)
+        if found is None or kind not in ("ce", "brier"):
+            return found
+        return np.stack([found, self.counts[:, 1].sum(axis=-1)], axis=-1)[..., None]  # (N, 2, 1)
 
 
 def count_entries(entries: Entries, *, images: int, classes: int) -> RunCounts:

@@ -9,6 +9,8 @@ from segkit.config.messages import show_value
 LEVEL = 0.95
 #: What runs are compared by where nobody asks for something else.
 METRICS = ("miou",)
+#: Those of confidence, which training counts only where it is asked to.
+OF_CONFIDENCE = ("ece", "brier")
 
 
 def check_margin(points: Any) -> str | None:

@@ -23,6 +23,7 @@ IGNORED = (
     "eval.batch_size",
     "eval.every",
     "eval.images",
+    "eval.calibration",
     "log",
 )
 

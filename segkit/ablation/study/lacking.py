@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.ablation.statistics.metrics import Metric
+from segkit.ablation.statistics.metrics import OF_A_CLASS, WHOLE, Metric
+from segkit.ablation.statistics.run_counts import KINDS
 from segkit.ablation.study.phrases import plural
 from segkit.ablation.study.study import Run, Study
 from segkit.system.run_files import RunFiles
@@ -19,17 +20,31 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
     if metric.kind == "borders":
         tolerance = choose_tolerance(study.runs)
         runs = [run for run in study.runs if run.counts.tolerance != tolerance]
-        what, option = f"no borders counted within {tolerance:g} pixels", ["--boundary", f"{tolerance:g}"]
+        what = f"no borders counted within {tolerance:g} pixels"
     else:
         runs = [run for run in study.runs if run.counts.table(metric.kind) is None]
-        what, option = "no cross-entropy of each image, because an older segkit wrote it", []
+        what = (
+            "no cross-entropy of each image, because an older segkit wrote it"
+            if metric.kind == "ce"
+            else "no confidences counted"
+        )
     if not runs:
         return None
     folders = [Path(run.folder) for run in runs]
+    option = _list_options(study, runs)
     return (
         f"the {RunFiles.per_image.name} of {plural(len(runs), 'run')} has {what}\n"
         f"   -> {typed('evaluate', '--per-image', *option, '--weights', *folders)}"
     )
+
+
+def _list_options(study: Study, runs: Sequence[Run]) -> list[str]:
+    """What to count of `runs`: all that the study needs and that they have, since their files are written anew."""
+    parts = [name.partition("/")[0] for name in study.metrics]
+    needed = {known[part].kind for part in parts for known in (WHOLE, OF_A_CLASS) if part in known}
+    needed |= {kind for kind in KINDS for run in runs if run.counts.table(kind) is not None}
+    options = ["--boundary", f"{choose_tolerance(study.runs):g}"] if "borders" in needed else []
+    return [*options, "--calibration"] if needed & {"bins", "brier"} else options
 
 
 def choose_tolerance(runs: Sequence[Run]) -> float:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from segkit.ablation.statistics.run_counts import Entries, RunCounts, count_entries
+from segkit.evaluation.confidence_bins import BINS, UNIT
 
 #: Matrices of an older file that are read at once, in numbers.
 BLOCK = 1_000_000
@@ -56,7 +57,8 @@ def read_per_image(path: Path) -> PerImage:
         raise Damaged(f"definition should be one text, is {_describe(definition)}")
     size = {"images": len(names), "classes": len(classes)}
     entries = _entries(arrays, **size) if "pixels" in arrays else _dense_entries(path, **size)
-    counts = replace(count_entries(entries, **size), **_further(arrays, **size))
+    counts = count_entries(entries, **size)
+    counts = replace(counts, **_further(arrays, **size), **_calibration(arrays, counts))
     return PerImage(names, classes, int(iteration), str(definition), counts)
 
 
@@ -146,6 +148,29 @@ def _further(arrays: Mapping[str, np.ndarray], *, images: int, classes: int) -> 
             raise Damaged(f"boundary_tolerance should be one number, is {_describe(tolerance)}")
         found |= {"borders": np.ascontiguousarray(borders.swapaxes(1, 2)), "tolerance": float(tolerance)}
     return found
+
+
+def _calibration(arrays: Mapping[str, np.ndarray], counts: RunCounts) -> dict[str, Any]:
+    """The bins of confidence and the Brier score, where somebody asked for them."""
+    if "calibration" not in arrays:
+        return {}
+    bins, unit, brier = (_get(arrays, name) for name in ("calibration", "confidence_unit", "brier_sums"))
+    images = len(counts.counts)
+    expected = (images, BINS, 3)
+    if bins.shape != expected or bins.dtype.kind not in "iu" or (bins < 0).any():
+        raise Damaged(f"calibration should be counts {expected}, is {_describe(bins)}")
+    if unit.shape or unit != UNIT:
+        raise Damaged(f"confidence_unit should be {UNIT}, is {unit.tolist()}")
+    if brier.shape != (images,) or brier.dtype.kind != "f":
+        raise Damaged(f"brier_sums should be {images} numbers, is {_describe(brier)}")
+    # True positives and labels, of all classes together.
+    hits, pixels = counts.counts[:, 0].sum(axis=-1), counts.counts[:, 1].sum(axis=-1)
+    if (bins[:, :, 0].sum(axis=1) != pixels).any() or (bins[:, :, 1].sum(axis=1) != hits).any():
+        raise Damaged("calibration is of other pixels than the confusion matrices")
+    return {
+        "bins": np.ascontiguousarray(bins.swapaxes(1, 2), dtype=np.int64),
+        "brier": brier.astype(np.float64),
+    }
 
 
 def _describe(array: np.ndarray) -> str:

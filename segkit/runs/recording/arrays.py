@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segkit.data.palette import Color
+from segkit.evaluation.confidence_bins import UNIT
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.pictures import as_rgb
@@ -38,7 +39,10 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
       Sorted by image, label and prediction, no three of which occur twice. Ignored pixels are not counted;
     - `ce_sums` float64 (N,): the cross-entropy in nats, summed over the valid pixels of each image;
     - `borders` int64 (N, C, 6), only where they were counted: the six numbers of pixels near the borders of each class
-      that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels.
+      that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels;
+    - `calibration` int64 (N, 15, 3), only where it was counted: of each of 15 equal bins of confidence (an upper edge
+      belongs to the bin below it) the numbers of pixels and of right ones and the sum of the confidences, in multiples
+      of 1 / `confidence_unit`; with it `brier_sums` float64 (N,), the Brier score summed over the valid pixels.
     """
     matrices = result.matrices
     assert matrices is not None and result.ce_sums is not None  # only one read from a checkpoint has none
@@ -52,6 +56,10 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
     if result.borders is not None:
         arrays["borders"] = result.borders.counts.numpy()
         arrays["boundary_tolerance"] = np.asarray(float(result.borders.tolerance))
+    if result.calibration is not None:
+        arrays["calibration"] = result.calibration.bins.numpy()
+        arrays["confidence_unit"] = np.asarray(UNIT)
+        arrays["brier_sums"] = result.calibration.brier_sums.numpy()
     _save(
         path,
         names=np.asarray(result.names, dtype=str),

@@ -122,6 +122,9 @@ def score_row(result: Evaluation, class_names: Sequence[str]) -> dict[str, float
     """The scores of an evaluation by the names of their columns."""
     iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
     row = {"val/mIoU": result.mean_iou, "val/accuracy": accuracy, "val/ce": result.ce}
+    if result.calibration is not None:
+        found = result.calibration.scores()
+        row |= {"val/ece": found.ece, "val/brier": found.brier}
     return row | {f"val/iou/{name}": value for name, value in zip(class_names, iou, strict=True)}
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from segkit.ablation.plan.plan import load_plan
+from segkit.ablation.statistics.metrics import WHOLE
+from segkit.ablation.study.claims import OF_CONFIDENCE
 from segkit.config.load import load_config
 from segkit.config.sources import shipped_names
 from segkit.errors import ConfigError
@@ -84,6 +86,16 @@ def test_variant_is_merged_as_extends_merges(folder):
         own = f"name: {variant}-seed1\nseed: 1\nlog: {{dir: out/mine}}\n{text}\ntrain: {{iterations: 400}}"
         Path("one.yaml").write_text(f"extends: base.yaml\n{own}")
         assert plan.find(f"{variant}-seed1").config == load_config("one.yaml")
+
+
+def test_runs_count_confidences_if_they_are_to_be_compared_by_them(folder):
+    """A finished run that did not is kept: nothing that was learnt depends on it."""
+    folder(GOOD)
+    assert not any(run.config.eval.calibration for run in load_plan("mine.yaml").runs)
+    for metric in OF_CONFIDENCE:
+        folder(f"metrics: [miou, {metric}]\n{GOOD}")
+        assert all(run.config.eval.calibration for run in load_plan("mine.yaml").runs)
+    assert {*OF_CONFIDENCE} == {name for name, metric in WHOLE.items() if metric.kind in ("bins", "brier")}
 
 
 def test_the_base_as_it_is_can_be_a_variant(folder):
@@ -302,8 +314,8 @@ SMALL = {
     "got true",
     "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
     "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "
-    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, "
-    "boundary_f1/CLASS",
+    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, ece, brier, iou/CLASS, dice/CLASS, recall/CLASS, "
+    "boundary_iou/CLASS, boundary_f1/CLASS",
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",

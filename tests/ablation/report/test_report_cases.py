@@ -19,6 +19,7 @@ from segkit.ablation.report.report import compose, number_captions, paper_tables
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table
 from segkit.errors import CannotWrite, ConfigError, DataError
+from segkit.evaluation.confidence_bins import BINS, UNIT
 from tests.ablation.report_tables import markdown_tables
 from tests.ablation.studies import make_study
 
@@ -129,6 +130,47 @@ def test_a_further_metric_in_another_unit_says_so(tmp_path):
         text_of(count_further(make_study(tmp_path, examples=False)), metrics=("miou", "ce"))
     )
     assert [row[0] for row in further[1][1:]] == ["cross-entropy, nats"] * 3
+
+
+def count_confidences(study):
+    """The study whose runs also have confidences counted: all pixels in one bin, surer than they are right."""
+    runs = []
+    for run in study.runs:
+        counts = run.counts.counts
+        random = np.random.default_rng([run.seed, *run.variant.encode()])
+        pixels, hits = counts[:, 1].sum(axis=-1), counts[:, 0].sum(axis=-1)
+        bins = np.zeros((len(counts), 3, BINS), dtype=np.int64)
+        bins[:, :, -1] = np.stack([pixels, hits, hits * UNIT + random.integers(0, UNIT, len(pixels))], axis=1)
+        found = replace(run.counts, bins=bins, brier=(pixels - hits) * 2 + random.normal(0, 5, len(pixels)))
+        runs.append(replace(run, counts=found))
+    return replace(study, runs=tuple(runs))
+
+
+def test_a_report_on_calibration(tmp_path):
+    study = count_confidences(make_study(tmp_path, examples=False))
+    text = text_of(study, metrics=("ece", "brier"))
+    main, further, *_ = markdown_tables(text)
+    assert main[0][1:3] == ["calibration error, %", "Δ, points"]
+    bins = [run.counts.bins.sum(axis=(0, 2)) for run in study.of("ohem_ce")]
+    expected = [100 * (sure / UNIT - hits) / pixels for pixels, hits, sure in bins]
+    assert main[2][1] == f"{np.mean(expected):.1f} ± {np.std(expected, ddof=1):.1f}"
+    assert [row[0] for row in further[1:]] == ["Brier score, units"] * 3
+    assert "Of calibration error and Brier score less is better." in text
+
+
+def test_what_has_to_be_counted_is_all_in_one_command(tmp_path):
+    """The file is written anew, so that what is counted already would be lost, and what comes next be missing again."""
+    study = make_study(tmp_path, examples=False)
+    for runs, metrics in (
+        (study, ("miou", "boundary_iou/line", "ece", "brier")),
+        (count_confidences(study), ("miou", "boundary_f1")),
+        (count_further(study), ("miou", "ece")),
+    ):
+        first, *_ = find_all(replace(runs, metrics=metrics)).unmeasured
+        assert "   -> python scripts/evaluate.py --per-image --boundary 2 --calibration --weights " in first
+    lacking = find_all(replace(study, metrics=("miou", "brier"))).unmeasured
+    assert len(lacking) == 1 and "of 12 runs has no confidences counted\n" in lacking[0]
+    assert "evaluate.py --per-image --calibration --weights" in lacking[0]
 
 
 def test_runs_that_lack_borders_are_named_with_the_command_that_counts_them(tmp_path):

@@ -21,6 +21,8 @@ from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.statistics.statistics import class_differences, compare_metrics, compare_to_baseline
 from segkit.errors import ConfigError
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.calibration import CalibrationCounts
+from segkit.evaluation.confidence_bins import BINS, UNIT
 from tests.ablation.matrix_scores import accuracy, class_counts, labelled_miou
 from tests.ablation.statistics.simulation import Case, draw_study
 
@@ -225,6 +227,56 @@ def test_a_gain_at_the_borders_is_found():
         metric = find_metric(name, CLASSES)
         same, better = compare_to_baseline(runs, "v0", replicates=300, metric=metric).differences
         assert (same.verdict, better.verdict) == ("not shown", "better")
+
+
+# Confidence.
+
+
+def draw_bins(excess):
+    """Pixels of each image in two bins, right as often as they are sure, but for v2, which is surer by `excess`."""
+
+    def draw(variant, s, run):
+        random = np.random.default_rng([s, *variant.encode()])
+        bins = np.zeros((len(run), 3, BINS), dtype=np.int64)
+        bins[:, 0, [10, 14]] = pixels = random.integers(500, 1500, (len(run), 2))
+        bins[:, 1, [10, 14]] = random.binomial(
+            pixels, [0.7, 0.95] - np.array(excess if variant == "v2" else 0.0)
+        )
+        bins[:, 2, [10, 14]] = pixels * [int(0.7 * UNIT), int(0.95 * UNIT)]
+        return bins
+
+    return draw
+
+
+def test_the_calibration_error_is_that_of_the_evaluation():
+    random = np.random.default_rng(1)
+    bins = random.integers(0, 50, (4, BINS, 3))
+    bins[..., 2] *= UNIT // 50
+    brier = random.uniform(0, 90, 4)
+    expected = CalibrationCounts(torch.from_numpy(bins), torch.from_numpy(brier)).scores()
+    table = bins.swapaxes(1, 2)
+    assert float(WHOLE["ece"].score(table.sum(axis=0))) == pytest.approx(expected.ece, rel=1e-12)
+    assert float(WHOLE["ece"].score(table.sum(axis=0).astype(float))) == pytest.approx(
+        expected.ece, rel=1e-12
+    )
+    sums = np.array([[brier.sum()], [bins[..., 0].sum()]])
+    assert float(WHOLE["brier"].score(sums)) == pytest.approx(expected.brier, rel=1e-12)
+    assert np.isnan(WHOLE["ece"].score(np.zeros((2, 3, BINS)))).all()
+
+
+def test_of_calibration_error_less_is_better():
+    study = draw_study(Case(variants=2, images=60), np.random.default_rng(1))
+    for excess, verdict in ((0.05, "worse"), (-0.04, "worse")):
+        runs = {
+            variant: {
+                s: dataclasses.replace(count_matrices(run), bins=draw_bins(excess)(variant, s, run))
+                for s, run in row.items()
+            }
+            for variant, row in study.items()
+        }
+        same, found = compare_to_baseline(runs, "v0", replicates=300, metric=WHOLE["ece"]).differences
+        assert (same.verdict, found.verdict) == ("not shown", verdict), "whether it is too sure or too little"
+        assert 0.8 * abs(excess) < found.value < abs(excess) and "points of calibration error" in found.words
 
 
 def test_runs_that_lack_what_a_metric_takes_are_named():

@@ -60,6 +60,7 @@ def test_what_no_result_depends_on_is_no_difference():
         "train.checkpoint_every=10%",
         "eval.batch_size=2",
         "eval.images=3",
+        "eval.calibration=true",
         "log.dir=elsewhere",
     )
     diff = diff_configs(study_of(fake_run("a"), other))

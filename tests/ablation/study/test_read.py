@@ -26,6 +26,7 @@ def test_every_file_arrives(tmp_path):
     assert (run.class_names, run.image_names) == (CLASSES, IMAGES)
     assert_counted(run.counts, matrices(2))
     assert (run.counts.ce, run.counts.borders, run.counts.tolerance) == (None, None, None)
+    assert (run.counts.bins, run.counts.brier) == (None, None)
     assert (run.iteration, run.definition) == (20, DEFINITION)
     assert run.summary["iterations"] == 20
     assert run.env["torch"] == "2.9.0"
@@ -185,6 +186,11 @@ SPARSE = {
     "ce_sums": np.array([1.5, 0.0, 2.0, 3.0]),
     "borders": np.arange(72).reshape(4, 3, 6),
     "boundary_tolerance": np.array(2.5),
+    "calibration": np.array(
+        [[[0, 0, 0]] * 14 + [row] for row in ([8, 7, 9], [5, 5, 4], [4, 0, 1], [2**40] * 3)]
+    ),
+    "confidence_unit": np.array(15 * 2**16),
+    "brier_sums": np.array([0.5, 10.0, 8.0, 0.0]),
 }
 
 
@@ -199,6 +205,8 @@ def test_entries_are_the_matrices_they_stand_for(tmp_path):
     assert found.tolerance == 2.5
     assert found.borders.shape == (4, 6, 3)
     assert found.borders[2, :, 1].tolist() == SPARSE["borders"][2, 1].tolist()
+    assert found.bins.shape == (4, 3, 15) and found.bins[1, :, 14].tolist() == [5, 5, 4]
+    assert found.table("brier")[:, :, 0].tolist() == [[0.5, 8], [10.0, 5], [8.0, 4], [0.0, 2**40]]
     older = make_run(tmp_path / "older", arrays_changed={"matrices": dense})
     assert read_run(older, variant="ohem").counts.digest == found.digest
     dense[0, 1, 2], dense[0, 1, 1] = 0, 1
@@ -238,6 +246,18 @@ def assert_counted(found, dense):
         ),
         ({"boundary_tolerance": None}, "it has no boundary_tolerance"),
         ({"boundary_tolerance": np.array("2")}, "boundary_tolerance should be one number, is <U1 ()"),
+        (
+            {"calibration": np.ones((4, 3, 15), int)},
+            "calibration should be counts (4, 15, 3), is int64 (4, 3, 15)",
+        ),
+        (
+            {"calibration": -SPARSE["calibration"]},
+            "calibration should be counts (4, 15, 3), is int64 (4, 15, 3)",
+        ),
+        ({"calibration": SPARSE["calibration"][::-1]}, "calibration is of other pixels than the confusion"),
+        ({"confidence_unit": np.array(10)}, "confidence_unit should be 983040, is 10"),
+        ({"confidence_unit": None}, "it has no confidence_unit"),
+        ({"brier_sums": np.ones(3)}, "brier_sums should be 4 numbers, is float64 (3,)"),
     ],
 )
 def test_entries_that_do_not_fit_together(tmp_path, changes, reason):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from segkit.evaluation.boundary_quality import BorderCounts
+from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.runs.recording.arrays import DEFINITION, save_per_image
@@ -58,6 +59,16 @@ def test_the_borders_are_there_if_they_were_counted(tmp_path, tolerance):
     assert arrays["borders"].dtype == np.int64 and np.array_equal(arrays["borders"], counts.numpy())
     assert arrays["boundary_tolerance"].shape == () and arrays["boundary_tolerance"].dtype == np.float64
     assert float(arrays["boundary_tolerance"]) == tolerance
+
+
+def test_the_confidences_are_there_if_they_were_counted(tmp_path):
+    bins, brier = (
+        torch.arange(3 * 15 * 3).reshape(3, 15, 3),
+        torch.tensor([0.5, 0.0, 1.5], dtype=torch.float64),
+    )
+    arrays = save_and_load(tmp_path / "per_image.npz", evaluation(calibration=CalibrationCounts(bins, brier)))
+    assert arrays["calibration"].dtype == np.int64 and np.array_equal(arrays["calibration"], bins.numpy())
+    assert arrays["confidence_unit"] == 15 * 2**16 and arrays["brier_sums"].tolist() == [0.5, 0.0, 1.5]
 
 
 def test_no_image_at_all(tmp_path):

@@ -13,6 +13,12 @@ from segkit.system.typed import program
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(prog=program("predict"), description="Segment images with trained weights.")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="predict.key=value",
+        help="how images are shown to the network, e.g. predict.tile=[512,512] predict.flip=true",
+    )
     parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
     parser.add_argument(
         "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"
@@ -32,7 +38,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in an overlay (0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         return predict_images(
             args.weights,
             args.source,
+            args.overrides,
             output=args.output,
             forms=args.save,
             opacity=args.opacity,

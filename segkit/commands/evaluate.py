@@ -27,6 +27,7 @@ from segkit.system.console import percent
 from segkit.system.device import choose_device, default_workers
 from segkit.system.files import write_json
 from segkit.system.memory import lack_of_memory_explained
+from segkit.training.build import build_views
 from segkit.training.build_dataset import build_dataset
 
 
@@ -111,6 +112,7 @@ def score(
         device=predictor.device,
         boundary=boundary,
         calibration=calibration,
+        views=build_views(config),
         ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it

@@ -112,13 +112,14 @@ def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
 
 
 def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str) -> None:
-    """Raises ConfigError for overrides after which the score would be of other images."""
+    """Raises ConfigError for overrides after which the score would be of other images, or of images shown otherwise."""
     asked = config_from_mapping(trained.to_mapping(), origin=origin, overrides=overrides)
-    if asked.data != trained.data:
-        raise ConfigError(
-            "--per-image is the run's own score on its own data, which an override below data changes "
-            "-> leave out --per-image, or the override"
-        )
+    for block in ("data", "predict"):
+        if getattr(asked, block) != getattr(trained, block):
+            raise ConfigError(
+                f"--per-image is the run's own score on its own data, which an override below {block} changes "
+                "-> leave out --per-image, or the override"
+            )
 
 
 def _failure(failed: Sequence[tuple[str | Path, SegkitError]], count: int) -> SegkitError:

@@ -1,6 +1,7 @@
 """Segmenting images that have no labels, at their original size."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from segkit.config.load import config_from_mapping
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import mix_with_colors
-from segkit.runs.predictor import load_predictor
+from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles, folder_around
+from segkit.training.build import build_views
 
 #: What is added to an image's name, without its suffix, for each form of the result.
 ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
@@ -30,10 +33,11 @@ ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
 PALETTE_ENTRIES = 256
 
 
-@lack_of_memory_explained("smaller images, since each is segmented as a whole, or --device cpu")
+@lack_of_memory_explained("tiles: predict.tile=[512,512], or --device cpu")
 def predict_images(
     weights: str,
     source: Path,
+    overrides: Sequence[str] = (),
     *,
     output: Path | None,
     forms: Sequence[str] | None,
@@ -44,6 +48,7 @@ def predict_images(
     """Segment an image or every image below a folder; returns the exit status. In several processes each takes its part
     of the images.
 
+    `overrides` are `key=value` of the block `predict`: how the images are shown to the network.
     Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks (see `choose_forms`),
     in the folders of the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before
     any is segmented, if a result would replace another or an image.
@@ -52,7 +57,7 @@ def predict_images(
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
     images = find_images(source)
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
-    predictor = load_predictor(weights, place)
+    predictor = with_other_views(load_predictor(weights, place), overrides)
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
@@ -76,6 +81,23 @@ def predict_images(
         f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
     )
     return 0
+
+
+def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predictor:
+    """The same predictor, which shows images as the `key=value` of the block `predict` say. Raises ConfigError for any
+    other key: what a model was trained with is what it is."""
+    if not overrides:
+        return predictor
+    for each in overrides:
+        if not each.startswith("predict."):
+            raise ConfigError(
+                f"{each}: of a run's configuration only predict.tile, .overlap, .blend, .flip and .scales can be "
+                "changed here"
+            )
+    config = config_from_mapping(
+        predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
+    )
+    return replace(predictor, config=config, views=build_views(config))
 
 
 def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:

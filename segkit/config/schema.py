@@ -31,6 +31,7 @@ from segkit.types import (
     PositiveFloat,
     PositiveInt,
     Share,
+    Size,
 )
 
 
@@ -142,6 +143,16 @@ class Eval(_Frozen):
     calibration: bool = False
 
 
+class Predict(_Frozen):
+    """How an image is shown to the network, in validation as in predictions."""
+
+    tile: Size | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.25
+    blend: Literal["gaussian", "mean"] = "gaussian"
+    flip: bool = False
+    scales: Annotated[list[PositiveFloat], Field(min_length=1)] = [1.0]
+
+
 class Log(_Frozen):
     """What is written, where, and how often."""
 
@@ -165,6 +176,7 @@ class Config(_Frozen):
     augment: Component
     train: Train
     eval: Eval
+    predict: Predict
     log: Log
     _origins: dict[tuple, str] = PrivateAttr(default_factory=dict)
 
@@ -245,4 +257,4 @@ NESTED = {
 }
 #: A schedule in the place of a number of a loss.
 OPTION_SCHEDULE = ComponentBlock(SCHEDULES, OptionSchedule, "schedules", None)
-FIXED = {"train": Train, "eval": Eval, "log": Log}
+FIXED = {"train": Train, "eval": Eval, "predict": Predict, "log": Log}

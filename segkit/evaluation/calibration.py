@@ -78,6 +78,11 @@ class CalibrationMeter:
         self.bins[image] += count_bins(confidence, right, ignored)
         self.brier_sums[image] += brier.sum(dtype=self.brier_sums.dtype)
 
+    def take(self, other: "CalibrationMeter") -> None:
+        """Take in what another has added up of the same images."""
+        self.bins += other.bins
+        self.brier_sums += other.brier_sums
+
 
 def count_bins(confidence: Tensor, right: Tensor, ignored: Tensor) -> Tensor:
     """The bins (BINS, 3) of CalibrationCounts, of pixels (R, W) of one image as CalibrationMeter takes them in."""

@@ -19,8 +19,7 @@ from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
-from segkit.evaluation.model_output import output_logits
-from segkit.evaluation.upsampled_scores import score_pixels
+from segkit.evaluation.views import WHOLE, Views, score_views
 from segkit.system.device import weights_cast_once
 
 
@@ -65,6 +64,7 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
     calibration: bool = False,
+    views: Views = WHOLE,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
@@ -73,10 +73,11 @@ def evaluate(
     images. Raises DataError if there is not one image among them.
 
     `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model` (see `split_output`), preprocessing
-    and autocast included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if
-    `stop()` became true between two batches, in any process: half a validation set is not a score. With `boundary`, a
-    tolerance in pixels of at least 1, the borders between classes are counted too, which takes the host several times
-    as long as the rest; with `calibration` how sure the model is, which takes little.
+    and autocast included; `views` says how it is shown the images. The model is in eval mode meanwhile and in its
+    former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a validation
+    set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes are counted
+    too, which takes the host several times as long as the rest; with `calibration` how sure the model is, which takes
+    little.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
@@ -94,9 +95,9 @@ def evaluate(
                     stopped = True
                     break
                 target = batch["target"].to(device, non_blocking=True)  # (N, H, W)
-                output = forward(batch["image"].to(device, non_blocking=True))
-                pixels = score_pixels(
-                    output_logits(output), target, ignore_index=ignore_index, calibration=calibration
+                image = batch["image"].to(device, non_blocking=True)
+                pixels = score_views(
+                    forward, image, target, views, ignore_index=ignore_index, calibration=calibration
                 )
                 counts = metrics.confusion_matrices(target, pixels.prediction, **known)
                 ce_sums = pixels.ce.flatten(1).sum(dim=1, dtype=double)  # (N,)

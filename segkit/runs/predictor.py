@@ -17,15 +17,14 @@ from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
 from segkit.data.sample import resize_image
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluation.model_output import output_logits
-from segkit.evaluation.upsampled_scores import predict_pixels
+from segkit.evaluation.views import Views, predict_views
 from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.runs.resume import with_earlier_meanings
 from segkit.system.device import amp_for_predictions, choose_device, to_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
-from segkit.training.build import build_component, build_normalize
+from segkit.training.build import build_component, build_normalize, build_views
 
 #: PIL images that turn into grey or RGB without another range.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -49,6 +48,7 @@ class Predictor:
     channels: int
     resize: tuple[int, int] | None
     device: torch.device
+    views: Views
 
     @property
     def value_range(self) -> ValueRange:
@@ -75,14 +75,15 @@ class Predictor:
 
         The image is a uint8 tensor (channels, H, W), a uint8 array (H, W) or (H, W, channels), a PIL image, or a file,
         which is read as training reads its images. It is resized to the size that the data set was resized to for
-        training, if it was. Raises DataError for a file that cannot be read, ValueError for another shape or type.
+        training, if it was, and shown to the model as `views` says. Raises DataError for a file that cannot be read,
+        ValueError for another shape or type.
         """
         pixels = self._as_tensor(image)
         size = pixels.shape[-2:]
         batch = pixels[None].to(self.device)  # (1, C, H, W)
         if self.resize is not None and tuple(size) != self.resize:
             batch = resize_image(batch, self.resize)  # in uint8, as the data set does
-        return predict_pixels(output_logits(self.forward(batch)), size)[0].cpu()
+        return predict_views(self.forward, batch, (size[0], size[1]), self.views)[0].cpu()
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
         if isinstance(image, str | os.PathLike):
@@ -139,6 +140,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         channels=channels,
         resize=None if resize is None else (resize[0], resize[1]),
         device=device,
+        views=build_views(config),
     )
 
 

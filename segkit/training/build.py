@@ -22,6 +22,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import Subset
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
+from segkit.evaluation.views import Views
 from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
 from segkit.registry import (
@@ -258,7 +259,21 @@ def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total:
         find_unused=config.train.find_unused_parameters,
         shard=config.train.shard,
         calibration=config.eval.calibration,
+        views=build_views(config),
         amp_dtype=amp_dtype,
+    )
+
+
+def build_views(config: Config) -> Views:
+    """How images are shown to the network outside of training."""
+    options = config.predict
+    tile = None if options.tile is None else (options.tile[0], options.tile[1])
+    return Views(
+        tile=tile,
+        overlap=options.overlap,
+        blend=options.blend,
+        flip=options.flip,
+        scales=tuple(options.scales),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
+from segkit.evaluation.views import WHOLE, Views
 from segkit.system.device import Wait
 
 Batch = Mapping[str, Any]
@@ -52,4 +53,5 @@ class Plan:
     find_unused: bool = False
     shard: bool = False
     calibration: bool = False
+    views: Views = WHOLE
     amp_dtype: torch.dtype | None = None

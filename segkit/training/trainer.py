@@ -217,6 +217,7 @@ class Trainer:
                 limit=limit,
                 stop=lambda: bool(self.stop()),
                 calibration=self.plan.calibration,
+                views=self.plan.views,
                 ranks=self.ranks,
             )
 

@@ -797,12 +797,13 @@ def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny, trained):
         CheckpointError, match=r"the newest of checkpoints/\*.pt in a run folder, and .* has none"
     ):
         evaluate_images(tiny)
-    with pytest.raises(ConfigError) as caught:
-        evaluate_images(folder, "data.val_size=3")
-    assert str(caught.value) == (
-        "--per-image is the run's own score on its own data, which an override below data changes "
-        "-> leave out --per-image, or the override"
-    )
+    for override in ("data.val_size=3", "predict.flip=true"):
+        with pytest.raises(ConfigError) as caught:
+            evaluate_images(folder, override)
+        assert str(caught.value) == (
+            "--per-image is the run's own score on its own data, which an override below "
+            f"{override.partition('.')[0]} changes -> leave out --per-image, or the override"
+        )
     with pytest.raises(ConfigError) as caught:
         evaluate_images(folder, split="train")
     assert str(caught.value) == "--per-image is of the validation set, got --split train -> leave --split out"

@@ -1,0 +1,139 @@
+"""The views of an image that are averaged, and what is said of each pixel then."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segkit.data.sample import resize_image
+from segkit.evaluation.calibration import CalibrationMeter
+from segkit.evaluation.model_output import output_logits
+from segkit.evaluation.upsampled_scores import PixelScores, predict_pixels, score_pixels
+from segkit.evaluation.views.tiles import Blend, Block, blend_tiles, lay_out
+
+#: A uint8 image (N, C, H, W) on its device -> the output of a model, preprocessing and autocast included.
+Forward = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Views:
+    """How an image is shown to a network.
+
+    `tile`: height and width in pixels of the tiles that it is cut into, None for the whole image at once; `overlap`:
+    the least share of a tile that it has in common with the next; `blend`: by which weights tiles are averaged. Each is
+    shown in the sizes `scales`, and with `flip` also mirrored from left to right. What is averaged are logits, that is,
+    the geometric mean of the probabilities is taken.
+    """
+
+    tile: tuple[int, int] | None = None
+    overlap: float = 0.25
+    blend: Blend = "gaussian"
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the network sees the whole image, as it is, and nothing else."""
+        return self.tile is None and not self.changed
+
+    @property
+    def changed(self) -> bool:
+        """Whether it sees more of an image or a tile than this itself."""
+        return self.flip or self.scales != (1.0,)
+
+    def blocks(self, forward: Forward, images: Tensor) -> Iterator[tuple[Block, Tensor]]:
+        """The logits of uint8 images (N, C, H, W) on their device, block by block: see `blend_tiles`. Of a plain view
+        one block, the logits of which have the size that the model gives them."""
+        height, width = images.shape[-2:]
+        if self.plain:
+            yield (slice(0, height), slice(0, width)), output_logits(forward(images))
+            return
+        tile = self.tile or (height, width)
+        rows, columns = (
+            lay_out(pixels, length, self.overlap, self.blend, device=images.device)
+            for pixels, length in zip((height, width), tile, strict=True)
+        )
+        yield from blend_tiles(lambda part: self._look(forward, part), images, rows, columns)
+
+    def _look(self, forward: Forward, images: Tensor) -> Tensor:
+        """The mean of the logits of all views of `images` (N, C, h, w), at that size, in fp32."""
+        size = (images.shape[-2], images.shape[-1])
+        total: Tensor | None = None
+        for scale in self.scales:
+            scaled = tuple(max(1, round(pixels * scale)) for pixels in size)
+            shown = images if scale == 1 else resize_image(images, (scaled[0], scaled[1]))
+            for mirrored in (False, True) if self.flip else (False,):
+                logits = output_logits(forward(shown.flip(-1) if mirrored else shown)).float()
+                if logits.shape[-2:] != size:
+                    logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+                logits = logits.flip(-1) if mirrored else logits
+                total = logits if total is None else total.add_(logits)
+        assert total is not None
+        return total if not self.changed else total.div_(len(self.scales) * (1 + self.flip))
+
+
+#: The whole image, as it is.
+WHOLE = Views()
+
+
+@torch.no_grad()
+def score_views(
+    forward: Forward,
+    images: Tensor,
+    target: Tensor,
+    views: Views,
+    *,
+    ignore_index: int,
+    calibration: bool = False,
+) -> PixelScores:
+    """What `score_pixels` says of images (N, C, H, W) with a target (N, H', W'), both on the device."""
+    how: dict[str, Any] = {"ignore_index": ignore_index, "calibration": calibration}
+    if views.plain:
+        return score_pixels(output_logits(forward(images)), target, **how)
+    if target.shape[-2:] != images.shape[-2:]:
+        return score_pixels(_whole(forward, images, views), target, **how)
+    parts: PixelScores | None = None
+    for (rows, columns), logits in views.blocks(forward, images):
+        part = score_pixels(logits, target[:, rows, columns], **how)
+        if parts is None:
+            parts = PixelScores(
+                part.prediction.new_empty(target.shape),
+                part.ce.new_empty(target.shape),
+                CalibrationMeter(len(target), device=target.device) if calibration else None,
+            )
+        parts.prediction[:, rows, columns], parts.ce[:, rows, columns] = part.prediction, part.ce
+        if parts.calibration is not None and part.calibration is not None:
+            parts.calibration.take(part.calibration)
+    assert parts is not None
+    return parts
+
+
+@torch.no_grad()
+def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views: Views) -> Tensor:
+    """The prediction of `score_views` at the size (H', W'), without labels."""
+    if views.plain:
+        return predict_pixels(output_logits(forward(images)), size)
+    if size != tuple(images.shape[-2:]):
+        return predict_pixels(_whole(forward, images, views), size)
+    prediction: Tensor | None = None
+    for (rows, columns), logits in views.blocks(forward, images):
+        part = predict_pixels(logits, logits.shape[-2:])
+        if prediction is None:
+            prediction = part.new_empty(len(images), *size)
+        prediction[:, rows, columns] = part
+    assert prediction is not None
+    return prediction
+
+
+def _whole(forward: Forward, images: Tensor, views: Views) -> Tensor:
+    """The logits (N, K, H, W) of images that are to be resized afterwards."""
+    whole: Tensor | None = None
+    for (rows, columns), logits in views.blocks(forward, images):
+        if whole is None:
+            whole = logits.new_empty(*logits.shape[:2], *images.shape[-2:])
+        whole[..., rows, columns] = logits
+    assert whole is not None
+    return whole

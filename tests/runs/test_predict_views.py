@@ -1,0 +1,95 @@
+"""The block `predict` of a configuration: validation, `evaluate` and `predict` show images alike."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkit.commands.evaluate import evaluate_weights
+from segkit.commands.predict import predict_images, with_other_views
+from segkit.config.load import config_from_mapping
+from segkit.errors import ConfigError
+from segkit.evaluation.metrics import confusion_matrix, mean_iou
+from segkit.evaluation.views import Views
+from segkit.runs.predictor import load_predictor
+from segkit.runs.preflight import SilentRecorder
+from segkit.training.build import build
+from tests.runs.test_predictor import CPU, MAPPING, images_of, make_run, randomise
+
+TILES = {"tile": [16, 24], "overlap": 0.5, "flip": True, "scales": [1.0, 0.5]}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("views"), predict=TILES)
+
+
+def matrix_of(predictor):
+    pairs = [
+        (sample.target.as_subclass(torch.Tensor), predictor.predict(sample.image)) for sample in images_of()
+    ]
+    return sum(confusion_matrix(*pair, num_classes=5, ignore_index=255) for pair in pairs)
+
+
+def test_a_run_is_validated_as_it_predicts():
+    """With the model in the trainer, before any checkpoint."""
+    mapping = {**MAPPING, "predict": TILES}
+    experiment = build(config_from_mapping(mapping, origin="test"))
+    trainer = experiment.trainer(recorder=SilentRecorder(), save=lambda **_: None)
+    randomise(trainer.ema.module, 5)
+    plain = build(config_from_mapping(MAPPING, origin="test")).trainer(
+        recorder=SilentRecorder(), save=lambda **_: None
+    )
+    randomise(plain.ema.module, 5)
+    assert trainer.plan.views == Views((16, 24), 0.5, "gaussian", True, (1.0, 0.5))
+    assert not torch.equal(trainer.evaluate_model().matrix, plain.evaluate_model().matrix)
+
+
+def test_evaluate_scores_what_predict_says(run, tmp_path, capsys):
+    predictor = load_predictor(run.path, CPU)
+    assert predictor.views == Views((16, 24), 0.5, "gaussian", True, (1.0, 0.5))
+    for overrides in ([], ["predict.tile=null", "predict.flip=false", "predict.scales=[1.0]"]):
+        evaluate_weights(run.path, overrides, split="val", device="cpu", output=tmp_path / "scores.json")
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        expected = mean_iou(matrix_of(with_other_views(predictor, overrides)))
+        assert scores["mIoU"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_predict_takes_other_views(run, tmp_path):
+    image = images_of()[0].image
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    predictor = load_predictor(run.path, CPU)
+    for overrides in ([], ["predict.tile=[24,24]", "predict.blend=mean"]):
+        options = {"output": tmp_path / "out", "forms": ["ids"], "opacity": 0.5, "device": "cpu"}
+        predict_images(str(run.path), tmp_path / "a.png", overrides, **options)
+        with Image.open(tmp_path / "out/a_ids.png") as saved:
+            ids = torch.from_numpy(np.array(saved))
+        assert torch.equal(ids, with_other_views(predictor, overrides).predict(image))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.size=3", "data.size=3: of a run's configuration only predict.tile, .overlap"),
+        ("predict.tile=[0,5]", r"predict\.tile"),
+        ("predict.overlap=0.95", r"predict\.overlap"),
+        ("predict.scales=[]", r"predict\.scales"),
+        ("predict.scales=[0]", r"predict\.scales"),
+        ("predict.blend=sum", r"predict\.blend"),
+        ("predict.tiles=[5,5]", "tile"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(run, override, message):
+    with pytest.raises(ConfigError, match=message):
+        with_other_views(load_predictor(run.path, CPU), [override])
+
+
+def test_a_checkpoint_from_before_there_was_the_block_shows_whole_images(tmp_path):
+    folder = make_run(tmp_path)
+    for path in folder.path.rglob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        del state["config"]["predict"]
+        torch.save(state, path)
+    assert load_predictor(folder.path, CPU).views.plain

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from segkit.commands.beside import WriteBehind, read_ahead
 from segkit.config.load import config_from_mapping
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
@@ -65,15 +66,19 @@ def predict_images(
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
     own = slice(ranks.rank, None, ranks.world)
-    shown = tqdm(images[own], unit="image", disable=None if ranks.main else True)
-    for path, stem in zip(shown, stems[own], strict=True):
-        image = predictor.read_image(path)
-        ids = predictor.predict(image)
+
+    def save(stem: Path, image: Tensor, ids: Tensor) -> None:
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
         except OSError as error:
             raise cannot_write(stem, error) from error
+
+    read = read_ahead(predictor.read_image, images[own])
+    shown = tqdm(read, total=len(images[own]), unit="image", disable=None if ranks.main else True)
+    with WriteBehind(save) as saver:
+        for image, stem in zip(shown, stems[own], strict=True):
+            saver.submit(stem, image, predictor.predict(image))
     ranks.gather(None)  # when all are done
     if not ranks.main:
         return 0

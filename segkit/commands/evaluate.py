@@ -85,7 +85,7 @@ def score(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
     refuse_other_model(predictor.config, config)
-    dataset = build_dataset(config, split)
+    dataset = build_dataset(config, split, scored=True)
     labels = predictor.labels
     refuse_other_classes(predictor, dataset)
     workers = config.train.workers
@@ -112,7 +112,7 @@ def score(
         device=predictor.device,
         boundary=boundary,
         calibration=calibration,
-        views=build_views(config),
+        views=build_views(config, predictor.resize),
         ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it
@@ -130,8 +130,9 @@ def score(
     if result.calibration is not None:
         print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
     print(
-        f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
-        f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path} ({predictor.why})"
+        f"\n{result.images} images of {config.data.name} {split}: {_describe_size(config, predictor)}"
+        f"mIoU {percent(result.mean_iou)}  acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   "
+        f"weights {predictor.path} ({predictor.why})"
     )
     if bad.entries:
         print(bad.total())
@@ -140,6 +141,14 @@ def score(
         weights = {"weights": str(predictor.path), "iteration": predictor.iteration}
         write_json(output, {**weights, "split": split, **scores, **extra})
     return result
+
+
+def _describe_size(config: Config, predictor: Predictor) -> str:
+    """At which size it is scored, if there are two: only scores at the original one compare with those of others."""
+    if predictor.resize is None:
+        return ""
+    height, width = predictor.resize
+    return "at their own size, " if config.eval.at == "original" else f"resized to {height} x {width}, "
 
 
 def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:

@@ -102,7 +102,7 @@ def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predicto
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
-    return replace(predictor, config=config, views=build_views(config))
+    return replace(predictor, config=config, views=build_views(config, predictor.resize))
 
 
 def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:

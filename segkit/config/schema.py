@@ -141,6 +141,7 @@ class Eval(_Frozen):
     batch_size: PositiveInt | None = None
     images: NonNegativeInt = 8
     calibration: bool = False
+    at: Literal["network", "original"] = "network"
 
 
 class Predict(_Frozen):

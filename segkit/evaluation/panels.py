@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import score_pixels
+from segkit.evaluation.views import WHOLE, Views
 
 Panel = dict[str, Any]
 
@@ -21,17 +21,19 @@ def example_panels(
     *,
     iteration: int,
     ignore_index: int,
+    views: Views = WHOLE,
 ) -> list[Panel]:
     """Per image, on the device: `name`, `image` (C, H, W) uint8, `target` and `prediction` (H, W) ids, `ce` (H, W)
     plain cross-entropy (0 where ignored), and `kept` (H, W), the share in [0, 1] to which the loss keeps each pixel, or
-    None without a loss and for one that cannot tell. `batches` are on the device; the model's mode is left as it was.
+    None without a loss and for one that cannot tell. `views` says how the model is shown the images. `batches` are on
+    the device; the model's mode is left as it was.
     """
     was_training = model.training
     model.eval()
     panels = []
     try:
         for batch in batches:
-            logits = output_logits(forward(batch["image"]))
+            logits = views.logits(forward, batch["image"])
             pixels = score_pixels(logits, batch["target"], ignore_index=ignore_index)
             kept = kept_pixels(loss, logits, batch, iteration=iteration)
             parts = {

@@ -15,7 +15,6 @@ from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
-from segkit.data.sample import resize_image
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.views import Views, predict_views
 from segkit.registry import MODELS
@@ -81,8 +80,6 @@ class Predictor:
         pixels = self._as_tensor(image)
         size = pixels.shape[-2:]
         batch = pixels[None].to(self.device)  # (1, C, H, W)
-        if self.resize is not None and tuple(size) != self.resize:
-            batch = resize_image(batch, self.resize)  # in uint8, as the data set does
         return predict_views(self.forward, batch, (size[0], size[1]), self.views)[0].cpu()
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
@@ -140,7 +137,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         channels=channels,
         resize=None if resize is None else (resize[0], resize[1]),
         device=device,
-        views=build_views(config),
+        views=build_views(config, None if resize is None else (resize[0], resize[1])),
     )
 
 

@@ -133,7 +133,7 @@ def build_normalize(config: Config, channels: int) -> Normalize:
 def build_data(config: Config, *, overfit: int | None = None, memory: Path | None = None) -> Data:
     """Training and validation set, augmentation and weight map of a configuration. `memory` is the folder of another
     process's cache in memory, to be shared."""
-    train, val = (build_dataset(config, split) for split in ("train", "val"))
+    train, val = build_dataset(config, "train"), build_dataset(config, "val", scored=overfit is None)
     for name, values in (("mean", config.data.mean), ("std", config.data.std)):
         if values is not None and len(values) != train.channels:
             raise ConfigError(
@@ -259,16 +259,17 @@ def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total:
         find_unused=config.train.find_unused_parameters,
         shard=config.train.shard,
         calibration=config.eval.calibration,
-        views=build_views(config),
+        views=build_views(config, getattr(data.train, "resize", None)),
         amp_dtype=amp_dtype,
     )
 
 
-def build_views(config: Config) -> Views:
-    """How images are shown to the network outside of training."""
+def build_views(config: Config, resize: tuple[int, int] | None) -> Views:
+    """How images are shown to the network outside of training, which has them in the size `resize`, if it is one."""
     options = config.predict
     tile = None if options.tile is None else (options.tile[0], options.tile[1])
     return Views(
+        resize=resize,
         tile=tile,
         overlap=options.overlap,
         blend=options.blend,

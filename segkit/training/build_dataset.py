@@ -10,8 +10,12 @@ from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
 
 
-def build_dataset(config: Config, split: str) -> Any:
-    """The data set that `config.data` names. A DataError while opening it says where its root was set."""
+def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
+    """The data set that `config.data` names. A DataError while opening it says where its root was set. If it is to be
+    `scored` at the original size (`eval.at`), its images are not resized: what shows them to the network does it."""
+    if scored and config.eval.at == "original" and "resize" in config.data.params:
+        params = {**config.data.params, "resize": None}
+        config = config.model_copy(update={"data": config.data.model_copy(update={"params": params})})
     try:
         dataset = build_component(DATASETS, config.data, "data", total=1, split=split)
     except DataError as error:

@@ -259,6 +259,7 @@ class Trainer:
                 map(self.copies.copy, batches),
                 iteration=self.iteration,
                 ignore_index=self.plan.ignore_index,
+                views=self.plan.views,
             )
 
     def save(self, *, best: bool = False) -> None:

@@ -50,7 +50,13 @@ def test_defaults(folder):
         "find_unused_parameters": False,
         "shard": False,
     }
-    assert config.eval.model_dump() == {"every": "10%", "batch_size": None, "images": 8, "calibration": False}
+    assert config.eval.model_dump() == {
+        "every": "10%",
+        "batch_size": None,
+        "images": 8,
+        "calibration": False,
+        "at": "network",
+    }
     assert config.log.model_dump() == {"dir": "runs", "every": 50, "images_every": "25%", "tensorboard": True}
 
 

@@ -206,7 +206,7 @@ def test_duplicate_keys_and_values_are_reported_together(folder, mistakes):
 def test_a_hint_for_several_mistakes_stands_once(folder, mistakes):
     folder(run=GOOD + "eval: {a1: 1, b2: 2}\n")
     first, second = mistakes("run")
-    assert first.endswith("\n   eval takes: every, batch_size, images, calibration")
+    assert first.endswith("\n   eval takes: every, batch_size, images, calibration, at")
     assert "takes" not in second
 
 

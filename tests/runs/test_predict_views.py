@@ -93,3 +93,51 @@ def test_a_checkpoint_from_before_there_was_the_block_shows_whole_images(tmp_pat
         del state["config"]["predict"]
         torch.save(state, path)
     assert load_predictor(folder.path, CPU).views.plain
+
+
+@pytest.fixture(scope="module")
+def resized(tmp_path_factory):
+    """A run on files of 30 x 44 pixels that were resized to 16 x 24 for the network."""
+    folder = tmp_path_factory.mktemp("resized")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 3)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for n in range(count):
+            image, label = generator.integers(0, 256, (30, 44, 3)), generator.integers(0, 3, (5, 11))
+            Image.fromarray(image.astype(np.uint8)).save(folder / f"images/{split}/{n}.png")
+            label = label.repeat(6, axis=0).repeat(4, axis=1)
+            Image.fromarray(label.astype(np.uint8)).save(folder / f"labels/{split}/{n}.png")
+    data = {"name": "folder", "root": str(folder), "classes": ["a", "b", "c"], "resize": [16, 24]}
+    return make_run(folder, data=data, eval={"at": "original"})
+
+
+def test_scores_at_the_original_size_are_of_predictions_at_it(resized, tmp_path, capsys):
+    predictor = load_predictor(resized.path, CPU)
+    root = predictor.config.data.params["root"]
+    pairs = []
+    for n in range(3):
+        with Image.open(f"{root}/labels/val/{n}.png") as label:
+            pairs.append((torch.from_numpy(np.array(label)), predictor.predict(f"{root}/images/val/{n}.png")))
+    assert {ids.shape for _, ids in pairs} == {(30, 44)}
+    matrix = sum(confusion_matrix(*pair, num_classes=3, ignore_index=255) for pair in pairs)
+    output = tmp_path / "scores.json"
+    evaluate_weights(resized.path, [], split="val", device="cpu", output=output)
+    assert json.loads(output.read_text())["mIoU"] == pytest.approx(mean_iou(matrix), abs=1e-9)
+    assert "3 images of folder val: at their own size, mIoU" in capsys.readouterr().out
+    evaluate_weights(resized.path, ["eval.at=network"], split="val", device="cpu", output=output)
+    assert "3 images of folder val: resized to 16 x 24, mIoU" in capsys.readouterr().out
+    assert json.loads(output.read_text())["mIoU"] != pytest.approx(mean_iou(matrix), abs=1e-9)
+
+
+def test_training_scores_and_draws_at_the_original_size(resized):
+    config = load_predictor(resized.path, CPU).config
+    experiment = build(config)
+    assert experiment.data.train[0].target.shape == (16, 24)
+    trainer = experiment.trainer(
+        recorder=SilentRecorder(), save=lambda **_: None, examples=experiment.examples()
+    )
+    assert int(trainer.evaluate_model().matrix.sum()) == 3 * 30 * 44
+    panel = trainer.panels(trainer.examples, loss=trainer.loss)[0]
+    sizes = {name: tuple(panel[name].shape[-2:]) for name in ("image", "target", "prediction", "ce", "kept")}
+    assert set(sizes.values()) == {(30, 44)}

@@ -25,7 +25,8 @@ class Views:
     `tile`: height and width in pixels of the tiles that it is cut into, None for the whole image at once; `overlap`:
     the least share of a tile that it has in common with the next; `blend`: by which weights tiles are averaged. Each is
     shown in the sizes `scales`, and with `flip` also mirrored from left to right. What is averaged are logits, that is,
-    the geometric mean of the probabilities is taken.
+    the geometric mean of the probabilities is taken. `resize`: the height and width that an image is brought to before
+    all that, in uint8 as data sets do it; None: it is shown as it is.
     """
 
     tile: tuple[int, int] | None = None
@@ -33,10 +34,11 @@ class Views:
     blend: Blend = "gaussian"
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
+    resize: tuple[int, int] | None = None
 
     @property
     def plain(self) -> bool:
-        """Whether the network sees the whole image, as it is, and nothing else."""
+        """Whether the network sees the whole image, in one size, and nothing else."""
         return self.tile is None and not self.changed
 
     @property
@@ -44,13 +46,27 @@ class Views:
         """Whether it sees more of an image or a tile than this itself."""
         return self.flip or self.scales != (1.0,)
 
-    def blocks(self, forward: Forward, images: Tensor) -> Iterator[tuple[Block, Tensor]]:
-        """The logits of uint8 images (N, C, H, W) on their device, block by block: see `blend_tiles`. Of a plain view
-        one block, the logits of which have the size that the model gives them."""
-        height, width = images.shape[-2:]
+    def bring(self, images: Tensor) -> Tensor:
+        """uint8 images (N, C, H, W) in the size that they are shown in."""
+        return images if self.resize is None else resize_image(images, self.resize)
+
+    def logits(self, forward: Forward, images: Tensor) -> Tensor:
+        """The logits (N, K, h, w) of uint8 images (N, C, H, W) on their device: of a plain view in the size that the
+        model gives them, else in that in which the images are shown."""
+        images = self.bring(images)
         if self.plain:
-            yield (slice(0, height), slice(0, width)), output_logits(forward(images))
-            return
+            return output_logits(forward(images))
+        whole: Tensor | None = None
+        for (rows, columns), logits in self.blocks(forward, images):
+            if whole is None:
+                whole = logits.new_empty(*logits.shape[:2], *images.shape[-2:])
+            whole[..., rows, columns] = logits
+        assert whole is not None
+        return whole
+
+    def blocks(self, forward: Forward, images: Tensor) -> Iterator[tuple[Block, Tensor]]:
+        """The same block by block, see `blend_tiles`, of images that have the size in which they are shown."""
+        height, width = images.shape[-2:]
         tile = self.tile or (height, width)
         rows, columns = (
             lay_out(pixels, length, self.overlap, self.blend, device=images.device)
@@ -91,10 +107,9 @@ def score_views(
 ) -> PixelScores:
     """What `score_pixels` says of images (N, C, H, W) with a target (N, H', W'), both on the device."""
     how: dict[str, Any] = {"ignore_index": ignore_index, "calibration": calibration}
-    if views.plain:
-        return score_pixels(output_logits(forward(images)), target, **how)
-    if target.shape[-2:] != images.shape[-2:]:
-        return score_pixels(_whole(forward, images, views), target, **how)
+    images = views.bring(images)
+    if views.plain or target.shape[-2:] != images.shape[-2:]:
+        return score_pixels(views.logits(forward, images), target, **how)
     parts: PixelScores | None = None
     for (rows, columns), logits in views.blocks(forward, images):
         part = score_pixels(logits, target[:, rows, columns], **how)
@@ -114,10 +129,9 @@ def score_views(
 @torch.no_grad()
 def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views: Views) -> Tensor:
     """The prediction of `score_views` at the size (H', W'), without labels."""
-    if views.plain:
-        return predict_pixels(output_logits(forward(images)), size)
-    if size != tuple(images.shape[-2:]):
-        return predict_pixels(_whole(forward, images, views), size)
+    images = views.bring(images)
+    if views.plain or size != tuple(images.shape[-2:]):
+        return predict_pixels(views.logits(forward, images), size)
     prediction: Tensor | None = None
     for (rows, columns), logits in views.blocks(forward, images):
         part = predict_pixels(logits, logits.shape[-2:])
@@ -126,14 +140,3 @@ def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views
         prediction[:, rows, columns] = part
     assert prediction is not None
     return prediction
-
-
-def _whole(forward: Forward, images: Tensor, views: Views) -> Tensor:
-    """The logits (N, K, H, W) of images that are to be resized afterwards."""
-    whole: Tensor | None = None
-    for (rows, columns), logits in views.blocks(forward, images):
-        if whole is None:
-            whole = logits.new_empty(*logits.shape[:2], *images.shape[-2:])
-        whole[..., rows, columns] = logits
-    assert whole is not None
-    return whole

@@ -11,7 +11,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, sums
+from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, skeleton, sums
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -34,6 +34,12 @@ def same_size_kernels() -> Kernels:
 def resized_kernels() -> Kernels:
     """Those of `resized`."""
     return Kernels(_compile(_resized_forward), _compile(_resized_backward))
+
+
+@functools.cache
+def skeleton_kernels() -> Kernels:
+    """Those of `skeleton`."""
+    return Kernels(_compile(_skeleton_forward), _compile(_skeleton_backward))
 
 
 class SumKernels(NamedTuple):
@@ -159,5 +165,19 @@ def _count_others(version: int) -> Callable:
 def _write_share(version: int) -> Callable:
     def run(address: int) -> None:
         hardest.write_share(address, version)
+
+    return run
+
+
+def _skeleton_forward(version: int) -> Callable:
+    def run(address: int) -> None:
+        skeleton.forward(address, version)
+
+    return run
+
+
+def _skeleton_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        skeleton.backward(address, version)
 
     return run

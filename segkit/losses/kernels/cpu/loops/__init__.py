@@ -1,4 +1,5 @@
-"""What numba compiles: the kernels of cross-entropy (`same_size`, `resized`) and of sums over pixels (`sums`).
+"""What numba compiles: the kernels of cross-entropy (`same_size`, `resized`), of sums over pixels (`sums`), of the
+hardest of them (`hardest`), and of soft skeletons (`skeleton`).
 
 `blocks`, `transpose` and `arithmetic` are what they are made of. The code is that part of Python which numba reads, and
 of tensors it knows addresses.

@@ -11,7 +11,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import hardest, resized, same_size, skeleton, sums
+from segkit.losses.kernels.cpu.loops import cells, hardest, resized, same_size, skeleton, sums, windows
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -67,6 +67,23 @@ class HardestKernels(NamedTuple):
 def hardest_kernels() -> HardestKernels:
     """Those of `hardest`."""
     return HardestKernels(*(_compile(make) for make in (_count_first, _count_others, _write_share)))
+
+
+class WindowKernels(NamedTuple):
+    """Addresses of the compiled functions of `cells` and `windows`."""
+
+    pool_labels: int
+    pool_exp: int
+    pool_exp_backward: int
+    multiply: int
+    multiply_backward: int
+
+
+@functools.cache
+def window_kernels() -> WindowKernels:
+    """Those of `windows`."""
+    makers = _pool_labels, _pool_exp, _pool_exp_backward, _multiply_windows, _multiply_windows_backward
+    return WindowKernels(*(_compile(make) for make in makers))
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
@@ -179,5 +196,40 @@ def _skeleton_forward(version: int) -> Callable:
 def _skeleton_backward(version: int) -> Callable:
     def run(address: int) -> None:
         skeleton.backward(address, version)
+
+    return run
+
+
+def _pool_labels(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_labels(address, version)
+
+    return run
+
+
+def _pool_exp(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_exp(address, version)
+
+    return run
+
+
+def _pool_exp_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_exp_backward(address, version)
+
+    return run
+
+
+def _multiply_windows(version: int) -> Callable:
+    def run(address: int) -> None:
+        windows.multiply(address, version)
+
+    return run
+
+
+def _multiply_windows_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        windows.multiply_backward(address, version)
 
     return run

@@ -23,6 +23,12 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(params=[2**60, 0], ids=["plain", "compiled"])
+def way(request, monkeypatch):
+    """How fp32 is computed."""
+    monkeypatch.setattr(windows, "WORTH_COMPILING", request.param)
+
+
 def value_and_slope(logits, target, weight=None, **options):
     logits = logits.detach().requires_grad_()
     loss = rmi_loss(logits, target, weight, **options)
@@ -89,6 +95,7 @@ def test_the_gradient_in_double_precision():
             )
 
 
+@pytest.mark.usefixtures("way")
 def test_soft_labels_that_are_one_hot_equal_ids():
     batch = make_batch((2, 3, 8, 9), (8, 9), ignored=True)
     one_hot = F.one_hot(batch.target.clamp_max(3), 4)[..., :3].movedim(-1, 1).float()
@@ -117,6 +124,7 @@ def test_mix_1_is_cross_entropy():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.usefixtures("way")
 def test_a_perfect_prediction_is_0_exactly_and_a_better_one_is_less(dtype):
     target = make_batch((2, 3, 24, 28), (24, 28)).target
     one_hot = F.one_hot(target, 3).movedim(-1, 1)
@@ -128,6 +136,7 @@ def test_a_perfect_prediction_is_0_exactly_and_a_better_one_is_less(dtype):
     assert loss.item() == 0 and torch.equal(slope, torch.zeros_like(slope))
 
 
+@pytest.mark.usefixtures("way")
 def test_a_class_that_is_absent_has_no_part():
     batch = make_batch((1, 4, 12, 12), (12, 12))
     batch.target.clamp_max_(2)
@@ -142,6 +151,7 @@ def test_a_class_that_is_absent_has_no_part():
 
 
 @pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.usefixtures("way")
 def test_ignored_pixels_are_as_the_outside_of_the_image(pool):
     batch = make_batch((2, 3, 12, 11), (12, 11))
     options = {"radius": 2, "pool": pool}
@@ -170,6 +180,7 @@ def test_a_window_with_an_ignored_cell_does_not_count():
     assert windows.pool_mass(mass, 2).tolist() == [[[1.0, 0.0], [0.25, 0.5]]]
 
 
+@pytest.mark.usefixtures("way")
 def test_an_image_without_a_window_has_no_part_and_one_alone_leaves_cross_entropy():
     batch = make_batch((3, 3, 12, 12), (12, 12))
     batch.target[1] = 255
@@ -183,6 +194,7 @@ def test_an_image_without_a_window_has_no_part_and_one_alone_leaves_cross_entrop
     assert slope.any()
 
 
+@pytest.mark.usefixtures("way")
 def test_single_precision_is_enough_where_windows_leave_nothing_open():
     """Probabilities that are a line through the labels tell them wholly: what is left is less than fp32 can tell beside
     the covariances of many pixels, and yet positive definite."""

@@ -1,4 +1,8 @@
-"""Windows of neighbouring cells: pooling that counts valid pixels alone, and how the cells of a window covary."""
+"""Windows of neighbouring cells: pooling that counts valid pixels alone, and how the cells of a window covary.
+
+In fp32 on a CPU all of it is left to compiled loops where numba is installed; they agree with what is here up to
+rounding.
+"""
 
 from typing import Any
 
@@ -6,6 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segkit.losses.kernels.choice import numba_compiles
+
+#: From so many numbers on compiled loops are taken; see `WORTH_COMPILING` of the losses.
+WORTH_COMPILING = 2**18
 #: How many numbers of windows are held at a time, on a CPU, where they should stay in its cache, and elsewhere.
 HELD = {"cpu": 2**19, "other": 2**25}
 
@@ -24,6 +32,10 @@ def pool_labels(target: Tensor, mass: Tensor, cells: Tensor, num_classes: int, p
 
     `cells` are the masses of the cells; a cell without mass gets 0.
     """
+    if not target.is_floating_point() and _take_compiled(mass, num_classes * mass.numel()):
+        from segkit.losses.kernels.cpu.windows import fused_pool_labels  # imports numba
+
+        return fused_pool_labels(target, mass, num_classes, pool) / _or_1(cells).unsqueeze(1)
     pooled = []
     for labels, weight in zip(target, mass, strict=True):  # one image at a time, for memory
         if labels.ndim == 2:
@@ -36,7 +48,12 @@ def pool_labels(target: Tensor, mass: Tensor, cells: Tensor, num_classes: int, p
 def pool_probabilities(log_p: Tensor, mass: Tensor, cells: Tensor, pool: int) -> Tensor:
     """Mean of exp(log_p) of each cell by mass, (N, C, H, W) -> (N, C, h, w). What is at ignored pixels does not
     matter."""
-    pooled: Any = _PooledExp.apply(log_p, mass, pool)
+    if _take_compiled(log_p, log_p.numel()):
+        from segkit.losses.kernels.cpu.windows import fused_pool_exp  # imports numba
+
+        pooled: Any = fused_pool_exp(log_p, mass, pool)
+    else:
+        pooled = _PooledExp.apply(log_p, mass, pool)
     return pooled / _or_1(cells).unsqueeze(1)
 
 
@@ -56,8 +73,13 @@ def window_covariances(y: Tensor, x: Tensor, weight: Tensor, radius: int) -> tup
     a window: y with y, y with x and x with x, (N, C, d, d) each. Only `x` has a gradient. Windows are laid out for a
     few classes at a time, forward and backward, so that the d-fold tensors never exist.
     """
-    products: Any = _WindowProducts.apply(x, y, weight, radius)
     d = radius**2
+    if _take_compiled(x, d * x.numel()):
+        from segkit.losses.kernels.cpu.windows import fused_products  # imports numba
+
+        products: Any = fused_products(x, y, weight, radius)
+    else:
+        products = _WindowProducts.apply(x, y, weight, radius)
     return products[..., :d, :d], products[..., :d, d:], products[..., d:, d:]
 
 
@@ -120,6 +142,11 @@ class _WindowProducts(torch.autograd.Function):
                     of_cells[:, row : row + height, column : column + width] += each
                 slope[n, c] = of_cells
         return slope, None, None, None
+
+
+def _take_compiled(values: Tensor, numbers: int) -> bool:
+    """Whether so many numbers like `values` are left to compiled loops."""
+    return numbers >= WORTH_COMPILING and numba_compiles(values, "window_kernels", "sums over windows")
 
 
 def _centred(y: Tensor, x: Tensor, weight: Tensor, radius: int) -> tuple[Tensor, Tensor]:

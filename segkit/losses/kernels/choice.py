@@ -123,6 +123,15 @@ def numba_runs(pixels: Tensor) -> bool:
     return _try_numba("hardest_kernels", "search for the hardest pixels", "they are found without")
 
 
+def numba_compiles(values: Tensor, kernels: str, what: str) -> bool:
+    """Whether the compiled `kernels` (their name in `cpu.compiled`) are taken by themselves for numbers like `values`:
+    fp32 on a CPU where numba is installed and compiles them. They are tried once, and where they fail the reason is
+    given as a warning that says `what` is computed in plain PyTorch."""
+    if values.dtype != torch.float32 or _refuse_numba(values.device) is not None:
+        return False
+    return _try_numba(kernels, what, "they are computed in plain PyTorch")
+
+
 def counts_by_numba(logits: Tensor, target: Tensor) -> bool:
     """Whether what overlaps of soft regions is summed by compiled loops: where `auto` would be `numba` for logits of
     the target's size, which others are resized to first."""

@@ -11,7 +11,17 @@ from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import hardest, lovasz, resized, same_size, soft_counts, sums
+from segkit.losses.kernels.cpu.loops import (
+    cells,
+    hardest,
+    lovasz,
+    resized,
+    same_size,
+    skeleton,
+    soft_counts,
+    sums,
+    windows,
+)
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -42,6 +52,12 @@ def soft_count_kernels() -> Kernels:
     return Kernels(_compile(_soft_counts_forward), _compile(_soft_counts_backward))
 
 
+@functools.cache
+def skeleton_kernels() -> Kernels:
+    """Those of `skeleton`."""
+    return Kernels(_compile(_skeleton_forward), _compile(_skeleton_backward))
+
+
 class SumKernels(NamedTuple):
     """Addresses of the compiled functions of `sums`."""
 
@@ -67,6 +83,23 @@ class HardestKernels(NamedTuple):
 def hardest_kernels() -> HardestKernels:
     """Those of `hardest`."""
     return HardestKernels(*(_compile(make) for make in (_count_first, _count_others, _write_share)))
+
+
+class WindowKernels(NamedTuple):
+    """Addresses of the compiled functions of `cells` and `windows`."""
+
+    pool_labels: int
+    pool_exp: int
+    pool_exp_backward: int
+    multiply: int
+    multiply_backward: int
+
+
+@functools.cache
+def window_kernels() -> WindowKernels:
+    """Those of `windows`."""
+    makers = _pool_labels, _pool_exp, _pool_exp_backward, _multiply_windows, _multiply_windows_backward
+    return WindowKernels(*(_compile(make) for make in makers))
 
 
 @functools.cache
@@ -192,5 +225,54 @@ def _write_share(version: int) -> Callable:
 def _walk(version: int) -> Callable:
     def run(address: int) -> None:
         lovasz.walk(address, version)
+
+    return run
+
+
+def _skeleton_forward(version: int) -> Callable:
+    def run(address: int) -> None:
+        skeleton.forward(address, version)
+
+    return run
+
+
+def _skeleton_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        skeleton.backward(address, version)
+
+    return run
+
+
+def _pool_labels(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_labels(address, version)
+
+    return run
+
+
+def _pool_exp(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_exp(address, version)
+
+    return run
+
+
+def _pool_exp_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        cells.pool_exp_backward(address, version)
+
+    return run
+
+
+def _multiply_windows(version: int) -> Callable:
+    def run(address: int) -> None:
+        windows.multiply(address, version)
+
+    return run
+
+
+def _multiply_windows_backward(version: int) -> Callable:
+    def run(address: int) -> None:
+        windows.multiply_backward(address, version)
 
     return run

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from segkit.commands.beside import WriteBehind, read_ahead
+from segkit.commands.by_windows import predict_by_windows, require_windows
 from segkit.config.load import config_from_mapping
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.palette import Color
@@ -28,7 +29,7 @@ from segkit.system.run_files import RunFiles, folder_around
 from segkit.training.build import build_views
 
 #: What is added to an image's name, without its suffix, for each form of the result.
-ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png"}
+ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png", "geotiff": "_ids.tif"}
 
 #: Colours that a palette PNG holds.
 PALETTE_ENTRIES = 256
@@ -49,10 +50,10 @@ def predict_images(
     """Segment an image or every image below a folder; returns the exit status. In several processes each takes its part
     of the images.
 
-    `overrides` are `key=value` of the block `predict`: how the images are shown to the network.
-    Writes `STEM_overlay.jpg`, `STEM.png` (ids with a palette) and `STEM_ids.png` as `forms` asks (see `choose_forms`),
-    in the folders of the source. Raises DataError for an image that cannot be read, naming it, and ConfigError, before
-    any is segmented, if a result would replace another or an image.
+    `overrides` are `key=value` of the block `predict`: how the images are shown to the network. Writes
+    `STEM_overlay.jpg`, `STEM.png` (ids with a palette), `STEM_ids.png` and `STEM_ids.tif` as `forms` asks (see
+    `choose_forms`), in the folders of the source. Raises DataError for an image that cannot be read, naming it, and
+    ConfigError, before any is segmented, if a result would replace another or an image.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
@@ -66,6 +67,12 @@ def predict_images(
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
     own = slice(ranks.rank, None, ranks.world)
+    if "geotiff" in forms:
+        require_windows(predictor)
+        for path, stem in zip(images[own], stems[own], strict=True):
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            predict_by_windows(predictor, path, Path(f"{stem}{ENDINGS['geotiff']}"), quiet=not ranks.main)
+        return _finish(predictor, images, output, forms, ranks)
 
     def save(stem: Path, image: Tensor, ids: Tensor) -> None:
         try:
@@ -79,12 +86,17 @@ def predict_images(
     with WriteBehind(save) as saver:
         for image, stem in zip(shown, stems[own], strict=True):
             saver.submit(stem, image, predictor.predict(image))
+    return _finish(predictor, images, output, forms, ranks)
+
+
+def _finish(
+    predictor: Predictor, images: Sequence[Path], output: Path, forms: Sequence[str], ranks: Ranks
+) -> int:
     ranks.gather(None)  # when all are done
-    if not ranks.main:
-        return 0
-    print(
-        f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
-    )
+    if ranks.main:
+        print(
+            f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
+        )
     return 0
 
 
@@ -112,6 +124,8 @@ def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:
     """
     if forms is None:
         return ("overlay", "palette" if classes <= PALETTE_ENTRIES else "ids")
+    if "geotiff" in forms and set(forms) != {"geotiff"}:
+        raise ConfigError("--save geotiff: is written window by window, the others of whole images -> alone")
     if "palette" in forms and classes > PALETTE_ENTRIES:
         raise ConfigError(
             f"--save palette: a palette PNG holds {PALETTE_ENTRIES} classes at most, and there are {classes} "

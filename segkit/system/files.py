@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from segkit.errors import CannotWrite
+from segkit.errors import CannotWrite, SegkitError
 
 _TEMPORARY_SUFFIX = ".tmp"
 #: Bytes of the name of a file that its temporary one begins with: a name may have 255.
@@ -172,5 +172,7 @@ def _os_error_behind(error: BaseException | None, *, until: BaseException | None
     while isinstance(error, Exception) and error is not until:  # Ctrl-C and friends stay what they are
         if isinstance(error, OSError):
             return error
+        if isinstance(error, SegkitError):  # which says what it is: what was to be written could not be read
+            return None
         error = error.__cause__ or error.__context__
     return None

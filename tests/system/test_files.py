@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from segkit.errors import CannotWrite
+from segkit.errors import CannotWrite, DataError
 from segkit.system import files
 from tests.disks import file_size_limit
 
@@ -203,3 +203,17 @@ def test_folder_sync_tolerates_disks_that_cannot_and_reports_those_that_fail(tmp
     monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
     with pytest.raises(CannotWrite, match="input/output error, the disk may be failing"):
         files.sync_folder(tmp_path)
+
+
+def test_an_error_of_what_was_to_be_written_stays_what_it_is(tmp_path):
+    """An image that cannot be read is no disk that cannot be written to."""
+
+    def write(file):
+        try:
+            raise OSError("damaged")
+        except OSError as error:
+            raise DataError("cannot read a.tif") from error
+
+    with pytest.raises(DataError, match=r"cannot read a\.tif"):
+        files.write_atomically(tmp_path / "b.tif", write)
+    assert not list(tmp_path.iterdir())

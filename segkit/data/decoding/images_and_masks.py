@@ -61,7 +61,7 @@ def read_image(
             turned = samples.orientation not in (0, 1)
             if turned:
                 samples = replace(samples, values=turn(samples.values, samples.orientation))
-            return _from_samples(samples, path, channels, value_range, advice), turned
+            return from_samples(samples, path, channels, value_range, advice), turned
     with opened_image(path) as image:
         refuse_stack(image, path, header.tiff)
         image.load()
@@ -71,7 +71,7 @@ def read_image(
     if image.mode.startswith(WIDE_MODES):  # "I;16" and, in older Pillow, "I" for 16-bit greyscale
         values = as_shown(as_stored(np.asarray(image), header.tiff), header.tiff)
         samples = Samples(values[..., None], alpha=(), is_colour=False)
-        return _from_samples(samples, path, channels, value_range, advice), turned
+        return from_samples(samples, path, channels, value_range, advice), turned
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "LAB":  # which Pillow makes nothing else of
@@ -151,9 +151,10 @@ def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
         return image, packing if isinstance(packing, str) else str(packing[0])
 
 
-def _from_samples(
+def from_samples(
     samples: Samples, path: Path, channels: int, value_range: ValueRange, advice: str | None
 ) -> np.ndarray:
+    """Numbers of an image, or of a part of it, as uint8 (channels, H, W). The rest as for `read_image`."""
     values = _choose_bands(samples, path, channels, advice)
     if values.dtype == np.uint8:
         planes = np.moveaxis(values, 2, 0).copy(order="C")

@@ -140,3 +140,14 @@ def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views
         prediction[:, rows, columns] = part
     assert prediction is not None
     return prediction
+
+
+@torch.no_grad()
+def predict_blocks(forward: Forward, images: Any, views: Views) -> Iterator[tuple[Block, Tensor]]:
+    """The prediction of images that are seen in tiles, block by block: which part, and its class ids (N, h, w).
+
+    `images` need not be in memory: it has the `shape` (N, C, H, W) and the `device` of a uint8 tensor, and gives parts
+    of it when sliced as one.
+    """
+    for block, logits in views.blocks(forward, images):
+        yield block, predict_pixels(logits, (logits.shape[-2], logits.shape[-1]))

@@ -3,7 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts.bench import costs, data_path, outside, overhead, scoring, selection, startup, updates
+from scripts.bench import (
+    costs,
+    data_path,
+    outside,
+    overhead,
+    predicting,
+    scoring,
+    selection,
+    startup,
+    updates,
+)
 from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
 from scripts.bench.rows import Row
 
@@ -183,6 +193,28 @@ def _bars_of_commands() -> list[Bar]:
     ]  # fmt: skip
 
 
+def _bars_of_predicting() -> list[Bar]:
+    def beside(quantity: str) -> Callable[[Row], bool]:
+        return lambda row: row.quantity == quantity and row.entry == predicting.OURS
+
+    return [
+        Bar(
+            14,
+            "a folder of images segmented, beside a plain loop: time",
+            "predicting",
+            1 / 1.5,
+            beside("time"),
+        ),
+        Bar(
+            14,
+            "a folder of images segmented, beside a plain loop: memory",
+            "predicting",
+            0.5,
+            beside("memory"),
+        ),
+    ]
+
+
 def _bars_of_costs() -> list[Bar]:
     def bar(text: str, limit: float, concerns: Callable[[Row], bool]) -> Bar:
         return Bar(13, text, "costs", limit, concerns)
@@ -213,6 +245,7 @@ BARS: tuple[Bar, ...] = (
         _loss(SORTED, MINED[0], classes=19, resized=False)),
     *_bars_of_selection(),
     *_bars_of_costs(),
+    *_bars_of_predicting(),
     *_bars_of_low_resolution(),
     Bar(4, "banded at full resolution: peak memory, 19 classes", "losses", 0.55,
         _loss(PLAIN, "banded", quantity="memory", classes=19)),

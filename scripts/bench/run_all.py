@@ -22,6 +22,7 @@ BENCHES = (
     "startup",
     "outside",
     "models",
+    "predicting",
 )
 
 

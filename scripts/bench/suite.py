@@ -14,6 +14,7 @@ from scripts.bench.losses import bench_losses
 from scripts.bench.models import bench_models
 from scripts.bench.outside import bench_outside
 from scripts.bench.overhead import bench_overhead
+from scripts.bench.predicting import bench_predicting
 from scripts.bench.rows import Row
 from scripts.bench.scoring import bench_scoring
 from scripts.bench.selection import bench_selection
@@ -36,6 +37,7 @@ BENCHES = {
     "startup": bench_startup,
     "outside": bench_outside,
     "models": bench_models,
+    "predicting": bench_predicting,
 }
 
 

@@ -32,9 +32,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--save",
         nargs="+",
-        choices=("overlay", "palette", "ids", "geotiff"),
+        choices=("overlay", "palette", "ids", "confidence", "probabilities", "geotiff"),
         help="overlay: the image under the classes' colours; palette: PNG of ids with colours, of up to 256 classes; "
-        "ids: grey PNG; geotiff: TIFF of ids for TIFF files of any size, with their georeference, needs predict.tile "
+        "ids: grey PNG; confidence: grey PNG of the probability of what is predicted; probabilities: .npz of those "
+        "of all classes; geotiff: TIFF of ids for TIFF files of any size, with their georeference, needs predict.tile "
         "(overlay and palette; overlay and ids of more classes)",
     )
     parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in an overlay (0.5)")

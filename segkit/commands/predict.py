@@ -1,6 +1,6 @@
 """Segmenting images that have no labels, at their original size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,23 @@ from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import mix_with_colors
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import choose_device
-from segkit.system.files import cannot_write
+from segkit.system.files import cannot_write, write_atomically
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles, folder_around
 from segkit.training.build import build_views
 
 #: What is added to an image's name, without its suffix, for each form of the result.
-ENDINGS = {"overlay": "_overlay.jpg", "palette": ".png", "ids": "_ids.png", "geotiff": "_ids.tif"}
+ENDINGS = {
+    "overlay": "_overlay.jpg",
+    "palette": ".png",
+    "ids": "_ids.png",
+    "confidence": "_confidence.png",
+    "probabilities": "_probabilities.npz",
+    "geotiff": "_ids.tif",
+}
+#: What these need beside the ids.
+ASKED = ("confidence", "probabilities")
 
 #: Colours that a palette PNG holds.
 PALETTE_ENTRIES = 256
@@ -74,10 +83,13 @@ def predict_images(
             predict_by_windows(predictor, path, Path(f"{stem}{ENDINGS['geotiff']}"), quiet=not ranks.main)
         return _finish(predictor, images, output, forms, ranks)
 
-    def save(stem: Path, image: Tensor, ids: Tensor) -> None:
+    asked = [form for form in ASKED if form in forms]
+
+    def save(stem: Path, image: Tensor, found: dict[str, Tensor]) -> None:
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
-            save_prediction(stem, image, ids, predictor.labels.palette, forms=forms, opacity=opacity)
+            save_prediction(stem, image, found["ids"], predictor.labels.palette, forms=forms, opacity=opacity)
+            save_confidences(stem, found, predictor.labels.class_names)
         except OSError as error:
             raise cannot_write(stem, error) from error
 
@@ -85,7 +97,7 @@ def predict_images(
     shown = tqdm(read, total=len(images[own]), unit="image", disable=None if ranks.main else True)
     with WriteBehind(save) as saver:
         for image, stem in zip(shown, stems[own], strict=True):
-            saver.submit(stem, image, predictor.predict(image))
+            saver.submit(stem, image, predictor.predict_with(image, *asked))
     return _finish(predictor, images, output, forms, ranks)
 
 
@@ -205,3 +217,18 @@ def save_prediction(
         save("palette", picture)
     if "ids" in forms:
         save("ids", Image.fromarray(ids.numpy().astype(depth)))
+
+
+def save_confidences(stem: Path, found: Mapping[str, Tensor], class_names: Sequence[str]) -> None:
+    """Write `confidence` as a grey PNG, and `probabilities` as NumPy's .npz with the names of the classes and the step,
+    if they are there; both are in steps of 1 / 255. Raises CannotWrite."""
+    if "confidence" in found:
+        picture = Image.fromarray(found["confidence"].numpy())
+        save_image(picture, Path(f"{stem}{ENDINGS['confidence']}"), durable=False)
+    if "probabilities" in found:
+        values = {"probabilities": found["probabilities"].numpy(), "step": np.float32(1 / 255)}
+        write_atomically(
+            Path(f"{stem}{ENDINGS['probabilities']}"),
+            lambda file: np.savez_compressed(file, **values, classes=np.array(class_names)),
+            durable=False,
+        )

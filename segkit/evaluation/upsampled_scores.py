@@ -79,6 +79,37 @@ def predict_pixels(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor
     return prediction
 
 
+@torch.no_grad()
+def confidence_pixels(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """The probability of the class that `predict_pixels` gives, uint8 (N, H, W) in steps of 1 / 255; 0 where it is
+    NaN."""
+    bands = _Bands(logits, size)
+    confidence = torch.empty(len(logits), *size, dtype=torch.uint8, device=logits.device)
+    for image, rows, band in bands:
+        best, _ = bands.find_largest(band)
+        total = bands.subtract(band, best).clamp_min_(LEAST_EXPONENT).exp_().sum(dim=1)
+        confidence[image, rows] = _as_bytes(total.reciprocal_())
+    return confidence
+
+
+@torch.no_grad()
+def probability_pixels(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """The probabilities of all classes, uint8 (N, C, H, W) in steps of 1 / 255; 0 where they are NaN."""
+    bands = _Bands(logits, size)
+    probabilities = torch.empty(len(logits), bands.classes, *size, dtype=torch.uint8, device=logits.device)
+    for image, rows, band in bands:
+        best, _ = bands.find_largest(band)
+        shares = bands.subtract(band, best).clamp_min_(LEAST_EXPONENT).exp_()
+        shares /= shares.sum(dim=1, keepdim=True)
+        probabilities[image, :, rows] = _as_bytes(shares).transpose(0, 1)  # (R, C, W) -> (C, R, W)
+    return probabilities
+
+
+def _as_bytes(shares: Tensor) -> Tensor:
+    """Numbers in [0, 1], to be changed, in steps of 1 / 255."""
+    return shares.mul_(255).nan_to_num_(nan=0.0).round_().to(torch.uint8)
+
+
 class _Bands:
     """Iterates over logits (N, C, h, w) at the size (H, W), a band of rows at a time: the image, its rows and their
     logits (R, C, W) in fp32, one channel made two. A band is not to be changed, and holds until the next one comes.

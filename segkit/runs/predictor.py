@@ -1,6 +1,7 @@
 """A trained model from its checkpoint alone, for evaluating and predicting."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from segkit.config.signature import download_parameters
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
-from segkit.evaluation.views import Views, predict_views
+from segkit.evaluation.upsampled_scores import confidence_pixels, predict_pixels, probability_pixels
+from segkit.evaluation.views import PixelFunction, Views, view_pixels
 from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
@@ -27,6 +29,14 @@ from segkit.training.build import build_component, build_normalize, build_views
 
 #: PIL images that turn into grey or RGB without another range.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+#: What can be asked of an image.
+PIXEL_FUNCTIONS: dict[str, PixelFunction] = {
+    "ids": predict_pixels,
+    "confidence": confidence_pixels,
+    "probabilities": probability_pixels,
+}
 
 
 @dataclass(frozen=True)
@@ -77,10 +87,27 @@ class Predictor:
         training, if it was, and shown to the model as `views` says. Raises DataError for a file that cannot be read,
         ValueError for another shape or type.
         """
+        return self.look(image, {"ids": predict_pixels})["ids"]
+
+    @torch.no_grad()
+    def predict_with(
+        self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str], *what: str
+    ) -> dict[str, Tensor]:
+        """The same as `ids`, and of `what`: `confidence`, the probability of the class in `ids`, uint8 (H, W), and
+        `probabilities`, those of all classes, uint8 (C, H, W); both in steps of 1 / 255."""
+        return self.look(image, {name: PIXEL_FUNCTIONS[name] for name in ("ids", *what)})
+
+    def look(
+        self,
+        image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str],
+        functions: Mapping[str, PixelFunction],
+    ) -> dict[str, Tensor]:
+        """What the functions make of the logits of one image, at its own size; see `view_pixels`."""
         pixels = self._as_tensor(image)
-        size = pixels.shape[-2:]
+        size = (pixels.shape[-2], pixels.shape[-1])
         batch = pixels[None].to(self.device)  # (1, C, H, W)
-        return predict_views(self.forward, batch, (size[0], size[1]), self.views)[0].cpu()
+        found = view_pixels(self.forward, batch, size, self.views, functions)
+        return {name: each[0].cpu() for name, each in found.items()}
 
     def _as_tensor(self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str]) -> Tensor:
         if isinstance(image, str | os.PathLike):

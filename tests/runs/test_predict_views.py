@@ -13,7 +13,7 @@ from segkit.config.load import config_from_mapping
 from segkit.errors import ConfigError
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.evaluation.views import Views
-from segkit.runs.predictor import load_predictor
+from segkit.runs.predictor import PIXEL_FUNCTIONS, load_predictor
 from segkit.runs.preflight import SilentRecorder
 from segkit.training.build import build
 from tests.runs.test_predictor import CPU, MAPPING, images_of, make_run, randomise
@@ -141,3 +141,42 @@ def test_training_scores_and_draws_at_the_original_size(resized):
     panel = trainer.panels(trainer.examples, loss=trainer.loss)[0]
     sizes = {name: tuple(panel[name].shape[-2:]) for name in ("image", "target", "prediction", "ce", "kept")}
     assert set(sizes.values()) == {(30, 44)}
+
+
+@pytest.mark.parametrize(
+    "overrides", [["predict.tile=null", "predict.flip=false", "predict.scales=[1.0]"], []]
+)
+def test_confidences_and_probabilities(run, tmp_path, overrides):
+    """Of the logits of the same views; a step of 1 / 255 is what is lost."""
+    image = images_of()[0].image
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    forms = ["ids", "confidence", "probabilities"]
+    options = {"output": tmp_path / "out", "forms": forms, "opacity": 0.5, "device": "cpu"}
+    predict_images(str(run.path), tmp_path / "a.png", overrides, **options)
+    predictor = with_other_views(load_predictor(run.path, CPU), overrides)
+    with torch.no_grad():
+        logits = predictor.views.logits(predictor.forward, image[None]).float()
+        logits = torch.nn.functional.interpolate(
+            logits, image.shape[-2:], mode="bilinear", align_corners=False
+        )
+    expected = logits.softmax(dim=1)[0].numpy()
+    with Image.open(tmp_path / "out/a_confidence.png") as file:
+        confidence = np.array(file)
+    with np.load(tmp_path / "out/a_probabilities.npz", allow_pickle=False) as saved:
+        probabilities, step, classes = saved["probabilities"], saved["step"], saved["classes"].tolist()
+    assert (confidence.dtype, probabilities.dtype) == (np.uint8, np.uint8)
+    assert classes == list(predictor.labels.class_names)
+    np.testing.assert_allclose(probabilities * step, expected, atol=0.0021)
+    np.testing.assert_allclose(confidence * step, expected.max(axis=0), atol=0.0021)
+    with Image.open(tmp_path / "out/a_ids.png") as file:
+        ids = np.array(file)
+    assert (np.take_along_axis(probabilities, ids[None], axis=0)[0] == confidence).all()
+
+
+def test_one_logit_has_two_probabilities(tmp_path):
+    logits = torch.tensor([[-1.0, 2.0]]).view(1, 1, 1, 2)
+    expected = torch.stack([1 - logits.sigmoid(), logits.sigmoid()]).view(2, 1, 2)
+    found = PIXEL_FUNCTIONS["probabilities"](logits, (1, 2))[0]
+    torch.testing.assert_close(found / 255, expected, atol=0.003, rtol=0)
+    assert PIXEL_FUNCTIONS["confidence"](logits, (1, 2))[0].tolist() == found.amax(dim=0).tolist()
+    assert not PIXEL_FUNCTIONS["confidence"](torch.full((1, 3, 1, 2), torch.nan), (1, 2)).any()

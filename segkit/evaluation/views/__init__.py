@@ -3,6 +3,22 @@
 Training's validation, `evaluate` and `predict` all show images in this way, so that what is scored is what is shipped.
 """
 
-from segkit.evaluation.views.views import WHOLE, Views, predict_blocks, predict_views, score_views
+from segkit.evaluation.views.views import (
+    WHOLE,
+    PixelFunction,
+    Views,
+    predict_blocks,
+    predict_views,
+    score_views,
+    view_pixels,
+)
 
-__all__ = ["WHOLE", "Views", "predict_blocks", "predict_views", "score_views"]
+__all__ = [
+    "WHOLE",
+    "PixelFunction",
+    "Views",
+    "predict_blocks",
+    "predict_views",
+    "score_views",
+    "view_pixels",
+]

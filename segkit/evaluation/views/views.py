@@ -1,6 +1,6 @@
 """The views of an image that are averaged, and what is said of each pixel then."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import PixelScores, predict_pixels, score_pixels
 from segkit.evaluation.views.tiles import Blend, Block, blend_tiles, lay_out
 
+#: Logits (N, K, h, w) and a size (H, W) -> something of each pixel (N, ..., H, W).
+PixelFunction = Callable[[Tensor, tuple[int, int]], Tensor]
 #: A uint8 image (N, C, H, W) on its device -> the output of a model, preprocessing and autocast included.
 Forward = Callable[[Tensor], Any]
 
@@ -127,19 +129,32 @@ def score_views(
 
 
 @torch.no_grad()
-def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views: Views) -> Tensor:
-    """The prediction of `score_views` at the size (H', W'), without labels."""
+def view_pixels(
+    forward: Forward,
+    images: Tensor,
+    size: tuple[int, int],
+    views: Views,
+    functions: Mapping[str, PixelFunction],
+) -> dict[str, Tensor]:
+    """What each of the functions makes of the logits of images (N, C, H, W), at the size (H', W'), by its name. The
+    network sees the images once."""
     images = views.bring(images)
     if views.plain or size != tuple(images.shape[-2:]):
-        return predict_pixels(views.logits(forward, images), size)
-    prediction: Tensor | None = None
+        logits = views.logits(forward, images)
+        return {name: function(logits, size) for name, function in functions.items()}
+    found: dict[str, Tensor] = {}
     for (rows, columns), logits in views.blocks(forward, images):
-        part = predict_pixels(logits, logits.shape[-2:])
-        if prediction is None:
-            prediction = part.new_empty(len(images), *size)
-        prediction[:, rows, columns] = part
-    assert prediction is not None
-    return prediction
+        for name, function in functions.items():
+            part = function(logits, (logits.shape[-2], logits.shape[-1]))
+            if name not in found:
+                found[name] = part.new_empty(*part.shape[:-2], *size)
+            found[name][..., rows, columns] = part
+    return found
+
+
+def predict_views(forward: Forward, images: Tensor, size: tuple[int, int], views: Views) -> Tensor:
+    """The prediction of `score_views` at the size (H', W'), without labels."""
+    return view_pixels(forward, images, size, views, {"ids": predict_pixels})["ids"]
 
 
 @torch.no_grad()

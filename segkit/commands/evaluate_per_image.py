@@ -14,6 +14,7 @@ from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import load_predictor
 from segkit.runs.recording.arrays import save_per_image
+from segkit.runs.recording.reliability import plot_calibration
 from segkit.runs.resume import run_folder_of
 from segkit.system.device import choose_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, iteration_of, list_checkpoints
@@ -84,6 +85,9 @@ def score_run(
         iteration = iteration_of(predictor.path)
         save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
         print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")
+        if result.calibration is not None:
+            plot_calibration(folder.calibration_plot, result.calibration.scores(), iteration=iteration)
+            print(f"wrote {folder.calibration_plot}")
 
 
 def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:

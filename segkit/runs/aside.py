@@ -128,7 +128,13 @@ def _written_together(folder: RunFiles) -> list[_Written]:
     """The files without an iteration in their name, but for results.csv and best.pt, which go on or are rebuilt."""
     return [
         _Written(
-            _iteration_of_arrays, folder.per_image, folder.confusion_matrix, folder.confusion_matrix_plot
+            _iteration_of_arrays,
+            *(
+                folder.per_image,
+                folder.confusion_matrix,
+                folder.confusion_matrix_plot,
+                folder.calibration_plot,
+            ),
         ),
         _Written(_iteration_of_arrays, folder.examples, folder.val_predictions, folder.loss_pixels),
         _Written(

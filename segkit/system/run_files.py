@@ -22,6 +22,7 @@ class RunFiles(NamedFolder):
     results_plot = Entry("results.png", "The curves of results.csv.")
     confusion_matrix = Entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
     confusion_matrix_plot = Entry("confusion_matrix.png", "The confusion matrix as a picture.")
+    calibration_plot = Entry("calibration.png", "Confidence against accuracy, if that was counted.")
     check = Entry("check.json", "What the look at the data before training found.")
     labels_plot = Entry("labels.png", "How often each class occurs.")
     bad_samples = Entry("bad_samples.csv", "The samples that could not be used, if there were any.")

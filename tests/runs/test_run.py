@@ -97,7 +97,7 @@ def test_run_folder_has_what_it_promises(finished):
     for name in ("results.png", "confusion_matrix.png", "labels.png"):
         with Image.open(folder / name) as plot:
             assert min(plot.size) > 200
-    not_here = {RunFiles.bad_samples.name, RunFiles.predictions.name}
+    not_here = {RunFiles.bad_samples.name, RunFiles.predictions.name, RunFiles.calibration_plot.name}
     names = {entry.name for entry in RunFiles.entries().values()} - not_here
     assert {path.name for path in folder.iterdir()} == names
     files, shown = RunFiles(folder), [2, 4, 6, 8]
@@ -763,7 +763,11 @@ def test_training_counts_confidences_if_it_is_told_to(tiny):
     (row,) = read_rows(folder)
     assert float(row["val/ece"]) == pytest.approx(scores["ece"], rel=1e-5) and scores["ece"] > 0
     assert float(row["val/brier"]) == pytest.approx(scores["brier"], rel=1e-5)
+    with Image.open(folder / "calibration.png") as plot:
+        assert min(plot.size) > 200
+    (folder / "calibration.png").unlink()
     assert evaluate_images(folder, calibration=True) == 0
+    assert (folder / "calibration.png").is_file()
     with np.load(folder / "per_image.npz") as arrays:
         assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
 

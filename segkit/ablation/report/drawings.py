@@ -15,6 +15,7 @@ from segkit.ablation.report.figures.curves import Panel, average_curve, draw_cur
 from segkit.ablation.report.figures.examples import Examples, choose_examples, draw_example
 from segkit.ablation.report.figures.forest import ForestRow, draw_forest, forest_rows
 from segkit.ablation.report.figures.paired import draw_paired, seed_lines
+from segkit.ablation.report.figures.reliability import draw_reliability, find_reliability
 from segkit.ablation.report.figures.style import Look, choose_looks
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.tables import main_column, say_interval
@@ -26,7 +27,7 @@ from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles
 
 #: The files that a report may leave in the folder of its figures; whatever else is there is somebody else's.
-_FIGURE = re.compile(r"(forest|paired|classes|learning|kept|cost|example_\d+)\.(png|pdf)")
+_FIGURE = re.compile(r"(forest|paired|classes|learning|kept|cost|calibration|example_\d+)\.(png|pdf)")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def draw_all(findings: Findings, folder: Path, *, pdf: bool = False) -> list[Blo
         raise cannot_write(folder, error) from error
     find_fonts([findings.comparison.metric.title, *findings.study.variants, *findings.class_names])
     sheet = Sheet(folder, choose_looks(findings.study.variants, findings.study.baseline), pdf)
-    parts = (_differences, _classes, _learning, _kept, _cost, _examples)
+    parts = (_differences, _classes, _learning, _kept, _calibration, _cost, _examples)
     blocks = [block for part in parts for block in part(findings, sheet)]
     _remove_stale(sheet, {block.stem for block in blocks if isinstance(block, Picture)})
     return blocks
@@ -202,6 +203,27 @@ def _kept(findings: Findings, sheet: Sheet) -> list[Block]:
     )
     caption = f"Share of the valid pixels that the loss keeps. {_say_band([panel])}{left_out}"
     return [Heading("What the loss keeps", 3), sheet.picture("kept", caption, "Kept fraction over the run")]
+
+
+def _calibration(findings: Findings, sheet: Sheet) -> list[Block]:
+    """Nothing unless confidences were counted, which nobody needs to be told: most studies ask for none."""
+    found = [find_reliability(variant, findings.study.of(variant)) for variant in findings.variants]
+    panels = [one for one in found if one is not None]
+    if not panels:
+        return []
+    baseline = findings.study.baseline
+    draw_reliability(panels, baseline, sheet.looks, sheet.folder / "calibration", pdf=sheet.pdf)
+    without = [variant for variant in findings.variants if variant not in {one.variant for one in panels}]
+    left_out = f" Without confidences: {join(without)}." if without else ""
+    caption = (
+        "Accuracy against mean confidence in 15 equal bins of confidence, over the pixels of all seeds; below the "
+        f"dotted line a variant is surer than it is right. Thin dark line: {baseline}; grey: the share of the pixels "
+        f"in each bin; bins with less than 0.01 % of them have no point. ECE: mean over seeds.{left_out}"
+    )
+    return [
+        Heading("Confidence", 3),
+        sheet.picture("calibration", caption, "Accuracy against confidence of every variant"),
+    ]
 
 
 def _say_band(panels: Sequence[Panel]) -> str:

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from segkit.data.check import CheckReport
 from segkit.data.palette import Legend
+from segkit.evaluation.calibration import CalibrationScores
 from segkit.runs.recording.class_frequencies import plot_class_frequencies
 from segkit.runs.recording.confusion import plot_confusion
 from segkit.runs.recording.events.event_sketches import EventSketches
+from segkit.runs.recording.reliability import plot_calibration
 from segkit.runs.recording.results import ResultsTable, plot_results
 from segkit.system.run_files import RunFiles
 
@@ -20,14 +22,17 @@ def draw_plots(
     labels: Legend,
     results: ResultsTable,
     last: tuple[int, Tensor] | None,
+    calibration: CalibrationScores | None = None,
 ) -> None:
-    """Draw the curves of `results`, and the confusion matrix (C, C) of the `last` evaluation with its iteration.
-    Raises CannotWrite."""
+    """Draw the curves of `results`, and the confusion matrix (C, C) of the `last` evaluation with its iteration;
+    `calibration` is of the same. Raises CannotWrite."""
     files, names = RunFiles(folder), list(labels.class_names)
     colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in labels.palette]
     plot_results(results, names, colors, files.results_plot)
     if last is not None:
         plot_confusion(files.confusion_matrix_plot, last[1], names, iteration=last[0])
+    if last is not None and calibration is not None:
+        plot_calibration(files.calibration_plot, calibration, iteration=last[0])
 
 
 def draw_class_frequencies(

@@ -282,7 +282,9 @@ class Recorder:
             if self.last_evaluation is None
             else (self.last_evaluation[0], self.last_evaluation[1].matrix)
         )
-        self.draw("plots", draw_plots, self.folder.path, self.labels, self.results, last)
+        counts = None if self.last_evaluation is None else self.last_evaluation[1].calibration
+        sure = None if counts is None else counts.scores()
+        self.draw("plots", draw_plots, self.folder.path, self.labels, self.results, last, sure)
 
     def _draw_pictures(self, method: str, *arguments: Any) -> None:
         self.draw("pictures", draw_pictures, self.folder.path, self.labels, method, *arguments)

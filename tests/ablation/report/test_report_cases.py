@@ -11,6 +11,7 @@ import pytest
 from segkit.ablation.report.difference_files import render_differences_csv
 from segkit.ablation.report.document import Picture, Table
 from segkit.ablation.report.drawings import Sheet, _differences, class_map, shared_seed_runs
+from segkit.ablation.report.figures.reliability import find_reliability
 from segkit.ablation.report.figures.style import choose_looks
 from segkit.ablation.report.findings import find_all, training_minutes
 from segkit.ablation.report.markdown import render_markdown
@@ -18,6 +19,7 @@ from segkit.ablation.report.number_text import points_text
 from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table
+from segkit.ablation.statistics.metrics import WHOLE
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.evaluation.confidence_bins import BINS, UNIT
 from tests.ablation.report_tables import markdown_tables
@@ -156,6 +158,31 @@ def test_a_report_on_calibration(tmp_path):
     assert main[2][1] == f"{np.mean(expected):.1f} ± {np.std(expected, ddof=1):.1f}"
     assert [row[0] for row in further[1:]] == ["Brier score, units"] * 3
     assert "Of calibration error and Brier score less is better." in text
+
+
+def test_the_figure_of_confidence(tmp_path):
+    study = count_confidences(make_study(tmp_path, examples=False))
+    found = find_reliability("ohem_ce", study.of("ohem_ce"))
+    pixels, right, sure = sum(run.counts.bins.sum(axis=0)[:, -1] for run in study.of("ohem_ce"))
+    assert found.share.tolist() == [0.0] * 14 + [1.0]
+    assert found.accuracy[-1] == right / pixels and found.confidence[-1] == pytest.approx(
+        sure / UNIT / pixels
+    )
+    assert np.isnan(found.accuracy[:-1]).all() and np.isnan(found.confidence[:-1]).all()
+    errors = [float(WHOLE["ece"].score(run.counts.bins.sum(axis=0))) for run in study.of("ohem_ce")]
+    assert found.error == pytest.approx(np.mean(errors), rel=1e-12)
+    runs = [run for run in study.runs if run.variant != "bootstrapped_ce"]
+    without = make_study(tmp_path / "other", examples=False).of("bootstrapped_ce")
+    page = (
+        write_report(replace(study, runs=(*runs, *without)), tmp_path / "report")
+        .with_suffix(".md")
+        .read_text()
+    )
+    assert (tmp_path / "report/figures/calibration.png").is_file()
+    assert "Without confidences: bootstrapped_ce." in page and "### Confidence" in page
+    assert find_reliability("bootstrapped_ce", without) is None
+    write_report(make_study(tmp_path / "another", examples=False), tmp_path / "report")
+    assert not (tmp_path / "report/figures/calibration.png").exists(), "that would be of other runs"
 
 
 def test_what_has_to_be_counted_is_all_in_one_command(tmp_path):

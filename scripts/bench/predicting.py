@@ -68,7 +68,11 @@ def prepare(folder: Path, size: tuple[int, int], count: int) -> Path:
             values = generator.integers(0, CLASSES, shape, dtype=np.uint8)
             Image.fromarray(values).save(folder / "data" / kind / split / "a.png")
     options = {
-        "data": {"name": "folder", "root": str(folder / "data"), "classes": [f"c{n}" for n in range(CLASSES)]},
+        "data": {
+            "name": "folder",
+            "root": str(folder / "data"),
+            "classes": [f"c{n}" for n in range(CLASSES)],
+        },
         "model": {"name": "light_fpn"},
         "loss": {"name": "ce"},
         "train": {"iterations": 1, "batch_size": 1, "workers": 0},

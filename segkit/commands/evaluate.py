@@ -14,6 +14,9 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
+from segkit.evaluation.objects.meter import ObjectMeter
+from segkit.evaluation.objects.report import object_table_text, objects_as_json
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.evaluation.scores import boundary_as_json, boundary_table, class_table, scores_as_json
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.bad_sample_log import BadSampleLog
@@ -32,17 +35,18 @@ def evaluate_weights(
     device: str,
     output: Path | None,
     boundary: float | None = None,
+    objects: ObjectRequest | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status. In several processes
     each scores its part of the images, and the main one prints and writes.
 
-    With `boundary`, also the borders between classes, with that tolerance in pixels.
+    With `boundary`, also the borders between classes, with that tolerance in pixels; with `objects`, also those.
     """
     require_tolerance(boundary)
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
     predictor = load_predictor(weights, place)
-    score(predictor, overrides, split=split, output=output, boundary=boundary, ranks=ranks)
+    score(predictor, overrides, split=split, output=output, boundary=boundary, objects=objects, ranks=ranks)
     return 0
 
 
@@ -60,6 +64,7 @@ def score(
     split: str,
     output: Path | None,
     boundary: float | None = None,
+    objects: ObjectRequest | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
@@ -70,6 +75,10 @@ def score(
     dataset = build_dataset(config, split)
     labels = predictor.labels
     refuse_other_classes(predictor, dataset)
+    meter = None
+    if objects is not None:
+        ids = objects.find_ids(labels.class_names)
+        meter = ObjectMeter(ids, ignore_index=dataset.ignore_index, min_size=objects.min_size)
     workers = config.train.workers
     bad = BadSampleLog(None, tell=tqdm.write)
     met: list[Any] = []
@@ -93,6 +102,7 @@ def score(
         ignore_index=dataset.ignore_index,
         device=predictor.device,
         boundary=boundary,
+        objects=meter,
         ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it
@@ -102,11 +112,15 @@ def score(
     for each in others:
         bad.note(each)
     print(class_table(result, labels.class_names))
-    extra = {}
+    extra: dict[str, Any] = {}
     if result.borders is not None:
         borders = result.borders.scores()
         print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
-        extra = {"boundary": boundary_as_json(borders, labels.class_names)}
+        extra["boundary"] = boundary_as_json(borders, labels.class_names)
+    if result.objects is not None:
+        size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
+        print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")
+        extra["objects"] = objects_as_json(result.objects, labels.class_names)
     print(
         f"\n{result.images} images of {config.data.name} {split}: mIoU {percent(result.mean_iou)}  "
         f"acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   weights {predictor.path} ({predictor.why})"

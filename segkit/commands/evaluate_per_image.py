@@ -10,6 +10,7 @@ from segkit.commands.evaluate import require_tolerance, score
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError, SegkitError
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import load_predictor
@@ -27,20 +28,21 @@ def evaluate_per_image(
     device: str,
     output: Path | None,
     boundary: float | None = None,
+    objects: ObjectRequest | None = None,
 ) -> int:
     """Score the last weights of each run and write per_image.npz into its folder, as training does at its end.
 
-    With `boundary`, also the borders between classes, with that tolerance in pixels. `output` is for a single run.
-    Returns the exit status, 0. One of several runs that fails does not keep the others from being scored; a SegkitError
-    names it in the end, with the exit code that all which failed share, 1 if they differ. Raises ConfigError at once
-    for what would not be the own score of any run.
+    With `boundary`, also the borders between classes, with that tolerance in pixels; with `objects`, also those.
+    `output` is for a single run. Returns the exit status, 0. One of several runs that fails does not keep the others
+    from being scored; a SegkitError names it in the end, with the exit code that all which failed share, 1 if they
+    differ. Raises ConfigError at once for what would not be the own score of any run.
     """
     if split != "val":
         raise ConfigError(f"--per-image is of the validation set, got --split {split} -> leave --split out")
     require_tolerance(boundary)
     place = choose_device(device)
     if len(runs) == 1:
-        score_run(runs[0], overrides, device=place, output=output, boundary=boundary)
+        score_run(runs[0], overrides, device=place, output=output, boundary=boundary, objects=objects)
         return 0
     if output is not None:
         raise ConfigError(f"--output is for the scores of one run, got {len(runs)} runs -> leave it out")
@@ -48,7 +50,7 @@ def evaluate_per_image(
     for number, run in enumerate(runs, start=1):
         print(f"\nrun {number} of {len(runs)}   {run}", flush=True)
         try:
-            score_run(run, overrides, device=place, output=None, boundary=boundary)
+            score_run(run, overrides, device=place, output=None, boundary=boundary, objects=objects)
         except SegkitError as error:
             failed.append((run, error))
             print(f"failed, see the end: {run}", file=sys.stderr, flush=True)
@@ -64,6 +66,7 @@ def score_run(
     device: torch.device,
     output: Path | None,
     boundary: float | None,
+    objects: ObjectRequest | None,
 ) -> None:
     """Score the last weights of one run and write its per_image.npz.
 
@@ -74,7 +77,7 @@ def score_run(
     predictor = load_predictor(checkpoint, device)
     refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
     with RunFolder.reopen(run) as folder:
-        result = score(predictor, overrides, split="val", output=output, boundary=boundary)
+        result = score(predictor, overrides, split="val", output=output, boundary=boundary, objects=objects)
         iteration = iteration_of(predictor.path)
         save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
         print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")

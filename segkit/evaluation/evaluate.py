@@ -19,6 +19,8 @@ from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.model_output import output_logits
+from segkit.evaluation.objects.counts import ObjectCounts
+from segkit.evaluation.objects.meter import ObjectMeter
 from segkit.evaluation.upsampled_scores import score_pixels
 from segkit.system.device import weights_cast_once
 
@@ -31,8 +33,8 @@ class Evaluation:
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
     `matrices` are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of the data set,
     and `places` are the images' numbers there (empty: 0, 1, 2 ...). In the same order, `ce_sums` float64 (N,) are the
-    sums of the cross-entropy over the valid pixels of each image, and `borders` what was counted of the borders between
-    classes, if that was asked for.
+    sums of the cross-entropy over the valid pixels of each image, and `borders` and `objects` what was counted of the
+    borders between classes and of objects, if that was asked for.
     """
 
     matrix: Tensor
@@ -43,6 +45,7 @@ class Evaluation:
     places: tuple[int, ...] = ()
     ce_sums: Tensor | None = None
     borders: BorderCounts | None = None
+    objects: ObjectCounts | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -62,6 +65,7 @@ def evaluate(
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
+    objects: ObjectMeter | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
     """Score `model` on `batches`, or on the first `limit` of them.
@@ -73,11 +77,11 @@ def evaluate(
     and autocast included. The model is in eval mode meanwhile and in its former mode afterwards. Returns None if
     `stop()` became true between two batches, in any process: half a validation set is not a score. With `boundary`, a
     tolerance in pixels of at least 1, the borders between classes are counted too, which takes the host several times
-    as long as the rest.
+    as long as the rest; with `objects`, what it counts.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
-    images = ImageCollector(num_classes=num_classes, meter=meter)
+    images = ImageCollector(num_classes=num_classes, meter=meter, object_meter=objects)
     # In float64, so that a large image does not lose its last digits; MPS has none.
     double = torch.float32 if device.type == "mps" else torch.float64
     stopped, was_training = False, model.training

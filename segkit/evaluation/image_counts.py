@@ -8,6 +8,8 @@ from torch import Tensor
 
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.objects.counts import ObjectCounts
+from segkit.evaluation.objects.meter import ObjectMeter
 from segkit.system.host_copy import HostCopy
 
 
@@ -19,6 +21,7 @@ class ImageCounts(NamedTuple):
     borders: BorderCounts | None
     names: tuple[str, ...]
     places: tuple[int, ...]
+    objects: ObjectCounts | None = None
 
 
 def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
@@ -28,6 +31,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
     # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
     order = sorted(range(len(places)), key=places.__getitem__)
     borders = [part.borders for part in parts if part.borders is not None]
+    objects = [part.objects for part in parts if part.objects is not None]
     return ImageCounts(
         ImageMatrices.join([part.matrices for part in parts]).reorder(order),
         torch.cat([part.ce_sums for part in parts])[order],
@@ -36,6 +40,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
         else None,
         tuple(names[n] for n in order),
         tuple(places[n] for n in order),
+        objects=ObjectCounts.join(objects).reorder(order) if objects else None,
     )
 
 
@@ -45,13 +50,17 @@ class ImageCollector:
     So the device holds those of two batches at most, and nothing waits for the batch that it was just given.
     """
 
-    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None):
-        self._meter = meter
+    def __init__(
+        self, *, num_classes: int, meter: BoundaryMeter | None, object_meter: ObjectMeter | None = None
+    ):
+        self._meter, self._object_meter = meter, object_meter
         self._matrices = [
             ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
         ]
         self._ce_sums = [torch.zeros(0, dtype=torch.float64)]
         self._borders = [torch.zeros(0, num_classes, 6, dtype=torch.int64)]
+        nothing = torch.zeros(0, 1, 1, dtype=torch.int64)
+        self._objects = [] if object_meter is None else [object_meter.count(nothing, nothing)]
         self._names: list[str] = []
         self._places: list[int] = []
         self._on_its_way: tuple[HostCopy, Tensor] | None = None
@@ -65,7 +74,8 @@ class ImageCollector:
         places = batch["index"].tolist() if "index" in batch else range(len(self._places), len(self._names))
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
-        copy = HostCopy(counts.int(), ce_sums, *([] if self._meter is None else [prediction]))
+        metered = self._meter is not None or self._object_meter is not None
+        copy = HostCopy(counts.int(), ce_sums, *([prediction] if metered else []))
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
         self._take(before)
 
@@ -82,6 +92,7 @@ class ImageCollector:
             borders,
             tuple(self._names),
             tuple(self._places),
+            objects=ObjectCounts.join(self._objects) if self._objects else None,
         )
         return join_counts([found])
 
@@ -94,3 +105,5 @@ class ImageCollector:
         self._ce_sums.append(ce_sums.double())
         if self._meter is not None:
             self._borders.append(self._meter.count(target, prediction[0]))
+        if self._object_meter is not None:
+            self._objects.append(self._object_meter.count(target, prediction[0]))

@@ -38,7 +38,10 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
       Sorted by image, label and prediction, no three of which occur twice. Ignored pixels are not counted;
     - `ce_sums` float64 (N,): the cross-entropy in nats, summed over the valid pixels of each image;
     - `borders` int64 (N, C, 6), only where they were counted: the six numbers of pixels near the borders of each class
-      that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels.
+      that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels;
+    - `objects` int64 (N, K, 15) and `object_entropies` float64 (N, K, 2), only where objects were counted: what
+      `ObjectCounts` lists of the K classes with the ids `object_classes` (K,), and `object_min_size`, one whole number:
+      of how many pixels an object was at least.
     """
     matrices = result.matrices
     assert matrices is not None and result.ce_sums is not None  # only one read from a checkpoint has none
@@ -52,6 +55,11 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
     if result.borders is not None:
         arrays["borders"] = result.borders.counts.numpy()
         arrays["boundary_tolerance"] = np.asarray(float(result.borders.tolerance))
+    if result.objects is not None:
+        arrays["objects"] = result.objects.counts
+        arrays["object_entropies"] = result.objects.entropies
+        arrays["object_classes"] = np.asarray(result.objects.classes, dtype=np.int64)
+        arrays["object_min_size"] = np.asarray(result.objects.min_size)
     _save(
         path,
         names=np.asarray(result.names, dtype=str),

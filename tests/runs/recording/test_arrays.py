@@ -9,6 +9,7 @@ import torch
 from segkit.evaluation.boundary_quality import BorderCounts
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.objects.counts import ObjectCounts
 from segkit.runs.recording.arrays import DEFINITION, save_per_image
 
 DENSE = torch.tensor([[[4, 0], [0, 0]], [[0, 0], [0, 0]], [[2, 2], [1, 4]]])
@@ -58,6 +59,17 @@ def test_the_borders_are_there_if_they_were_counted(tmp_path, tolerance):
     assert arrays["borders"].dtype == np.int64 and np.array_equal(arrays["borders"], counts.numpy())
     assert arrays["boundary_tolerance"].shape == () and arrays["boundary_tolerance"].dtype == np.float64
     assert float(arrays["boundary_tolerance"]) == tolerance
+
+
+def test_objects_are_there_if_they_were_counted(tmp_path):
+    counts, entropies = np.arange(3 * 15).reshape(3, 1, 15), np.arange(6.0).reshape(3, 1, 2) / 7
+    arrays = save_and_load(
+        tmp_path / "per_image.npz", evaluation(objects=ObjectCounts(counts, entropies, (1,), 20))
+    )
+    assert arrays["objects"].dtype == np.int64 and np.array_equal(arrays["objects"], counts)
+    assert arrays["object_entropies"].dtype == np.float64
+    assert np.array_equal(arrays["object_entropies"], entropies)
+    assert (arrays["object_classes"].tolist(), arrays["object_min_size"].tolist()) == ([1], 20)
 
 
 def test_no_image_at_all(tmp_path):

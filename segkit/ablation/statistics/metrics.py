@@ -4,7 +4,10 @@
 share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS` are of one class. `ce` is plain
 cross-entropy, the mean over all pixels, of which less is better. `boundary_iou` and `boundary_f1` are the scores of
 `segkit.evaluation.boundary_quality`, means over the classes that have a border in the labels; `boundary_iou/CLASS`
-and `boundary_f1/CLASS` are of one.
+and `boundary_f1/CLASS` are of one. `objects_f1`, `objects_precision` and `objects_recall` (means over IoU thresholds
+from 0.5 to 0.95), `objects_f1_50`, `rand_error`, `vi`, `vi_split` and `vi_merge`, of which last four less is better,
+are the scores of `segkit.evaluation.objects.scores`, means over those classes whose objects were counted that have
+one, or of one class.
 """
 
 import difflib
@@ -15,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segkit.ablation.statistics.run_counts import Kind
-from segkit.ablation.statistics.unit import NATS, POINTS, Unit
+from segkit.ablation.statistics.unit import BITS, NATS, POINTS, Unit
 from segkit.errors import ConfigError
+from segkit.evaluation.objects import scores as objects
 
 Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN where it is not defined
 
@@ -95,6 +99,22 @@ def _mean(per_class: Score) -> Score:
 MIOU = Metric("miou", "mIoU", _mean(iou))
 ACCURACY = Metric("accuracy", "accuracy", accuracy)
 CE = Metric("ce", "cross-entropy", cross_entropy, "ce", NATS, math.inf, less_is_better=True)
+#: Of the objects of all classes at once, (..., K).
+OF_OBJECTS = [
+    Metric("objects_f1", "object F1", objects.f1, "objects"),
+    Metric("objects_f1_50", "object F1 at IoU 0.5", objects.f1_50, "objects"),
+    Metric("objects_precision", "object precision", objects.precision, "objects"),
+    Metric("objects_recall", "object recall", objects.recall, "objects"),
+    Metric("rand_error", "adapted Rand error", objects.rand_error, "objects", less_is_better=True),
+    *(
+        Metric(name, title, score, "objects", BITS, math.inf, less_is_better=True)
+        for name, title, score in (
+            ("vi", "variation of information", objects.vi),
+            ("vi_split", "VI from splits", objects.vi_split),
+            ("vi_merge", "VI from merges", objects.vi_merge),
+        )
+    ),
+]
 WHOLE = {
     metric.name: metric
     for metric in (
@@ -105,6 +125,7 @@ WHOLE = {
         CE,
         Metric("boundary_iou", "boundary IoU", _mean(boundary_iou), "borders"),
         Metric("boundary_f1", "boundary F1", _mean(boundary_f1), "borders"),
+        *(replace(metric, score=_mean(metric.score)) for metric in OF_OBJECTS),
     )
 }
 #: What can be asked of one class, as `iou/line`: its IoU (..., C) and so on, all classes at once.
@@ -116,6 +137,7 @@ OF_A_CLASS = {
         Metric("recall", "recall", recall),
         Metric("boundary_iou", "boundary IoU", boundary_iou, "borders"),
         Metric("boundary_f1", "boundary F1", boundary_f1, "borders"),
+        *OF_OBJECTS,
     )
 }
 
@@ -133,8 +155,11 @@ def check_metric(name: str) -> str | None:
     return f"there is no metric '{name}'{meant} -> one of {', '.join(known)}"
 
 
-def find_metric(name: str, class_names: Sequence[str]) -> Metric:
-    """The metric of that name for these classes. Raises ConfigError."""
+def find_metric(
+    name: str, class_names: Sequence[str], *, with_objects: Sequence[str] | None = None
+) -> Metric:
+    """The metric of that name for these classes; `with_objects` are those whose objects were counted, in their order
+    (None: all). Raises ConfigError."""
     reason = check_metric(name)
     if reason is not None:
         raise ConfigError(f"metrics: {reason}")
@@ -147,6 +172,9 @@ def find_metric(name: str, class_names: Sequence[str]) -> Metric:
         raise ConfigError(
             f"metrics: {name}: there is no class '{class_name}'{meant} -> one of {', '.join(class_names)}"
         )
-    of_all, place = OF_A_CLASS[kind], list(class_names).index(class_name)
+    of_all, counted = OF_A_CLASS[kind], class_names
+    if of_all.kind == "objects" and with_objects is not None:
+        counted = with_objects
+    place = list(counted).index(class_name)
     title = f"{of_all.title} of {class_name}"
     return replace(of_all, name=name, title=title, score=lambda sums: of_all.score(sums)[..., place])

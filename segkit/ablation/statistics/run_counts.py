@@ -10,9 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from segkit.evaluation.objects.counts import ObjectCounts
+
 #: Names a table of an image's sums; what can be computed from which is said in metrics.py.
-Kind = Literal["counts", "ce", "borders"]
-KINDS: tuple[Kind, ...] = ("counts", "ce", "borders")
+Kind = Literal["counts", "ce", "borders", "objects"]
+KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "objects")
 
 #: Image, label, prediction and number of pixels of each entry (E,), in this order.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -25,7 +27,8 @@ class RunCounts:
     `counts` integers (N, 3, C): true positives, pixels with the label, pixels given the prediction of each class;
     `digest` is of the whole confusion matrices, so that runs which predict alike can be told. `ce` float64 (N,) is the
     sum of the cross-entropy of an image's valid pixels. `borders` int64 (N, 6, C) are the counts of
-    `segkit.evaluation.boundary_quality`, within `tolerance` pixels. What a run's file lacks is None.
+    `segkit.evaluation.boundary_quality`, within `tolerance` pixels. `objects` is what was counted of the objects of
+    some classes. What a run's file lacks is None.
     """
 
     counts: np.ndarray
@@ -33,13 +36,27 @@ class RunCounts:
     ce: np.ndarray | None = None
     borders: np.ndarray | None = None
     tolerance: float | None = None
+    objects: ObjectCounts | None = None
+
+    def has(self, kind: Kind) -> bool:
+        """Whether there are sums of that kind."""
+        return getattr(self, kind) is not None
+
+    def setting(self, kind: Kind) -> object:
+        """How the sums of that kind were counted; what was not counted alike cannot be compared."""
+        if kind == "objects" and self.objects is not None:
+            return self.objects.classes, self.objects.min_size
+        return self.tolerance if kind == "borders" else None
 
     def table(self, kind: Kind) -> np.ndarray | None:
-        """The sums of that kind as (N, R, K); of `ce` the sum and the number of pixels. None if there are none."""
+        """The sums of that kind as (N, R, K); of `ce` the sum and the number of pixels, of `objects` the rows
+        of `segkit.evaluation.objects.scores`. None if there are none."""
         if kind == "ce":
             if self.ce is None:
                 return None
             return np.stack([self.ce, self.counts[:, 1].sum(axis=-1)], axis=-1)[..., None]  # (N, 2, 1)
+        if kind == "objects":
+            return None if self.objects is None else self.objects.table()
         return self.counts if kind == "counts" else self.borders
 
 

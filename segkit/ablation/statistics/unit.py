@@ -1,4 +1,4 @@
-"""In what a difference is told: points, which are hundredths, of shares; nats of cross-entropy."""
+"""In what a difference is told: points, which are hundredths, of shares; nats of cross-entropy; bits of information."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,3 +34,4 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
+BITS = Unit("bits", 1.0, 3)

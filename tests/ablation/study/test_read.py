@@ -185,6 +185,10 @@ SPARSE = {
     "ce_sums": np.array([1.5, 0.0, 2.0, 3.0]),
     "borders": np.arange(72).reshape(4, 3, 6),
     "boundary_tolerance": np.array(2.5),
+    "objects": np.arange(120).reshape(4, 2, 15),
+    "object_entropies": np.arange(16.0).reshape(4, 2, 2) / 8,
+    "object_classes": np.array([2, 1]),
+    "object_min_size": np.array(20),
 }
 
 
@@ -199,6 +203,11 @@ def test_entries_are_the_matrices_they_stand_for(tmp_path):
     assert found.tolerance == 2.5
     assert found.borders.shape == (4, 6, 3)
     assert found.borders[2, :, 1].tolist() == SPARSE["borders"][2, 1].tolist()
+    assert (found.objects.classes, found.objects.min_size) == ((2, 1), 20)
+    assert np.array_equal(found.objects.counts, SPARSE["objects"])
+    assert np.array_equal(found.objects.entropies, SPARSE["object_entropies"])
+    table = found.table("objects")
+    assert table.shape == (4, 16, 2) and table[3, :2, 1].tolist() == SPARSE["objects"][3, 1, :2].tolist()
     older = make_run(tmp_path / "older", arrays_changed={"matrices": dense})
     assert read_run(older, variant="ohem").counts.digest == found.digest
     dense[0, 1, 2], dense[0, 1, 1] = 0, 1
@@ -238,6 +247,16 @@ def assert_counted(found, dense):
         ),
         ({"boundary_tolerance": None}, "it has no boundary_tolerance"),
         ({"boundary_tolerance": np.array("2")}, "boundary_tolerance should be one number, is <U1 ()"),
+        ({"object_min_size": None}, "it has no object_min_size"),
+        ({"object_min_size": np.array(2.0)}, "object_min_size should be one whole number, is float64 ()"),
+        ({"object_classes": np.array([1, 3])}, "object_classes should be ids from 0 to 2, is int64 (2,)"),
+        ({"object_classes": np.array([1, 1])}, "object_classes should be ids, each once"),
+        ({"object_classes": np.array([1])}, "objects should be counts (4, 1, 15), is int64 (4, 2, 15)"),
+        ({"objects": -SPARSE["objects"]}, "objects should be counts (4, 2, 15), is int64 (4, 2, 15)"),
+        (
+            {"object_entropies": np.full((4, 2, 2), np.nan)},
+            "object_entropies should be numbers (4, 2, 2), is float64 (4, 2, 2)",
+        ),
     ],
 )
 def test_entries_that_do_not_fit_together(tmp_path, changes, reason):
@@ -292,6 +311,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
 
     from segkit.evaluation.evaluate import Evaluation
     from segkit.evaluation.image_matrices import ImageMatrices
+    from segkit.evaluation.objects.counts import ObjectCounts
     from segkit.runs.recording.arrays import DEFINITION as WRITTEN
     from segkit.runs.recording.arrays import save_examples as write_examples
     from segkit.runs.recording.arrays import save_per_image
@@ -299,7 +319,8 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     folder = make_run(tmp_path / "run")
     counted = ImageMatrices.from_dense(torch.from_numpy(matrices()))
     ce_sums = torch.zeros(4, dtype=torch.float64)
-    result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums)
+    objects = ObjectCounts(np.ones((4, 1, 15), dtype=np.int64), np.ones((4, 1, 2)), (2,), 5)
+    result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums, objects=objects)
     save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
     panel = {
         "name": "a",
@@ -313,5 +334,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     assert (run.image_names, run.iteration, run.definition) == (IMAGES, 20, WRITTEN)
     assert_counted(run.counts, matrices())
     assert run.counts.ce.tolist() == [0.0] * 4
+    assert np.array_equal(run.counts.table("objects"), objects.table())
+    assert run.counts.setting("objects") == ((2,), 5)
     (example,) = read_examples(run)
     assert example["image"].shape == (4, 6, 3) and example["kept"] is None

@@ -43,7 +43,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=["miou"],
         metavar="NAME",
         help="what to compare by, the main one first: miou, mdice, macc, accuracy, ce, ece, brier, boundary_iou, "
-        "boundary_f1, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, boundary_f1/CLASS",
+        "boundary_f1, objects_f1, objects_f1_50, objects_precision, objects_recall, rand_error, vi, vi_split, "
+        "vi_merge; of one class iou/CLASS, dice/CLASS, recall/CLASS, and likewise those from boundary_iou on",
     )
     parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"

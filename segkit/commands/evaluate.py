@@ -14,6 +14,9 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
+from segkit.evaluation.objects.meter import ObjectMeter
+from segkit.evaluation.objects.report import object_table_text, objects_as_json
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.evaluation.scores import (
     boundary_as_json,
     boundary_table,
@@ -40,13 +43,14 @@ def evaluate_weights(
     output: Path | None,
     boundary: float | None = None,
     calibration: bool = False,
+    objects: ObjectRequest | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status. In several processes
     each scores its part of the images, and the main one prints and writes.
 
     With `boundary`, also the borders between classes, with that tolerance in pixels; with `calibration`, also how far
-    confidence and accuracy are apart.
+    confidence and accuracy are apart; with `objects`, also those.
     """
     require_tolerance(boundary)
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
@@ -58,6 +62,7 @@ def evaluate_weights(
         output=output,
         boundary=boundary,
         calibration=calibration,
+        objects=objects,
         ranks=ranks,
     )
     return 0
@@ -78,6 +83,7 @@ def score(
     output: Path | None,
     boundary: float | None = None,
     calibration: bool = False,
+    objects: ObjectRequest | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
@@ -88,6 +94,10 @@ def score(
     dataset = build_dataset(config, split, scored=True)
     labels = predictor.labels
     refuse_other_classes(predictor, dataset)
+    meter = None
+    if objects is not None:
+        ids = objects.find_ids(labels.class_names)
+        meter = ObjectMeter(ids, ignore_index=dataset.ignore_index, min_size=objects.min_size)
     workers = config.train.workers
     bad = BadSampleLog(None, tell=tqdm.write)
     met: list[Any] = []
@@ -112,6 +122,7 @@ def score(
         device=predictor.device,
         boundary=boundary,
         calibration=calibration,
+        objects=meter,
         views=build_views(config, predictor.resize),
         ranks=ranks,
     )
@@ -129,6 +140,10 @@ def score(
         extra["boundary"] = boundary_as_json(borders, labels.class_names)
     if result.calibration is not None:
         print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
+    if result.objects is not None:
+        size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
+        print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")
+        extra["objects"] = objects_as_json(result.objects, labels.class_names)
     print(
         f"\n{result.images} images of {config.data.name} {split}: {_describe_size(config, predictor)}"
         f"mIoU {percent(result.mean_iou)}  acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   "

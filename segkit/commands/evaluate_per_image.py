@@ -10,6 +10,7 @@ from segkit.commands.evaluate import require_tolerance, score
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError, SegkitError
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import load_predictor
@@ -29,11 +30,12 @@ def evaluate_per_image(
     output: Path | None,
     boundary: float | None = None,
     calibration: bool = False,
+    objects: ObjectRequest | None = None,
 ) -> int:
     """Score the last weights of each run and write per_image.npz into its folder, as training does at its end.
 
     With `boundary`, also the borders between classes, with that tolerance in pixels; with `calibration`, also how far
-    confidence and accuracy are apart. `output` is for a single run.
+    confidence and accuracy are apart; with `objects`, also those. `output` is for a single run.
     Returns the exit status, 0. One of several runs that fails does not keep the others from being scored; a SegkitError
     names it in the end, with the exit code that all which failed share, 1 if they differ. Raises ConfigError at once
     for what would not be the own score of any run.
@@ -41,7 +43,7 @@ def evaluate_per_image(
     if split != "val":
         raise ConfigError(f"--per-image is of the validation set, got --split {split} -> leave --split out")
     require_tolerance(boundary)
-    also = {"boundary": boundary, "calibration": calibration}
+    also = {"boundary": boundary, "calibration": calibration, "objects": objects}
     place = choose_device(device)
     if len(runs) == 1:
         score_run(runs[0], overrides, device=place, output=output, **also)
@@ -69,6 +71,7 @@ def score_run(
     output: Path | None,
     boundary: float | None,
     calibration: bool,
+    objects: ObjectRequest | None,
 ) -> None:
     """Score the last weights of one run and write its per_image.npz.
 
@@ -80,7 +83,13 @@ def score_run(
     refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
     with RunFolder.reopen(run) as folder:
         result = score(
-            predictor, overrides, split="val", output=output, boundary=boundary, calibration=calibration
+            predictor,
+            overrides,
+            split="val",
+            output=output,
+            boundary=boundary,
+            calibration=calibration,
+            objects=objects,
         )
         iteration = iteration_of(predictor.path)
         save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)

@@ -19,6 +19,8 @@ from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.image_counts import ImageCollector, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.objects.counts import ObjectCounts
+from segkit.evaluation.objects.meter import ObjectMeter
 from segkit.evaluation.views import WHOLE, Views, score_views
 from segkit.system.device import weights_cast_once
 
@@ -32,7 +34,7 @@ class Evaluation:
     `matrices` are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of the data set,
     and `places` are the images' numbers there (empty: 0, 1, 2 ...). In the same order, `ce_sums` float64 (N,) are the
     sums of the cross-entropy over the valid pixels of each image; `borders` what was counted of the borders between
-    classes and `calibration` of how sure the model is, if that was asked for.
+    classes, `calibration` of how sure the model is and `objects` of objects, if that was asked for.
     """
 
     matrix: Tensor
@@ -44,6 +46,7 @@ class Evaluation:
     ce_sums: Tensor | None = None
     borders: BorderCounts | None = None
     calibration: CalibrationCounts | None = None
+    objects: ObjectCounts | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -64,6 +67,7 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
     calibration: bool = False,
+    objects: ObjectMeter | None = None,
     views: Views = WHOLE,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
@@ -77,11 +81,13 @@ def evaluate(
     former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a validation
     set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes are counted
     too, which takes the host several times as long as the rest; with `calibration` how sure the model is, which takes
-    little.
+    little; with `objects` what it counts.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
-    images = ImageCollector(num_classes=num_classes, meter=meter, calibration=calibration)
+    images = ImageCollector(
+        num_classes=num_classes, meter=meter, calibration=calibration, object_meter=objects
+    )
     # In float64, so that a large image does not lose its last digits; MPS has none.
     double = torch.float32 if device.type == "mps" else torch.float64
     stopped, was_training = False, model.training

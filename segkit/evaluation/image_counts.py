@@ -10,6 +10,8 @@ from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts, CalibrationMeter
 from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.objects.counts import ObjectCounts
+from segkit.evaluation.objects.meter import ObjectMeter
 from segkit.system.host_copy import HostCopy
 
 
@@ -20,6 +22,7 @@ class ImageCounts(NamedTuple):
     ce_sums: Tensor
     borders: BorderCounts | None
     calibration: CalibrationCounts | None
+    objects: ObjectCounts | None
     names: tuple[str, ...]
     places: tuple[int, ...]
 
@@ -32,6 +35,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
     order = sorted(range(len(places)), key=places.__getitem__)
     borders = [part.borders for part in parts if part.borders is not None]
     calibration = [part.calibration for part in parts if part.calibration is not None]
+    objects = [part.objects for part in parts if part.objects is not None]
     return ImageCounts(
         ImageMatrices.join([part.matrices for part in parts]).reorder(order),
         torch.cat([part.ce_sums for part in parts])[order],
@@ -44,6 +48,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
         )
         if calibration
         else None,
+        ObjectCounts.join(objects).reorder(order) if objects else None,
         tuple(names[n] for n in order),
         tuple(places[n] for n in order),
     )
@@ -55,16 +60,24 @@ class ImageCollector:
     So the device holds those of two batches at most, and nothing waits for the batch that it was just given.
     """
 
-    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None, calibration: bool = False):
-        self._meter = meter
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        meter: BoundaryMeter | None,
+        calibration: bool = False,
+        object_meter: ObjectMeter | None = None,
+    ):
+        self._meter, self._calibration, self._object_meter = meter, calibration, object_meter
         self._matrices = [
             ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
         ]
         self._ce_sums = [torch.zeros(0, dtype=torch.float64)]
         self._borders = [torch.zeros(0, num_classes, 6, dtype=torch.int64)]
-        self._calibration = calibration
         self._bins = [torch.zeros(0, BINS, 3, dtype=torch.int64)]
         self._brier_sums = [torch.zeros(0, dtype=torch.float64)]
+        nothing = torch.zeros(0, 1, 1, dtype=torch.int64)
+        self._objects = [] if object_meter is None else [object_meter.count(nothing, nothing)]
         self._names: list[str] = []
         self._places: list[int] = []
         self._on_its_way: tuple[HostCopy, Tensor] | None = None
@@ -86,7 +99,8 @@ class ImageCollector:
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
         sure = [] if calibration is None else [calibration.bins, calibration.brier_sums]
-        copy = HostCopy(counts.int(), ce_sums, *sure, *([] if self._meter is None else [prediction]))
+        metered = self._meter is not None or self._object_meter is not None
+        copy = HostCopy(counts.int(), ce_sums, *sure, *([prediction] if metered else []))
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
         self._take(before)
 
@@ -104,6 +118,7 @@ class ImageCollector:
             CalibrationCounts(torch.cat(self._bins), torch.cat(self._brier_sums))
             if self._calibration
             else None,
+            ObjectCounts.join(self._objects) if self._objects else None,
             tuple(self._names),
             tuple(self._places),
         )
@@ -122,3 +137,5 @@ class ImageCollector:
             self._brier_sums.append(brier_sums.double())
         if self._meter is not None:
             self._borders.append(self._meter.count(target, further[0]))
+        if self._object_meter is not None:
+            self._objects.append(self._object_meter.count(target, further[0]))

@@ -34,6 +34,27 @@ def test_borders_of_every_image():
     assert (args.weights, args.per_image, args.boundary) == (["a", "b"], True, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "objects", "overrides"),
+    [
+        ([], [], []),
+        (["--objects", "cell"], ["cell"], []),
+        (["--objects", "cell", "a cell=2", "data.root=x", "--min-size", "9"], ["cell", "a cell=2"], ["data.root=x"]),
+        (["a=1", "--objects", "cell", "wall", "a=2", "--per-image", "a=3"], ["cell", "wall"], ["a=1", "a=2", "a=3"]),
+    ],
+)  # fmt: skip
+def test_classes_of_objects_and_overrides_are_told_apart(arguments, objects, overrides):
+    args = evaluate.parse(["--weights", "w", *arguments])
+    assert (args.weights, args.objects, args.overrides) == (["w"], objects, overrides)
+    assert args.min_size == (9 if "--min-size" in arguments else None)
+
+
+def test_a_smallest_size_of_nothing(capsys):
+    assert error_of(capsys, "--weights", "a", "--min-size", "9") == (
+        "--min-size is of objects: say of which class with --objects CLASS, or leave it out\n"
+    )
+
+
 def test_several_runs_are_for_single_images(capsys):
     assert error_of(capsys, "--weights", "a", "b") == (
         "--weights: one run at a time, got 2; several only with --per-image\n"

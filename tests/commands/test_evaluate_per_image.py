@@ -7,6 +7,7 @@ import pytest
 from segkit.commands import evaluate_per_image as module
 from segkit.commands.evaluate_per_image import evaluate_per_image
 from segkit.errors import CheckpointError, ConfigError, DataError, SegkitError
+from segkit.evaluation.objects.request import ObjectRequest
 
 
 def score_all(runs, **changes):
@@ -30,8 +31,9 @@ def plan(monkeypatch):
 
 
 def test_every_run_is_scored(plan, capsys):
-    assert score_all(["a", "b"], boundary=2.0, calibration=True) == 0
-    options = {"output": None, "boundary": 2.0, "calibration": True}
+    further = {"boundary": 2.0, "calibration": True, "objects": ObjectRequest(("cell",), 20)}
+    assert score_all(["a", "b"], **further) == 0
+    options = {"output": None, **further}
     assert plan["scored"] == [
         ("a", "eval.batch_size=1", "cpu", options), ("b", "eval.batch_size=1", "cpu", options),
     ]  # fmt: skip

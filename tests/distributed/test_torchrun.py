@@ -97,7 +97,15 @@ def test_scores_and_predictions_are_those_of_one_process(undisturbed, tmp_path):
         return done.stdout
 
     for processes in (1, 2):
-        options = ("--weights", undisturbed.run, "--boundary", "2", "eval.batch_size=3")
+        options = (
+            "--weights",
+            undisturbed.run,
+            "--boundary",
+            "2",
+            "--objects",
+            "circle",
+            "eval.batch_size=3",
+        )
         launch(ROOT / "scripts/evaluate.py", *options, "--output", f"{processes}.json", processes=processes)
         options = ("--weights", undisturbed.run, "--source", images, "--output", f"predicted{processes}")
         printed = launch(ROOT / "scripts/predict.py", *options, processes=processes)

@@ -171,7 +171,9 @@ def test_counts_do_not_depend_on_batches_or_their_order():
 def test_parts_of_several_processes_join_in_the_order_of_the_data_set():
     parts = [run(batches([1] * 6)[rank::2]) for rank in range(2)]
     joined = join_counts([
-        ImageCounts(part.matrices, part.ce_sums, part.borders, part.calibration, part.names, part.places)
+        ImageCounts(
+            part.matrices, part.ce_sums, part.borders, part.calibration, part.objects, part.names, part.places
+        )
         for part in parts
     ])  # fmt: skip
     alone = run(batches([6]))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segkit.evaluation.evaluate import Evaluation, evaluate
+from segkit.evaluation.objects.meter import ObjectMeter
 
 CPU = torch.device("cpu")
 CLASSES, IGNORE = 3, 255
@@ -128,12 +129,17 @@ def test_images_are_in_the_order_of_the_data_set_however_they_were_batched():
     tall, wide = (
         dict(batch(4, size=2), index=torch.tensor([0, 2])), dict(batch(5, size=2, width=9), index=torch.tensor([1, 3])),
     )  # fmt: skip
-    result, one, other = (score(Net(), batches, boundary=1.5) for batches in ([tall, wide], [tall], [wide]))
+    further = {"boundary": 1.5, "calibration": True, "objects": ObjectMeter([1, 2], ignore_index=IGNORE)}
+    result, one, other = (score(Net(), batches, **further) for batches in ([tall, wide], [tall], [wide]))
     assert result.names == ("4-0", "5-0", "4-1", "5-1")
     for found in (
         lambda score: score.matrices.dense(),
         lambda score: score.ce_sums,
         lambda score: score.borders.counts,
+        lambda score: score.calibration.bins,
+        lambda score: score.calibration.brier_sums,
+        lambda score: torch.from_numpy(score.objects.counts),
+        lambda score: torch.from_numpy(score.objects.entropies),
     ):
         expected = [found(one)[0], found(other)[0], found(one)[1], found(other)[1]]
         assert torch.equal(found(result), torch.stack(expected))
@@ -288,6 +294,11 @@ def test_empty_set_gives_nan_not_a_crash():
     assert len(result.matrices) == 0 and result.names == () and result.ce_sums.shape == (0,)
     assert result.borders is None
     assert score(Net(), [], boundary=2.0).borders.counts.shape == (0, CLASSES, 6)
+    objects = score(Net(), [], objects=ObjectMeter([2], ignore_index=IGNORE, min_size=9)).objects
+    assert (
+        result.objects is None and objects.counts.shape == (0, 1, 15) and objects.entropies.shape == (0, 1, 2)
+    )
+    assert (objects.classes, objects.min_size) == ((2,), 9)
 
 
 def test_an_image_without_labels_changes_nothing_but_the_count():

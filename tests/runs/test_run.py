@@ -28,6 +28,9 @@ from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderIn
 from segkit.evaluation.boundary_quality import BorderCounts
 from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
+from segkit.evaluation.objects.counts import ObjectCounts
+from segkit.evaluation.objects.report import objects_as_json
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.models.unet import UNet
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -706,18 +709,29 @@ def test_matrices_of_single_images_are_those_of_training(trained, capsys):
         assert arrays["iteration"] == 6
 
 
-def test_borders_of_single_images_are_added_on_request(trained, tmp_path, capsys):
+OBJECT_ARRAYS = ("objects", "object_entropies", "object_classes", "object_min_size")
+
+
+def test_borders_and_objects_of_single_images_are_added_on_request(trained, tmp_path, capsys):
     path, output = trained / "per_image.npz", tmp_path / "scores.json"
     with np.load(path) as arrays:
         expected = {name: arrays[name] for name in arrays}
-    assert evaluate_images(trained, boundary=2.0) == 0
+    objects = ObjectRequest(("star", "circle"), 3)
+    assert evaluate_images(trained, boundary=2.0, objects=objects) == 0
     with np.load(path) as arrays:
-        assert set(arrays) == {*expected, "borders", "boundary_tolerance"}
+        assert set(arrays) == {*expected, "borders", "boundary_tolerance", *OBJECT_ARRAYS}
         assert_alike(arrays, expected)
         assert arrays["borders"].shape == (6, 5, 6) and float(arrays["boundary_tolerance"]) == 2.0
         counts = torch.from_numpy(arrays["borders"])
+        ids = [expected["class_names"].tolist().index(name) for name in objects.classes]
+        assert (arrays["object_classes"].tolist(), int(arrays["object_min_size"])) == (ids, 3)
+        per_image = ObjectCounts(arrays["objects"], arrays["object_entropies"], tuple(ids), 3)
     last = trained / "checkpoints/000008.pt"
-    assert evaluate_weights(last, [], split="val", device="cpu", output=output, boundary=2.0) == 0
+    options = {"split": "val", "device": "cpu", "output": output, "boundary": 2.0, "objects": objects}
+    assert evaluate_weights(last, [], **options) == 0
+    found = json.loads(output.read_text())["objects"]
+    assert found == objects_as_json(per_image, expected["class_names"].tolist())
+    assert found["classes"]["circle"]["objects"] > 3
     scores, found = json.loads(output.read_text())["boundary"], BorderCounts(counts, 2.0).scores()
     assert [*scores["iou"].values()] == [None if math.isnan(value) else value for value in found.iou]
     assert [*scores["f1"].values()] == [None if math.isnan(value) else value for value in found.f1]

@@ -164,15 +164,20 @@ def find_all(study: Study) -> Findings:
 
 
 def _find_metric(study: Study, name: str) -> Metric:
-    """The metric of that name, with the tolerance in its title where it has one. Raises ConfigError, also for runs that
-    lack what it is computed from, with the command that scores them."""
-    metric = find_metric(name, study.runs[0].class_names)
+    """The metric of that name, with the tolerance, or the smallest object, in its title where it has one. Raises
+    ConfigError, also for runs that lack what it is computed from, with the command that scores them."""
+    class_names, counts = study.runs[0].class_names, study.runs[0].counts
+    metric = find_metric(name, class_names)
     lacking = find_lacking(study, metric)
     if lacking is not None:
         raise ConfigError(f"metrics: {name}: {lacking}")
-    if metric.kind != "borders":
-        return metric
-    return replace(metric, title=f"{metric.title} ({study.runs[0].counts.tolerance:g} px)")
+    if metric.kind == "borders":
+        return replace(metric, title=f"{metric.title} ({counts.tolerance:g} px)")
+    if metric.kind == "objects" and counts.objects is not None:
+        metric = find_metric(name, class_names, with_objects=[class_names[c] for c in counts.objects.classes])
+        size = counts.objects.min_size
+        return replace(metric, title=f"{metric.title} (≥ {size:,} px)") if size > 1 else metric
+    return metric
 
 
 def count_evaluations(run: Run) -> int:

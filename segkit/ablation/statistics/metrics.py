@@ -5,7 +5,10 @@ share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS`
 cross-entropy, the mean over all pixels, of which less is better. `boundary_iou` and `boundary_f1` are the scores of
 `segkit.evaluation.boundary_quality`, means over the classes that have a border in the labels; `boundary_iou/CLASS`
 and `boundary_f1/CLASS` are of one. `ece` is the expected calibration error over bins of confidence, and `brier` the
-Brier score, see `segkit.evaluation.calibration`; of both less is better.
+Brier score, see `segkit.evaluation.calibration`; of both less is better. `objects_f1`, `objects_precision` and
+`objects_recall` (means over IoU thresholds from 0.5 to 0.95), `objects_f1_50`, `rand_error`, `vi`, `vi_split` and
+`vi_merge`, of which last four less is better, are the scores of `segkit.evaluation.objects.scores`, means over those
+classes whose objects were counted that have one, or of one class.
 """
 
 import difflib
@@ -16,9 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segkit.ablation.statistics.run_counts import Kind
-from segkit.ablation.statistics.unit import NATS, POINTS, UNITS, Unit
+from segkit.ablation.statistics.unit import BITS, NATS, POINTS, UNITS, Unit
 from segkit.errors import ConfigError
 from segkit.evaluation.confidence_bins import UNIT
+from segkit.evaluation.objects import scores as objects
 
 Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN where it is not defined
 
@@ -105,6 +109,22 @@ def _mean(per_class: Score) -> Score:
 MIOU = Metric("miou", "mIoU", _mean(iou))
 ACCURACY = Metric("accuracy", "accuracy", accuracy)
 CE = Metric("ce", "cross-entropy", mean_over_pixels, "ce", NATS, math.inf, less_is_better=True)
+#: Of the objects of all classes at once, (..., K).
+OF_OBJECTS = [
+    Metric("objects_f1", "object F1", objects.f1, "objects"),
+    Metric("objects_f1_50", "object F1 at IoU 0.5", objects.f1_50, "objects"),
+    Metric("objects_precision", "object precision", objects.precision, "objects"),
+    Metric("objects_recall", "object recall", objects.recall, "objects"),
+    Metric("rand_error", "adapted Rand error", objects.rand_error, "objects", less_is_better=True),
+    *(
+        Metric(name, title, score, "objects", BITS, math.inf, less_is_better=True)
+        for name, title, score in (
+            ("vi", "variation of information", objects.vi),
+            ("vi_split", "VI from splits", objects.vi_split),
+            ("vi_merge", "VI from merges", objects.vi_merge),
+        )
+    ),
+]
 WHOLE = {
     metric.name: metric
     for metric in (
@@ -117,6 +137,7 @@ WHOLE = {
         Metric("boundary_f1", "boundary F1", _mean(boundary_f1), "borders"),
         Metric("ece", "calibration error", calibration_error, "bins", less_is_better=True),
         Metric("brier", "Brier score", mean_over_pixels, "brier", UNITS, 2.0, less_is_better=True),
+        *(replace(metric, score=_mean(metric.score)) for metric in OF_OBJECTS),
     )
 }
 #: What can be asked of one class, as `iou/line`: its IoU (..., C) and so on, all classes at once.
@@ -128,6 +149,7 @@ OF_A_CLASS = {
         Metric("recall", "recall", recall),
         Metric("boundary_iou", "boundary IoU", boundary_iou, "borders"),
         Metric("boundary_f1", "boundary F1", boundary_f1, "borders"),
+        *OF_OBJECTS,
     )
 }
 
@@ -145,8 +167,11 @@ def check_metric(name: str) -> str | None:
     return f"there is no metric '{name}'{meant} -> one of {', '.join(known)}"
 
 
-def find_metric(name: str, class_names: Sequence[str]) -> Metric:
-    """The metric of that name for these classes. Raises ConfigError."""
+def find_metric(
+    name: str, class_names: Sequence[str], *, with_objects: Sequence[str] | None = None
+) -> Metric:
+    """The metric of that name for these classes; `with_objects` are those whose objects were counted, in their order
+    (None: all). Raises ConfigError."""
     reason = check_metric(name)
     if reason is not None:
         raise ConfigError(f"metrics: {reason}")
@@ -159,6 +184,9 @@ def find_metric(name: str, class_names: Sequence[str]) -> Metric:
         raise ConfigError(
             f"metrics: {name}: there is no class '{class_name}'{meant} -> one of {', '.join(class_names)}"
         )
-    of_all, place = OF_A_CLASS[kind], list(class_names).index(class_name)
+    of_all, counted = OF_A_CLASS[kind], class_names
+    if of_all.kind == "objects" and with_objects is not None:
+        counted = with_objects
+    place = list(counted).index(class_name)
     title = f"{of_all.title} of {class_name}"
     return replace(of_all, name=name, title=title, score=lambda sums: of_all.score(sums)[..., place])

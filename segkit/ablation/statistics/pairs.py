@@ -121,13 +121,10 @@ def _each(runs: Mapping[str, Mapping[int, RunCounts]]) -> Iterator[tuple[tuple[s
 
 
 def _list_lacking(runs: Mapping[str, Mapping[int, RunCounts]], kind: Kind) -> tuple[tuple[str, int], ...]:
-    """The runs without sums of this kind, or with borders of another tolerance than the first that has some."""
-    tolerance = next((run.tolerance for _, run in _each(runs) if run.borders is not None), None)
-    return tuple(
-        name
-        for name, run in _each(runs)
-        if run.table(kind) is None or (kind == "borders" and run.tolerance != tolerance)
-    )
+    """The runs without sums of this kind, or with some that were counted otherwise than the first that has some."""
+    counted = {name: run.setting(kind) for name, run in _each(runs) if run.has(kind)}
+    first = next(iter(counted.values()), None)
+    return tuple(name for name, _ in _each(runs) if name not in counted or counted[name] != first)
 
 
 def _sum_tables(

@@ -10,9 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from segkit.evaluation.objects.counts import ObjectCounts
+
 #: Names a table of an image's sums; what can be computed from which is said in metrics.py.
-Kind = Literal["counts", "ce", "borders", "bins", "brier"]
-KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "brier")
+Kind = Literal["counts", "ce", "borders", "bins", "brier", "objects"]
+KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "brier", "objects")
 
 #: Image, label, prediction and number of pixels of each entry (E,), in this order.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -28,7 +30,7 @@ class RunCounts:
     `segkit.evaluation.boundary_quality`, within `tolerance` pixels. `bins` int64 (N, 3, BINS) are, of each bin
     of confidence, the numbers of pixels and of right ones and the sum of confidences in multiples of 1 / UNIT, see
     `segkit.evaluation.confidence_bins`; `brier` float64 (N,) is the sum of the Brier score of an image's valid pixels.
-    What a run's file lacks is None.
+    `objects` is what was counted of the objects of some classes. What a run's file lacks is None.
     """
 
     counts: np.ndarray
@@ -38,14 +40,27 @@ class RunCounts:
     tolerance: float | None = None
     bins: np.ndarray | None = None
     brier: np.ndarray | None = None
+    objects: ObjectCounts | None = None
+
+    def has(self, kind: Kind) -> bool:
+        """Whether there are sums of that kind."""
+        return getattr(self, kind) is not None
+
+    def setting(self, kind: Kind) -> object:
+        """How the sums of that kind were counted; what was not counted alike cannot be compared."""
+        if kind == "objects" and self.objects is not None:
+            return self.objects.classes, self.objects.min_size
+        return self.tolerance if kind == "borders" else None
 
     def table(self, kind: Kind) -> np.ndarray | None:
-        """The sums of that kind as (N, R, K); of `ce` and `brier` the sum and the number of pixels. None if there are
-        none."""
+        """The sums of that kind as (N, R, K); of `ce` and `brier` the sum and the number of pixels, of `objects` the
+        rows of `segkit.evaluation.objects.scores`. None if there are none."""
         found = getattr(self, kind)
-        if found is None or kind not in ("ce", "brier"):
-            return found
-        return np.stack([found, self.counts[:, 1].sum(axis=-1)], axis=-1)[..., None]  # (N, 2, 1)
+        if found is None:
+            return None
+        if kind in ("ce", "brier"):
+            return np.stack([found, self.counts[:, 1].sum(axis=-1)], axis=-1)[..., None]  # (N, 2, 1)
+        return found.table() if kind == "objects" else found
 
 
 def count_entries(entries: Entries, *, images: int, classes: int) -> RunCounts:

@@ -1,4 +1,5 @@
-"""In what a difference is told: points, which are hundredths, of shares; nats of cross-entropy; units of the rest."""
+"""In what a difference is told: points, which are hundredths, of shares; nats of cross-entropy; bits of information;
+units of the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,4 +35,5 @@ class Unit:
 
 POINTS = Unit("points", 100.0, 1)
 NATS = Unit("nats", 1.0, 3)
+BITS = Unit("bits", 1.0, 3)
 UNITS = Unit("units", 1.0, 3)

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.ablation.statistics.metrics import OF_A_CLASS, WHOLE, Metric
+from segkit.ablation.statistics.metrics import Metric, find_metric
 from segkit.ablation.statistics.run_counts import KINDS
 from segkit.ablation.study.phrases import plural
 from segkit.ablation.study.study import Run, Study
+from segkit.errors import ConfigError
+from segkit.evaluation.objects.request import ObjectRequest
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
@@ -21,8 +23,13 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
         tolerance = choose_tolerance(study.runs)
         runs = [run for run in study.runs if run.counts.tolerance != tolerance]
         what = f"no borders counted within {tolerance:g} pixels"
+    elif metric.kind == "objects":
+        request = choose_objects(study)
+        runs = [run for run in study.runs if _counted_objects(run) != request]
+        size = f", of {request.min_size:,} pixels or more," if request.min_size > 1 else ""
+        what = f"no objects{size} of {' and '.join(request.classes)} counted"
     else:
-        runs = [run for run in study.runs if run.counts.table(metric.kind) is None]
+        runs = [run for run in study.runs if not run.counts.has(metric.kind)]
         what = (
             "no cross-entropy of each image, because an older segkit wrote it"
             if metric.kind == "ce"
@@ -31,23 +38,55 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
     if not runs:
         return None
     folders = [Path(run.folder) for run in runs]
-    option = _list_options(study, runs)
     return (
         f"the {RunFiles.per_image.name} of {plural(len(runs), 'run')} has {what}\n"
-        f"   -> {typed('evaluate', '--per-image', *option, '--weights', *folders)}"
+        f"   -> {typed('evaluate', '--per-image', *list_options(study, metric, runs), '--weights', *folders)}"
     )
 
 
-def _list_options(study: Study, runs: Sequence[Run]) -> list[str]:
-    """What to count of `runs`: all that the study needs and that they have, since their files are written anew."""
-    parts = [name.partition("/")[0] for name in study.metrics]
-    needed = {known[part].kind for part in parts for known in (WHOLE, OF_A_CLASS) if part in known}
-    needed |= {kind for kind in KINDS for run in runs if run.counts.table(kind) is not None}
+def list_options(study: Study, metric: Metric, runs: Sequence[Run]) -> list[str]:
+    """The options with which `evaluate` counts of `runs` all that `metric` and the study need, and all that they have,
+    since their files are written anew."""
+    needed = {metric.kind, *(known.kind for known in _known_metrics(study))}
+    needed |= {kind for kind in KINDS for run in runs if run.counts.has(kind)}
     options = ["--boundary", f"{choose_tolerance(study.runs):g}"] if "borders" in needed else []
-    return [*options, "--calibration"] if needed & {"bins", "brier"} else options
+    options += ["--calibration"] if needed & {"bins", "brier"} else []
+    if "objects" in needed:
+        request = choose_objects(study)
+        options += ["--objects", *request.classes]
+        options += ["--min-size", str(request.min_size)] if request.min_size > 1 else []
+    return options
 
 
 def choose_tolerance(runs: Sequence[Run]) -> float:
     """The tolerance within which most of the runs have their borders counted, else the usual one."""
     known = Counter(run.counts.tolerance for run in runs if run.counts.tolerance is not None)
     return known.most_common(1)[0][0] if known else TOLERANCE
+
+
+def choose_objects(study: Study) -> ObjectRequest:
+    """Those that most of the runs have counted, and those of the classes that a metric names; where that is nobody, all
+    classes but the first, which `unet_border` takes for objects too."""
+    known = Counter(found for found in map(_counted_objects, study.runs) if found is not None)
+    usual = known.most_common(1)[0][0] if known else ObjectRequest(())
+    named = (metric.name.partition("/")[2] for metric in _known_metrics(study) if metric.kind == "objects")
+    classes = dict.fromkeys([*usual.classes, *(name for name in named if name)])
+    return ObjectRequest(tuple(classes or study.runs[0].class_names[1:]), usual.min_size)
+
+
+def _counted_objects(run: Run) -> ObjectRequest | None:
+    found = run.counts.objects
+    if found is None:
+        return None
+    return ObjectRequest(tuple(run.class_names[c] for c in found.classes), found.min_size)
+
+
+def _known_metrics(study: Study) -> list[Metric]:
+    """The metrics of the study that there are; of the others something is said where they are looked for."""
+    known = []
+    for name in study.metrics:
+        try:
+            known.append(find_metric(name, study.runs[0].class_names))
+        except ConfigError:
+            continue
+    return known

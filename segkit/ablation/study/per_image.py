@@ -15,6 +15,7 @@ import numpy as np
 
 from segkit.ablation.statistics.run_counts import Entries, RunCounts, count_entries
 from segkit.evaluation.confidence_bins import BINS, UNIT
+from segkit.evaluation.objects.counts import COLUMNS, ObjectCounts
 
 #: Matrices of an older file that are read at once, in numbers.
 BLOCK = 1_000_000
@@ -147,6 +148,8 @@ def _further(arrays: Mapping[str, np.ndarray], *, images: int, classes: int) -> 
         if tolerance.shape or tolerance.dtype.kind not in "iuf":
             raise Damaged(f"boundary_tolerance should be one number, is {_describe(tolerance)}")
         found |= {"borders": np.ascontiguousarray(borders.swapaxes(1, 2)), "tolerance": float(tolerance)}
+    if "objects" in arrays:
+        found["objects"] = _objects(arrays, images=images, classes=classes)
     return found
 
 
@@ -171,6 +174,24 @@ def _calibration(arrays: Mapping[str, np.ndarray], counts: RunCounts) -> dict[st
         "bins": np.ascontiguousarray(bins.swapaxes(1, 2), dtype=np.int64),
         "brier": brier.astype(np.float64),
     }
+
+
+def _objects(arrays: Mapping[str, np.ndarray], *, images: int, classes: int) -> ObjectCounts:
+    names = ("objects", "object_entropies", "object_classes", "object_min_size")
+    counts, entropies, ids, min_size = (_get(arrays, name) for name in names)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or not np.isin(ids, np.arange(classes)).all():
+        raise Damaged(f"object_classes should be ids from 0 to {classes - 1}, is {_describe(ids)}")
+    if len(np.unique(ids)) != len(ids) or not len(ids):
+        raise Damaged("object_classes should be ids, each once")
+    if min_size.shape or min_size.dtype.kind not in "iu":
+        raise Damaged(f"object_min_size should be one whole number, is {_describe(min_size)}")
+    expected = (images, len(ids), COLUMNS)
+    if counts.shape != expected or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise Damaged(f"objects should be counts {expected}, is {_describe(counts)}")
+    expected = (images, len(ids), 2)
+    if entropies.shape != expected or entropies.dtype.kind != "f" or not (entropies >= 0).all():
+        raise Damaged(f"object_entropies should be numbers {expected}, is {_describe(entropies)}")
+    return ObjectCounts(counts.astype(np.int64), entropies, tuple(ids.tolist()), int(min_size))
 
 
 def _describe(array: np.ndarray) -> str:

@@ -42,7 +42,10 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
       that `BorderCounts` lists, and `boundary_tolerance`, one float: what was near, in pixels;
     - `calibration` int64 (N, 15, 3), only where it was counted: of each of 15 equal bins of confidence (an upper edge
       belongs to the bin below it) the numbers of pixels and of right ones and the sum of the confidences, in multiples
-      of 1 / `confidence_unit`; with it `brier_sums` float64 (N,), the Brier score summed over the valid pixels.
+      of 1 / `confidence_unit`; with it `brier_sums` float64 (N,), the Brier score summed over the valid pixels;
+    - `objects` int64 (N, K, 15) and `object_entropies` float64 (N, K, 2), only where objects were counted: what
+      `ObjectCounts` lists of the K classes with the ids `object_classes` (K,), and `object_min_size`, one whole number:
+      of how many pixels an object was at least.
     """
     matrices = result.matrices
     assert matrices is not None and result.ce_sums is not None  # only one read from a checkpoint has none
@@ -60,6 +63,11 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
         arrays["calibration"] = result.calibration.bins.numpy()
         arrays["confidence_unit"] = np.asarray(UNIT)
         arrays["brier_sums"] = result.calibration.brier_sums.numpy()
+    if result.objects is not None:
+        arrays["objects"] = result.objects.counts
+        arrays["object_entropies"] = result.objects.entropies
+        arrays["object_classes"] = np.asarray(result.objects.classes, dtype=np.int64)
+        arrays["object_min_size"] = np.asarray(result.objects.min_size)
     _save(
         path,
         names=np.asarray(result.names, dtype=str),

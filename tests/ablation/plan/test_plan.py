@@ -315,8 +315,10 @@ SMALL = {
     "got true",
     "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
     "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "
-    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, ece, brier, iou/CLASS, dice/CLASS, recall/CLASS, "
-    "boundary_iou/CLASS, boundary_f1/CLASS",
+    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, ece, brier, objects_f1, objects_f1_50, objects_precision, "
+    "objects_recall, rand_error, vi, vi_split, vi_merge, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, "
+    "boundary_f1/CLASS, objects_f1/CLASS, objects_f1_50/CLASS, objects_precision/CLASS, objects_recall/CLASS, "
+    "rand_error/CLASS, vi/CLASS, vi_split/CLASS, vi_merge/CLASS",
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",

@@ -22,6 +22,7 @@ from segkit.ablation.report.tables import class_table, environment_table
 from segkit.ablation.statistics.metrics import WHOLE
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.evaluation.confidence_bins import BINS, UNIT
+from segkit.evaluation.objects.counts import ObjectCounts
 from tests.ablation.report_tables import markdown_tables
 from tests.ablation.studies import make_study
 
@@ -195,6 +196,14 @@ def test_what_has_to_be_counted_is_all_in_one_command(tmp_path):
     ):
         first, *_ = find_all(replace(runs, metrics=metrics)).unmeasured
         assert "   -> python scripts/evaluate.py --per-image --boundary 2 --calibration --weights " in first
+    all_three = count_objects(count_confidences(study)), ("miou", "boundary_iou")
+    others = study.runs[0].class_names[1:]
+    for runs, metrics, objects in (
+        (*all_three, f"{others[1]} {others[0]} --min-size 20"),
+        (count_further(study), ("miou", "vi", "ece"), " ".join(others)),
+    ):
+        first, *_ = find_all(replace(runs, metrics=metrics)).unmeasured
+        assert f" --per-image --boundary 2 --calibration --objects {objects} --weights " in first
     lacking = find_all(replace(study, metrics=("miou", "brier"))).unmeasured
     assert len(lacking) == 1 and "of 12 runs has no confidences counted\n" in lacking[0]
     assert "evaluate.py --per-image --calibration --weights" in lacking[0]
@@ -423,3 +432,56 @@ def test_pictures_and_tables_without_caption_get_no_number(tmp_path):
     document = compose(findings, [Picture("a", "", "alt"), Picture("b", "B.", "alt")])
     labels = [block.label for block in number_captions(document).blocks if isinstance(block, Picture)]
     assert labels == ["", "Figure 1"]
+
+
+def count_objects(study, *, min_size=20, without=()):
+    """The runs with objects of two classes, some of them found, in all but those of the seeds `without`."""
+    runs = []
+    for run in study.runs:
+        random = np.random.default_rng([run.seed, *run.variant.encode()])
+        counts = np.full((len(run.image_names), 2, 15), 1000)
+        counts[..., 2:13] = random.integers(300, 700, (*counts.shape[:2], 1))
+        objects = ObjectCounts(counts, random.random((*counts.shape[:2], 2)), (2, 1), min_size)
+        counted = replace(run, counts=replace(run.counts, objects=objects))
+        runs.append(run if run.seed in without else counted)
+    return replace(study, runs=tuple(runs))
+
+
+def test_scores_of_objects(tmp_path):
+    study = count_objects(make_study(tmp_path, examples=False))
+    names = study.runs[0].class_names
+    findings = find_all(replace(study, metrics=("vi", f"rand_error/{names[1]}")))
+    assert findings.comparison.metric.title == "variation of information (≥ 20 px)"
+    assert findings.others[0].metric.kind == "objects"
+    text = text_of(study, metrics=("vi", f"rand_error/{names[1]}"))
+    assert markdown_tables(text)[0][0][1:3] == ["variation of information (≥ 20 px), bits", "Δ, bits"]
+    title = f"adapted Rand error of {names[1]} (≥ 20 px)"
+    assert f"Of variation of information (≥ 20 px) and {title} less is better." in text
+    means = [run.counts.objects.entropies.sum(axis=-1).mean() for run in study.of("ohem_ce")]
+    (main,) = (one.main for one in findings.scores if one.variant == "ohem_ce")
+    assert main.values == pytest.approx(means)
+
+
+def test_runs_that_lack_objects_are_named_with_the_command_that_keeps_the_rest(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    names = study.runs[0].class_names
+    folders = " ".join(str(run.folder) for run in study.runs if run.seed in (0, 1))
+
+    def refusal(study, *metrics):
+        with pytest.raises(ConfigError) as caught:
+            find_all(replace(study, metrics=metrics))
+        return str(caught.value)
+
+    some = count_objects(count_further(study, tolerance=3.0), without=(0, 1))
+    two, options = names[2:0:-1], f"--boundary 3 --objects {names[2]} {names[1]} --min-size 20"
+    assert refusal(some, "objects_f1") == (
+        "metrics: objects_f1: the per_image.npz of 8 runs has no objects, of 20 pixels or more, of "
+        f"{' and '.join(two)} counted\n   -> python scripts/evaluate.py --per-image {options} --weights {folders}"
+    )
+    assert f" --per-image --objects {names[2]} --weights " in refusal(study, f"vi/{names[2]}")
+    assert f" --per-image --boundary 2 --objects {' '.join(names[1:])} --weights " in refusal(
+        study, "vi", "boundary_iou"
+    )
+    assert f" --boundary 2 --objects {names[2]} {names[1]} {names[0]} --min-size 20 --weights " in refusal(
+        count_objects(study), "boundary_iou", f"vi/{names[0]}"
+    )

@@ -23,6 +23,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.confidence_bins import BINS, UNIT
+from segkit.evaluation.objects.counts import ObjectCounts
 from tests.ablation.matrix_scores import accuracy, class_counts, labelled_miou
 from tests.ablation.statistics.simulation import Case, draw_study
 
@@ -307,3 +308,94 @@ def test_many_metrics_at_once_are_what_they_are_alone():
     for variant, found in together.classes.items():
         np.testing.assert_array_equal(found.lower, alone[variant].lower)
         np.testing.assert_array_equal(found.value, alone[variant].value)
+
+
+# Objects.
+
+
+def draw_objects(better=0.0, *, classes=(3, 7), min_size=0, lost=()):
+    """Counts of two classes: of 20 true objects a half is found at each threshold, by v2 more; and errors to match.
+    `lost` images have none."""
+
+    def draw(variant, s, run):
+        random = np.random.default_rng([s, *variant.encode()])
+        share = 0.5 + (better if variant == "v2" else 0.0)
+        counts = np.zeros((len(run), 2, 15), dtype=np.int64)
+        counts[..., :2] = 20
+        counts[..., 2:12] = random.binomial(20, share, (len(run), 2, 1))
+        counts[..., 12] = random.binomial(1000, share, (len(run), 2))
+        counts[..., 13:] = 1000
+        entropies = random.normal(1.0 - 2 * (share - 0.5), 0.05, (len(run), 2, 2))
+        for image in lost:
+            counts[image], entropies[image] = 0, 0
+        return ObjectCounts(counts, entropies, classes, min_size)
+
+    return draw
+
+
+def add_objects(study, draw):
+    return {
+        variant: {
+            s: dataclasses.replace(count_matrices(run), objects=draw(variant, s, run))
+            for s, run in row.items()
+        }
+        for variant, row in study.items()
+    }
+
+
+OF_OBJECTS = [name for name, metric in WHOLE.items() if metric.kind == "objects"]
+
+
+@pytest.mark.parametrize("name", OF_OBJECTS)
+def test_a_gain_in_objects_is_found(name):
+    less = name.startswith(("vi", "rand"))
+    assert WHOLE[name].less_is_better == less
+    study = draw_study(Case(variants=2, images=40), np.random.default_rng(1))
+    runs = add_objects(study, draw_objects(0.2))
+    of_class = find_metric(f"{name}/c7", CLASSES, with_objects=["c3", "c7"])
+    for metric in (WHOLE[name], of_class):
+        same, better = compare_to_baseline(runs, "v0", replicates=300, metric=metric).differences
+        assert (same.verdict, better.verdict) == ("not shown", "better")
+        assert (better.value < 0) == less and same.units == 40
+    # The last is of one of the two classes alone.
+    expected = [
+        objects_alone(name, runs["v2"][s].objects, 1) - objects_alone(name, runs["v0"][s].objects, 1)
+        for s in range(3)
+    ]
+    assert better.value == pytest.approx(sum(expected) / 3, abs=1e-12)
+    unit = "bits" if WHOLE[name].title[0].lower() == "v" else "points"
+    assert "better than v0 by " in better.words and f" {unit} of {WHOLE[name].title} of c7 (" in better.words
+
+
+def objects_alone(name, found, k):
+    """The score of one class as a loop over images."""
+    counts, entropies = found.counts[:, k].tolist(), found.entropies[:, k].tolist()
+    true, predicted, hits = (sum(image[column] for image in counts) for column in range(3))
+    split, merge = (sum(image[part] for image in entropies) / len(entropies) for part in (0, 1))
+    return {
+        "objects_f1": 2 * hits / (true + predicted),
+        "objects_f1_50": 2 * hits / (true + predicted),
+        "objects_precision": hits / predicted,
+        "objects_recall": hits / true,
+        "rand_error": sum(1 - 2 * image[12] / (image[13] + image[14]) for image in counts) / len(counts),
+        "vi": split + merge,
+        "vi_split": split,
+        "vi_merge": merge,
+    }[name]
+
+
+def test_images_without_an_object_are_no_evidence():
+    study = draw_study(Case(variants=1, images=20), np.random.default_rng(1))
+    runs = add_objects(study, draw_objects(lost=range(6)))
+    comparison = compare_to_baseline(runs, "v0", replicates=300, metric=WHOLE["rand_error"])
+    assert comparison.groups == 14
+    assert "only 14 independent images or groups have what adapted Rand error" in comparison.warnings[0]
+
+
+@pytest.mark.parametrize("other", [{"classes": (3, 8)}, {"min_size": 20}])
+def test_runs_whose_objects_were_counted_otherwise_are_named(other):
+    study = draw_study(Case(variants=1, images=20), np.random.default_rng(0))
+    runs = add_objects(study, draw_objects())
+    runs["v1"][1] = add_objects({"v1": {1: study["v1"][1]}}, draw_objects(**other))["v1"][1]
+    with pytest.raises(ConfigError, match=r"^metrics: vi: not counted, or not alike, in v1 \(seed 1\)"):
+        compare_to_baseline(runs, "v0", replicates=300, metric=WHOLE["vi"])

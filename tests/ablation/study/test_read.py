@@ -191,6 +191,10 @@ SPARSE = {
     ),
     "confidence_unit": np.array(15 * 2**16),
     "brier_sums": np.array([0.5, 10.0, 8.0, 0.0]),
+    "objects": np.arange(120).reshape(4, 2, 15),
+    "object_entropies": np.arange(16.0).reshape(4, 2, 2) / 8,
+    "object_classes": np.array([2, 1]),
+    "object_min_size": np.array(20),
 }
 
 
@@ -207,6 +211,11 @@ def test_entries_are_the_matrices_they_stand_for(tmp_path):
     assert found.borders[2, :, 1].tolist() == SPARSE["borders"][2, 1].tolist()
     assert found.bins.shape == (4, 3, 15) and found.bins[1, :, 14].tolist() == [5, 5, 4]
     assert found.table("brier")[:, :, 0].tolist() == [[0.5, 8], [10.0, 5], [8.0, 4], [0.0, 2**40]]
+    assert (found.objects.classes, found.objects.min_size) == ((2, 1), 20)
+    assert np.array_equal(found.objects.counts, SPARSE["objects"])
+    assert np.array_equal(found.objects.entropies, SPARSE["object_entropies"])
+    table = found.table("objects")
+    assert table.shape == (4, 16, 2) and table[3, :2, 1].tolist() == SPARSE["objects"][3, 1, :2].tolist()
     older = make_run(tmp_path / "older", arrays_changed={"matrices": dense})
     assert read_run(older, variant="ohem").counts.digest == found.digest
     dense[0, 1, 2], dense[0, 1, 1] = 0, 1
@@ -258,6 +267,16 @@ def assert_counted(found, dense):
         ({"confidence_unit": np.array(10)}, "confidence_unit should be 983040, is 10"),
         ({"confidence_unit": None}, "it has no confidence_unit"),
         ({"brier_sums": np.ones(3)}, "brier_sums should be 4 numbers, is float64 (3,)"),
+        ({"object_min_size": None}, "it has no object_min_size"),
+        ({"object_min_size": np.array(2.0)}, "object_min_size should be one whole number, is float64 ()"),
+        ({"object_classes": np.array([1, 3])}, "object_classes should be ids from 0 to 2, is int64 (2,)"),
+        ({"object_classes": np.array([1, 1])}, "object_classes should be ids, each once"),
+        ({"object_classes": np.array([1])}, "objects should be counts (4, 1, 15), is int64 (4, 2, 15)"),
+        ({"objects": -SPARSE["objects"]}, "objects should be counts (4, 2, 15), is int64 (4, 2, 15)"),
+        (
+            {"object_entropies": np.full((4, 2, 2), np.nan)},
+            "object_entropies should be numbers (4, 2, 2), is float64 (4, 2, 2)",
+        ),
     ],
 )
 def test_entries_that_do_not_fit_together(tmp_path, changes, reason):
@@ -312,6 +331,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
 
     from segkit.evaluation.evaluate import Evaluation
     from segkit.evaluation.image_matrices import ImageMatrices
+    from segkit.evaluation.objects.counts import ObjectCounts
     from segkit.runs.recording.arrays import DEFINITION as WRITTEN
     from segkit.runs.recording.arrays import save_examples as write_examples
     from segkit.runs.recording.arrays import save_per_image
@@ -319,7 +339,8 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     folder = make_run(tmp_path / "run")
     counted = ImageMatrices.from_dense(torch.from_numpy(matrices()))
     ce_sums = torch.zeros(4, dtype=torch.float64)
-    result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums)
+    objects = ObjectCounts(np.ones((4, 1, 15), dtype=np.int64), np.ones((4, 1, 2)), (2,), 5)
+    result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums, objects=objects)
     save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
     panel = {
         "name": "a",
@@ -333,5 +354,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     assert (run.image_names, run.iteration, run.definition) == (IMAGES, 20, WRITTEN)
     assert_counted(run.counts, matrices())
     assert run.counts.ce.tolist() == [0.0] * 4
+    assert np.array_equal(run.counts.table("objects"), objects.table())
+    assert run.counts.setting("objects") == ((2,), 5)
     (example,) = read_examples(run)
     assert example["image"].shape == (4, 6, 3) and example["kept"] is None

@@ -10,6 +10,7 @@ from segkit.evaluation.boundary_quality import BorderCounts
 from segkit.evaluation.calibration import CalibrationCounts
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.image_matrices import ImageMatrices
+from segkit.evaluation.objects.counts import ObjectCounts
 from segkit.runs.recording.arrays import DEFINITION, save_per_image
 
 DENSE = torch.tensor([[[4, 0], [0, 0]], [[0, 0], [0, 0]], [[2, 2], [1, 4]]])
@@ -69,6 +70,17 @@ def test_the_confidences_are_there_if_they_were_counted(tmp_path):
     arrays = save_and_load(tmp_path / "per_image.npz", evaluation(calibration=CalibrationCounts(bins, brier)))
     assert arrays["calibration"].dtype == np.int64 and np.array_equal(arrays["calibration"], bins.numpy())
     assert arrays["confidence_unit"] == 15 * 2**16 and arrays["brier_sums"].tolist() == [0.5, 0.0, 1.5]
+
+
+def test_objects_are_there_if_they_were_counted(tmp_path):
+    counts, entropies = np.arange(3 * 15).reshape(3, 1, 15), np.arange(6.0).reshape(3, 1, 2) / 7
+    arrays = save_and_load(
+        tmp_path / "per_image.npz", evaluation(objects=ObjectCounts(counts, entropies, (1,), 20))
+    )
+    assert arrays["objects"].dtype == np.int64 and np.array_equal(arrays["objects"], counts)
+    assert arrays["object_entropies"].dtype == np.float64
+    assert np.array_equal(arrays["object_entropies"], entropies)
+    assert (arrays["object_classes"].tolist(), arrays["object_min_size"].tolist()) == ([1], 20)
 
 
 def test_no_image_at_all(tmp_path):

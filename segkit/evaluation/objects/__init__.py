@@ -1,0 +1,1 @@
+"""How well objects are told apart, which no score of single pixels says: one pixel may join two cells, or cut one."""

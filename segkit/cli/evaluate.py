@@ -3,8 +3,10 @@
 import argparse
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from segkit.cli.compare import count_or_pattern
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.evaluation.objects.request import ObjectRequest
@@ -37,6 +39,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--output is for the scores of one run, got {len(args.weights)}; leave it out")
     if args.min_size is not None and not args.objects:
         parser.error("--min-size is of objects: say of which class with --objects CLASS, or leave it out")
+    if args.group_by is not None and not args.calibrate:
+        parser.error("--group-by is for the halves of --calibrate; leave it out")
+    for name in ("per_image", "boundary", "output", "objects"):
+        if args.calibrate and getattr(args, name):
+            parser.error(f"--{name.replace('_', '-')} is not for --calibrate; leave one of them out")
     return args
 
 
@@ -85,6 +92,17 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--min-size", type=int, metavar="PIXELS", help="with --objects: fewer pixels are no object (0)"
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help=f"fit a temperature on half of the images, score it on the others, and write {RunFiles.temperature.name}",
+    )
+    parser.add_argument(
+        "--group-by",
+        type=count_or_pattern,
+        metavar="REGEX|COUNT",
+        help="with --calibrate: images that are not independent and stay in one half, as in compare",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
     return parser
 
@@ -102,6 +120,13 @@ def main(arguments: Sequence[str]) -> int:
         "calibration": args.calibration,
         "objects": objects,
     }
+    if args.calibrate:
+        from segkit.ablation.statistics.groups import group_images  # these need NumPy and torch
+        from segkit.commands.calibrate import calibrate
+
+        refuse_launcher("--calibrate")
+        group = partial(group_images, group_by=args.group_by)
+        return calibrate(args.weights[0], args.overrides, split=args.split, device=args.device, group=group)
     if args.per_image:
         from segkit.commands.evaluate_per_image import evaluate_per_image  # needs torch
 

@@ -1,7 +1,7 @@
 """Scoring trained weights outside of training."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
-from segkit.data.loading.loader import val_batches
+from segkit.data.loading.loader import Batches, val_batches
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation, evaluate
@@ -87,31 +87,16 @@ def score(
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
-    config = config_from_mapping(
-        predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
-    )
-    refuse_other_model(predictor.config, config)
-    dataset = build_dataset(config, split, scored=True)
+    config, dataset = open_data(predictor, overrides, split=split)
     labels = predictor.labels
-    refuse_other_classes(predictor, dataset)
     meter = None
     if objects is not None:
         ids = objects.find_ids(labels.class_names)
         meter = ObjectMeter(ids, ignore_index=dataset.ignore_index, min_size=objects.min_size)
-    workers = config.train.workers
     bad = BadSampleLog(None, tell=tqdm.write)
     met: list[Any] = []
-    batches = val_batches(
-        dataset,
-        batch_size=config.eval.batch_size or config.train.batch_size,
-        workers=default_workers(predictor.device, share=ranks.local_world)
-        if workers in (None, "auto")
-        else workers,
-        pin_memory=predictor.device.type == "cuda",
-        skip_bad=config.data.skip_bad,
-        note=bad.note if ranks.main else met.extend,
-        rank=ranks.rank,
-        world=ranks.world,
+    batches = make_batches(
+        predictor, config, dataset, note=bad.note if ranks.main else met.extend, ranks=ranks
     )
     result = evaluate(
         predictor.forward,
@@ -164,6 +149,37 @@ def _describe_size(config: Config, predictor: Predictor) -> str:
         return ""
     height, width = predictor.resize
     return "at their own size, " if config.eval.at == "original" else f"resized to {height} x {width}, "
+
+
+def open_data(predictor: Predictor, overrides: Sequence[str], *, split: str) -> tuple[Config, Any]:
+    """The run's configuration as changed by `overrides`, and its data. Raises ConfigError for what does not fit the
+    model."""
+    config = config_from_mapping(
+        predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
+    )
+    refuse_other_model(predictor.config, config)
+    dataset = build_dataset(config, split, scored=True)
+    refuse_other_classes(predictor, dataset)
+    return config, dataset
+
+
+def make_batches(
+    predictor: Predictor, config: Config, dataset: Any, *, note: Callable[..., Any], ranks: Ranks = ALONE
+) -> Batches:
+    """The images of `dataset` in batches; `note` is told of those that cannot be used."""
+    workers = config.train.workers
+    return val_batches(
+        dataset,
+        batch_size=config.eval.batch_size or config.train.batch_size,
+        workers=default_workers(predictor.device, share=ranks.local_world)
+        if workers in (None, "auto")
+        else workers,
+        pin_memory=predictor.device.type == "cuda",
+        skip_bad=config.data.skip_bad,
+        note=note,
+        rank=ranks.rank,
+        world=ranks.world,
+    )
 
 
 def refuse_other_classes(predictor: Predictor, dataset: Any) -> None:

@@ -106,8 +106,11 @@ def _finish(
 ) -> int:
     ranks.gather(None)  # when all are done
     if ranks.main:
+        cooled = predictor.temperature != 1 and any(form in ASKED for form in forms)
+        temperature = f"temperature {predictor.temperature:.4f}; " if cooled else ""
         print(
-            f"{len(images)} images -> {output}   {', '.join(forms)}; weights {predictor.path} ({predictor.why})"
+            f"{len(images)} images -> {output}   {', '.join(forms)}; {temperature}weights {predictor.path} "
+            f"({predictor.why})"
         )
     return 0
 
@@ -126,7 +129,8 @@ def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predicto
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
-    return replace(predictor, config=config, views=build_views(config, predictor.resize))
+    # A temperature was fitted to what the network says of other views.
+    return replace(predictor, config=config, views=build_views(config, predictor.resize), temperature=1.0)
 
 
 def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:

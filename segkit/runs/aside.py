@@ -134,6 +134,7 @@ def _written_together(folder: RunFiles) -> list[_Written]:
                 folder.confusion_matrix,
                 folder.confusion_matrix_plot,
                 folder.calibration_plot,
+                folder.temperature,
             ),
         ),
         _Written(_iteration_of_arrays, folder.examples, folder.val_predictions, folder.loss_pixels),

@@ -1,5 +1,7 @@
 """A trained model from its checkpoint alone, for evaluating and predicting."""
 
+import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.runs.resume import with_earlier_meanings
 from segkit.system.device import amp_for_predictions, choose_device, to_device
-from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
+from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around
+from segkit.system.typed import typed
 from segkit.training.build import build_component, build_normalize, build_views
 
 #: PIL images that turn into grey or RGB without another range.
@@ -44,7 +47,8 @@ class Predictor:
     """A model in eval mode, with all that its predictions need to be understood.
 
     `path` is the file that its weights are from, `iteration` the updates in them (None if it does not say), `why` says
-    in words which they are and why these.
+    in words which they are and why these. `temperature` is what logits are divided by for probabilities: that which
+    `evaluate --calibrate` has fitted to these weights, or 1.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class Predictor:
     resize: tuple[int, int] | None
     device: torch.device
     views: Views
+    temperature: float = 1.0
 
     @property
     def value_range(self) -> ValueRange:
@@ -94,8 +99,15 @@ class Predictor:
         self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike[str], *what: str
     ) -> dict[str, Tensor]:
         """The same as `ids`, and of `what`: `confidence`, the probability of the class in `ids`, uint8 (H, W), and
-        `probabilities`, those of all classes, uint8 (C, H, W); both in steps of 1 / 255."""
-        return self.look(image, {name: PIXEL_FUNCTIONS[name] for name in ("ids", *what)})
+        `probabilities`, those of all classes, uint8 (C, H, W); both in steps of 1 / 255, at the `temperature`."""
+        functions = {name: self._cooled(PIXEL_FUNCTIONS[name]) for name in what}
+        return self.look(image, {"ids": predict_pixels, **functions})
+
+    def _cooled(self, function: PixelFunction) -> PixelFunction:
+        """The function of the logits divided by the temperature."""
+        if self.temperature == 1:
+            return function
+        return lambda logits, size: function(logits.float() / self.temperature, size)
 
     def look(
         self,
@@ -165,7 +177,27 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         resize=None if resize is None else (resize[0], resize[1]),
         device=device,
         views=build_views(config, None if resize is None else (resize[0], resize[1])),
+        temperature=read_temperature(path, iteration),
     )
+
+
+def read_temperature(weights: Path, iteration: int | None) -> float:
+    """What was fitted to these weights, by the file in the run folder, or 1. Raises CheckpointError for a file that
+    cannot be used: probabilities without it would be others than before it was damaged."""
+    file = RunFiles(folder_around(weights)).temperature
+    if not file.is_file():
+        return 1.0
+    try:
+        found = json.loads(file.read_text())
+        if (found["weights"], found["iteration"]) != (weights.name, iteration):
+            return 1.0
+        temperature = float(found["temperature"])
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature {temperature}")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        again = typed("evaluate", "--calibrate", "--weights", file.parent)
+        raise CheckpointError(f"{file} cannot be used ({error}) -> {again}, or remove it") from error
+    return temperature
 
 
 def without_downloads(component: Component) -> Component:

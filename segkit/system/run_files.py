@@ -23,6 +23,7 @@ class RunFiles(NamedFolder):
     confusion_matrix = Entry("confusion_matrix.csv", "Pixel counts, a row per true class.")
     confusion_matrix_plot = Entry("confusion_matrix.png", "The confusion matrix as a picture.")
     calibration_plot = Entry("calibration.png", "Confidence against accuracy, if that was counted.")
+    temperature = Entry("temperature.json", "What `segkit evaluate --calibrate` found.")
     check = Entry("check.json", "What the look at the data before training found.")
     labels_plot = Entry("labels.png", "How often each class occurs.")
     bad_samples = Entry("bad_samples.csv", "The samples that could not be used, if there were any.")

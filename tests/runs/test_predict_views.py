@@ -10,11 +10,12 @@ from PIL import Image
 from segkit.commands.evaluate import evaluate_weights
 from segkit.commands.predict import predict_images, with_other_views
 from segkit.config.load import config_from_mapping
-from segkit.errors import ConfigError
+from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.metrics import confusion_matrix, mean_iou
 from segkit.evaluation.views import Views
 from segkit.runs.predictor import PIXEL_FUNCTIONS, load_predictor
 from segkit.runs.preflight import SilentRecorder
+from segkit.system.run_files import RunFiles
 from segkit.training.build import build
 from tests.runs.test_predictor import CPU, MAPPING, images_of, make_run, randomise
 
@@ -180,3 +181,35 @@ def test_one_logit_has_two_probabilities(tmp_path):
     torch.testing.assert_close(found / 255, expected, atol=0.003, rtol=0)
     assert PIXEL_FUNCTIONS["confidence"](logits, (1, 2))[0].tolist() == found.amax(dim=0).tolist()
     assert not PIXEL_FUNCTIONS["confidence"](torch.full((1, 3, 1, 2), torch.nan), (1, 2)).any()
+
+
+def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsys):
+    folder = make_run(tmp_path)
+    image = images_of()[0].image
+    plain = load_predictor(folder.path, CPU)
+    fitted = {"temperature": 2.0, "weights": plain.path.name, "iteration": plain.iteration}
+    file = RunFiles(folder.path).temperature
+    file.write_text(json.dumps(fitted))
+    cooled = load_predictor(folder.path, CPU)
+    with torch.no_grad():
+        logits = cooled.views.logits(cooled.forward, image[None]).float()
+    expected = (logits / 2).softmax(dim=1)[0]
+    found = cooled.predict_with(image, "confidence", "probabilities")
+    torch.testing.assert_close(found["probabilities"] / 255, expected, atol=0.0021, rtol=0)
+    torch.testing.assert_close(found["confidence"] / 255, expected.amax(dim=0), atol=0.0021, rtol=0)
+    assert torch.equal(found["ids"], plain.predict(image))
+    assert with_other_views(cooled, ["predict.flip=true"]).temperature == 1
+
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    for forms, said in ((["confidence"], True), (["ids"], False)):
+        options = {"output": tmp_path / "out", "forms": forms, "opacity": 0.5, "device": "cpu"}
+        predict_images(str(folder.path), tmp_path / "a.png", **options)
+        assert ("temperature 2.0000; weights" in capsys.readouterr().out) == said
+
+    for other in ({"weights": "another.pt"}, {"iteration": -1}):
+        file.write_text(json.dumps(fitted | other))
+        assert load_predictor(folder.path, CPU).temperature == 1
+    for damaged in (json.dumps(fitted | {"temperature": 0}), json.dumps([1]), "{"):
+        file.write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used .*--calibrate"):
+            load_predictor(folder.path, CPU)

@@ -100,7 +100,12 @@ def test_run_folder_has_what_it_promises(finished):
     for name in ("results.png", "confusion_matrix.png", "labels.png"):
         with Image.open(folder / name) as plot:
             assert min(plot.size) > 200
-    not_here = {RunFiles.bad_samples.name, RunFiles.predictions.name, RunFiles.calibration_plot.name}
+    not_here = {
+        RunFiles.bad_samples.name,
+        RunFiles.predictions.name,
+        RunFiles.calibration_plot.name,
+        RunFiles.temperature.name,
+    }
     names = {entry.name for entry in RunFiles.entries().values()} - not_here
     assert {path.name for path in folder.iterdir()} == names
     files, shown = RunFiles(folder), [2, 4, 6, 8]
@@ -766,6 +771,23 @@ def test_confidences_of_single_images_are_added_on_request(trained, tmp_path, ca
     table = first.partition("confidence against accuracy")[2]
     assert table == second.partition("confidence against accuracy")[2]
     assert f"ECE {100 * found.ece:.2f}  Brier {found.brier:.4f}" in table
+
+
+def test_a_temperature_is_fitted_on_one_half_and_scored_on_the_other(trained, capsys):
+    arguments = ["--weights", str(trained), "--device=cpu", "--calibrate", "--group-by", "2"]
+    assert run_command(evaluate.main, arguments) == 0
+    found = json.loads((trained / "temperature.json").read_text())
+    assert (found["weights"], found["fitted_on"], found["scored_on"]) == ("best.pt", 4, 2)
+    assert found["after"]["accuracy"] == found["before"]["accuracy"]
+    assert (found["after"]["confidence"] > found["before"]["confidence"]) == (found["temperature"] < 1)
+    printed = capsys.readouterr().out
+    assert f"temperature {found['temperature']:.4f}, fitted on 4 images of val; on the other 2:" in printed
+    arguments[3:] = ["--calibrate", "--group-by", "no match"]
+    assert run_command(evaluate.main, arguments) == ConfigError.exit_code
+    (trained.parent / "best.pt").write_bytes((trained / "best.pt").read_bytes())
+    arguments = ["--weights", str(trained.parent / "best.pt"), "--device=cpu", "--calibrate"]
+    assert run_command(evaluate.main, arguments) == ConfigError.exit_code
+    assert "--calibrate writes into a run folder, and" in capsys.readouterr().err
 
 
 def test_training_counts_confidences_if_it_is_told_to(tiny):

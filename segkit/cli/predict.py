@@ -38,6 +38,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "of all classes; geotiff: TIFF of ids for TIFF files of any size, with their georeference, needs predict.tile "
         "(overlay and palette; overlay and ids of more classes)",
     )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="overlays show the colours of these classes alone, and probabilities are of them alone (all)",
+    )
     parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in an overlay (0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return parser.parse_intermixed_args(arguments)
@@ -60,5 +66,6 @@ def main(arguments: Sequence[str]) -> int:
             forms=args.save,
             opacity=args.opacity,
             device=args.device,
+            classes=args.classes,
             ranks=ranks,
         )

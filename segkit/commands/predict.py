@@ -19,7 +19,7 @@ from segkit.data.palette import Color
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
-from segkit.evaluation.pictures import mix_with_colors
+from segkit.evaluation.pictures import as_rgb, mix_with_colors
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import choose_device
 from segkit.system.files import cannot_write, write_atomically
@@ -54,6 +54,7 @@ def predict_images(
     forms: Sequence[str] | None,
     opacity: float,
     device: str,
+    classes: Sequence[str] | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
     """Segment an image or every image below a folder; returns the exit status. In several processes each takes its part
@@ -61,7 +62,8 @@ def predict_images(
 
     `overrides` are `key=value` of the block `predict`: how the images are shown to the network. Writes
     `STEM_overlay.jpg`, `STEM.png` (ids with a palette), `STEM_ids.png` and `STEM_ids.tif` as `forms` asks (see
-    `choose_forms`), in the folders of the source. Raises DataError for an image that cannot be read, naming it, and
+    `choose_forms`), in the folders of the source; of `classes`, if some are named, overlays show the colours and
+    probabilities are written, and of the others not. Raises DataError for an image that cannot be read, naming it, and
     ConfigError, before any is segmented, if a result would replace another or an image.
     """
     if not 0 <= opacity <= 1:
@@ -69,6 +71,7 @@ def predict_images(
     images = find_images(source)
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
     predictor = with_other_views(load_predictor(weights, place), overrides)
+    chosen = find_classes(classes, predictor.labels.class_names)
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
@@ -88,8 +91,9 @@ def predict_images(
     def save(stem: Path, image: Tensor, found: dict[str, Tensor]) -> None:
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
-            save_prediction(stem, image, found["ids"], predictor.labels.palette, forms=forms, opacity=opacity)
-            save_confidences(stem, found, predictor.labels.class_names)
+            palette = predictor.labels.palette
+            save_prediction(stem, image, found["ids"], palette, forms=forms, opacity=opacity, classes=chosen)
+            save_confidences(stem, found, predictor.labels.class_names, classes=chosen)
         except OSError as error:
             raise cannot_write(stem, error) from error
 
@@ -131,6 +135,17 @@ def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predicto
     )
     # A temperature was fitted to what the network says of other views.
     return replace(predictor, config=config, views=build_views(config, predictor.resize), temperature=1.0)
+
+
+def find_classes(names: Sequence[str] | None, known: Sequence[str]) -> list[int] | None:
+    """The ids of the classes of these names, None for all. Raises ConfigError for a name that the weights do not
+    know."""
+    if names is None:
+        return None
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--classes {name}: the weights know {', '.join(known)}")
+    return sorted({known.index(name) for name in names})
 
 
 def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:
@@ -204,15 +219,26 @@ def refuse_replacing(images: Sequence[Path], results: Iterable[Path]) -> None:
 
 
 def save_prediction(
-    stem: Path, image: Tensor, ids: Tensor, palette: Sequence[Color], *, forms: Sequence[str], opacity: float
+    stem: Path,
+    image: Tensor,
+    ids: Tensor,
+    palette: Sequence[Color],
+    *,
+    forms: Sequence[str],
+    opacity: float,
+    classes: Sequence[int] | None = None,
 ) -> None:
-    """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`. Raises CannotWrite."""
+    """Write class ids (H, W) of a uint8 image (C, H, W) in each of `forms`; overlays have the colours of `classes`, or
+    of all. Raises CannotWrite."""
 
     def save(form: str, picture: Image.Image, **options: Any) -> None:
         save_image(picture, Path(f"{stem}{ENDINGS[form]}"), durable=False, **options)
 
     if "overlay" in forms:
         picture = mix_with_colors(image, ids, palette, opacity=opacity)
+        if classes is not None:
+            shown = torch.isin(ids, torch.tensor(classes, dtype=ids.dtype))
+            picture = torch.where(shown, picture, as_rgb(image))
         save("overlay", Image.fromarray(picture.permute(1, 2, 0).numpy()), quality=92)
     depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:
@@ -223,16 +249,25 @@ def save_prediction(
         save("ids", Image.fromarray(ids.numpy().astype(depth)))
 
 
-def save_confidences(stem: Path, found: Mapping[str, Tensor], class_names: Sequence[str]) -> None:
-    """Write `confidence` as a grey PNG, and `probabilities` as NumPy's .npz with the names of the classes and the step,
-    if they are there; both are in steps of 1 / 255. Raises CannotWrite."""
+def save_confidences(
+    stem: Path,
+    found: Mapping[str, Tensor],
+    class_names: Sequence[str],
+    *,
+    classes: Sequence[int] | None = None,
+) -> None:
+    """Write `confidence` as a grey PNG, and `probabilities`, of `classes` or of all, as NumPy's .npz with the names of
+    the classes and the step, if they are there; both are in steps of 1 / 255. Raises CannotWrite."""
     if "confidence" in found:
         picture = Image.fromarray(found["confidence"].numpy())
         save_image(picture, Path(f"{stem}{ENDINGS['confidence']}"), durable=False)
     if "probabilities" in found:
-        values = {"probabilities": found["probabilities"].numpy(), "step": np.float32(1 / 255)}
+        chosen = list(range(len(class_names))) if classes is None else list(classes)
+        values = {"probabilities": found["probabilities"][chosen].numpy(), "step": np.float32(1 / 255)}
         write_atomically(
             Path(f"{stem}{ENDINGS['probabilities']}"),
-            lambda file: np.savez_compressed(file, **values, classes=np.array(class_names)),
+            lambda file: np.savez_compressed(
+                file, **values, classes=np.array([class_names[each] for each in chosen])
+            ),
             durable=False,
         )

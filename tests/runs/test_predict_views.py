@@ -213,3 +213,28 @@ def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsy
         file.write_text(damaged)
         with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used .*--calibrate"):
             load_predictor(folder.path, CPU)
+
+
+def test_some_classes_alone(run, tmp_path, monkeypatch):
+    pictures = {}
+    monkeypatch.setattr(
+        "segkit.commands.predict.save_image", lambda picture, path, **_: pictures.update({path.name: picture})
+    )
+    image = images_of()[0].image
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    options = {"forms": ["ids", "overlay", "probabilities"], "opacity": 1.0, "device": "cpu"}
+    options["output"] = tmp_path / "out"
+    predict_images(str(run.path), tmp_path / "a.png", **options)
+    with np.load(tmp_path / "out/a_probabilities.npz") as saved:
+        everything = saved["probabilities"]
+    before = np.array(pictures["a_overlay.jpg"])
+    predict_images(str(run.path), tmp_path / "a.png", classes=["star", "circle"], **options)
+    with np.load(tmp_path / "out/a_probabilities.npz") as saved:
+        assert saved["classes"].tolist() == ["circle", "star"]
+        assert (saved["probabilities"] == everything[[1, 4]]).all()
+    others = ~np.isin(np.array(pictures["a_ids.png"]), [1, 4])
+    after = np.array(pictures["a_overlay.jpg"])
+    assert (after[others] == image.permute(1, 2, 0).numpy()[others]).all()
+    assert (after[~others] == before[~others]).all() and others.any() and not others.all()
+    with pytest.raises(ConfigError, match="--classes sky: the weights know background, circle"):
+        predict_images(str(run.path), tmp_path / "a.png", classes=["sky"], **options)

@@ -35,8 +35,8 @@ def compare_runs(
     `group_by` makes units of images that are not independent (a regular expression, or so many in a row); `margin` is
     how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals;
     `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, ce, ece, brier,
-    boundary_iou, iou/CLASS ...). With `report`, a folder, the report is written there too, with `pdf` with its figures
-    as PDF beside the PNGs.
+    boundary_iou, objects_f1, iou/CLASS ...). With `report`, a folder, the report is written there too, with `pdf` with
+    its figures as PDF beside the PNGs.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.

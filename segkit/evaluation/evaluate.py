@@ -17,7 +17,7 @@ from segkit.errors import DataError
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts
-from segkit.evaluation.image_counts import ImageCollector, join_counts
+from segkit.evaluation.image_counts import ImageCollector, Watch, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.views import WHOLE, Views, score_views
 from segkit.system.device import weights_cast_once
@@ -64,6 +64,7 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
     calibration: bool = False,
+    watch: Watch | None = None,
     views: Views = WHOLE,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
@@ -77,11 +78,11 @@ def evaluate(
     former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a validation
     set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes are counted
     too, which takes the host several times as long as the rest; with `calibration` how sure the model is, which takes
-    little.
+    little. `watch` is shown the targets and predictions of each batch of this process, on the host.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
-    images = ImageCollector(num_classes=num_classes, meter=meter, calibration=calibration)
+    images = ImageCollector(num_classes=num_classes, meter=meter, calibration=calibration, watch=watch)
     # In float64, so that a large image does not lose its last digits; MPS has none.
     double = torch.float32 if device.type == "mps" else torch.float64
     stopped, was_training = False, model.training

@@ -1,6 +1,6 @@
 """What is counted of every single image of a pass over a validation set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +11,9 @@ from segkit.evaluation.calibration import CalibrationCounts, CalibrationMeter
 from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.system.host_copy import HostCopy
+
+#: What is shown the targets and the predictions of each batch, (N, H, W) in host memory, to count what it wants.
+Watch = Callable[[Tensor, Tensor], None]
 
 
 class ImageCounts(NamedTuple):
@@ -55,8 +58,15 @@ class ImageCollector:
     So the device holds those of two batches at most, and nothing waits for the batch that it was just given.
     """
 
-    def __init__(self, *, num_classes: int, meter: BoundaryMeter | None, calibration: bool = False):
-        self._meter = meter
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        meter: BoundaryMeter | None,
+        calibration: bool = False,
+        watch: Watch | None = None,
+    ):
+        self._meter, self._watch = meter, watch
         self._matrices = [
             ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
         ]
@@ -86,7 +96,8 @@ class ImageCollector:
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
         sure = [] if calibration is None else [calibration.bins, calibration.brier_sums]
-        copy = HostCopy(counts.int(), ce_sums, *sure, *([] if self._meter is None else [prediction]))
+        seen = [] if self._meter is None and self._watch is None else [prediction]
+        copy = HostCopy(counts.int(), ce_sums, *sure, *seen)
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
         self._take(before)
 
@@ -122,3 +133,5 @@ class ImageCollector:
             self._brier_sums.append(brier_sums.double())
         if self._meter is not None:
             self._borders.append(self._meter.count(target, further[0]))
+        if self._watch is not None:
+            self._watch(target, further[0])

@@ -41,9 +41,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--min-size is of objects: say of which class with --objects CLASS, or leave it out")
     if args.group_by is not None and not args.calibrate:
         parser.error("--group-by is for the halves of --calibrate; leave it out")
-    for name in ("per_image", "boundary", "output", "objects"):
+    for name in ("per_image", "boundary", "output", "objects", "report"):
         if args.calibrate and getattr(args, name):
             parser.error(f"--{name.replace('_', '-')} is not for --calibrate; leave one of them out")
+    if args.report is not None and args.per_image:
+        parser.error("--report is not made with --per-image; leave one of them out")
+    if args.report is None and (args.worst, args.worst_by) != (None, None):
+        parser.error("--worst and --worst-by are of the page that --report writes")
     return args
 
 
@@ -104,6 +108,20 @@ def _make_parser() -> CommandParser:
         help="with --calibrate: images that are not independent and stay in one half, as in compare",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the scores as JSON")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="also write a page that shows the errors, for a browser; includes --calibration",
+    )
+    parser.add_argument(
+        "--worst", type=int, metavar="N", help="images that the page of --report shows, the worst (12)"
+    )
+    parser.add_argument(
+        "--worst-by",
+        choices=("miou", "wrong"),
+        help="rank images by the mIoU of each, or by their share of wrong pixels (miou)",
+    )
     return parser
 
 
@@ -133,8 +151,12 @@ def main(arguments: Sequence[str]) -> int:
         refuse_launcher("--per-image")
         return evaluate_per_image(args.weights, args.overrides, **options)
 
+    from segkit.commands.error_report.report import ReportOptions
     from segkit.commands.evaluate import evaluate_weights  # these need torch
     from segkit.distributed.ranks import joined_ranks
 
+    chosen = {"worst": args.worst, "rank": args.worst_by}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    report = None if args.report is None else ReportOptions(args.report, **chosen)
     with joined_ranks() as ranks:
-        return evaluate_weights(args.weights[0], args.overrides, **options, ranks=ranks)
+        return evaluate_weights(args.weights[0], args.overrides, **options, report=report, ranks=ranks)

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from segkit.commands.error_report.places import PlaceMeter, join_places
+from segkit.commands.error_report.report import ReportOptions, write_report
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
@@ -44,15 +46,19 @@ def evaluate_weights(
     boundary: float | None = None,
     calibration: bool = False,
     objects: ObjectRequest | None = None,
+    report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
     """Score the weights of a run on its data, as changed by `overrides`; returns the exit status. In several processes
     each scores its part of the images, and the main one prints and writes.
 
     With `boundary`, also the borders between classes, with that tolerance in pixels; with `calibration`, also how far
-    confidence and accuracy are apart; with `objects`, also those.
+    confidence and accuracy are apart; with `objects`, also those. With `report`, which includes `calibration`, the page
+    of errors is written.
     """
     require_tolerance(boundary)
+    if report is not None:
+        report.check()
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
     predictor = load_predictor(weights, place)
     score(
@@ -63,6 +69,7 @@ def evaluate_weights(
         boundary=boundary,
         calibration=calibration,
         objects=objects,
+        report=report,
         ranks=ranks,
     )
     return 0
@@ -84,6 +91,7 @@ def score(
     boundary: float | None = None,
     calibration: bool = False,
     objects: ObjectRequest | None = None,
+    report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score a loaded model on its data, as changed by `overrides`, and print how well it does."""
@@ -98,21 +106,25 @@ def score(
     batches = make_batches(
         predictor, config, dataset, note=bad.note if ranks.main else met.extend, ranks=ranks
     )
+    views = build_views(config, predictor.resize)
+    known = {"num_classes": len(labels.class_names), "ignore_index": dataset.ignore_index}
+    place_meter = None if report is None else PlaceMeter(**known)
     result = evaluate(
         predictor.forward,
         predictor.model,
         tqdm(batches, unit="batch", disable=None if ranks.main else True, leave=False),
-        num_classes=len(labels.class_names),
-        ignore_index=dataset.ignore_index,
+        **known,
         device=predictor.device,
         boundary=boundary,
-        calibration=calibration,
+        calibration=calibration or report is not None,
         objects=meter,
-        views=build_views(config, predictor.resize),
+        watch=place_meter,
+        views=views,
         ranks=ranks,
     )
     assert result is not None  # there is nothing that would stop it
     others = ranks.gather(met)[1:]
+    places = None if place_meter is None else join_places(ranks.gather(place_meter.counts()))
     if not ranks.main:
         return result
     for each in others:
@@ -140,6 +152,10 @@ def score(
         scores = scores_as_json(result, labels.class_names)
         weights = {"weights": str(predictor.path), "iteration": predictor.iteration}
         write_json(output, {**weights, "split": split, **scores, **extra})
+    if report is not None and places is not None:
+        write_report(
+            report, predictor, config, dataset, result, places, views=views, split=split, overrides=overrides
+        )
     return result
 
 

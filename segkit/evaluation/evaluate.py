@@ -17,7 +17,7 @@ from segkit.errors import DataError
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
 from segkit.evaluation.calibration import CalibrationCounts
-from segkit.evaluation.image_counts import ImageCollector, join_counts
+from segkit.evaluation.image_counts import ImageCollector, Watch, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.objects.counts import ObjectCounts
 from segkit.evaluation.objects.meter import ObjectMeter
@@ -68,6 +68,7 @@ def evaluate(
     boundary: float | None = None,
     calibration: bool = False,
     objects: ObjectMeter | None = None,
+    watch: Watch | None = None,
     views: Views = WHOLE,
     ranks: Ranks = ALONE,
 ) -> Evaluation | None:
@@ -81,12 +82,13 @@ def evaluate(
     former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a validation
     set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes are counted
     too, which takes the host several times as long as the rest; with `calibration` how sure the model is, which takes
-    little; with `objects` what it counts.
+    little; with `objects` what it counts. `watch` is shown the targets and predictions of each batch of this process,
+    on the host.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)
     images = ImageCollector(
-        num_classes=num_classes, meter=meter, calibration=calibration, object_meter=objects
+        num_classes=num_classes, meter=meter, calibration=calibration, object_meter=objects, watch=watch
     )
     # In float64, so that a large image does not lose its last digits; MPS has none.
     double = torch.float32 if device.type == "mps" else torch.float64

@@ -1,6 +1,6 @@
 """What is counted of every single image of a pass over a validation set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,9 @@ from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.objects.counts import ObjectCounts
 from segkit.evaluation.objects.meter import ObjectMeter
 from segkit.system.host_copy import HostCopy
+
+#: What is shown the targets and the predictions of each batch, (N, H, W) in host memory, to count what it wants.
+Watch = Callable[[Tensor, Tensor], None]
 
 
 class ImageCounts(NamedTuple):
@@ -67,8 +70,10 @@ class ImageCollector:
         meter: BoundaryMeter | None,
         calibration: bool = False,
         object_meter: ObjectMeter | None = None,
+        watch: Watch | None = None,
     ):
         self._meter, self._calibration, self._object_meter = meter, calibration, object_meter
+        self._watch = watch
         self._matrices = [
             ImageMatrices.from_dense(torch.zeros(0, num_classes, num_classes, dtype=torch.int32))
         ]
@@ -99,7 +104,7 @@ class ImageCollector:
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
         sure = [] if calibration is None else [calibration.bins, calibration.brier_sums]
-        metered = self._meter is not None or self._object_meter is not None
+        metered = any(each is not None for each in (self._meter, self._object_meter, self._watch))
         copy = HostCopy(counts.int(), ce_sums, *sure, *([prediction] if metered else []))
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
         self._take(before)
@@ -139,3 +144,5 @@ class ImageCollector:
             self._borders.append(self._meter.count(target, further[0]))
         if self._object_meter is not None:
             self._objects.append(self._object_meter.count(target, further[0]))
+        if self._watch is not None:
+            self._watch(target, further[0])

@@ -68,5 +68,23 @@ def test_one_file_of_scores_is_for_one_run(capsys):
     assert evaluate.parse(["--weights", "a", "--per-image", "--output", "x.json"]).output.name == "x.json"
 
 
+def test_the_page_of_errors(capsys):
+    args = evaluate.parse(
+        ["data.root=x", "--weights", "a", "--report", "x.html", "--worst", "3", "--worst-by", "wrong"]
+    )
+    assert (args.report.name, args.worst, args.worst_by, args.overrides) == (
+        "x.html",
+        3,
+        "wrong",
+        ["data.root=x"],
+    )
+    assert error_of(capsys, "--weights", "a", "--report", "x.html", "--per-image") == (
+        "--report is not made with --per-image; leave one of them out\n"
+    )
+    assert error_of(capsys, "--weights", "a", "--worst", "3") == (
+        "--worst and --worst-by are of the page that --report writes\n"
+    )
+
+
 def test_no_run(capsys):
     assert error_of(capsys, "--weights").startswith("argument --weights: expected at least one argument")

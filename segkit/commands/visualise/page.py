@@ -1,11 +1,8 @@
 """index.html: one page with the pictures inside it, for a screen or a phone."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image
 from torch import Tensor
 
 from segkit.commands.visualise.drawing import (
@@ -18,6 +15,7 @@ from segkit.commands.visualise.drawing import (
 )
 from segkit.commands.visualise.samples import Shown, Step, View
 from segkit.commands.visualise.style import STYLE
+from segkit.commands.web_page import render_class, render_document, render_facts, render_figure
 from segkit.data.palette import Legend
 from segkit.system.markup import escape_html as escape
 from segkit.system.printable import show_path
@@ -42,7 +40,7 @@ def render_page(
     top = highest_weight(shown)
     parts = [
         f"<h1>{escape(facts.name)}</h1>",
-        f"<dl>{''.join(f'<dt>{escape(what)}</dt><dd>{escape(value)}</dd>' for what, value in facts.rows)}</dl>",
+        render_facts(facts.rows),
         _render_legend(shown, labels, top),
         "<h2>What training sees</h2>" if any(item.augmented for item in shown) else "<h2>The images</h2>",
         *(_render_sample(item, labels, top) for item in shown),
@@ -58,13 +56,7 @@ def render_page(
             ),
         ]
     parts.append(f"<footer>Made again with <code>{escape(facts.command)}</code></footer>")
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{escape(facts.name)}: what training sees</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    return render_document(f"{facts.name}: what training sees", "\n".join(parts), style=STYLE)
 
 
 def _render_legend(shown: Sequence[Shown], labels: Legend, top: float) -> str:
@@ -73,31 +65,25 @@ def _render_legend(shown: Sequence[Shown], labels: Legend, top: float) -> str:
     others = [n for n in range(len(labels.class_names)) if n not in found]
     ignored = f'<li><i class="ignored"></i>ignored ({labels.ignore_index})</li>'
     scale = f'<li><i class="scale"></i>weights 0 to {top:.3g}</li>' if top else ""
-    legend = f'<ul class="legend">{"".join(_render_class(n, labels) for n in found)}{ignored}{scale}</ul>'
+    legend = f'<ul class="legend">{"".join(render_class(n, labels) for n in found)}{ignored}{scale}</ul>'
     if not others:
         return legend
-    hidden = "".join(_render_class(n, labels) for n in others)
+    hidden = "".join(render_class(n, labels) for n in others)
     summary = f"{len(others)} more class{'es' * (len(others) != 1)}, not in these images"
     return f'{legend}\n<details><summary>{summary}</summary><ul class="legend">{hidden}</ul></details>'
 
 
-def _render_class(number: int, labels: Legend) -> str:
-    red, green, blue = labels.palette[number]
-    name = escape(labels.class_names[number])
-    return f'<li><i style="background:rgb({red},{green},{blue})"></i>{name} <small>{number}</small></li>'
-
-
 def _render_sample(item: Shown, labels: Legend, top: float) -> str:
     original = [
-        _figure(draw_image(item.original, BOX), "image"),
-        _figure(draw_label(item.original, labels, BOX), "label", flat=True),
+        render_figure(draw_image(item.original, BOX), "image"),
+        render_figure(draw_label(item.original, labels, BOX), "label", flat=True),
         *_weight_figure(item.original, "weight map", top),
     ]
     groups = [_group("as it is", item.original.size, original)]
     for epoch, view in item.augmented.items():
         figures = [
-            _figure(draw_image(view, BOX), "image"),
-            _figure(draw_overlay(view, labels, BOX), "label over image"),
+            render_figure(draw_image(view, BOX), "image"),
+            render_figure(draw_overlay(view, labels, BOX), "label over image"),
             *_weight_figure(view, "weights", top),
         ]
         groups.append(_group(f"in epoch {epoch}", view.size, figures))
@@ -110,8 +96,10 @@ def _render_step(number: int, step: Step, before: View, labels: Legend) -> str:
     def draw(view: View) -> Tensor:
         return draw_overlay(view, labels, SMALL_BOX) if step.moves else draw_image(view, SMALL_BOX)
 
-    figures = [_figure(draw(before), f"before, {before.size}")]
-    figures += [_figure(draw(view), f"draw {n}, {view.size}") for n, view in enumerate(step.draws, start=1)]
+    figures = [render_figure(draw(before), f"before, {before.size}")]
+    figures += [
+        render_figure(draw(view), f"draw {n}, {view.size}") for n, view in enumerate(step.draws, start=1)
+    ]
     note = "" if step.draws else "<p>It changes nothing with these options.</p>"
     strip = f'<div class="strip">{"".join(figures)}</div>' if step.draws else ""
     options = f" <code>{escape(step.options)}</code>" if step.options else ""
@@ -122,22 +110,8 @@ def _weight_figure(view: View, title: str, top: float) -> list[str]:
     if view.weight is None:
         return []
     low, high = view.weight.min().item(), view.weight.max().item()
-    return [_figure(draw_weight(view, BOX, top=top), f"{title}, {low:.3g} to {high:.3g}")]
+    return [render_figure(draw_weight(view, BOX, top=top), f"{title}, {low:.3g} to {high:.3g}")]
 
 
 def _group(title: str, size: str, figures: Sequence[str]) -> str:
     return f'<div class="group"><h4>{title} <small>{size}</small></h4>{"".join(figures)}</div>'
-
-
-def _figure(picture: Tensor, caption: str, *, flat: bool = False) -> str:
-    """A picture with its caption; `flat` for one of few colours, which PNG keeps smaller and sharp."""
-    file = io.BytesIO()
-    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
-    kind = "png" if flat else "jpeg"
-    image.save(file, format=kind, **({"optimize": True} if flat else {"quality": 85}))
-    encoded = base64.b64encode(file.getvalue()).decode("ascii")
-    height, width = picture.shape[-2:]
-    return (
-        f'<figure><img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" '
-        f'alt="{escape(caption)}" loading="lazy"><figcaption>{escape(caption)}</figcaption></figure>'
-    )

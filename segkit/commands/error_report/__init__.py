@@ -1,0 +1,1 @@
+"""`segkit evaluate --report`: a page that shows where a model fails, and on what."""

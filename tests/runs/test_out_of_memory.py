@@ -104,7 +104,7 @@ def test_in_scoring_and_predicting(here, monkeypatch, capsys, error, asked):
         said = refusal(capsys, predict, "--weights", str(folder), "--source", "x.png")
         assert said.splitlines()[-2:] == [
             f"out of memory{asked}",
-            "   -> smaller images, since each is segmented as a whole, or --device cpu",
+            "   -> tiles: predict.tile=[512,512], or --device cpu",
         ]
     monkeypatch.setattr("segkit.data.decoding.images_and_masks.Image.open", raising(error))
     said = refusal(capsys, predict, "--weights", str(folder), "--source", "x.png")

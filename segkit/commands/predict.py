@@ -40,6 +40,8 @@ ENDINGS = {
 #: What these need beside the ids.
 ASKED = ("confidence", "probabilities")
 
+#: Of PNG files: a third of the time of Pillow's default (6), and a seventh more bytes of noisy ids.
+COMPRESSION = 3
 #: Colours that a palette PNG holds.
 PALETTE_ENTRIES = 256
 
@@ -244,9 +246,9 @@ def save_prediction(
     if "palette" in forms:
         picture = Image.fromarray(ids.numpy())
         picture.putpalette([value for color in palette for value in color])
-        save("palette", picture)
+        save("palette", picture, compress_level=COMPRESSION)
     if "ids" in forms:
-        save("ids", Image.fromarray(ids.numpy().astype(depth)))
+        save("ids", Image.fromarray(ids.numpy().astype(depth)), compress_level=COMPRESSION)
 
 
 def save_confidences(
@@ -260,7 +262,8 @@ def save_confidences(
     the classes and the step, if they are there; both are in steps of 1 / 255. Raises CannotWrite."""
     if "confidence" in found:
         picture = Image.fromarray(found["confidence"].numpy())
-        save_image(picture, Path(f"{stem}{ENDINGS['confidence']}"), durable=False)
+        path = Path(f"{stem}{ENDINGS['confidence']}")
+        save_image(picture, path, durable=False, compress_level=COMPRESSION)
     if "probabilities" in found:
         chosen = list(range(len(class_names))) if classes is None else list(classes)
         values = {"probabilities": found["probabilities"][chosen].numpy(), "step": np.float32(1 / 255)}

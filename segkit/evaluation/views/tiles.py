@@ -45,9 +45,12 @@ def lay_out(pixels: int, tile: int, overlap: float, blend: Blend, *, device: tor
     `overlap` of a tile in common with the next."""
     length = min(tile, pixels)
     step = max(1, math.floor(length * (1 - overlap)))
-    if step >= ALIGNMENT:
-        step -= step % ALIGNMENT
-    starts = [*range(0, pixels - length, step), pixels - length]
+    unit = ALIGNMENT if step >= ALIGNMENT else 1
+    step -= step % unit
+    # Spread evenly: with the rest at the end, the last tiles would overlap by far more, in memory too.
+    reach = pixels - length
+    gaps, units = math.ceil(reach / step), math.ceil(reach / unit)
+    starts = [*(unit * (n * units // gaps) for n in range(gaps)), reach]
     weight = torch.ones(length, dtype=torch.float64)
     if blend == "gaussian":
         place = (torch.arange(length, dtype=torch.float64) - (length - 1) / 2) / (SIGMA * length)

@@ -78,6 +78,8 @@ def predict_images(
     base = source if source.is_dir() else source.parent
     stems = [output / path.relative_to(base).with_suffix("") for path in images]
     forms = choose_forms(forms, len(predictor.labels.class_names))
+    if chosen is not None and not {"overlay", "probabilities"} & set(forms):
+        raise ConfigError(f"--classes is of overlay and probabilities, and --save has {', '.join(forms)}")
     results = plan_results(source, images, stems, forms)
     refuse_replacing(images, results)
     own = slice(ranks.rank, None, ranks.world)

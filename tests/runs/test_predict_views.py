@@ -238,3 +238,5 @@ def test_some_classes_alone(run, tmp_path, monkeypatch):
     assert (after[~others] == before[~others]).all() and others.any() and not others.all()
     with pytest.raises(ConfigError, match="--classes sky: the weights know background, circle"):
         predict_images(str(run.path), tmp_path / "a.png", classes=["sky"], **options)
+    with pytest.raises(ConfigError, match="--classes is of overlay and probabilities, and --save has ids"):
+        predict_images(str(run.path), tmp_path / "a.png", classes=["star"], **{**options, "forms": ["ids"]})

@@ -139,7 +139,7 @@ _kept: list = []
 def read_version(folder: Path) -> int:
     """A number of the source of all kernels. numba takes compiled code from the disk as long as the file of the
     function is the same, and does not look at the files of the functions that it calls."""
-    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    text = b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))
     return int.from_bytes(hashlib.sha256(text).digest()[:7])
 
 

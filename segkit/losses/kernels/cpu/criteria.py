@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import CPU, Call
-from segkit.losses.kernels.cpu.loops import criteria as loops
-from segkit.losses.kernels.cpu.loops.criteria import Slot
+from segkit.losses.kernels.cpu.loops.criteria import slots
+from segkit.losses.kernels.cpu.loops.criteria.slots import Slot
 
 
 class Criterion:
@@ -40,13 +40,13 @@ class Criterion:
 
 def margin(pixels: int, *, margin: float, strength: float) -> Criterion:
     """ce + strength sum_k max(0, max_j z_j - z_k - margin)."""
-    return Criterion(loops.MARGIN, pixels, NUMBERS=_floats([margin, strength]))
+    return Criterion(slots.MARGIN, pixels, NUMBERS=_floats([margin, strength]))
 
 
 def relaxed(target: Tensor, *, radius: int) -> Criterion:
     """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids."""
     unused = torch.zeros((2 * radius + 1) ** 2, dtype=torch.float32, device=CPU)
-    return Criterion(loops.RELAXED, target[0].numel(), NUMBERS=unused, **_near(target, radius))
+    return Criterion(slots.RELAXED, target[0].numel(), NUMBERS=unused, **_near(target, radius))
 
 
 def smoothed(
@@ -59,7 +59,7 @@ def smoothed(
     """
     weights = 0 if class_weights is None else class_weights.float().contiguous()
     return Criterion(
-        loops.SMOOTHED,
+        slots.SMOOTHED,
         target[0].numel(),
         NUMBERS=_floats(window),
         CLASS_WEIGHTS=weights,
@@ -72,7 +72,7 @@ def distance(maps: Tensor, planes: Sequence[int]) -> Criterion:
     where d is 0."""
     maps = maps.float().contiguous()
     table = torch.tensor(planes, dtype=torch.int32, device=CPU)
-    return Criterion(loops.DISTANCE, maps[0, 0].numel(), MAPS=maps, PLANES=table, MAP_COUNT=maps.shape[1])
+    return Criterion(slots.DISTANCE, maps[0, 0].numel(), MAPS=maps, PLANES=table, MAP_COUNT=maps.shape[1])
 
 
 def find_mixed(target: Tensor, radius: int) -> Tensor:

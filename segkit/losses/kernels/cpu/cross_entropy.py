@@ -10,7 +10,7 @@ from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
 from segkit.losses.kernels.cpu.criteria import Criterion
 from segkit.losses.kernels.cpu.geometry import find_geometry
-from segkit.losses.kernels.cpu.loops.criteria import NEAR
+from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
 from segkit.losses.kernels.cpu.loops.resized import LINES
 from segkit.losses.kernels.cpu.loops.resized import Slot as ResizedSlot
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, ROWS, Slot

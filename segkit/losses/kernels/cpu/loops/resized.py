@@ -22,7 +22,8 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     take_ticket,
 )
 from segkit.losses.kernels.cpu.loops.blocks import pick_true, read_labels
-from segkit.losses.kernels.cpu.loops.criteria import NEAR, write_criterion_gradient, write_value
+from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
+from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, finish, read_slope, sum_exponentials
 
 

@@ -29,7 +29,8 @@ from segkit.losses.kernels.cpu.loops.blocks import (
     read_labels,
     write_block,
 )
-from segkit.losses.kernels.cpu.loops.criteria import NEAR, write_criterion_gradient, write_value
+from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
+from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
 from segkit.losses.kernels.cpu.loops.transpose import FLOAT32
 
 

@@ -1,0 +1,216 @@
+"""Criteria that look at all logits of a pixel, or at its neighbours: their value and gradient, for a block of pixels.
+
+Both kernels of cross-entropy call them with a block of logits x (classes, pixels) in fp32, wherever it came from, and
+with what they know of each pixel: its label, -1 if it does not count, its largest logit, and the logarithm of the sum
+of the exponentials of what all are less than that. `slots` has the places in the numbers of a criterion, and what
+these mean says `kernels.cpu.criteria`.
+"""
+
+import numpy as np
+from numba import njit
+
+from segkit.losses.kernels.cpu.loops.arithmetic import (
+    FLAGS,
+    ONE,
+    REORDERED,
+    ZERO,
+    exponential,
+    floats,
+    int32s,
+    int64s,
+)
+from segkit.losses.kernels.cpu.loops.criteria.near import (
+    slope_relaxed,
+    slope_smoothed,
+    value_relaxed,
+    value_smoothed,
+    weigh,
+)
+from segkit.losses.kernels.cpu.loops.criteria.slots import (
+    END,
+    KIND,
+    MAP_COUNT,
+    MAPS,
+    MARGIN,
+    NUMBERS,
+    PIXELS,
+    PLANES,
+    RELAXED,
+    SMOOTHED,
+    VALUE,
+)
+
+
+@njit(**FLAGS)
+def write_value(criterion, x, step, label, first, classes, size, largest, log_sum, ce, lines, near):
+    """The value of `size` pixels from the one numbered `first`; `lines` and `near` are buffers, see below."""
+    q = int64s(criterion, END)
+    value = floats(q[VALUE] + 4 * first, size)
+    if q[KIND] == MARGIN:
+        _value_margin(x, step, label, classes, size, largest, ce, floats(q[NUMBERS], 2), value)
+    elif q[KIND] == RELAXED:
+        value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
+    elif q[KIND] == SMOOTHED:
+        value_smoothed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
+    else:
+        _value_distance(q, x, step, label, first, classes, size, largest, log_sum, lines, value)
+
+
+@njit(**FLAGS)
+def write_criterion_gradient(
+    criterion,
+    x,
+    step,
+    label,
+    first,
+    classes,
+    size,
+    largest,
+    log_sum,
+    slope,
+    out,
+    out_step,
+    lines,
+    line_step,
+    near,
+):
+    """The gradient at x into `out`, which is not x; exactly 0 where the `slope`, that at the value, is 0. `lines` has
+    two rows of one number per pixel, `near` so many bytes as `NEAR`."""
+    q = int64s(criterion, END)
+    if q[KIND] == MARGIN:
+        _slope_margin(
+            q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step
+        )
+    elif q[KIND] == RELAXED:
+        slope_relaxed(q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, near)
+    elif q[KIND] == SMOOTHED:
+        slope_smoothed(
+            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
+        )
+    else:
+        _slope_distance(
+            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines
+        )
+
+
+@njit(**FLAGS)
+def _value_margin(x, step, label, classes, size, largest, ce, numbers, value):
+    margin, strength = numbers[0], numbers[1]
+    for i in range(size):
+        value[i] = ZERO
+    for c in range(classes):
+        row = floats(x + c * step, size)
+        for i in range(size):
+            excess = (largest[i] - row[i]) - margin
+            value[i] += excess if excess > 0 else ZERO
+    for i in range(size):
+        value[i] = ce[i] + strength * value[i] if label[i] >= 0 else ZERO
+
+
+@njit(**FLAGS)
+def _slope_margin(q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step):
+    # Few arrays in each loop: a compiler looks whether they overlap before it takes vectors, and soon gives up.
+    margin, strength = floats(q[NUMBERS], 2)[0], floats(q[NUMBERS], 2)[1]
+    beyond, ties = floats(lines, size), floats(lines + line_step, size)
+    weigh(x, step, classes, size, largest, log_sum, slope, out, out_step)
+    for i in range(size):
+        if slope[i] != 0:
+            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
+    _count_beyond(x, step, classes, size, largest, margin, beyond)
+    if not _any(beyond, size):
+        return
+    for i in range(size):
+        ties[i] = ZERO
+    for c in range(classes):
+        row = floats(x + c * step, size)
+        for i in range(size):
+            ties[i] += ONE if row[i] == largest[i] else ZERO
+    for i in range(size):
+        ties[i] = slope[i] * strength * beyond[i] / ties[i] if slope[i] != 0 else ZERO
+    for i in range(size):
+        beyond[i] = slope[i] * strength
+    for c in range(classes):
+        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
+        for i in range(size):
+            result[i] -= beyond[i] if (largest[i] - row[i]) - margin > 0 else ZERO
+        for i in range(size):
+            result[i] += ties[i] if row[i] == largest[i] else ZERO
+
+
+@njit(**FLAGS)
+def _count_beyond(x, step, classes, size, largest, margin, beyond):
+    """How many classes of each pixel are farther from its largest logit than the margin."""
+    for i in range(size):
+        beyond[i] = ZERO
+    for c in range(classes):
+        row = floats(x + c * step, size)
+        for i in range(size):
+            beyond[i] += ONE if (largest[i] - row[i]) - margin > 0 else ZERO
+
+
+@njit(**REORDERED)
+def _any(row, size):
+    total = ZERO
+    for i in range(size):
+        total += row[i]
+    return total != 0
+
+
+@njit(**FLAGS)
+def _find_map(q, c, first):
+    """Where the map of a class begins for the pixel `first`, or 0 if it has none."""
+    plane = int32s(q[PLANES], c + 1)[c]
+    if plane < 0:
+        return 0
+    image, place = first // q[PIXELS], first % q[PIXELS]
+    return q[MAPS] + 4 * ((image * q[MAP_COUNT] + plane) * q[PIXELS] + place)
+
+
+@njit(**FLAGS)
+def _read_own(q, label, first, size, own):
+    """The map of each pixel's true class there, 0 if it has none."""
+    for i in range(size):
+        there = _find_map(q, max(label[i], 0), first)
+        own[i] = floats(there + 4 * i, 1)[0] if there != 0 else ZERO
+
+
+@njit(**FLAGS)
+def _value_distance(q, x, step, label, first, classes, size, largest, log_sum, lines, value):
+    """sum_c p_c (d_c - d_t) / K: what is right adds exactly nothing."""
+    own = floats(lines, size)
+    _read_own(q, label, first, size, own)
+    for i in range(size):
+        value[i] = ZERO
+    for c in range(classes):
+        row, there = floats(x + c * step, size), _find_map(q, c, first)
+        if there != 0:
+            distance = floats(there, size)
+            for i in range(size):
+                value[i] += exponential(row[i] - largest[i] - log_sum[i]) * (distance[i] - own[i])
+        else:
+            for i in range(size):
+                value[i] -= exponential(row[i] - largest[i] - log_sum[i]) * own[i]
+    share = ONE / np.float32(q[MAP_COUNT])
+    for i in range(size):
+        value[i] = value[i] * share if label[i] >= 0 else ZERO
+
+
+@njit(**FLAGS)
+def _slope_distance(q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines):
+    own, value = floats(lines, size), floats(q[VALUE] + 4 * first, size)
+    _read_own(q, label, first, size, own)
+    share = ONE / np.float32(q[MAP_COUNT])
+    for c in range(classes):
+        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
+        there = _find_map(q, c, first)
+        if there != 0:
+            distance = floats(there, size)
+            for i in range(size):
+                p = exponential(row[i] - largest[i] - log_sum[i])
+                p = slope[i] * p * ((distance[i] - own[i]) * share - value[i])
+                result[i] = p if slope[i] != 0 else ZERO
+        else:
+            for i in range(size):
+                p = exponential(row[i] - largest[i] - log_sum[i])
+                p = slope[i] * p * (-own[i] * share - value[i])
+                result[i] = p if slope[i] != 0 else ZERO

@@ -2,10 +2,12 @@
 
 import functools
 import importlib.metadata
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ from segkit.losses.kernels import (
     numba_runs,
     upsampled_cross_entropy,
 )
-from segkit.losses.kernels.cpu import available, compiled
+from segkit.losses.kernels.cpu import available, compiled, threads
 from segkit.losses.kernels.cpu.available import refuse_numba
 from segkit.losses.selections import hardest_cpu, select_hardest
 from tests.losses.cases import make_batch
@@ -169,6 +171,49 @@ def test_compiled_code_is_of_this_source(tmp_path):
     with (folder / "arithmetic.py").open("a") as file:
         file.write("#")
     assert compiled.read_version(folder) != version
+
+
+MODULE = """
+from segkit.losses.kernels.cpu.loops.arithmetic import int64s
+
+def make(version):
+    def run(address):
+        int64s(address, 1)[0] = version
+
+    return run
+"""
+
+
+def test_a_compilation_that_was_cut_short_leaves_no_older_code_to_run(tmp_path, monkeypatch):
+    """Once the source has changed numba writes over the files of the older code, the list of them first."""
+    from numba.core.caching import IndexDataCacheFile
+
+    path = tmp_path / "kernels_of_a_test.py"
+    path.write_text(MODULE)
+    spec = importlib.util.spec_from_file_location("kernels_of_a_test", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(version):
+        monkeypatch.setattr(compiled, "read_version", lambda folder: version)
+        number = np.zeros(1, dtype=np.int64)
+        threads.KERNEL(compiled._compile(module.make))(number.ctypes.data)
+        return number[0]
+
+    assert run(1) == 1
+    path.write_text(f"{MODULE}# changed\n")
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr(IndexDataCacheFile, "_save_data", lambda *_: None)
+        run(2)
+    assert run(2) == 2
+
+
+def test_files_of_compiled_code_are_named_by_source_and_processor(monkeypatch):
+    name = compiled.name_files("forward", 1)
+    assert name.startswith("forward_") and name == compiled.name_files("forward", 1)
+    assert name != compiled.name_files("forward", 2)
+    monkeypatch.setattr(compiled.config, "CPU_NAME", "generic")
+    assert name != compiled.name_files("forward", 1)
 
 
 def test_it_is_compiled_once():

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from llvmlite.binding import get_host_cpu_features
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
+from numba import __version__ as numba_version
 from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops
@@ -110,7 +111,9 @@ def lovasz_kernel() -> int:
 
 def _compile(make: Callable[[int], Callable]) -> int:
     require_half_precision()
-    function = make(read_version(Path(loops.__file__).parent))
+    version = read_version(Path(loops.__file__).parent)
+    function = make(version)
+    function.__qualname__ = name_files(make.__name__, version)
     signature = types.void(types.int64)
     try:
         compiled = cfunc(signature, cache=True)(function)
@@ -130,6 +133,18 @@ def require_half_precision() -> None:
         features = "" if config.CPU_NAME not in (None, "", "host") else get_host_cpu_features().flatten()
     if "+f16c" not in features:
         raise RuntimeError("the processor, or the one that NUMBA_CPU_NAME says, has no instructions for fp16")
+
+
+def name_files(name: str, version: int) -> str:
+    """What the files of a kernel's compiled code are called by: the source, the processor and numba are in it.
+
+    numba numbers these files anew once the source has changed, and writes its list of them before the code. A process
+    that looks in between, or after one that was ended there, would run the code that was in the file before: of an
+    older source, without a word.
+    """
+    processor = (config.CPU_NAME, config.CPU_FEATURES, get_host_cpu_name(), get_host_cpu_features().flatten())
+    text = repr((version, processor, numba_version))
+    return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 #: Compiled code lives as long as these.

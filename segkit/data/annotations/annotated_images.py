@@ -13,9 +13,9 @@ from segkit.errors import DataError
 class AnnotatedImages(PairedFiles):
     """A data set whose labels are drawn from what a tool saved, one image at a time.
 
-    Its arguments are those of `PairedFiles`, where `mask_paths[n]` is the file that says what is drawn on image n: one for each,
-    or the same for all. A subclass says which objects there are (`draw`) and, where the file knows it, of which size the
-    image is (`said_size`).
+    Its arguments are those of `PairedFiles`, where `mask_paths[n]` is the file that says what is drawn on image n: one
+    for each, or the same for all. A subclass says which objects there are (`draw`) and, where the file knows it, of
+    which size the image is (`said_size`).
     """
 
     @abstractmethod
@@ -28,7 +28,7 @@ class AnnotatedImages(PairedFiles):
         return None
 
     def read(self, index: int) -> Pair:
-        """Image and labels of sample `index`, of the image's own size. Raises DataError for files that cannot be used."""
+        """Image and labels of sample `index`, of the image's own size. Raises DataError for unusable files."""
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         image, turned = read_image(
@@ -50,8 +50,9 @@ class AnnotatedImages(PairedFiles):
             if on_side
             else "the image was changed after it was labelled: put the one that was labelled back, or label this one"
         )
+        found = f"{_width_height(size)}{' (after EXIF)' if turned else ''}"
         return DataError(
-            f"image of another size than its labels: {image} is {_width_height(size)}{' (after EXIF)' if turned else ''}, "
+            f"image of another size than its labels: {image} is {found}, "
             f"{notes} says {_width_height(said)}\n   -> {advice}"
         )
 

@@ -1,9 +1,9 @@
 """Which pixels a polygon covers, by the rule of COCO's tools.
 
-The rule (`rleFrPoly` of the COCO API, Lin et al. 2014): corners are rounded to a fifth of a pixel; the outline is walked on that
-finer grid; a column of pixels is crossed where the walk passes its centre, and from one crossing to the next, downward, pixels
-are inside and outside by turns. It draws neither what Pillow nor what OpenCV draws: those count every pixel that the outline
-touches, which makes small things larger.
+The rule (`rleFrPoly` of the COCO API, Lin et al. 2014): corners are rounded to a fifth of a pixel; the outline is
+walked on that finer grid; a column of pixels is crossed where the walk passes its centre, and from one crossing to the
+next, downward, pixels are inside and outside by turns. It draws neither what Pillow nor what OpenCV draws: those count
+every pixel that the outline touches, which makes small things larger.
 """
 
 import numpy as np

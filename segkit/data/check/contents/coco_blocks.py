@@ -1,5 +1,6 @@
 """The `data:` block that reads COCO's JSON files, of outlines or panoptic ones."""
 
+import heapq
 import os
 import re
 from collections import Counter
@@ -22,6 +23,8 @@ TRAIN, VAL = ("train", "training", "trn"), ("val", "valid", "validation", "test"
 #: The share that validates where there is one file.
 VAL_FRACTION = 0.2
 BACKGROUND = "background"
+#: JSON files that are looked at, the largest: those of other tools may be thousands, one for each image.
+MOST_FILES = 100
 
 
 def propose_coco(root: Path) -> dict[str, Any] | None:
@@ -58,7 +61,13 @@ def propose_panoptic(root: Path) -> dict[str, Any] | None:
 
 def _find_files(root: Path, key: str, *, first: str) -> list[Path]:
     """The COCO files whose first annotation has this key; of them, those whose name begins with `first` if one does."""
-    paths = [path for path in sorted(root.rglob("*.json")) if find_kind(path).name in ("coco", "panoptic")]
+    seen = (
+        p
+        for p in sorted(root.rglob("*.json"))
+        if not any(w.startswith(".") for w in p.relative_to(root).parts)
+    )
+    largest = heapq.nlargest(MOST_FILES, seen, key=lambda path: path.stat().st_size)
+    paths = [path for path in sorted(largest) if find_kind(path).name in ("coco", "panoptic")]
     paths = [path for path in paths if {key, "image_id"} <= set(_first_annotation(path))]
     return [path for path in paths if path.name.startswith(first)] or paths
 

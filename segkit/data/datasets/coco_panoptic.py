@@ -95,6 +95,12 @@ class CocoPanoptic(CocoImages):
         )
         self.crowd = crowd
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that a sample is made of: its image, the JSON file, and the PNG file, whose values mean nothing by
+        themselves."""
+        image, png = super().files(index)
+        return image, self.file.path, png
+
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """Class ids (H, W). Raises DataError for segments that are not explained."""
         ((number, entry),) = self.file.annotations(self.numbers[index])

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -127,7 +127,9 @@ class RawValues:
 def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawValues:
     """Read all masks and the headers of their images; files that cannot be read are listed."""
     raw = RawValues()
-    facts = with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks")
+    facts = list(with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks"))
+    if any(mask is not None and mask.format == "GIF" and mask.colours for _, mask, _ in facts):
+        facts = [(image, _as_colours(mask), errors) for image, mask, errors in facts]
     for (image_path, mask_path), (image, mask, errors) in zip(pairs, facts, strict=True):
         raw.unreadable += errors
         raw.facts |= {
@@ -135,6 +137,15 @@ def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawV
         }
         raw.add(mask_path, image, mask)
     return raw
+
+
+def _as_colours(mask: MaskFacts | None) -> MaskFacts | None:
+    """Facts of a GIF file in which only greys occur, beside others that have colours."""
+    if mask is None or mask.format != "GIF" or mask.colours:
+        return mask
+    soft, solid = (tuple(0x10101 * value for value in values) for values in (mask.soft, mask.solid))
+    counts = {0x10101 * value: count for value, count in mask.counts.items()}
+    return replace(mask, colours=True, counts=counts, soft=soft, solid=solid)
 
 
 def _read_pair(

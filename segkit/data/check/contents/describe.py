@@ -16,7 +16,7 @@ MOST_LINES = 12
 #: Kinds of annotations in the order in which they are to be used, if there are several.
 ORDER = (
     "panoptic", "coco", "labelme", "datumaro", "cvat", "label_me", "jsonl", "yolo", "objects", "nifti", "dicom",
-    "hdf5", "zarr", "npz", "npy", "mat", "stack", "gif", "jp2", "table",
+    "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
 )  # fmt: skip
 ZARR = (".zarray", ".zgroup", "zarr.json")
 

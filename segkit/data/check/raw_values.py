@@ -1,5 +1,6 @@
 """What the mask files of a folder hold, before anybody says what it means."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.decoding.parts import Source
 from segkit.data.loading.parallel import with_progress
 from segkit.errors import DataError
 
@@ -46,7 +48,7 @@ class RawValues:
     bands: Counter = field(default_factory=Counter)
     grey_images: int = 0
     unreadable: list[str] = field(default_factory=list)
-    facts: dict[Path, ImageFacts | MaskFacts] = field(default_factory=dict)
+    facts: dict[Source, ImageFacts | MaskFacts] = field(default_factory=dict)
 
     @property
     def are_grey(self) -> bool:
@@ -124,7 +126,7 @@ class RawValues:
         return max(abs((one >> shift & mask) - (other >> shift & mask)) for shift in shifts)
 
 
-def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawValues:
+def read_raw_values(pairs: Sequence[tuple[Source, Source]], *, workers: int) -> RawValues:
     """Read all masks and the headers of their images; files that cannot be read are listed."""
     raw = RawValues()
     facts = list(with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks"))
@@ -135,7 +137,7 @@ def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawV
         raw.facts |= {
             path: read for path, read in ((image_path, image), (mask_path, mask)) if read is not None
         }
-        raw.add(mask_path, image, mask)
+        raw.add(Path(os.fspath(mask_path)), image, mask)
     return raw
 
 
@@ -149,7 +151,7 @@ def _as_colours(mask: MaskFacts | None) -> MaskFacts | None:
 
 
 def _read_pair(
-    pairs: Sequence[tuple[Path, Path]], index: int
+    pairs: Sequence[tuple[Source, Source]], index: int
 ) -> tuple[ImageFacts | None, MaskFacts | None, list[str]]:
     found, errors = [], []
     for path, read in zip(pairs[index], (read_image_facts, read_mask_facts), strict=True):

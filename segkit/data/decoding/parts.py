@@ -26,16 +26,17 @@ class Samples:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the images, or label images, in `file`; `key` says which. Messages name it FILE#KEY."""
+    """One of the images, or label images, in `file`; `key` says which. Messages name it FILE#KEY, and by its file alone
+    if there is no other in it."""
 
     file: Path
     key: str
 
     def __fspath__(self) -> str:
-        return f"{self.file}#{self.key}"
+        return f"{self.file}#{self.key}" if self.key else str(self.file)
 
     def __str__(self) -> str:
-        return f"{self.file}#{self.key}"
+        return os.fspath(self)
 
     def stat(self) -> os.stat_result:
         """Size and time of the file that it lies in."""

@@ -1,5 +1,6 @@
 """Which files belong together that hold several images each, and which of those images validate."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,12 @@ def pair_by_stem(root: Path, images: str, labels: str, names: Sequence[str]) -> 
                 f"{names[place]}: {first} has no partner, {(images, labels)[other].replace(STEM, alone[0])} "
                 f"({len(alone)} of {len(found[place])} files have none)"
             )
-    return {stem: (found[0][stem], found[1][stem]) for stem in sorted(found[0])}
+    return {stem: (found[0][stem], found[1][stem]) for stem in sorted(found[0], key=_by_number)}
+
+
+def _by_number(stem: str) -> list[tuple[int, str]]:
+    """The order in which frame 2 comes before frame 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]+)", stem)]
 
 
 def _find_stems(root: Path, pattern: str, name: str) -> dict[str, Path]:

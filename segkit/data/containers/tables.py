@@ -18,10 +18,12 @@ from segkit.errors import DataError
 from segkit.system.printable import show_name, show_path
 
 #: Files that `save_to_disk` writes for several splits, and for one.
-SPLITS, STATE = "dataset_dict.json", "state.json"
+SAVED, STATE = "dataset_dict.json", "state.json"
 PARQUET = ".parquet"
 #: The names of classes by value, as the models of the hub have them.
 ID2LABEL = "id2label.json"
+#: What the split that validates is called, the usual name first.
+VALIDATION = ("validation", "val", "valid", "dev", "test")
 #: What columns of images and of labels are usually called.
 IMAGE_WORDS = ("image", "images", "img", "pixel_values", "photo", "input", "picture")
 LABEL_WORDS = (
@@ -55,12 +57,12 @@ class Cell(Stored):
 
 def list_splits(root: Path, config: str | None = None) -> dict[str, list[Path]]:
     """The files of each split, in the order of their rows. Raises DataError for a folder without tables."""
-    if (root / SPLITS).is_file():
-        return {split: _saved_files(root / split) for split in _read_json(root / SPLITS)["splits"]}
+    if (root / SAVED).is_file():
+        return {split: _saved_files(root / split) for split in _read_json(root / SAVED)["splits"]}
     if (root / STATE).is_file():
         return {"train": _saved_files(root)}
     if next(root.rglob(f"*{PARQUET}"), None) is None:
-        raise DataError(f"no {SPLITS}, {STATE} nor {PARQUET} files in {show_path(root)}")
+        raise DataError(f"no {SAVED}, {STATE} nor {PARQUET} files in {show_path(root)}")
     with _library(root) as datasets:
         found = datasets.load_dataset_builder(str(root), name=config).config.data_files
         return {str(split): [Path(str(file)) for file in files] for split, files in found.items()}
@@ -71,10 +73,15 @@ def read_features(table: Table) -> dict[str, Any]:
     return dict(_open(table).features)
 
 
+def image_columns(features: Mapping[str, Any]) -> list[str]:
+    """The columns that hold images."""
+    return [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+
+
 def find_columns(table: Table, image: str | None, label: str | None) -> tuple[str, str]:
     """The columns of images and of labels: those that are named, or else told by type and name. Raises DataError."""
     features = read_features(table)
-    images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    images = image_columns(features)
     for key, name in (("image_column", image), ("label_column", label)):
         if name is not None and name not in images:
             what = f"is of type {features[name]}" if name in features else "is not there"
@@ -164,7 +171,7 @@ def _open(table: Table) -> Any:
 @lru_cache(maxsize=8)  # rows are mapped into memory, and read when they are asked for
 def _open_files(table: Table, files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> Any:
     with _library(table.root) as datasets:
-        if (table.root / SPLITS).is_file():
+        if (table.root / SAVED).is_file():
             return datasets.load_from_disk(str(table.root / table.split))
         if (table.root / STATE).is_file():
             return datasets.load_from_disk(str(table.root))

@@ -11,6 +11,7 @@ from typing import Literal
 from segkit.data.containers.parted_files import PartedFiles
 from segkit.data.containers.tables import (
     ID2LABEL,
+    VALIDATION,
     Cell,
     Table,
     as_label_map,
@@ -25,9 +26,6 @@ from segkit.data.files.paired_files import existing_root
 from segkit.errors import ConfigError
 from segkit.registry import DATASETS
 from segkit.types import NonNegativeInt, Size
-
-#: What the split that validates is called, the usual name first.
-VALIDATION = ("validation", "val", "valid", "dev", "test")
 
 
 @DATASETS.register("hf")

@@ -1,8 +1,10 @@
 """`nnunet`: a data set in the layout of nnU-Net, images or volumes.
 
-root/dataset.json
-root/imagesTr/case_0000.nii.gz    channel 0 of a case
-root/labelsTr/case.nii.gz
+    root/dataset.json                 channel_names, labels, file_ending
+    root/imagesTr/case_0000.nii.gz    channel 0 of a case
+    root/labelsTr/case.nii.gz
+
+Splits are read where nnU-Net made some.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

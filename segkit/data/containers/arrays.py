@@ -146,7 +146,7 @@ def _shown(root: Path, path: Path, member: str | None) -> str:
 def note_compressed(root: Path, found: Sequence[LabelledArray]) -> list[str]:
     """What is said of large arrays that cannot be read one image at a time."""
     notes = []
-    for part in (found[0].image, found[0].labels):
+    for part in (found[0].image, found[0].labels) if found else ():
         head = read_head(part.file, part.member)
         size = head.dtype.itemsize
         for length in head.shape:

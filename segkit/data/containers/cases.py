@@ -120,7 +120,7 @@ def read_split(path: Path, fold: int, names: Mapping[str, Any]) -> dict[str, lis
         unknown = [name for name in listed if name not in names]
         if unknown:
             raise DataError(
-                f"{show_path(path)}: fold {fold}: {part!r} names {shorten(unknown, most=3)}, no such case"
+                f"{show_path(path)}: fold {fold}: {part!r} names {shorten(unknown, most=3)}: no such case"
             )
         chosen[part] = list(dict.fromkeys(listed))
     both = set(chosen["train"]) & set(chosen["val"])

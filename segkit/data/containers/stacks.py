@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from segkit.data.containers.part_division import pair_by_stem, take_part
 from segkit.data.containers.parted_files import below, shown_below
-from segkit.data.decoding.pages import Page, find_pages
+from segkit.data.decoding.pages import Page, find_pages, page_name
 from segkit.data.files.file_patterns import STEM
 from segkit.data.files.validate import shorten
 from segkit.errors import ConfigError, DataError
@@ -46,10 +46,9 @@ def pair_pages(root: Path, image_path: Path, label_path: Path) -> list[LabelledP
             f"as many images as labels are needed: {shown_below(image_path, root)} has {len(image_pages)} pages and "
             f"{shown_below(label_path, root)} {len(label_pages)} -> leave out of the longer one what the other has not"
         )
-    digits = max(3, len(str(len(image_pages) - 1)))
-    start = below(image_path, root)
+    folder, count = Path(below(image_path, root)).parent, len(image_pages)
     return [
-        LabelledPage(f"{start}_{number:0{digits}}", *pages)
+        LabelledPage((folder / page_name(image_path, number, count)).as_posix(), *pages)
         for number, pages in enumerate(zip(image_pages, label_pages, strict=True))
     ]
 

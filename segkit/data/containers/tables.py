@@ -74,8 +74,13 @@ def read_features(table: Table) -> dict[str, Any]:
 
 
 def image_columns(features: Mapping[str, Any]) -> list[str]:
-    """The columns that hold images."""
-    return [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    """The columns that hold images, or say nothing of their bytes and paths but that they are such."""
+    return [
+        name
+        for name, feature in features.items()
+        if type(feature).__name__ == "Image"
+        or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"})
+    ]
 
 
 def find_columns(table: Table, image: str | None, label: str | None) -> tuple[str, str]:

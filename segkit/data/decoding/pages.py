@@ -42,6 +42,23 @@ def find_pages(path: Path) -> list[Page]:
         return list(_find_pages(path, (state.st_size, state.st_mtime_ns)))
 
 
+def split_stack(path: Path) -> list[Page]:
+    """The pages of a TIFF file whose first two are of one size; none of any other file, which is one image, or none
+    that can be read."""
+    try:
+        with explained(path):
+            pages = find_pages(path)
+            sizes = [facts.size for page in pages[:2] if (facts := read_tiff_facts(page)) is not None]
+    except DataError:  # which whoever reads it as an image reports
+        return []
+    return pages if len(sizes) == 2 and sizes[0] == sizes[1] else []
+
+
+def page_name(path: Path, number: int, count: int) -> str:
+    """What page `number` of `count` is called: like the file, with the number, from 0."""
+    return f"{path.stem}_{number:0{max(3, len(str(count - 1)))}}"
+
+
 @lru_cache(maxsize=64)  # both parts of a data set ask
 def _find_pages(path: Path, state: tuple[int, int]) -> Sequence[Page]:
     pages = _list_pages(path)

@@ -47,7 +47,8 @@ def test_the_block_reads_what_was_saved(kind, capsys):
     data = printed_block(output)
     config = load_config("runs/check/mine/data.yaml", ["data.cache=off"])
     assert (config.data.name, config.data.params["root"]) == (data["name"], "data/mine")
-    train, val = build_data(config)[:2]
+    built = build_data(config)
+    train, val = built.train, built.val
     assert train.class_names == tuple(NAMES if "classes" in data else CLASSES)
     assert len(train) + len(val) == len(IMAGES)
     found = {sample.target.numpy().tobytes() for part in (train, val) for sample in part}
@@ -97,7 +98,9 @@ def test_stacks_in_parts(capsys):
 def test_pages_that_do_not_match_are_a_message():
     save_stack(MINE / "volume.tif", IMAGES)
     save_stack(MINE / "labels.tif", LABELS[:4])
-    with pytest.raises(DataError, match=r"^as many images as labels are needed: volume.tif has 10 pages and labels"):
+    with pytest.raises(
+        DataError, match=r"^as many images as labels are needed: volume.tif has 10 pages and labels"
+    ):
         explore()
 
 
@@ -128,7 +131,9 @@ def test_a_file_for_each_array(capsys):
 def test_arrays_without_a_partner_are_described_as_before():
     np.save(MINE / "volume.npy", IMAGES)
     assert find_arrays(MINE) is None
-    with pytest.raises(DataError, match="no images with masks found in data/mine\nfound     volume.npy: NumPy array"):
+    with pytest.raises(
+        DataError, match=r"no images with masks found in data/mine\nfound     volume.npy: NumPy array"
+    ):
         explore()
 
 
@@ -166,4 +171,4 @@ def test_gif_masks_of_which_some_are_black_alone(capsys):
         palette.save(MINE / f"masks/{n}.gif")
     assert explore() == 0
     assert "mixed" not in json.dumps(json.loads(Path("runs/check/mine/check.json").read_text())["findings"])
-    assert printed_block(capsys.readouterr().out)["label_map"] == {"#000000": 0, "#00ff00": 1, "#ff0000": 2}
+    assert printed_block(capsys.readouterr().out)["label_map"] == {"#000000": 0, "#ff0000": 1, "#00ff00": 2}

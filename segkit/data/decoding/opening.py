@@ -58,7 +58,7 @@ def refuse_stack(image: Image.Image, path: Source, tiff: TiffFacts | None) -> No
     further ones is a film."""
     refuse_hidden_stack(path, tiff)
     if isinstance(image, GifImageFile) and image.n_frames > 1:
-        raise is_stack(path, image.n_frames)
+        raise is_stack(path, image.n_frames, but="")
     if not isinstance(image, TiffImageFile) or image.n_frames == 1:
         return
     first = image.size
@@ -99,10 +99,10 @@ def refuse_colours(path: Source, tiff: TiffFacts) -> None:
         )
 
 
-def is_stack(path: Source, count: int) -> DataError:
-    """The DataError to raise for a file of `count` images of one size."""
+def is_stack(path: Source, count: int, *, but: str = ", or read all of them: data.name=stack") -> DataError:
+    """The DataError to raise for a file of `count` images of one size; `but` is what else to do than to divide it."""
     return DataError(
-        f"cannot use {show_path(path)}: it holds {count} images of one size -> save each as a file of its own"
+        f"cannot use {show_path(path)}: it holds {count} images of one size -> save each as a file of its own{but}"
     )
 
 

@@ -19,7 +19,7 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Page(Stored):
     """A page of a TIFF file: its directory begins at byte `directory`, and byte `link` begins to say which is next."""
 

@@ -22,7 +22,7 @@ class VolumeHead(NamedTuple):
     spacing: tuple[float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice(Numbers):
     """Slice `place` of a volume across `axis` (0, 1, 2: x, y, z), with the later of the other two axes as rows."""
 

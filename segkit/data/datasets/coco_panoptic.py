@@ -9,19 +9,17 @@ import numpy as np
 from segkit.data.annotations.coco.coco_file import CocoFile
 from segkit.data.annotations.coco.coco_images import CocoImages
 from segkit.data.annotations.coco.part import (
-    Channels,
     Classes,
     Expression,
     Folder,
     JsonFile,
     Part,
     Parts,
-    Share,
     mask_folders,
 )
 from segkit.data.decoding.images_and_masks import read_labels
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -52,7 +50,7 @@ class CocoPanoptic(CocoImages):
         root: str,
         train_annotations: JsonFile,
         val_annotations: JsonFile | None = None,
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         images: Folder | None = None,
@@ -64,7 +62,7 @@ class CocoPanoptic(CocoImages):
         crowd: Literal["class", "ignore"] = "class",
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         parts = Parts(

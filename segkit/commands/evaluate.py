@@ -14,6 +14,7 @@ from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.objects.meter import ObjectMeter
@@ -44,7 +45,7 @@ def evaluate_weights(
     device: str,
     output: Path | None,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectRequest | None = None,
     report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
@@ -89,7 +90,7 @@ def score(
     split: str,
     output: Path | None,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectRequest | None = None,
     report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
@@ -136,7 +137,8 @@ def score(
         print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
         extra["boundary"] = boundary_as_json(borders, labels.class_names)
     if result.calibration is not None:
-        print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
+        confidence = calibration_table(result.calibration.scores(), labels.class_names)
+        print(f"\nconfidence against accuracy\n{confidence}")
     if result.objects is not None:
         size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
         print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")

@@ -207,6 +207,10 @@ def test_what_has_to_be_counted_is_all_in_one_command(tmp_path):
     lacking = find_all(replace(study, metrics=("miou", "brier"))).unmeasured
     assert len(lacking) == 1 and "of 12 runs has no confidences counted\n" in lacking[0]
     assert "evaluate.py --per-image --calibration --weights" in lacking[0]
+    for runs in (study, count_confidences(study)):
+        lacking = find_all(replace(runs, metrics=("miou", "classwise_ece/line"))).unmeasured
+        assert len(lacking) == 1 and "has no probabilities of each class counted\n" in lacking[0]
+        assert "evaluate.py --per-image --calibration classwise --weights" in lacking[0]
 
 
 def test_runs_that_lack_borders_are_named_with_the_command_that_counts_them(tmp_path):

@@ -12,6 +12,7 @@ from segkit.commands.error_report.report import ReportOptions, write_report
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
+from segkit.data.scored_size import describe_scored_size
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.calibration import Calibration
@@ -143,8 +144,9 @@ def score(
         size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
         print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")
         extra["objects"] = objects_as_json(result.objects, labels.class_names)
+    size = describe_scored_size(predictor.resize, config.eval.at)
     print(
-        f"\n{result.images} images of {config.data.name} {split}: {_describe_size(config, predictor)}"
+        f"\n{result.images} images of {config.data.name} {split}{size and f', {size}'}: "
         f"mIoU {percent(result.mean_iou)}  acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   "
         f"weights {predictor.path} ({predictor.why})"
     )
@@ -159,14 +161,6 @@ def score(
             report, predictor, config, dataset, result, places, views=views, split=split, overrides=overrides
         )
     return result
-
-
-def _describe_size(config: Config, predictor: Predictor) -> str:
-    """At which size it is scored, if there are two: only scores at the original one compare with those of others."""
-    if predictor.resize is None:
-        return ""
-    height, width = predictor.resize
-    return "at their own size, " if config.eval.at == "original" else f"resized to {height} x {width}, "
 
 
 def open_data(predictor: Predictor, overrides: Sequence[str], *, split: str) -> tuple[Config, Any]:

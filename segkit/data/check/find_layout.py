@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from segkit.data.check.contents import describe_contents
+from segkit.data.check.part_words import TRAIN, VAL
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.files.file_patterns import SPLIT, STEM
 from segkit.data.files.layout import DIVIDED, WHOLE
@@ -17,8 +18,6 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 #: What people call the folders and files, the usual word first.
-TRAIN = ("train", "training", "trn")
-VAL = ("val", "valid", "validation", "test", "testing")
 IMAGES = (
     "images",
     "image",

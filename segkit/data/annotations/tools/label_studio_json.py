@@ -75,13 +75,17 @@ def _read_task(task: Mapping[str, Any], place: int, image_key: str, path: Path) 
         raise DataError(
             f"cannot read {show_path(path)}: task {number} has no {image_key!r}, it has {keys} -> data.image_key"
         )
-    annotations = [
-        item for item in task["annotations"] if isinstance(item, dict) and not item.get("was_cancelled")
-    ]
+    read = Task(number, image, [])
+    if image.startswith("data:") or not read.file.strip("/"):
+        raise DataError(
+            f"cannot read {show_path(path)}: task {number} has {show_name(image)!r}, which names no file"
+        )
+    found = [item for item in task["annotations"] if isinstance(item, dict)]
+    annotations: list[Mapping[str, Any]] = [item for item in found if not item.get("was_cancelled")]
     for item in annotations:
         for result in item.get("result") or []:
             _pack(result)
-    return Task(number, image, annotations)
+    return read._replace(annotations=annotations)
 
 
 def _pack(result: Any) -> None:
@@ -149,11 +153,11 @@ def labels_of(annotation: Mapping[str, Any]) -> set[str]:
 def size_of(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
     """(H, W) of the image as the results of an annotation give it, or None."""
     for result in annotation.get("result") or []:
-        size = (
-            (result.get("original_height"), result.get("original_width")) if isinstance(result, dict) else ()
-        )
-        if len(size) == 2 and all(isinstance(side, int) for side in size):
-            return size[0], size[1]
+        if not isinstance(result, dict):
+            continue
+        height, width = result.get("original_height"), result.get("original_width")
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
     return None
 
 

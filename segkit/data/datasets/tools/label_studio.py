@@ -118,7 +118,7 @@ class LabelStudio(DrawnShapes):
         self.completed_by = completed_by
         super().__init__(
             folder,
-            [Annotated(_name(task), _find_image(task, folder / images), path) for task in self.tasks],
+            [Annotated(_name(task), find_image(task, folder / images), path) for task in self.tasks],
             NamedClasses(classes, label_map, background=background, ignore_index=ignore_index),
             overlap=overlap,
             line_width=line_width,
@@ -151,14 +151,15 @@ def _leave_out_empty(tasks: Sequence[Task], notes: list[str]) -> list[Task]:
     kept = [task for task in tasks if task.annotations]
     if len(kept) < len(tasks):
         first = next(task for task in tasks if not task.annotations)
-        have = "1 task has" if len(tasks) - len(kept) == 1 else f"{len(tasks) - len(kept)} tasks have"
-        notes.append(
-            f"{have} no annotation and are left out: task {first.number}, {PurePosixPath(first.file).name}"
+        count = len(tasks) - len(kept)
+        have = (
+            "1 task has no annotation and is" if count == 1 else f"{count} tasks have no annotation and are"
         )
+        notes.append(f"{have} left out: task {first.number}, {PurePosixPath(first.file).name}")
     return kept
 
 
-def _find_image(task: Task, folder: Path) -> Path:
+def find_image(task: Task, folder: Path) -> Path:
     """The image of a task: the longest end of its path that is there, else by its name without what an upload adds."""
     parts = PurePosixPath(task.file).parts
     tried = [resolved(folder, "/".join(parts[place:])) for place in range(len(parts))]

@@ -217,13 +217,11 @@ def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annot
     places = sorted({folder, *(image.parent for image in used if image.parent.is_dir())})
     free = sorted({path for place in places for path in walk_images(place)} - used)
     if free and unlabelled == "skip":
-        count = _count(len(free), "image has", "images have")
-        notes.append(
-            f"{count} no JSON file and are left out: {free[0].name} -> data.unlabelled=background if nothing is on them"
-        )
+        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
+        notes.append(f"{count} left out: {free[0].name} -> data.unlabelled=background if nothing is on them")
     elif free:
-        count = _count(len(free), "image has", "images have")
-        notes.append(f"{count} no JSON file and are {BACKGROUND} throughout: {free[0].name}")
+        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
+        notes.append(f"{count} background throughout: {free[0].name}")
         entries += [Annotated(name_below(path, folder), path, path.with_suffix(".json")) for path in free]
     if not entries:
         raise DataError(f"no JSON files of labelme in {folder}")

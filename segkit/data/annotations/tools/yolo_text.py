@@ -16,6 +16,8 @@ from segkit.errors import ConfigError, DataError
 from segkit.system.printable import show_name, show_path
 
 IMAGES, LABELS = "images", "labels"
+#: What the folders of the parts are called where no data.yaml says it, the usual word first.
+PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 #: How far outside of the image a share may lie, as Ultralytics allows.
 TOLERANCE = 0.01
 #: Numbers of a row: class and a box; class and three points.
@@ -23,8 +25,8 @@ BOX, LEAST = 5, 7
 
 
 class YoloFile(NamedTuple):
-    """A `data.yaml`: itself, names of the classes by their numbers from 0, the folder that its paths start from, and
-    the folders or lists of each part."""
+    """A `data.yaml` or a list of names: itself, names of the classes by their numbers from 0, the folder that its
+    paths start from, and the folders or lists of each part."""
 
     path: Path
     names: list[str]
@@ -49,6 +51,26 @@ def read_data_file(path: Path) -> YoloFile:
         folder = resolved(path.parent, said)
     parts = {key: _as_list(data[key], key, path) for key in ("train", "val", "test") if data.get(key)}
     return YoloFile(path, names, folder, parts)
+
+
+def read_names_file(path: Path) -> YoloFile:
+    """A classes.txt, a name on each line, as Label Studio and labelImg leave it; the parts are the folders below
+    `images`, or those that have a folder `images`, or all images are `train`. Raises DataError for an empty file."""
+    try:
+        names = [text for _, text in read_lines(path)]
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+    if not names:
+        raise DataError(f"cannot use {show_path(path)}: it names no class")
+    root, parts = path.parent, {}
+    for before, after in ((f"{IMAGES}/", ""), ("", f"/{IMAGES}")):
+        parts = parts or {
+            key: [f"{before}{name}{after}"]
+            for key, words in PARTS.items()
+            for name in words[::-1]
+            if (root / f"{before}{name}{after}").is_dir()
+        }
+    return YoloFile(path, names, root, parts or {"train": [IMAGES if (root / IMAGES).is_dir() else "."]})
 
 
 def find_images(file: YoloFile, part: str) -> list[Path]:

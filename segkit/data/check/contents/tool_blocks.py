@@ -9,12 +9,11 @@ from segkit.data.annotations.tools.label_studio_json import labels_of, read_task
 from segkit.data.annotations.tools.labelme_json import LabelmeFile, labels_in, read_labelme
 from segkit.data.annotations.tools.names import BACKGROUND, classes_of
 from segkit.data.annotations.tools.parts import walk_files, walk_images
-from segkit.data.annotations.tools.yolo_text import read_data_file
 from segkit.data.check.part_words import find_parts, part_options
 from segkit.data.datasets.tools.cvat import classes_of_labels
 from segkit.data.datasets.tools.label_studio import find_export, find_image
 from segkit.data.datasets.tools.labelme import OWN_NAMES
-from segkit.data.datasets.tools.yolo import classes_of_file, find_data_file
+from segkit.data.datasets.tools.yolo import DATA_FILE, NAMES_FILE, classes_of_file, find_data_file, read_file
 from segkit.errors import DataError
 
 #: The share that validates where nothing says which images do.
@@ -48,9 +47,9 @@ def propose_yolo(root: Path) -> dict[str, Any] | None:
         path = find_data_file(root, None)
     except DataError:
         return None
-    file = read_data_file(path)
+    file = read_file(path)
     parts = find_parts(file.parts)
-    named = {} if path.name == "data.yaml" else {"data_file": path.name}
+    named = {} if path.name in (DATA_FILE, NAMES_FILE) else {"data_file": path.name}
     options = {**named, **part_options(parts, VAL_FRACTION)}
     return {"name": "yolo", "root": str(root), **options, "classes": classes_of_file(file, {}, BACKGROUND)}
 

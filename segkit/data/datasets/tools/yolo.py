@@ -15,6 +15,7 @@ from segkit.data.annotations.tools.yolo_text import (
     YoloFile,
     find_images,
     read_data_file,
+    read_names_file,
     text_of,
     yolo_shapes,
 )
@@ -25,7 +26,7 @@ from segkit.registry import DATASETS
 from segkit.system.printable import show_path
 from segkit.types import NonNegativeInt, Size
 
-DATA_FILE = "data.yaml"
+DATA_FILE, NAMES_FILE = "data.yaml", "classes.txt"
 
 
 @DATASETS.register("yolo")
@@ -34,7 +35,7 @@ class Yolo(DrawnShapes):
 
     root          the folder that holds `data_file`
     data_file     the file with `path`, `train`, `val` and `names`; without it data.yaml, or the only .yaml file of
-                  `root`
+                  `root`, or a classes.txt with a name on each line, beside images/train, images/val or images alone
     classes       names of the classes, in the order of their ids; without them, those of the file by their numbers and
                   then the background, or, for one class, the background and that class
     label_map     name in the file -> class or `ignore`; "*" for all names not named. A name that is a class needs no
@@ -83,7 +84,7 @@ class Yolo(DrawnShapes):
         resize: Size | None = None,
     ):
         folder = existing_root(root)
-        self.file = read_data_file(find_data_file(folder, data_file))
+        self.file = read_file(find_data_file(folder, data_file))
         part = val_split if split == "val" and val_fraction is None else train_split
         images = divided(
             find_images(self.file, part),
@@ -131,8 +132,13 @@ class Yolo(DrawnShapes):
             self.notes.append(f"{have} no text file and nothing on them: no {self.shown(without[0])}")
 
 
+def read_file(path: Path) -> YoloFile:
+    """A data.yaml, or a classes.txt with names alone."""
+    return read_names_file(path) if path.suffix.lower() == ".txt" else read_data_file(path)
+
+
 def find_data_file(root: Path, name: str | None) -> Path:
-    """The data.yaml of a folder. Raises DataError if there is none, or if there are several."""
+    """The data.yaml of a folder, or its classes.txt. Raises DataError if there is none, or if there are several."""
     if name is not None:
         if (root / name).is_file():
             return root / name
@@ -144,6 +150,8 @@ def find_data_file(root: Path, name: str | None) -> Path:
     found = sorted(path for path in root.iterdir() if path.suffix in (".yaml", ".yml"))
     if len(found) == 1:
         return found[0]
+    if not found and (root / NAMES_FILE).is_file():
+        return root / NAMES_FILE
     what = f"has {', '.join(path.name for path in found)}" if found else f"has no {DATA_FILE}"
     raise DataError(f"{show_path(root)} {what} -> data.data_file names the file with train, val and names")
 

@@ -14,7 +14,7 @@ from xml.parsers import expat
 import numpy as np
 
 from segkit.data.annotations.tools.points import bad_shape, check_box, check_count, parse_number
-from segkit.data.annotations.tools.shapes import Area, Ellipse, Patch, Polygon, Shape, Stroke, rectangle
+from segkit.data.annotations.tools.shapes import Area, Ellipse, Pixels, Polygon, Shape, Stroke, rectangle
 from segkit.data.files.paired_files import file_state
 from segkit.data.palette import Color
 from segkit.errors import DataError
@@ -147,8 +147,13 @@ def cvat_shapes(image: CvatImage, *, source: str) -> list[Shape]:
         entry = f"line {drawn.line} ({drawn.tag}, {show_name(label)})"
         order = _number(attributes, "z_order", source, entry, default=0)
         area = _AREAS[drawn.tag](attributes, source, entry)
-        shapes.append((order, Shape(label, area, entry, attributes.get("group_id"))))
+        shapes.append((order, Shape(label, area, entry, _group(attributes))))
     return [shape for _, shape in sorted(shapes, key=lambda item: item[0])]
+
+
+def _group(attributes: Mapping[str, str]) -> str | None:
+    group = attributes.get("group_id")
+    return None if group == "0" else group
 
 
 def _polygon(attributes: Mapping[str, str], source: str, entry: str) -> Area:
@@ -192,7 +197,7 @@ def _mask(attributes: Mapping[str, str], source: str, entry: str) -> Area:
             source, entry, f"its runs are {sum(lengths)} pixels long, its box has {width}x{height}"
         )
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
-    return Patch(left, top, inside)
+    return Pixels(left, top, inside)
 
 
 _AREAS = {

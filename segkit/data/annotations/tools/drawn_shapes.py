@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from segkit.data.annotations.annotated_images import AnnotatedImages, empty_target
+from segkit.data.annotations.patches import Patch
 from segkit.data.annotations.tools.names import NamedClasses
 from segkit.data.annotations.tools.points import bad_shape
-from segkit.data.annotations.tools.shapes import Shape
+from segkit.data.annotations.tools.shapes import Shape, cover_all
 from segkit.data.decoding.images_and_masks import ValueRange
 from segkit.errors import DataError
 
@@ -81,10 +82,10 @@ class DrawnShapes(AnnotatedImages):
         target = empty_target(self, size, self.classes.background)
         drawn = [shape for shape in self.shapes(index, size) if self._is_drawn(shape, source)]
         ids = [self.classes.id_of(shape.label, source=source, entry=shape.entry) for shape in drawn]
-        width = self.line_width or 0.0
-        places = range(len(drawn)) if self.overlap == "order" else _by_area(drawn, size, width)
+        patches = cover_all([shape.area for shape in drawn], size, self.line_width or 0.0)
+        places = range(len(drawn)) if self.overlap == "order" else _by_area(drawn, patches)
         for place in places:
-            target[drawn[place].area.cover(size, width)] = ids[place]
+            patches[place].fill(target, ids[place])
         return target
 
     def explains_value(self, value: int) -> bool:
@@ -115,7 +116,7 @@ class DrawnShapes(AnnotatedImages):
             seen[path] = place
 
 
-def _by_area(shapes: Sequence[Shape], size: tuple[int, int], line_width: float) -> list[int]:
+def _by_area(shapes: Sequence[Shape], patches: Sequence[Patch]) -> list[int]:
     """The places of the shapes, largest object first; of equal ones, the first first. An object is all of its group,
     and its area the pixels that its parts cover."""
     objects = [
@@ -123,8 +124,8 @@ def _by_area(shapes: Sequence[Shape], size: tuple[int, int], line_width: float) 
         for place, shape in enumerate(shapes)
     ]
     areas: Counter = Counter()
-    for key, shape in zip(objects, shapes, strict=True):
-        areas[key] += int(np.count_nonzero(shape.area.cover(size, line_width)))
+    for key, patch in zip(objects, patches, strict=True):
+        areas[key] += patch.area
     return sorted(range(len(shapes)), key=lambda place: -areas[objects[place]])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from segkit.data.annotations.tools.brush_rle import decode_brush
 from segkit.data.annotations.tools.points import bad_shape, check_number, check_points
-from segkit.data.annotations.tools.shapes import Area, Ellipse, Patch, Polygon, Shape, Stroke
+from segkit.data.annotations.tools.shapes import Area, Ellipse, Pixels, Polygon, Shape, Stroke
 from segkit.data.files.paired_files import file_state
 from segkit.errors import DataError
 from segkit.system.printable import show_name, show_path
@@ -201,4 +201,4 @@ def _brush(packed: Any, size: tuple[int, int], source: str, entry: str) -> Area:
         picture = decode_brush(packed, values=4 * size[0] * size[1])
     except ValueError as error:
         raise bad_shape(source, entry, f"its rle cannot be unpacked: {error}") from None
-    return Patch(0, 0, picture.reshape(*size, 4)[..., 3] >= HALF)
+    return Pixels(0, 0, picture.reshape(*size, 4)[..., 3] >= HALF)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from segkit.data.annotations.tools.points import bad_shape, check_count, check_points
-from segkit.data.annotations.tools.shapes import Area, Ellipse, Patch, Polygon, Shape, Stroke, rectangle
+from segkit.data.annotations.tools.shapes import Area, Ellipse, Pixels, Polygon, Shape, Stroke, rectangle
 from segkit.data.files.paired_files import file_state
 from segkit.errors import DataError
 from segkit.system.printable import show_name, show_path
@@ -132,7 +132,7 @@ def _area(kind: str, points: np.ndarray, shape: Mapping[str, Any], source: str, 
     return _read_mask(points, shape.get("mask"), source, entry)
 
 
-def _read_mask(points: np.ndarray, mask: Any, source: str, entry: str) -> Patch:
+def _read_mask(points: np.ndarray, mask: Any, source: str, entry: str) -> Pixels:
     """Pixels in a box whose corners are its first and its last pixel."""
     if not isinstance(mask, str):
         raise bad_shape(source, entry, "a mask without its pixels, which `mask` has as a PNG file in base64")
@@ -148,4 +148,4 @@ def _read_mask(points: np.ndarray, mask: Any, source: str, entry: str) -> Patch:
     if inside.shape != (height, width):
         found = f"{inside.shape[1]}x{inside.shape[0]}"
         raise bad_shape(source, entry, f"its mask is {found}, its box {width}x{height}")
-    return Patch(left, top, inside)
+    return Pixels(left, top, inside)

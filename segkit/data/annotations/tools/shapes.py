@@ -7,12 +7,15 @@ and (0, 0) is the upper left corner of the first pixel, so that its centre is (0
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from segkit.data.annotations.polygons import polygon_mask
+from segkit.data.annotations.patches import Patch
+from segkit.data.annotations.polygons import polygon_patches
+
+NOTHING = Patch(0, 0, np.zeros((0, 0), dtype=bool))
 
 
 class Area(ABC):
@@ -21,8 +24,8 @@ class Area(ABC):
     thin = False
 
     @abstractmethod
-    def cover(self, size: tuple[int, int], line_width: float) -> np.ndarray:
-        """The pixels that are covered, bool of `size` (H, W); lines and points are `line_width` pixels wide."""
+    def cover(self, size: tuple[int, int], line_width: float) -> Patch:
+        """The pixels that are covered of an image of `size` (H, W); lines and points are `line_width` pixels wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,8 @@ class Polygon(Area):
 
     points: np.ndarray
 
-    def cover(self, size: tuple[int, int], line_width: float) -> np.ndarray:
-        return polygon_mask(self.points, size)
+    def cover(self, size: tuple[int, int], line_width: float) -> Patch:
+        return polygon_patches([self.points], size)[0]
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,16 @@ class Ellipse(Area):
     radii: tuple[float, float]
     degrees: float = 0.0
 
-    def cover(self, size: tuple[int, int], line_width: float) -> np.ndarray:
-        covered = np.zeros(size, dtype=bool)
+    def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         (x, y), (across, down), far = self.centre, self.radii, max(self.radii)
         if not (across > 0 and down > 0):
-            return covered
-        window, columns, rows = _window(size, (x - far, y - far), (x + far, y + far))
+            return NOTHING
+        top, left, columns, rows = _window(size, (x - far, y - far), (x + far, y + far))
         columns, rows = columns - x, rows - y  # (1, w), (h, 1)
         if self.degrees:
             cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
             columns, rows = columns * cos + rows * sin, rows * cos - columns * sin
-        covered[window] = (columns / across) ** 2 + (rows / down) ** 2 <= 1
-        return covered
+        return Patch(top, left, (columns / across) ** 2 + (rows / down) ** 2 <= 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,39 +66,43 @@ class Stroke(Area):
     joined: bool = True
     thin = True
 
-    def cover(self, size: tuple[int, int], line_width: float) -> np.ndarray:
-        covered, half = np.zeros(size, dtype=bool), line_width / 2
+    def cover(self, size: tuple[int, int], line_width: float) -> Patch:
+        half = line_width / 2
+        low, high = self.points.min(axis=0) - half, self.points.max(axis=0) + half
+        top, left, columns, rows = _window(size, low, high)
+        inside = np.zeros((rows.size, columns.size), dtype=bool)
         starts = self.points[:-1] if self.joined and len(self.points) > 1 else self.points
         for start, end in zip(starts, self.points[-len(starts) :], strict=True):
-            window, columns, rows = _window(
-                size, np.minimum(start, end) - half, np.maximum(start, end) + half
-            )
-            columns, rows = columns - start[0], rows - start[1]
+            low, high = np.minimum(start, end) - half, np.maximum(start, end) + half
+            row, column, x, y = _window(size, low, high)
+            x, y = x - start[0], y - start[1]  # (1, w), (h, 1)
             dx, dy = (end - start).tolist()
             long = dx * dx + dy * dy
             # How far along the line the nearest of its points is, from 0 to 1.
-            along = np.clip((columns * dx + rows * dy) / long, 0, 1) if long > 0 else 0.0
-            covered[window] |= (columns - along * dx) ** 2 + (rows - along * dy) ** 2 <= half * half
-        return covered
+            along = np.clip((x * dx + y * dy) / long, 0, 1) if long > 0 else 0.0
+            near = (x - along * dx) ** 2 + (y - along * dy) ** 2 <= half * half
+            inside[row - top : row - top + y.size, column - left : column - left + x.size] |= near
+        return Patch(top, left, inside)
 
 
 @dataclass(frozen=True, eq=False)
-class Patch(Area):
+class Pixels(Area):
     """Pixels that are stored one by one. inside (h, w) bool, of which the first lies in column `left` and row `top`."""
 
     left: int
     top: int
     inside: np.ndarray
 
-    def cover(self, size: tuple[int, int], line_width: float) -> np.ndarray:
-        covered = np.zeros(size, dtype=bool)
-        (height, width), (h, w) = size, self.inside.shape
-        rows = slice(min(max(self.top, 0), height), min(max(self.top + h, 0), height))
-        columns = slice(min(max(self.left, 0), width), min(max(self.left + w, 0), width))
-        covered[rows, columns] = self.inside[
-            rows.start - self.top : rows.stop - self.top, columns.start - self.left : columns.stop - self.left
-        ]
-        return covered
+    def cover(self, size: tuple[int, int], line_width: float) -> Patch:
+        top, left = (
+            min(max(first, 0), most) for first, most in zip((self.top, self.left), size, strict=True)
+        )
+        bottom, right = (
+            max(min(first + side, most), 0)
+            for first, side, most in zip((self.top, self.left), self.inside.shape, size, strict=True)
+        )
+        rows, columns = slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left)
+        return Patch(top, left, self.inside[rows, columns]) if bottom > top and right > left else NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +130,19 @@ def rectangle(left: float, top: float, right: float, bottom: float, *, degrees: 
     return Polygon((corners - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle)
 
 
+def cover_all(areas: Sequence[Area], size: tuple[int, int], line_width: float) -> list[Patch]:
+    """What each of the areas covers: all polygons at once, which is sooner than one by one."""
+    polygons = [area.points for area in areas if isinstance(area, Polygon)]
+    drawn = iter(polygon_patches(polygons, size))
+    return [next(drawn) if isinstance(area, Polygon) else area.cover(size, line_width) for area in areas]
+
+
 def _window(
     size: tuple[int, int], low: np.ndarray | tuple[float, float], high: np.ndarray | tuple[float, float]
-) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The part of an image between two corners (x, y), and the centres of its columns (1, w) and of its rows (h, 1)."""
+) -> tuple[int, int, np.ndarray, np.ndarray]:
+    """The part of an image between two corners (x, y): its first row and column, and the centres of its columns (1,
+    w) and of its rows (h, 1)."""
     first = [min(max(math.floor(value), 0), most) for value, most in zip(low, size[::-1], strict=True)]
     last = [min(max(math.ceil(value), 0), most) for value, most in zip(high, size[::-1], strict=True)]
     columns, rows = (np.arange(a, b) + 0.5 for a, b in zip(first, last, strict=True))
-    return (slice(first[1], last[1]), slice(first[0], last[0])), columns[None], rows[:, None]
+    return first[1], first[0], columns[None], rows[:, None]

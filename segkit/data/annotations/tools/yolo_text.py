@@ -118,7 +118,7 @@ def yolo_shapes(path: Path, names: Sequence[str], size: tuple[int, int], *, sour
 def _read_row(row: list[str], names: Sequence[str], size: tuple[int, int], source: str, entry: str) -> Shape:
     number = parse_number(row[0], source=source, entry=entry, what="the class")
     if not (number.is_integer() and 0 <= number < len(names)):
-        advice = f"names in data.yaml has {len(names)}: add what is missing, or mend the line"
+        advice = f"{len(names)} have a name: add what is missing, or mend the line"
         raise bad_shape(source, entry, f"there is no class {row[0]}", advice=advice)
     entry = f"{entry} ({show_name(names[int(number)])})"
     if len(row) == BOX:

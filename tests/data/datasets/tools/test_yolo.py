@@ -132,10 +132,10 @@ BAD = {
         f"line 2 (road): -0.2 is no share of the image, from 0 to 1: are these pixels?{MEND}"
     ),
     "2 0.1 0.1 0.2 0.2 0.3 0.3": (
-        "line 2: there is no class 2\n   -> names in data.yaml has 2: add what is missing, or mend the line"
+        "line 2: there is no class 2\n   -> 2 have a name: add what is missing, or mend the line"
     ),
     "0.5 0.1 0.1 0.2 0.2 0.3 0.3": (
-        "line 2: there is no class 0.5\n   -> names in data.yaml has 2: add what is missing, or mend the line"
+        "line 2: there is no class 0.5\n   -> 2 have a name: add what is missing, or mend the line"
     ),
 }
 

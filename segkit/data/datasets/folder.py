@@ -12,13 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from segkit.data.decoding.images_and_masks import ValueRange
-from segkit.data.decoding.value_range import find_value_range
+from segkit.data.decoding.value_range import RangeOption, choose_range
 from segkit.data.files.class_lists import add_entries, read_class_list
 from segkit.data.files.label_map import IGNORE, REST, LabelMap
 from segkit.data.files.layout import Layout
 from segkit.data.files.paired_files import PairedFiles, existing_root
-from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import describe_controls
 from segkit.types import Expects, NonNegativeInt, Size
@@ -80,8 +78,7 @@ class Folder(PairedFiles):
         label_map: dict[int | str, int | str] | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: Annotated[list[float], Field(min_length=2, max_length=2)]
-        | Literal["auto", "dtype"] = "auto",
+        value_range: RangeOption = "auto",
         resize: Size | None = None,
         images: Pattern | None = None,
         masks: Pattern | None = None,
@@ -119,7 +116,7 @@ class Folder(PairedFiles):
         meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         folder = existing_root(root)
         pairs = layout.find(folder, split)
-        ends = _find_ends(value_range, layout, folder)
+        ends = choose_range(value_range, lambda: list(layout.find(folder, "train").images.values()))
         super().__init__(
             folder,
             names=list(pairs.images),
@@ -141,21 +138,6 @@ class Folder(PairedFiles):
         """The files that a sample is made of: its image, its mask and, if there is one, the list of the classes."""
         listed = () if self.class_list is None else (self.class_list.path,)
         return *super().files(index), *listed
-
-
-def _find_ends(value_range: list[float] | str, layout: Layout, root: Path) -> ValueRange:
-    if value_range == "auto":
-        try:
-            images = layout.find(root, "train").images
-        except DataError:  # there are images to score only, which say so if they need a range
-            return None
-        return find_value_range(list(images.values()))
-    if isinstance(value_range, str):
-        return "dtype"
-    low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range: expected [low, high], got {value_range}")
-    return low, high
 
 
 def _check_classes(classes: list[str], ignore_index: int) -> None:

@@ -4,23 +4,46 @@ A camera of 12 bits saves numbers up to 4095 in files of 16 bits. Divided by 256
 pictures are nearly black, and a network sees 16 levels of grey.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from segkit.data.decoding.images_and_masks import WIDE_MODES, as_stored
+from segkit.data.decoding.images_and_masks import WIDE_MODES, ValueRange, as_stored
 from segkit.data.decoding.opening import explained, opened_image
 from segkit.data.decoding.samples import Header, as_shown, read_header, read_samples
 from segkit.errors import DataError
 
+#: What `data.value_range` may be.
+RangeOption = Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto", "dtype"]
 #: Images that are looked at, spread evenly over all, and pixels of each that the percentiles are of.
 MOST_IMAGES, MOST_PIXELS = 200, 20_000
 #: Share of the pixels at either end that may be beyond black or white, such as hot pixels of a sensor.
 TAIL = 0.0005
 #: Up to how many times the range without those pixels all numbers are taken, so that nothing is lost.
 WIDEST = 1.5
+
+
+def choose_range(option: list[float] | str, find_images: Callable[[], Sequence[Path]]) -> ValueRange:
+    """What the option `data.value_range` comes to; `find_images` finds the training images, of which `auto` is found.
+
+    Raises ValueError for two numbers in the wrong order.
+    """
+    if option == "auto":
+        try:
+            images = find_images()
+        except DataError:  # there are images to score only, which say so if they need a range
+            return None
+        return find_value_range(images)
+    if isinstance(option, str):
+        return "dtype"
+    low, high = option
+    if not low < high:
+        raise ValueError(f"value_range: expected [low, high], got {option}")
+    return low, high
 
 
 def find_value_range(images: Sequence[Path]) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.commands import test_check_folder as folders
 from tests.commands.test_check_folder import MINE, build, explore, printed_blocks, proposal
@@ -195,7 +196,7 @@ def test_label_studio(capsys):
     }
 
 
-def test_the_block_trains(capsys):
+def test_the_block_trains_and_the_run_can_be_used(capsys):
     for part in ("train", "val"):
         for name in "ab":
             yolo(f"images/{part}/{name}.png", f"labels/{part}/{name}.txt")
@@ -208,6 +209,16 @@ def test_the_block_trains(capsys):
         "train.workers=0",
         "device=cpu",
     )
-    assert run_script("train", "--config", "runs/check/mine/data.yaml", *options) == 0
-    (summary,) = Path("runs").glob("mine/*/summary.json")
-    assert json.loads(summary.read_text())["iterations"] == 10
+    cached = ("data.cache=ram", "data.classes=auto")
+    assert run_script("train", "--config", "runs/check/mine/data.yaml", *options, *cached) == 0
+    (run,) = Path("runs").glob("mine/*")
+    assert json.loads((run / "summary.json").read_text())["iterations"] == 10
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["classes"] == [
+        "car",
+        "road",
+        "background",
+    ]
+    assert run_script("evaluate", "--weights", run, "--device", "cpu") == 0
+    source = ("--source", MINE / "images/val", "--output", "predicted", "--device", "cpu", "--save", "ids")
+    assert run_script("predict", "--weights", run, *source) == 0
+    assert len(list(Path("predicted").rglob("*.png"))) == 2

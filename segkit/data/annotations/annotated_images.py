@@ -18,6 +18,13 @@ class AnnotatedImages(PairedFiles):
     which size the image is (`said_size`).
     """
 
+    #: Said to whom it may concern that no file has ids which may count from 1.
+    labels_are_drawn = True
+
+    def explains_value(self, value: int) -> bool:
+        """True: what is ignored was said to be, and is no value of a file."""
+        return True
+
     @abstractmethod
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """The class ids of image `index`, of `target_dtype` and `size` (H, W). Raises DataError for entries that cannot

@@ -2,21 +2,21 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from segkit.data.annotations.annotated_images import AnnotatedImages, empty_target
 from segkit.data.annotations.patches import Patch
 from segkit.data.annotations.tools.names import NamedClasses
+from segkit.data.annotations.tools.options import AUTO, Overlap
 from segkit.data.annotations.tools.points import bad_shape
 from segkit.data.annotations.tools.shapes import Shape, cover_all
-from segkit.data.decoding.images_and_masks import ValueRange
+from segkit.data.decoding.value_range import choose_range, find_value_range
 from segkit.errors import DataError
-
-Overlap = Literal["order", "area"]
+from segkit.system.printable import show_path
 
 
 class Annotated(NamedTuple):
@@ -31,6 +31,8 @@ class DrawnShapes(AnnotatedImages):
     """A data set whose labels are shapes, drawn over each other.
 
     entries      the images of the part, each once
+    training     finds the images of the training part, by which numbers of more than 8 bits are read
+    found        what was found out for options that are `auto`, to be kept with the run
     overlap      which of two shapes a pixel has that both cover: the later one (`order`), or the smaller one (`area`)
     line_width   how wide lines and points are, in pixels; 0 leaves them out, and None refuses them
 
@@ -47,24 +49,36 @@ class DrawnShapes(AnnotatedImages):
         overlap: Overlap,
         line_width: float | None,
         channels: int,
-        value_range: ValueRange | Sequence[float],
+        value_range: list[float] | str,
         resize: Sequence[int] | None,
+        training: Callable[[], Sequence[Path]],
+        found: dict[str, Any],
         notes: Sequence[str] = (),
     ):
+        if not entries:
+            raise DataError(f"no annotated images in {show_path(root)}")
+        images = [entry.image for entry in entries]
+        # Of images of 8 bits, the others need not be looked for.
+        ends = choose_range(
+            value_range, lambda: training() if find_value_range(images) is not None else images
+        )
         super().__init__(
             root,
             names=[entry.name for entry in entries],
-            image_paths=[entry.image for entry in entries],
+            image_paths=images,
             mask_paths=[entry.notes for entry in entries],
             weight_paths=[root / "weights" / entry.name for entry in entries],
             class_names=classes.names,
             label_map=classes.values,
             channels=channels,
-            value_range=_check_range(value_range),
+            value_range=ends,
             resize=resize,
             notes=notes,
         )
         self.classes, self.overlap, self.line_width = classes, overlap, line_width
+        self.found_options = dict(found)
+        if value_range == AUTO and ends is not None:
+            self.found_options["value_range"] = list(ends)
         self._refuse_equal_images()
         name, count = Counter(self.names).most_common(1)[0]
         if count > 1:
@@ -87,10 +101,6 @@ class DrawnShapes(AnnotatedImages):
         for place in places:
             patches[place].fill(target, ids[place])
         return target
-
-    def explains_value(self, value: int) -> bool:
-        """True: labels are drawn, and no value of a file has to be guessed."""
-        return True
 
     def _is_drawn(self, shape: Shape, source: str) -> bool:
         if not shape.area.thin:
@@ -127,12 +137,3 @@ def _by_area(shapes: Sequence[Shape], patches: Sequence[Patch]) -> list[int]:
     for key, patch in zip(objects, patches, strict=True):
         areas[key] += patch.area
     return sorted(range(len(shapes)), key=lambda place: -areas[objects[place]])
-
-
-def _check_range(value_range: ValueRange | Sequence[float]) -> ValueRange:
-    if value_range is None or isinstance(value_range, str):
-        return value_range
-    low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range: expected [low, high], got {list(value_range)}")
-    return low, high

@@ -48,8 +48,21 @@ def check_points(values: Any, *, source: str, entry: str, least: int, kind: str)
     ):
         raise bad_shape(source, entry, "its points are no list of [x, y]")
     check_count(len(values), source=source, entry=entry, least=least, kind=kind)
+    quick = _convert(values)
+    if quick is not None:
+        return quick
     checked = [[check_number(number, source=source, entry=entry) for number in value] for value in values]
     return np.array(checked, dtype=np.float64).reshape(-1, 2)
+
+
+def _convert(values: list[list[Any]]) -> np.ndarray | None:
+    """All numbers at once, if nothing is wrong with any of them; a point after the other takes ten times as long."""
+    try:
+        points = np.array(values)
+    except ValueError:  # lists of lists
+        return None
+    fine = points.dtype.kind in "if" and points.size and bool((np.abs(points) <= FARTHEST).all())
+    return points.astype(np.float64) if fine else None
 
 
 def check_count(

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated as Constrained
 from typing import Literal
 
-from pydantic import Field
-
-from segkit.data.annotations.tools.cvat_xml import CvatFile, CvatImage, cvat_shapes, read_cvat
-from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes, Overlap
+from segkit.data.annotations.tools.cvat_xml import CvatImage, cvat_shapes, read_cvat
+from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
+from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import divided, resolved
 from segkit.data.annotations.tools.shapes import Shape
+from segkit.data.decoding.value_range import RangeOption
+from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.label_map import IGNORE
 from segkit.data.files.paired_files import existing_root
 from segkit.data.palette import Color
@@ -28,8 +28,8 @@ class Cvat(DrawnShapes):
     root          the folder that holds all of it
     annotations   the XML file below `root`; {split} in it stands for the part, if each has its own
     images        the folder of the images; without it, `images` beside the XML file, or the XML file's own folder
-    classes       names of the classes, in the order of their ids; without them, the background and the labels of the
-                  task or project in their order, as CVAT's own masks have them
+    classes       names of the classes, in the order of their ids; `auto`: the background and the labels of the task or
+                  project in their order, as CVAT's own masks have them; the run keeps what it found
     label_map     label -> class or `ignore`; "*" for all labels not named. A label that is a class needs no entry
     background    the class of what nothing is drawn on, or `ignore`
     overlap       what a pixel is that two shapes cover: the one with the higher z_order, or the later one (`order`, as
@@ -43,7 +43,7 @@ class Cvat(DrawnShapes):
     ignore_index  id of the pixels that count neither in the loss nor in a score
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else the bands of the
                   images
-    value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high], or `dtype`
+    value_range   which numbers become 0 and 255 in images of more than 8 bits, as of `folder`
     resize        [height, width] that every image is brought to, or null
 
     Polygons, boxes (also turned ones), ellipses, masks, polylines and points are drawn; tags, attributes and `occluded`
@@ -60,37 +60,37 @@ class Cvat(DrawnShapes):
         root: str,
         annotations: str = "annotations.xml",
         images: str | None = None,
-        classes: Constrained[list[str], Field(min_length=2)] | None = None,
+        classes: Classes = "auto",
         label_map: dict[str, str] | None = None,
         background: str = BACKGROUND,
         overlap: Overlap = "order",
         line_width: NonNegativeFloat | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Constrained[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Share | None = None,
         split_seed: NonNegativeInt = 0,
-        split_group: str | None = None,
+        split_group: Expression | None = None,
         ignore_index: int = 255,
-        channels: Constrained[int, Field(ge=1, le=1000)] = 3,
-        value_range: Constrained[list[float], Field(min_length=2, max_length=2)]
-        | Literal["dtype"]
-        | None = None,
+        channels: Channels = 3,
+        value_range: RangeOption = "auto",
         resize: Size | None = None,
     ):
-        folder, part = existing_root(root), train_split if split == "train" else val_split
-        path = _find_file(folder, annotations.replace("{split}", part))
-        file = read_cvat(path)
-        listed = file.images
-        if val_fraction is not None:
-            listed = divided(listed, _name, split, fraction=val_fraction, seed=split_seed, group=split_group)
-        elif "{split}" not in annotations:
-            listed = _choose_subset(file, part, path)
-        labels = dict(file.labels)
-        if "{split}" in annotations:  # the same classes for both parts
-            for name in (train_split, val_split):
-                labels |= read_cvat(_find_file(folder, annotations.replace("{split}", name))).labels
-        if classes is None:
-            classes = classes_of_labels(list(labels), label_map or {}, background)
+        folder, found = existing_root(root), {}
+        parts = {"train": train_split, "val": val_split}
+        paths = {part: _find_file(folder, annotations.replace(SPLIT, name)) for part, name in parts.items()}
+
+        def find(part: Literal["train", "val"]) -> list[CvatImage]:
+            listed = read_cvat(paths[part]).images
+            if val_fraction is not None:
+                return divided(listed, _name, part, fraction=val_fraction, seed=split_seed, group=split_group)
+            if SPLIT in annotations:
+                return listed
+            return _choose_subset(listed, parts[part], paths[part])
+
+        listed, path = find(split), paths[split]
+        labels = read_cvat(paths["train"]).labels | read_cvat(paths["val"]).labels
+        if classes == AUTO:
+            found["classes"] = classes = classes_of_labels(list(labels), label_map or {}, background)
         places = [folder / images] if images is not None else [path.parent / "images", path.parent]
         super().__init__(
             folder,
@@ -101,6 +101,8 @@ class Cvat(DrawnShapes):
             channels=channels,
             value_range=value_range,
             resize=resize,
+            training=lambda: [_find_image(image, places) for image in find("train")],
+            found=found,
         )
         self.listed, self.palette = listed, _palette(classes, labels, background)
         if not any(image.exists() for image in self.image_paths):
@@ -132,10 +134,10 @@ def _find_file(root: Path, name: str) -> Path:
     raise DataError(f"no file {show_path(root / name)}{hint} -> data.annotations names the XML file")
 
 
-def _choose_subset(file: CvatFile, part: str, path: Path) -> list[CvatImage]:
-    chosen = [image for image in file.images if image.subset == part]
+def _choose_subset(images: Sequence[CvatImage], part: str, path: Path) -> list[CvatImage]:
+    chosen = [image for image in images if image.subset == part]
     if not chosen:
-        subsets = sorted({image.subset for image in file.images} - {""})
+        subsets = sorted({image.subset for image in images} - {""})
         has = f"its subsets are {', '.join(subsets)}" if subsets else "it has no subsets"
         raise DataError(
             f"no image in {show_path(path)} is of the subset {part!r}: {has}\n   -> data.train_split and "

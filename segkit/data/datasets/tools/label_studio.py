@@ -3,12 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated as Constrained
 from typing import Literal
 
-from pydantic import Field
-
-from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes, Overlap
+from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.label_studio_json import (
     Task,
     choose_annotation,
@@ -18,8 +15,11 @@ from segkit.data.annotations.tools.label_studio_json import (
     size_of,
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
+from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import divided, resolved
 from segkit.data.annotations.tools.shapes import Shape
+from segkit.data.decoding.value_range import RangeOption
+from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -41,8 +41,8 @@ class LabelStudio(DrawnShapes):
                   also without the eight digits that an upload puts before it
     image_key     what the image is called in the data of a task
     completed_by  number or e-mail address of the person whose annotations are read, where a task has several
-    classes       names of the classes, in the order of their ids; without them, the background and all labels that are
-                  found, sorted
+    classes       names of the classes, in the order of their ids; `auto`: the background and all labels that are found,
+                  sorted; the run keeps what it found
     label_map     label -> class or `ignore`; "*" for all labels not named. A label that is a class needs no entry
     background    the class of what nothing is drawn on, or `ignore`
     overlap       what a pixel is that two shapes cover: the later one (`order`) or the smaller one (`area`)
@@ -55,7 +55,7 @@ class LabelStudio(DrawnShapes):
     ignore_index  id of the pixels that count neither in the loss nor in a score
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else the bands of the
                   images
-    value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high], or `dtype`
+    value_range   which numbers become 0 and 255 in images of more than 8 bits, as of `folder`
     resize        [height, width] that every image is brought to, or null
 
     Polygons, brush strokes, rectangles, ellipses and key points with labels are drawn. Tasks that nobody annotated, or
@@ -75,46 +75,53 @@ class LabelStudio(DrawnShapes):
         images: str = "",
         image_key: str = "image",
         completed_by: int | str | None = None,
-        classes: Constrained[list[str], Field(min_length=2)] | None = None,
+        classes: Classes = "auto",
         label_map: dict[str, str] | None = None,
         background: str = BACKGROUND,
         overlap: Overlap = "order",
         line_width: NonNegativeFloat | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Constrained[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Share | None = None,
         split_seed: NonNegativeInt = 0,
-        split_group: str | None = None,
+        split_group: Expression | None = None,
         ignore_index: int = 255,
-        channels: Constrained[int, Field(ge=1, le=1000)] = 3,
-        value_range: Constrained[list[float], Field(min_length=2, max_length=2)]
-        | Literal["dtype"]
-        | None = None,
+        channels: Channels = 3,
+        value_range: RangeOption = "auto",
         resize: Size | None = None,
     ):
-        folder, part = existing_root(root), train_split if split == "train" else val_split
+        folder, notes, found = existing_root(root), [], {}
         name = annotations or find_export(folder)
-        if "{split}" not in name and val_fraction is None:
+        if SPLIT not in name and val_fraction is None:
             raise ValueError(
-                "Label Studio's export does not say which images validate -> data.val_fraction=0.2, or a file for each "
-                "part: data.annotations='{split}.json'"
+                "Label Studio's export does not say which images validate -> data.val_fraction=0.2, or a file for "
+                "each part: data.annotations='{split}.json'"
             )
-        path = folder / name.replace("{split}", part)
-        tasks, notes = read_tasks(path, image_key), []
-        self.tasks = divided(
-            _leave_out_empty(tasks, notes),
-            _name,
-            split,
-            fraction=val_fraction,
-            seed=split_seed,
-            group=split_group,
-        )
+        paths = {
+            part: folder / name.replace(SPLIT, said)
+            for part, said in (("train", train_split), ("val", val_split))
+        }
+
+        def find(part: Literal["train", "val"], notes: list[str]) -> list[Task]:
+            return divided(
+                _leave_out_empty(read_tasks(paths[part], image_key), notes),
+                _name,
+                part,
+                fraction=val_fraction,
+                seed=split_seed,
+                group=split_group,
+            )
+
+        self.tasks, path = find(split, notes), paths[split]
         if not self.tasks:
             raise DataError(f"no annotated image in {show_path(path)}")
-        if classes is None:
-            both = {folder / name.replace("{split}", other) for other in (train_split, val_split)}
-            everything = [task for file in sorted(both) for task in read_tasks(file, image_key)]
-            classes = classes_of(_find_labels(everything), label_map, background=background)
+        if classes == AUTO:
+            everything = [
+                task for file in sorted(set(paths.values())) for task in read_tasks(file, image_key)
+            ]
+            found["classes"] = classes = classes_of(
+                _find_labels(everything), label_map, background=background
+            )
         self.completed_by = completed_by
         super().__init__(
             folder,
@@ -125,6 +132,8 @@ class LabelStudio(DrawnShapes):
             channels=channels,
             value_range=value_range,
             resize=resize,
+            training=lambda: [find_image(task, folder / images) for task in find("train", [])],
+            found=found,
             notes=notes,
         )
 

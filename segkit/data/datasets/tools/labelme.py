@@ -2,14 +2,12 @@
 
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated as Constrained
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes, Overlap
+from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.labelme_json import (
     embedded_image,
     labelme_shapes,
@@ -17,6 +15,7 @@ from segkit.data.annotations.tools.labelme_json import (
     read_labelme,
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
+from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import (
     divided,
     folder_of_part,
@@ -27,6 +26,8 @@ from segkit.data.annotations.tools.parts import (
 )
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.images_and_masks import read_image
+from segkit.data.decoding.value_range import RangeOption
+from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -41,8 +42,8 @@ class Labelme(DrawnShapes):
     """Images with labelme's JSON files, of its first versions and of today's, as they are.
 
     root          the folder that holds all of it
-    classes       names of the classes, in the order of their ids; without them, the background and all labels that are
-                  found in the files of both parts, sorted
+    classes       names of the classes, in the order of their ids; `auto`: the background, and all labels that the files
+                  of both parts have, sorted, for which all of them are read; the run keeps what it found
     label_map     label -> class or `ignore`; "*" for all labels not named. A label that is a class needs no entry
     background    the class of what nothing is drawn on, or `ignore`
     overlap       what a pixel is that two shapes cover: the later one (`order`, as labelme draws them) or the smaller
@@ -59,7 +60,7 @@ class Labelme(DrawnShapes):
     ignore_index  id of the pixels that count neither in the loss nor in a score
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else the bands of the
                   images
-    value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high], or `dtype`
+    value_range   which numbers become 0 and 255 in images of more than 8 bits, as of `folder`
     resize        [height, width] that every image is brought to, or null
 
     An image is the file that `imagePath` names, seen from the JSON file, or that has the JSON file's name; only where
@@ -75,7 +76,7 @@ class Labelme(DrawnShapes):
         split: Literal["train", "val"],
         *,
         root: str,
-        classes: Constrained[list[str], Field(min_length=2)] | None = None,
+        classes: Classes = "auto",
         label_map: dict[str, str] | None = None,
         background: str = BACKGROUND,
         overlap: Overlap = "order",
@@ -83,52 +84,52 @@ class Labelme(DrawnShapes):
         labels: str | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Constrained[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Share | None = None,
         split_seed: NonNegativeInt = 0,
-        split_group: str | None = None,
+        split_group: Expression | None = None,
         unlabelled: Literal["skip", "background"] = "skip",
         ignore_index: int = 255,
-        channels: Constrained[int, Field(ge=1, le=1000)] = 3,
-        value_range: Constrained[list[float], Field(min_length=2, max_length=2)]
-        | Literal["dtype"]
-        | None = None,
+        channels: Channels = 3,
+        value_range: RangeOption = "auto",
         resize: Size | None = None,
     ):
         folder, notes = existing_root(root), []
-        pattern = labels if labels is not None else ("" if val_fraction is not None else "{split}")
-        parts = [train_split, val_split] if "{split}" in pattern else [""]
-        if len(parts) == 1 and val_fraction is None:
+        pattern = labels if labels is not None else ("" if val_fraction is not None else SPLIT)
+        if SPLIT not in pattern and val_fraction is None:
             raise ValueError(
                 f"labels={pattern!r} is the same for both parts -> {{split}} in it, or data.val_fraction=0.2"
             )
-        part = (train_split if split == "train" else val_split) if len(parts) > 1 else ""
-        own = folder_of_part(folder, pattern, part, key="data.labels")
-        entries = _find_entries(own, notes, unlabelled)
-        chosen = divided(
-            entries,
-            lambda entry: entry.name,
-            split,
-            fraction=val_fraction,
-            seed=split_seed,
-            group=split_group,
-        )
+        parts = {"train": train_split, "val": val_split}
+
+        def find(part: Literal["train", "val"], notes: list[str]) -> list[Annotated]:
+            below = folder_of_part(folder, pattern, parts[part], key="data.labels")
+            return divided(
+                _find_entries(below, notes, unlabelled),
+                lambda entry: entry.name,
+                part,
+                fraction=val_fraction,
+                seed=split_seed,
+                group=split_group,
+            )
+
+        entries, found = find(split, notes), {}
         meanings = {**OWN_NAMES, **(label_map or {})}
-        if classes is None:
-            others = [resolved(folder, pattern.replace("{split}", name)) for name in parts if name != part]
-            files = [entry.notes for entry in entries] + [
-                path for other in others for path in walk_files(other, (".json",))
-            ]
-            classes = classes_of(_find_labels(files), meanings, background=background)
+        if classes == AUTO:
+            folders = {folder / pattern.replace(SPLIT, part) for part in parts.values()}
+            files = (path for place in sorted(folders) for path in walk_files(place, (".json",)))
+            found["classes"] = classes = classes_of(_find_labels(files), meanings, background=background)
         named = _without_absent(meanings, classes, label_map or {})
         super().__init__(
             folder,
-            chosen,
+            entries,
             NamedClasses(classes, named, background=background, ignore_index=ignore_index),
             overlap=overlap,
             line_width=line_width,
             channels=channels,
             value_range=value_range,
             resize=resize,
+            training=lambda: [entry.image for entry in find("train", [])],
+            found=found,
             notes=notes,
         )
         embedded = [index for index, path in enumerate(self.image_paths) if self._is_embedded(index)]
@@ -208,8 +209,7 @@ def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annot
                 others.append(path)
                 continue
             raise
-        image = path.with_suffix("") if named is None else resolved(path.parent, named)
-        entries.append(Annotated(name_below(path, folder), image, path))
+        entries.append(Annotated(name_below(path, folder), _named_image(path, named), path))
     if others:
         count = _count(len(others), "JSON file is", "JSON files are")
         notes.append(f"{count} none of labelme's and left out: {name_below(others[0], folder)}.json")
@@ -226,6 +226,14 @@ def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annot
     if not entries:
         raise DataError(f"no JSON files of labelme in {folder}")
     return sorted(entries)
+
+
+def _named_image(path: Path, named: str | None) -> Path:
+    """The image that a file names: where it says or, of a folder of another machine, beside the file."""
+    if named is None:
+        return path.with_suffix("")
+    said, beside = resolved(path.parent, named), path.parent / PurePosixPath(named).name
+    return beside if beside.is_file() and not said.is_file() else said
 
 
 def _find_labels(paths: Iterable[Path]) -> set[str]:

@@ -1,13 +1,11 @@
 """`yolo`: the polygons of YOLO's segmentation, in a text file for each image, with a `data.yaml`."""
 
 from pathlib import Path
-from typing import Annotated as Constrained
 from typing import Literal
 
-from pydantic import Field
-
-from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes, Overlap
+from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
+from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import divided, name_below
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.annotations.tools.yolo_text import (
@@ -19,6 +17,7 @@ from segkit.data.annotations.tools.yolo_text import (
     text_of,
     yolo_shapes,
 )
+from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.label_map import IGNORE
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
@@ -36,8 +35,8 @@ class Yolo(DrawnShapes):
     root          the folder that holds `data_file`
     data_file     the file with `path`, `train`, `val` and `names`; without it data.yaml, or the only .yaml file of
                   `root`, or a classes.txt with a name on each line, beside images/train, images/val or images alone
-    classes       names of the classes, in the order of their ids; without them, those of the file by their numbers and
-                  then the background, or, for one class, the background and that class
+    classes       names of the classes, in the order of their ids; `auto`: those of the file by their numbers and then
+                  the background, or, for one class, the background and that class; the run keeps what it found
     label_map     name in the file -> class or `ignore`; "*" for all names not named. A name that is a class needs no
                   entry
     background    the class of what no polygon covers, or `ignore`
@@ -51,7 +50,7 @@ class Yolo(DrawnShapes):
     ignore_index  id of the pixels that count neither in the loss nor in a score
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else the bands of the
                   images
-    value_range   which numbers become 0 and 255 in images of more than 8 bits: [low, high], or `dtype`
+    value_range   which numbers become 0 and 255 in images of more than 8 bits, as of `folder`
     resize        [height, width] that every image is brought to, or null
 
     The text file of images/train/a.jpg is labels/train/a.txt; an image without one is background throughout. Polygons
@@ -67,44 +66,46 @@ class Yolo(DrawnShapes):
         *,
         root: str,
         data_file: str | None = None,
-        classes: Constrained[list[str], Field(min_length=2)] | None = None,
+        classes: Classes = "auto",
         label_map: dict[str, str] | None = None,
         background: str = BACKGROUND,
         overlap: Overlap = "area",
         train_split: Literal["train", "val", "test"] = "train",
         val_split: Literal["train", "val", "test"] = "val",
-        val_fraction: Constrained[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Share | None = None,
         split_seed: NonNegativeInt = 0,
-        split_group: str | None = None,
+        split_group: Expression | None = None,
         ignore_index: int = 255,
-        channels: Constrained[int, Field(ge=1, le=1000)] = 3,
-        value_range: Constrained[list[float], Field(min_length=2, max_length=2)]
-        | Literal["dtype"]
-        | None = None,
+        channels: Channels = 3,
+        value_range: RangeOption = "auto",
         resize: Size | None = None,
     ):
-        folder = existing_root(root)
-        self.file = read_file(find_data_file(folder, data_file))
-        part = val_split if split == "val" and val_fraction is None else train_split
-        images = divided(
-            find_images(self.file, part),
-            lambda image: _name(image, self.file),
-            split,
-            fraction=val_fraction,
-            seed=split_seed,
-            group=split_group,
-        )
-        if classes is None:
-            classes = classes_of_file(self.file, label_map or {}, background)
+        folder, found = existing_root(root), {}
+        self.file = file = read_file(find_data_file(folder, data_file))
+
+        def find(part: Literal["train", "val"]) -> list[Path]:
+            return divided(
+                find_images(file, val_split if part == "val" and val_fraction is None else train_split),
+                lambda image: _name(image, file),
+                part,
+                fraction=val_fraction,
+                seed=split_seed,
+                group=split_group,
+            )
+
+        if classes == AUTO:
+            found["classes"] = classes = classes_of_file(file, label_map or {}, background)
         super().__init__(
             folder,
-            [Annotated(_name(image, self.file), image, text_of(image)) for image in images],
+            [Annotated(_name(image, file), image, text_of(image)) for image in find(split)],
             NamedClasses(classes, label_map, background=background, ignore_index=ignore_index),
             overlap=overlap,
             line_width=None,
             channels=channels,
             value_range=value_range,
             resize=resize,
+            training=lambda: find("train"),
+            found=found,
         )
         self._note_backgrounds()
 

@@ -120,6 +120,19 @@ def test_classes_that_nobody_lists_are_those_of_both_parts(tmp_path):
         assert np.unique(read_ids(dataset)).tolist() == [0, value, 255]
 
 
+def test_what_was_found_is_kept_with_the_run_and_is_of_the_training_images(tmp_path):
+    for n, part in enumerate(("train", "val"), start=1):
+        wide = np.linspace(0, 1000 * n, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
+        save_labelme(tmp_path / part / "a.json", [shape("car", box(0, 0, 4, 4))])
+        Image.fromarray(wide).save(tmp_path / part / "a.png")
+    found = {"classes": ["background", "car"], "value_range": [0, 1000]}
+    assert [build("labelme", tmp_path, split).found_options for split in ("train", "val")] == [found, found]
+    given = build("labelme", tmp_path, classes=CLASSES, value_range=[0, 500])
+    assert given.found_options == {} and given.read(0).image.max() == 255
+    with pytest.raises(ValueError, match=r"value_range: expected \[low, high\], got \[5, 5\]"):
+        build("labelme", tmp_path, value_range=[5, 5])
+
+
 def test_an_image_is_where_the_file_says(tmp_path):
     save_image(tmp_path / "images/x.png")
     save_image(tmp_path / "images/y.png", seed=1)
@@ -142,6 +155,12 @@ def test_an_image_is_where_the_file_says(tmp_path):
     assert with_all.notes == ["1 image has no JSON file and is background throughout: z.png"]
     assert not read_ids(with_all, index).any()
     assert with_all.files(index) == (tmp_path / "images/z.png",)
+
+
+def test_an_image_of_a_folder_on_another_machine_lies_beside_the_file(tmp_path):
+    image = save_image(tmp_path / "train/street.png")
+    save_labelme(tmp_path / "train/a.json", [], image="C:\\Users\\me\\street.png")
+    assert build("labelme", tmp_path, classes=CLASSES).image_paths == [image]
 
 
 def test_the_embedded_image_is_read_only_where_there_is_no_other(tmp_path):

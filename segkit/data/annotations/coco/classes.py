@@ -69,6 +69,37 @@ def category_values(
     return values
 
 
+def check_classes(
+    classes: Sequence[str], label_map: Mapping[str, str], *, background: str, ignore_index: int
+) -> None:
+    """Raises ConfigError for classes, the option `background` and a label map that contradict each other."""
+    shown = shorten(list(classes), most=6)
+    if len(classes) < 2:
+        raise ConfigError(f"data.classes: expected at least 2, there are {shown or 'none'}")
+    for name in classes:
+        if classes.count(name) > 1:
+            raise ConfigError(f"data.classes names {name!r} twice")
+        if name in (IGNORE, REST):
+            raise ConfigError(
+                f"a class cannot be called {name!r}, which label_map uses -> data.label_map={{{name!r}: another}}"
+            )
+    if background != IGNORE and background not in classes:
+        raise ConfigError(
+            f"data.background={background} is none of data.classes ({shown})\n"
+            f"   -> add it to data.classes, or data.background={IGNORE} for pixels that nothing covers"
+        )
+    for key, name in label_map.items():
+        if name != IGNORE and name not in classes:
+            raise ConfigError(
+                f"data.label_map: {key!r}: there is no class {name!r}, there are: {shown}, {IGNORE}"
+            )
+    if 0 <= ignore_index < len(classes):
+        raise ConfigError(
+            f"data.ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r} "
+            f"-> data.ignore_index=65535"
+        )
+
+
 def check_label_map(
     label_map: Mapping[str, str], categories: Sequence[Category], *, naming: Naming, source: Path
 ) -> None:

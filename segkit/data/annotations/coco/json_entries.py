@@ -18,6 +18,9 @@ from segkit.system.printable import show_path
 PIECE = 1 << 20
 #: Characters before the end of what was read, in which an error may come from what is not read yet.
 TAIL = 16
+#: What Python's decoder says of a string that does not end, whose place is where it begins.
+UNENDED = "Unterminated string"
+CUT = "it ends in the middle -> get the file again, which was cut short"
 BOM = "\xef\xbb\xbf"
 _skip_space = re.compile(r"[ \t\n\r]*").match
 _decode = json.JSONDecoder().raw_decode
@@ -56,6 +59,10 @@ class JsonLists:
 
     def _entries(self, window: "_Window") -> Iterator[Entry]:
         place = window.skip(len(BOM) if window.text.startswith(BOM) else 0)
+        if window.character(place) == "[":
+            raise DataError(
+                f"not COCO's JSON: {show_path(self.path)} holds a list, expected an object of lists"
+            )
         if window.character(place) != "{":
             raise window.wrong(place, "an object, which begins with {")
         place = window.skip(place + 1)
@@ -129,12 +136,15 @@ class _Window:
             try:
                 value, end = _decode(self.text, place)
             except json.JSONDecodeError as error:
-                if self.is_last or not self._may_be_cut(error):
-                    raise self._not_json(error.pos, error.msg) from None
+                unended = error.pos >= len(self.text) or error.msg.startswith(UNENDED)
+                if self.is_last or not (unended or error.pos > len(self.text) - TAIL):
+                    raise self._not_json(error.pos, CUT if unended else error.msg) from None
             except RecursionError:
                 raise self._not_json(place, "nested too deeply") from None
             else:
-                if end < len(self.text) or self.is_last:
+                # What is cut behind the point or the e of a number is a number, too.
+                margin = TAIL if isinstance(value, int | float) else 0
+                if end + margin < len(self.text) or self.is_last:
                     return self._with_characters(value, place, end), place, end
             place = self.more(place)
 
@@ -150,9 +160,7 @@ class _Window:
     def wrong(self, place: int, wanted: str) -> DataError:
         """The error to raise where something else stands than `wanted`."""
         found = self.character(place)
-        return self._not_json(
-            place, f"expected {wanted}, " + (f"found {found!r}" if found else "the file ends")
-        )
+        return self._not_json(place, f"expected {wanted}, found {found!r}" if found else CUT)
 
     def _with_characters(self, value: Any, start: int, end: int) -> Any:
         """A value that was decoded byte by byte with its characters, if it has some beyond ASCII."""
@@ -163,18 +171,9 @@ class _Window:
         except UnicodeDecodeError:
             raise self._not_json(start, "its text is not UTF-8") from None
 
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether what is not read yet may put the error right. Of a string without an end, `pos` is its begin."""
-        return error.pos > len(self.text) - TAIL or error.msg.startswith("Unterminated string")
-
     def _not_json(self, place: int, problem: str) -> DataError:
         line, column = _find_line(self.path, self.base + place)
-        cut = (
-            " -> get the file again: it was cut short"
-            if self.is_last and place >= len(self.text) - TAIL
-            else ""
-        )
-        return DataError(f"not JSON: {show_path(self.path)}:{line}:{column}: {problem}{cut}")
+        return DataError(f"not JSON: {show_path(self.path)}:{line}:{column}: {problem}")
 
 
 def _find_line(path: Path, place: int) -> tuple[int, int]:

@@ -33,6 +33,4 @@ def refuse_other_kind(path: Path, keys: Sequence[str]) -> None:
         return
     kind = next((f"\n   it looks like {text}" for known, text in KINDS if known <= set(keys)), "")
     has = f"it has {shorten(sorted(set(keys)), most=8)}" if keys else "it is empty"
-    raise DataError(
-        f"not COCO's JSON: {show_path(path)} has no list {' and no list '.join(missing)}; {has}{kind}"
-    )
+    raise DataError(f"not COCO's JSON: {show_path(path)} has no {' and no '.join(missing)}; {has}{kind}")

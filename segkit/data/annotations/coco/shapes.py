@@ -97,13 +97,11 @@ def _read_runs(segmentation: Mapping[str, Any], size: tuple[int, int]) -> Patch:
             f"its run lengths are of an image of {said[1]}x{said[0]}, this one is {size[1]}x{size[0]}\n"
             "   -> the image was changed after it was labelled: put the one that was labelled back"
         )
-    if isinstance(counts, str):
-        runs = decode_runs(counts)
-    elif isinstance(counts, list) and all(type(count) is int for count in counts):
-        runs = np.array(counts, dtype=np.int64)
-    else:
+    is_list = isinstance(counts, list) and all(type(count) is int for count in counts)
+    if not is_list and not isinstance(counts, str):
         raise ValueError("counts of its run lengths is neither a text nor a list of whole numbers")
     try:
+        runs = decode_runs(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
         return runs_patch(runs, size)
     except ValueError as error:
         raise ValueError(f"its run lengths are damaged: {error}\n   -> write them again") from None

@@ -1,0 +1,122 @@
+"""The `data:` block that reads COCO's JSON files, of outlines or panoptic ones."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segkit.data.annotations.coco.classes import list_classes
+from segkit.data.annotations.coco.coco_file import CocoFile, open_coco
+from segkit.data.annotations.coco.image_files import find_image_files
+from segkit.data.annotations.coco.json_entries import JsonLists
+from segkit.data.check.contents.kinds import find_kind
+from segkit.data.check.file_facts import read_image_facts
+from segkit.data.files.file_patterns import SPLIT
+from segkit.errors import DataError
+
+#: Words in the path of a file, or at the beginning of one, that say which part it is of.
+TRAIN, VAL = ("train", "training", "trn"), ("val", "valid", "validation", "test", "testing")
+#: The share that validates where there is one file.
+VAL_FRACTION = 0.2
+BACKGROUND = "background"
+
+
+def propose_coco(root: Path) -> dict[str, Any] | None:
+    """For panoptic files, which say more, or else for files of outlines. Raises DataError for damaged files."""
+    block = propose_panoptic(root)
+    if block is not None:
+        return block
+    files = _find_files(root, "segmentation", first="instances")
+    if not files:
+        return None
+    block = {"name": "coco", **_say_parts(root, files)}
+    return {**block, **_say_classes(open_coco(root / block["train_annotations"]))}
+
+
+def propose_panoptic(root: Path) -> dict[str, Any] | None:
+    """For panoptic files. Raises DataError for files that are damaged."""
+    files = _find_files(root, "segments_info", first="panoptic")
+    return {"name": "coco_panoptic", **_say_parts(root, files)} if files else None
+
+
+def _find_files(root: Path, key: str, *, first: str) -> list[Path]:
+    """The COCO files whose first annotation has this key; of them, those whose name begins with `first` if one does."""
+    paths = [path for path in sorted(root.rglob("*.json")) if find_kind(path).name in ("coco", "panoptic")]
+    paths = [path for path in paths if key in _first_annotation(path)]
+    return [path for path in paths if path.name.startswith(first)] or paths
+
+
+def _first_annotation(path: Path) -> Any:
+    return next((entry.value for entry in JsonLists(path) if entry.key == "annotations"), ())
+
+
+def _say_parts(root: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Root, files and images: one file of each part, or the largest with a share of it to validate."""
+    train, val = (
+        next((p for w in words for p in files if _says(p, root, w)), None) for words in (TRAIN, VAL)
+    )
+    options: dict[str, Any] = {"root": str(root)}
+    if train is None or val is None:
+        train = train or max(files, key=lambda path: path.stat().st_size)
+        options |= {"train_annotations": _below(train, root), "val_fraction": VAL_FRACTION}
+        parts = {"train": train}
+    else:
+        options |= {"train_annotations": _below(train, root), "val_annotations": _below(val, root)}
+        parts = {"train": train, "val": val}
+    return options | _say_images(root, parts)
+
+
+def _says(path: Path, root: Path, word: str) -> bool:
+    """Whether a word of the path begins with this one, with a year or nothing behind it."""
+    words = re.split(r"[^a-z0-9]+", _below(path, root).lower())
+    return any(re.fullmatch(rf"{word}\d*", other) for other in words)
+
+
+def _say_images(root: Path, parts: dict[str, Path]) -> dict[str, Any]:
+    """Where the images lie, if not where they are looked for, and their bands, if they are no colours."""
+    found, folders = {}, {}
+    for part, path in parts.items():
+        names = open_coco(path).names
+        try:
+            found[part], _ = find_image_files(names, root=root, source=path, folder=None, split=part)
+        except DataError:
+            folders[part] = _search(root, names)
+    options: dict[str, Any] = {}
+    if folders and all(folders.values()):
+        texts = {str(folder).replace(part, SPLIT) for part, folder in folders.items()}
+        if len(texts) == 1 and len(folders) == len(parts):
+            options["images"] = texts.pop()
+            found = {"train": [root / folders["train"] / open_coco(parts["train"]).names[0]]}
+    first = next((path for paths in found.values() for path in paths if path.is_file()), None)
+    bands = 3 if first is None else read_image_facts(first).bands
+    return options if bands == 3 else {**options, "channels": bands}
+
+
+def _search(root: Path, names: Sequence[str]) -> str | None:
+    """The folder below the root in which most of the images lie, as the file names them; None if there is none."""
+    wanted = set(names)
+    count: Counter[str] = Counter()
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        count[place] = sum(name in wanted for name in files)
+    best, most = count.most_common(1)[0]
+    return _below(Path(best), root) if most else None
+
+
+def _say_classes(file: CocoFile) -> dict[str, Any]:
+    """The classes, if a category only stands above the others, as Roboflow has one; another `ignore_index` for many."""
+    above = {category.supercategory for category in file.categories}
+    kept = [
+        category
+        for category, used in zip(file.categories, file.used, strict=True)
+        if used or category.name not in above
+    ]
+    classes = list_classes(kept, {}, background=BACKGROUND, naming="name")
+    options: dict[str, Any] = {} if len(kept) == len(file.categories) else {"classes": classes}
+    return options if len(classes) <= 255 else {**options, "ignore_index": 65535}
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

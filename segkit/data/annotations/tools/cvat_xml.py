@@ -68,6 +68,8 @@ def _read(path: Path, state: tuple[int, ...]) -> CvatFile:
             reader.parser.ParseFile(file)
     except expat.ExpatError as error:
         raise DataError(f"cannot read {show_path(path)}:{error.lineno}: {error}") from None
+    except LookupError as error:  # an encoding that is none
+        raise DataError(f"cannot read {show_path(path)}: {error}") from None
     except OSError as error:
         raise DataError(f"cannot read {show_path(path)}: {error.strerror}") from error
     return reader.file

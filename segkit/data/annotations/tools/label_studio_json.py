@@ -83,6 +83,8 @@ def _read_task(task: Mapping[str, Any], place: int, image_key: str, path: Path) 
     found = [item for item in task["annotations"] if isinstance(item, dict)]
     annotations: list[Mapping[str, Any]] = [item for item in found if not item.get("was_cancelled")]
     for item in annotations:
+        if not isinstance(item.get("result") or [], list):
+            raise DataError(f"cannot read {show_path(path)}: task {number} has a `result` that is no list")
         for result in item.get("result") or []:
             _pack(result)
     return read._replace(annotations=annotations)
@@ -121,10 +123,9 @@ def label_studio_shapes(annotation: Mapping[str, Any], size: tuple[int, int], *,
     result."""
     shapes = []
     for place, result in enumerate(annotation.get("result") or []):
-        kind = result.get("type") if isinstance(result, dict) else None
-        value = result.get("value") if isinstance(result, dict) else None
-        if kind not in KINDS or not isinstance(value, dict):
+        if not isinstance(result, dict) or not _is_region(result):
             continue
+        kind, value = result["type"], result["value"]
         entry = f"result[{place}] ({kind})"
         labels = value.get(kind)
         if not isinstance(labels, list) or not labels:
@@ -141,12 +142,19 @@ def label_studio_shapes(annotation: Mapping[str, Any], size: tuple[int, int], *,
     return shapes
 
 
+def _is_region(result: Mapping[str, Any]) -> bool:
+    """Whether a result says where something is and what."""
+    kind = result.get("type")
+    return isinstance(kind, str) and kind in KINDS and isinstance(result.get("value"), dict)
+
+
 def labels_of(annotation: Mapping[str, Any]) -> set[str]:
     """The labels that an annotation uses."""
     found: set[str] = set()
     for result in annotation.get("result") or []:
-        if isinstance(result, dict) and result.get("type") in KINDS and isinstance(result.get("value"), dict):
-            found |= {str(label) for label in result["value"].get(result["type"]) or []}
+        if isinstance(result, dict) and _is_region(result):
+            labels = result["value"].get(result["type"])
+            found |= {str(label) for label in labels} if isinstance(labels, list) else set()
     return found
 
 

@@ -41,6 +41,10 @@ class LabelmeFile(NamedTuple):
     data: str | None
 
 
+class NotLabelme(DataError):
+    """A JSON file of something else."""
+
+
 def read_labelme(path: Path) -> LabelmeFile:
     """A labelme file. Raises DataError for a file that is missing, damaged or none of labelme's."""
     state = file_state(path)
@@ -57,7 +61,7 @@ def _read(path: Path, state: tuple[int, ...]) -> LabelmeFile:
         raise DataError(f"cannot read {show_path(path)}: {error.strerror}") from error
     shapes = data.get("shapes") if isinstance(data, dict) else None
     if not isinstance(shapes, list):
-        raise DataError(f"cannot read {show_path(path)}: no file of labelme, which has a list `shapes`")
+        raise NotLabelme(f"cannot read {show_path(path)}: no file of labelme, which has a list `shapes`")
     image, embedded = data.get("imagePath"), data.get("imageData")
     size = (data.get("imageHeight"), data.get("imageWidth"))
     return LabelmeFile(
@@ -98,7 +102,7 @@ def _read_shape(shape: Any, source: str, entry: str) -> Shape:
         )
     entry = f"{entry} ({show_name(label)})"
     kind = shape.get("shape_type") or "polygon"  # which all were in the first versions
-    if kind not in POINTS:
+    if not isinstance(kind, str) or kind not in POINTS:
         raise bad_shape(
             source, entry, f"the shape type {kind!r:.40} is not known; there are {', '.join(POINTS)}"
         )

@@ -63,5 +63,16 @@ def name_below(path: Path, folder: Path) -> str:
 
 
 def resolved(folder: Path, name: str) -> Path:
-    """The file that `name` means, seen from `folder`, without the `..` in between."""
+    """The file that `name` means, seen from `folder`, without the `..` in between. Raises DataError for no name at
+    all."""
+    if "\0" in name:
+        raise DataError(f"{show_path(name)} is no name of a file")
     return Path(os.path.normpath(folder / name))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Of a name that is too long for one, there is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -22,12 +22,11 @@ def check_number(value: Any, *, source: str, entry: str, what: str = "a coordina
     """A finite number of a size that pixels have. Raises DataError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise bad_shape(source, entry, f"{value!r:.40} is no number")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise bad_shape(source, entry, f"{what} is {value}")
     if abs(value) > FARTHEST:
-        raise bad_shape(
-            source, entry, f"{what} is {value:g}, farther than {FARTHEST:,} pixels from the image"
-        )
+        far = f"{what} is {value!r:.40}, farther than {FARTHEST:,} pixels from the image"
+        raise bad_shape(source, entry, far)
     return float(value)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segkit.config.yaml_source import parse_yaml, to_plain
-from segkit.data.annotations.tools.parts import resolved, walk_images
+from segkit.data.annotations.tools.parts import is_there, resolved, walk_images
 from segkit.data.annotations.tools.points import bad_shape, parse_number
 from segkit.data.annotations.tools.shapes import Polygon, Shape
 from segkit.data.decoding.opening import SUFFIXES
@@ -47,7 +47,7 @@ def read_data_file(path: Path) -> YoloFile:
         raise DataError(f"cannot read {show_path(path)}: expected keys such as train, val and names")
     names = _read_names(data.get("names"), data.get("nc"), path)
     folder, said = path.parent, data.get("path")
-    if isinstance(said, str) and resolved(path.parent, said).is_dir():
+    if isinstance(said, str) and is_there(resolved(path.parent, said)):
         folder = resolved(path.parent, said)
     parts = {key: _as_list(data[key], key, path) for key in ("train", "val", "test") if data.get(key)}
     return YoloFile(path, names, folder, parts)
@@ -174,7 +174,7 @@ def _find_place(file: YoloFile, part: str, name: str) -> Path:
     tried = [resolved(file.folder, name), resolved(file.path.parent, name)]
     tried += [resolved(file.folder, name[3:])] if name.startswith("../") else []
     for place in tried:
-        if place.exists():
+        if is_there(place):
             return place
     raise DataError(f"no folder {show_path(tried[0])}, the {part} of {show_path(file.path)}")
 
@@ -188,5 +188,5 @@ def _read_list(path: Path) -> list[Path]:
     found = []
     for _, text in lines:
         near = resolved(path.parent, text.replace("\\", "/"))
-        found.append(near if near.exists() or not Path(text).exists() else Path(text).resolve())
+        found.append(near if is_there(near) or not is_there(Path(text)) else Path(text).resolve())
     return found

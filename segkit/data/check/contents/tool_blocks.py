@@ -8,7 +8,7 @@ from segkit.data.annotations.tools.cvat_xml import CvatFile, read_cvat
 from segkit.data.annotations.tools.label_studio_json import labels_of, read_tasks
 from segkit.data.annotations.tools.labelme_json import LabelmeFile, labels_in, read_labelme
 from segkit.data.annotations.tools.names import BACKGROUND, classes_of
-from segkit.data.annotations.tools.parts import walk_files, walk_images
+from segkit.data.annotations.tools.parts import is_there, walk_files, walk_images
 from segkit.data.check.part_words import find_parts, part_options
 from segkit.data.datasets.tools.cvat import classes_of_labels
 from segkit.data.datasets.tools.label_studio import find_export, find_image
@@ -91,7 +91,7 @@ def propose_label_studio(root: Path) -> dict[str, Any] | None:
     tasks = [task for task in read_tasks(root / name, IMAGE_KEY) if task.annotations]
     folders = sorted({path.parent for path in walk_images(root)})
     found = [
-        folder for folder in (root, *folders) if all(find_image(task, folder).is_file() for task in tasks)
+        folder for folder in (root, *folders) if all(is_there(find_image(task, folder)) for task in tasks)
     ]
     images = found[0].relative_to(root).as_posix() if found else "."
     options = {} if images == "." else {"images": images}

@@ -8,7 +8,7 @@ from segkit.data.annotations.tools.cvat_xml import CvatImage, cvat_shapes, read_
 from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
 from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
-from segkit.data.annotations.tools.parts import divided, resolved
+from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
@@ -105,7 +105,7 @@ class Cvat(DrawnShapes):
             found=found,
         )
         self.listed, self.palette = listed, _palette(classes, labels, background)
-        if not any(image.exists() for image in self.image_paths):
+        if not any(is_there(image) for image in self.image_paths):
             looked = " and ".join(show_path(place) for place in places)
             raise DataError(
                 f"no image of {show_path(path)} is there: {show_path(listed[0].name)}\n   looked in {looked} "
@@ -151,7 +151,7 @@ def _find_image(image: CvatImage, places: Sequence[Path]) -> Path:
     tried = [
         resolved(place, name) for place in places for name in (image.name, f"{image.subset}/{image.name}")
     ]
-    return next((path for path in tried if path.is_file()), tried[0])
+    return next((path for path in tried if is_there(path)), tried[0])
 
 
 def _name(image: CvatImage) -> str:

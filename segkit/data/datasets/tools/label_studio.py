@@ -16,7 +16,7 @@ from segkit.data.annotations.tools.label_studio_json import (
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
 from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
-from segkit.data.annotations.tools.parts import divided, resolved
+from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
@@ -173,7 +173,7 @@ def find_image(task: Task, folder: Path) -> Path:
     parts = PurePosixPath(task.file).parts
     tried = [resolved(folder, "/".join(parts[place:])) for place in range(len(parts))]
     tried.append(folder / UPLOADED.sub("", parts[-1], count=1))
-    return next((path for path in tried if path.is_file()), folder / parts[-1])
+    return next((path for path in tried if is_there(path)), folder / parts[-1])
 
 
 def _name(task: Task) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.labelme_json import (
+    NotLabelme,
     embedded_image,
     labelme_shapes,
     labels_in,
@@ -19,6 +20,7 @@ from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expre
 from segkit.data.annotations.tools.parts import (
     divided,
     folder_of_part,
+    is_there,
     name_below,
     resolved,
     walk_files,
@@ -152,9 +154,9 @@ class Labelme(DrawnShapes):
         return read_labelme(self.mask_paths[index]).size if self.mask_paths[index].exists() else None
 
     def read_pixels(self, index: int) -> tuple[np.ndarray, bool]:
-        if not self._is_embedded(index):
-            return super().read_pixels(index)
         notes = self.mask_paths[index]
+        if is_there(self.image_paths[index]) or not notes.exists() or read_labelme(notes).data is None:
+            return super().read_pixels(index)
         with tempfile.TemporaryDirectory() as folder:  # what decodes images opens files
             path = Path(folder, "imageData")
             path.write_bytes(embedded_image(read_labelme(notes), notes))
@@ -167,11 +169,11 @@ class Labelme(DrawnShapes):
     def files(self, index: int) -> tuple[Path, ...]:
         """The files that a sample is made of: its image and its JSON file, or the one of both that is there."""
         both = self.image_paths[index], self.mask_paths[index]
-        return tuple(path for path in both if path.exists()) or both
+        return tuple(path for path in both if is_there(path)) or both
 
     def _is_embedded(self, index: int) -> bool:
         """Whether the image is read from the JSON file: there is no other, and it has one."""
-        if self.image_paths[index].exists() or not self.mask_paths[index].exists():
+        if is_there(self.image_paths[index]) or not self.mask_paths[index].exists():
             return False
         try:
             return read_labelme(self.mask_paths[index]).data is not None
@@ -184,7 +186,7 @@ class Labelme(DrawnShapes):
             return
         used, notes = self.image_paths[index], self.mask_paths[index]
         said = resolved(notes.parent, named)
-        if said != used and said.is_file() and not (used.is_file() and said.samefile(used)):
+        if said != used and is_there(said) and not (is_there(used) and said.samefile(used)):
             raise DataError(
                 f"two images for one file: {self.shown(notes)} names {self.shown(said)}, and "
                 f"{self.shown(used)} has its name\n   -> remove or rename the one that was not labelled"
@@ -204,11 +206,11 @@ def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annot
             continue
         try:
             named = read_labelme(path).image
-        except DataError:
-            if not same:
-                others.append(path)
-                continue
-            raise
+        except NotLabelme:
+            others.append(path)
+            continue
+        except DataError:  # which is raised where the sample is read
+            named = None
         entries.append(Annotated(name_below(path, folder), _named_image(path, named), path))
     if others:
         count = _count(len(others), "JSON file is", "JSON files are")
@@ -233,7 +235,7 @@ def _named_image(path: Path, named: str | None) -> Path:
     if named is None:
         return path.with_suffix("")
     said, beside = resolved(path.parent, named), path.parent / PurePosixPath(named).name
-    return beside if beside.is_file() and not said.is_file() else said
+    return beside if is_there(beside) and not is_there(said) else said
 
 
 def _find_labels(paths: Iterable[Path]) -> set[str]:

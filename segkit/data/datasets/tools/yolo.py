@@ -6,7 +6,7 @@ from typing import Literal
 from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
 from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
-from segkit.data.annotations.tools.parts import divided, name_below
+from segkit.data.annotations.tools.parts import divided, is_there, name_below
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.annotations.tools.yolo_text import (
     IMAGES,
@@ -111,18 +111,18 @@ class Yolo(DrawnShapes):
 
     def shapes(self, index: int, size: tuple[int, int]) -> list[Shape]:
         path = self.mask_paths[index]
-        if not path.is_file():
+        if not is_there(path):
             return []
         return yolo_shapes(path, self.file.names, size, source=self.shown(path))
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The files that a sample is made of: its image, its text file if it has one, and the data.yaml."""
         text = self.mask_paths[index]
-        return self.image_paths[index], *([text] if text.is_file() else []), self.file.path
+        return self.image_paths[index], *([text] if is_there(text) else []), self.file.path
 
     def _note_backgrounds(self) -> None:
         """Raises DataError if no image has a text file: then they are not where they are looked for."""
-        without = [path for path in self.mask_paths if not path.is_file()]
+        without = [path for path in self.mask_paths if not is_there(path)]
         if len(without) == len(self):
             raise DataError(
                 f"no image has a text file with polygons: {self.shown(self.image_paths[0])} -> expected "

@@ -237,6 +237,7 @@ ENTITY = '<!DOCTYPE annotations [<!ENTITY e SYSTEM "file:///etc/hostname">]>'
         ),
         ("<annotation/>", ":1: no file of CVAT, which begins with <annotations>, not <annotation>"),
         ("<annotations>\n<image>", ":2: an image without a name"),
+        ('<?xml version="1.0" encoding="none"?><annotations/>', ": unknown encoding: none"),
         ("<annotations>\n", ":2: no element found"),
         ("", ":1: no element found"),
     ],

@@ -252,6 +252,11 @@ BAD = {
         "cannot draw train/a.json, shapes[1] (car): a coordinate is 1e+300, farther than 1,000,000 pixels from the "
         f"image{MEND}",
     ),
+    "very far": (
+        shape("car", [[0, 0], [10**400, 4], [8, 0]]),
+        f"cannot draw train/a.json, shapes[1] (car): a coordinate is 1{39 * '0'}, farther than 1,000,000 pixels from "
+        f"the image{MEND}",
+    ),
     "text": (
         shape("car", [[0, 0], ["4", 4], [8, 0]]),
         f"cannot draw train/a.json, shapes[1] (car): '4' is no number{MEND}",
@@ -263,6 +268,11 @@ BAD = {
     "unknown": (
         shape("car", [[0, 0], [4, 4]], "spline"),
         "cannot draw train/a.json, shapes[1] (car): the shape type 'spline' is not known; there are polygon, "
+        f"rectangle, oriented_rectangle, circle, line, linestrip, point, points, mask{MEND}",
+    ),
+    "a type that is no word": (
+        shape("car", [[0, 0], [4, 4]], ["spline"]),
+        "cannot draw train/a.json, shapes[1] (car): the shape type ['spline'] is not known; there are polygon, "
         f"rectangle, oriented_rectangle, circle, line, linestrip, point, points, mask{MEND}",
     ),
     "no label": (
@@ -321,6 +331,27 @@ def test_a_file_that_is_none_of_labelmes(tmp_path, content, message):
     (tmp_path / "train/a.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=rf"cannot read .*train/a\.json: {message}"):
         build("labelme", tmp_path, classes=CLASSES).read(0)
+
+
+def test_a_damaged_file_is_a_bad_sample_and_not_left_out(tmp_path):
+    for name in ("a", "b"):
+        save_image(tmp_path / f"images/{name}.png")
+        save_labelme(tmp_path / f"train/{name}.json", [], image=f"../images/{name}.png")
+    (tmp_path / "train/a.json").write_text('{"shapes": [')
+    dataset = build("labelme", tmp_path, classes=CLASSES)
+    assert dataset.names == ["a", "b"]
+    with pytest.raises(DataError, match=r"cannot read .*train/a\.json: no JSON"):
+        dataset[0]
+    assert [ValView(dataset, skip_bad=True).load(n).sample is None for n in range(2)] == [True, False]
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    save_labelme(tmp_path / "train/a.json", [], image="x" * 5000)
+    with pytest.raises(DataError, match=r"cannot read .*: File name too long"):
+        build("labelme", tmp_path, classes=CLASSES).read(0)
+    save_labelme(tmp_path / "train/a.json", [], image="a\0.png")
+    with pytest.raises(DataError, match=r"a\\x00.png is no name of a file"):
+        build("labelme", tmp_path, classes=CLASSES)
 
 
 def test_other_json_files_are_left_out_and_noted(tmp_path):

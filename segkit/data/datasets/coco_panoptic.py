@@ -17,6 +17,7 @@ from segkit.data.annotations.coco.part import (
     Part,
     Parts,
     Share,
+    mask_folders,
 )
 from segkit.data.decoding.images_and_masks import read_labels
 from segkit.data.decoding.value_range import RangeOption
@@ -156,7 +157,7 @@ def _find_masks(root: Path, part: Part, folder: str | None) -> Sequence[Path]:
     """The PNG files of the images of a part. Raises DataError if they are in none of the folders."""
     pngs = [name for name in (part.file.pngs or []) if name is not None]
     source = part.file.path
-    places = [source.with_suffix(""), source.parent, root] if folder is None else [root / folder]
+    places = mask_folders(source, root) if folder is None else [root / folder]
     for place in places:
         if pngs and (place / pngs[part.numbers[0]]).is_file():
             return [place / pngs[number] for number in part.numbers]

@@ -26,6 +26,11 @@ Expression = Annotated[str, Expects("a regular expression")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+def mask_folders(source: Path, root: Path) -> list[Path]:
+    """Where the PNG files of a panoptic JSON file are looked for."""
+    return [source.with_suffix(""), source.parent, root]
+
+
 @dataclass(frozen=True)
 class Part:
     """The images of a part: their numbers in `file`, names and places, and what somebody should know."""

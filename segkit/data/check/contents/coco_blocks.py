@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from segkit.data.annotations.coco.classes import list_classes
 from segkit.data.annotations.coco.coco_file import CocoFile, open_coco
 from segkit.data.annotations.coco.image_files import find_image_files
 from segkit.data.annotations.coco.json_entries import JsonLists
+from segkit.data.annotations.coco.part import mask_folders
 from segkit.data.check.contents.kinds import find_kind
 from segkit.data.check.file_facts import read_image_facts
 from segkit.data.files.file_patterns import SPLIT
@@ -31,20 +32,34 @@ def propose_coco(root: Path) -> dict[str, Any] | None:
     files = _find_files(root, "segmentation", first="instances")
     if not files:
         return None
-    block = {"name": "coco", **_say_parts(root, files)}
-    return {**block, **_say_classes(open_coco(root / block["train_annotations"]))}
+    parts = _find_parts(root, files)
+    return {"name": "coco", **_say_parts(root, parts), **_say_classes(open_coco(parts["train"]))}
 
 
 def propose_panoptic(root: Path) -> dict[str, Any] | None:
     """For panoptic files. Raises DataError for files that are damaged."""
     files = _find_files(root, "segments_info", first="panoptic")
-    return {"name": "coco_panoptic", **_say_parts(root, files)} if files else None
+    if not files:
+        return None
+    parts = _find_parts(root, files)
+    pngs = {part: [name for name in open_coco(path).pngs or [] if name] for part, path in parts.items()}
+    missing = [
+        part
+        for part, path in parts.items()
+        if not any((p / pngs[part][0]).is_file() for p in mask_folders(path, root))
+    ]
+    folder = _search_all(root, pngs) if missing else None
+    return {
+        "name": "coco_panoptic",
+        **_say_parts(root, parts),
+        **({} if folder is None else {"masks": folder}),
+    }
 
 
 def _find_files(root: Path, key: str, *, first: str) -> list[Path]:
     """The COCO files whose first annotation has this key; of them, those whose name begins with `first` if one does."""
     paths = [path for path in sorted(root.rglob("*.json")) if find_kind(path).name in ("coco", "panoptic")]
-    paths = [path for path in paths if key in _first_annotation(path)]
+    paths = [path for path in paths if {key, "image_id"} <= set(_first_annotation(path))]
     return [path for path in paths if path.name.startswith(first)] or paths
 
 
@@ -52,20 +67,23 @@ def _first_annotation(path: Path) -> Any:
     return next((entry.value for entry in JsonLists(path) if entry.key == "annotations"), ())
 
 
-def _say_parts(root: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """Root, files and images: one file of each part, or the largest with a share of it to validate."""
+def _find_parts(root: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """A file for each part, or the largest for both."""
     train, val = (
         next((p for w in words for p in files if _says(p, root, w)), None) for words in (TRAIN, VAL)
     )
-    options: dict[str, Any] = {"root": str(root)}
-    if train is None or val is None:
-        train = train or max(files, key=lambda path: path.stat().st_size)
-        options |= {"train_annotations": _below(train, root), "val_fraction": VAL_FRACTION}
-        parts = {"train": train}
-    else:
-        options |= {"train_annotations": _below(train, root), "val_annotations": _below(val, root)}
-        parts = {"train": train, "val": val}
-    return options | _say_images(root, parts)
+    if train is not None and val is not None:
+        return {"train": train, "val": val}
+    return {"train": train or max(files, key=lambda path: path.stat().st_size)}
+
+
+def _say_parts(root: Path, parts: Mapping[str, Path]) -> dict[str, Any]:
+    """Root, files and images."""
+    options: dict[str, Any] = {"root": str(root), "train_annotations": _below(parts["train"], root)}
+    val = (
+        {"val_annotations": _below(parts["val"], root)} if "val" in parts else {"val_fraction": VAL_FRACTION}
+    )
+    return options | val | _say_images(root, parts)
 
 
 def _says(path: Path, root: Path, word: str) -> bool:
@@ -74,24 +92,32 @@ def _says(path: Path, root: Path, word: str) -> bool:
     return any(re.fullmatch(rf"{word}\d*", other) for other in words)
 
 
-def _say_images(root: Path, parts: dict[str, Path]) -> dict[str, Any]:
+def _say_images(root: Path, parts: Mapping[str, Path]) -> dict[str, Any]:
     """Where the images lie, if not where they are looked for, and their bands, if they are no colours."""
-    found, folders = {}, {}
-    for part, path in parts.items():
-        names = open_coco(path).names
-        try:
-            found[part], _ = find_image_files(names, root=root, source=path, folder=None, split=part)
-        except DataError:
-            folders[part] = _search(root, names)
+    names = {part: open_coco(path).names for part, path in parts.items()}
     options: dict[str, Any] = {}
-    if folders and all(folders.values()):
-        texts = {str(folder).replace(part, SPLIT) for part, folder in folders.items()}
-        if len(texts) == 1 and len(folders) == len(parts):
-            options["images"] = texts.pop()
-            found = {"train": [root / folders["train"] / open_coco(parts["train"]).names[0]]}
-    first = next((path for paths in found.values() for path in paths if path.is_file()), None)
+    found: list[Path] = []
+    try:
+        for part, path in parts.items():
+            found += find_image_files(names[part], root=root, source=path, folder=None, split=part)[0]
+    except DataError:  # they lie elsewhere
+        folder = _search_all(root, names)
+        if folder is None:
+            return {}
+        options["images"] = folder
+        found = [root / folder.replace(SPLIT, "train") / name for name in names["train"]]
+    first = next((path for path in found if path.is_file()), None)
     bands = 3 if first is None else read_image_facts(first).bands
     return options if bands == 3 else {**options, "channels": bands}
+
+
+def _search_all(root: Path, names: Mapping[str, Sequence[str]]) -> str | None:
+    """The folder in which the files of all parts lie, with {split} if they differ by that; None if there is none."""
+    folders = {part: _search(root, each) for part, each in names.items()}
+    texts = {None if folder is None else folder.replace(part, SPLIT) for part, folder in folders.items()}
+    if len(set(folders.values())) == 1:
+        return next(iter(folders.values()))
+    return texts.pop() if len(texts) == 1 else None
 
 
 def _search(root: Path, names: Sequence[str]) -> str | None:

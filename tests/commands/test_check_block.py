@@ -138,6 +138,22 @@ def test_panoptic_files_are_read_as_they_are(capsys):
     check_proposed(block, [[0, 1, 255]] * 3, capsys)
 
 
+def test_of_panoptic_files_and_outlines_those_that_have_more_objects(capsys):
+    write_panoptic(MINE)
+    names = ("cat", "dog")
+    for part, numbers in (("train", (1, 2)), ("val", (3,))):
+        images = [image_entry(n, f"{n}.jpg") for n in numbers]
+        for count, kind in ((2, "few"), (4, "instances")):
+            objects = [annotation(n, 1, [box(m, m, m + 5, 9)]) for n in numbers for m in range(count)]
+            write_json(MINE / f"annotations/{kind}_{part}.json", coco(images, objects, names))
+    files = {f"{part}_annotations": f"annotations/instances_{part}.json" for part in ("train", "val")}
+    check_proposed(coco_block(**files), [[0, 1]] * 3, capsys)
+    for part in ("train", "val"):
+        (MINE / f"annotations/instances_{part}.json").unlink()
+    explore()
+    assert proposal()["name"] == "coco_panoptic"
+
+
 def test_annotations_that_are_wrong_are_listed(capsys):
     write_small(MINE)
     content = json.loads((MINE / "train.json").read_text())

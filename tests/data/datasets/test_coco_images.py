@@ -59,6 +59,16 @@ def test_where_images_are_looked_for(tmp_path, source, name, place, options):
     assert dataset[0].image.shape == (3, *SIZE)
 
 
+def test_images_that_are_named_by_the_place_they_are_fetched_from(tmp_path):
+    save_image(tmp_path / "images/train2017/0001.png")
+    entry = {"id": 1, "coco_url": "http://images.example.org/train2017/0001.png"}
+    write_json(tmp_path / "lvis_v1_train.json", coco([entry], []))
+    options = {"train_annotations": "lvis_v1_train.json", "val_annotations": "lvis_v1_train.json"}
+    dataset = Coco("train", root=str(tmp_path), **options)
+    assert dataset.image_paths == [tmp_path / "images/train2017/0001.png"]
+    assert dataset.names == ["train2017/0001"]
+
+
 def test_images_that_are_nowhere(tmp_path):
     write_json(tmp_path / "all.json", coco([image_entry(1, "a.png")], []))
     (tmp_path / "images").mkdir()

@@ -117,7 +117,11 @@ class _Reader:
     def take_image(self, entry: Entry) -> None:
         """An image."""
         self.listed.append(self._known(self.image_ids, entry, self._get(entry, "id")))
-        self.names.append(self._text(entry, "file_name"))
+        url = entry.value.get("coco_url")
+        if "file_name" not in entry.value and isinstance(url, str):  # as in LVIS
+            self.names.append("/".join(url.split("/")[-2:]))
+        else:
+            self.names.append(self._text(entry, "file_name"))
         for key in ("height", "width"):
             length = entry.value.get(key)
             if length is not None and (

@@ -1,5 +1,6 @@
 """The `data:` block that reads COCO's JSON files, of outlines or panoptic ones."""
 
+import heapq
 import os
 import re
 from collections import Counter
@@ -21,43 +22,45 @@ from segkit.errors import DataError
 #: The share that validates where there is one file.
 VAL_FRACTION = 0.2
 BACKGROUND = "background"
+#: JSON files that are looked at, the largest: those of other tools may be thousands, one for each image.
+MOST_FILES = 100
 
 
 def propose_coco(root: Path) -> dict[str, Any] | None:
-    """For panoptic files, which say more, or else for files of outlines. Raises DataError for damaged files."""
-    block = propose_panoptic(root)
-    if block is not None:
-        return block
-    files = _find_files(root, "segmentation", first="instances")
-    if not files:
+    """For panoptic files or files of outlines; of both, for those that have more objects: some tools write as panoptic
+    what was drawn as masks, and leave the polygons out. Raises DataError for damaged files."""
+    panoptic = _find_parts(root, _find_files(root, "segments_info", first="panoptic"))
+    outlined = _find_parts(root, _find_files(root, "segmentation", first="instances"))
+    if panoptic and (not outlined or _count(panoptic) >= _count(outlined)):
+        return {"name": "coco_panoptic", **_say_parts(root, panoptic), **_say_masks(root, panoptic)}
+    if not outlined:
         return None
-    parts = _find_parts(root, files)
-    return {"name": "coco", **_say_parts(root, parts), **_say_classes(open_coco(parts["train"]))}
+    return {"name": "coco", **_say_parts(root, outlined), **_say_classes(open_coco(outlined["train"]))}
 
 
-def propose_panoptic(root: Path) -> dict[str, Any] | None:
-    """For panoptic files. Raises DataError for files that are damaged."""
-    files = _find_files(root, "segments_info", first="panoptic")
-    if not files:
-        return None
-    parts = _find_parts(root, files)
+def _count(parts: Mapping[str, Path]) -> int:
+    return sum(open_coco(parts["train"]).used)
+
+
+def _say_masks(root: Path, parts: Mapping[str, Path]) -> dict[str, Any]:
+    """Where the PNG files of panoptic files lie, if not where they are looked for."""
     pngs = {part: [name for name in open_coco(path).pngs or [] if name] for part, path in parts.items()}
-    missing = [
-        part
-        for part, path in parts.items()
-        if not any((p / pngs[part][0]).is_file() for p in mask_folders(path, root))
+    found = [
+        any((p / pngs[part][0]).is_file() for p in mask_folders(path, root)) for part, path in parts.items()
     ]
-    folder = _search_all(root, pngs) if missing else None
-    return {
-        "name": "coco_panoptic",
-        **_say_parts(root, parts),
-        **({} if folder is None else {"masks": folder}),
-    }
+    folder = None if all(found) else _search_all(root, pngs)
+    return {} if folder is None else {"masks": folder}
 
 
 def _find_files(root: Path, key: str, *, first: str) -> list[Path]:
     """The COCO files whose first annotation has this key; of them, those whose name begins with `first` if one does."""
-    paths = [path for path in sorted(root.rglob("*.json")) if find_kind(path).name in ("coco", "panoptic")]
+    seen = (
+        p
+        for p in sorted(root.rglob("*.json"))
+        if not any(w.startswith(".") for w in p.relative_to(root).parts)
+    )
+    largest = heapq.nlargest(MOST_FILES, seen, key=lambda path: path.stat().st_size)
+    paths = [path for path in sorted(largest) if find_kind(path).name in ("coco", "panoptic")]
     paths = [path for path in paths if {key, "image_id"} <= set(_first_annotation(path))]
     return [path for path in paths if path.name.startswith(first)] or paths
 
@@ -67,7 +70,9 @@ def _first_annotation(path: Path) -> Any:
 
 
 def _find_parts(root: Path, files: Sequence[Path]) -> dict[str, Path]:
-    """A file for each part, or the largest for both."""
+    """A file for each part, or the largest for both; none if there are none."""
+    if not files:
+        return {}
     train, val = (
         next((p for w in words for p in files if _says(p, root, w)), None) for words in (TRAIN, VAL)
     )

@@ -137,6 +137,11 @@ def files(tmp_path, monkeypatch):
 
 def fit(*arguments):
     common = (
+        "log.images_every=0",
+        "eval.images=0",
+        "eval.every=100%",
+        "data.train_size=8",
+        "data.val_size=2",
         "log.tensorboard=false",
         "device=cpu",
         "name=theirs",

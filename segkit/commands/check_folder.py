@@ -19,6 +19,13 @@ from segkit.commands.check_data import (
 )
 from segkit.config.load import load_data_config
 from segkit.config.yaml_source import setting
+from segkit.data.check.contained import (
+    find_arrays,
+    find_stacks,
+    find_tables,
+    propose_cases,
+    propose_tables,
+)
 from segkit.data.check.contents import class_masks_script, describe_contents, propose_block
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
@@ -66,13 +73,21 @@ def check_folder(
         return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)
+    described = None if classes or ignored else propose_cases(root)
+    if described is not None:
+        return check_block(root, described, folder, workers=workers)
     try:
-        layout = find_layout(root)
+        layout = find_stacks(root) or find_layout(root)
     except DataError:
-        annotated = None if classes or ignored else propose_block(root)
-        if annotated is None:
+        if not root.is_dir():
             raise
-        return check_block(root, annotated, folder, workers=workers)
+        annotated = None if classes or ignored else propose_block(root) or propose_tables(root)
+        if annotated is not None:
+            return check_block(root, annotated, folder, workers=workers)
+        found = find_tables(root) or find_arrays(root)
+        if found is None:
+            raise
+        layout = found
     pairs = [pair for part in layout.pairs.values() for pair in part]
     raw = read_raw_values(pairs, workers=worth_starting() if workers is None else workers)
     listed, proposal = _propose(root, raw, classes, parse_values(ignored))
@@ -83,7 +98,7 @@ def check_folder(
         print(f"{'' if n else 'meaning':9} {why}")
     print()
     channels = {} if raw.channels is None else {"channels": raw.channels}
-    block = {"name": "folder", "root": str(root), **channels, **layout.options}
+    block = {"name": layout.name, "root": str(root), **channels, **layout.options}
     if (
         proposal.options is None and not classes and not ignored
     ):  # these may be masks of objects, which others explain
@@ -98,8 +113,9 @@ def check_folder(
     data = {**block, **proposal.options}
     config = write_block(root, data, folder)
     print(data_block(data))
+    skipping = ["data.unlabelled=skip"] if layout.name == "folder" else []
     checked = check_all(
-        load_data_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
+        load_data_config(config, ["data.cache=off", *skipping]), workers=workers, known=raw.facts
     )
     # Files without a partner, the only ones that a data set has notes on here, are among the findings by name.
     known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}

@@ -99,7 +99,10 @@ def voc(server, tmp_path, monkeypatch):
 
 
 #: What reads files of one's own, or makes them.
-OWN = {"folder", "shapes", "coco", "coco_panoptic", "labelme", "yolo", "cvat", "label_studio"}
+OWN = {
+    *("folder", "shapes", "coco", "coco_panoptic", "labelme", "yolo", "cvat", "label_studio"),
+    *("stack", "arrays", "hf", "nnunet"),
+}
 
 
 def test_every_named_data_set_has_a_source():

@@ -9,7 +9,7 @@ from segkit.data.annotations.coco.coco_file import CocoFile
 from segkit.data.annotations.coco.coco_images import CocoImages
 from segkit.data.annotations.coco.part import Channels, Classes, Expression, Folder, JsonFile, Parts, Share
 from segkit.data.annotations.coco.shapes import WrongShape, object_patches
-from segkit.data.decoding.value_range import RangeOption
+from segkit.data.files.options import Ends
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -68,7 +68,7 @@ class Coco(CocoImages):
         unannotated: Literal["keep", "skip"] = "keep",
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         parts = Parts(

@@ -20,8 +20,8 @@ from segkit.data.annotations.coco.part import (
     mask_folders,
 )
 from segkit.data.decoding.images_and_masks import read_labels
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.options import Ends
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -64,7 +64,7 @@ class CocoPanoptic(CocoImages):
         crowd: Literal["class", "ignore"] = "class",
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         parts = Parts(

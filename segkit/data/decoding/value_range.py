@@ -4,21 +4,17 @@ A camera of 12 bits saves numbers up to 4095 in files of 16 bits. Divided by 256
 pictures are nearly black, and a network sees 16 levels of grey.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
-from segkit.data.decoding.images_and_masks import WIDE_MODES, ValueRange, as_stored
+from segkit.data.decoding.images_and_masks import WIDE_MODES, as_stored
 from segkit.data.decoding.opening import explained, opened_image
+from segkit.data.decoding.parts import File, Numbers, Source
 from segkit.data.decoding.samples import Header, as_shown, read_header, read_samples
 from segkit.errors import DataError
 
-#: What `data.value_range` may be.
-RangeOption = Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto", "dtype"]
 #: Images that are looked at, spread evenly over all, and pixels of each that the percentiles are of.
 MOST_IMAGES, MOST_PIXELS = 200, 20_000
 #: Share of the pixels at either end that may be beyond black or white, such as hot pixels of a sensor.
@@ -27,26 +23,7 @@ TAIL = 0.0005
 WIDEST = 1.5
 
 
-def choose_range(option: list[float] | str, find_images: Callable[[], Sequence[Path]]) -> ValueRange:
-    """What the option `data.value_range` comes to; `find_images` finds the training images, of which `auto` is found.
-
-    Raises ValueError for two numbers in the wrong order.
-    """
-    if option == "auto":
-        try:
-            images = find_images()
-        except DataError:  # there are images to score only, which say so if they need a range
-            return None
-        return find_value_range(images)
-    if isinstance(option, str):
-        return "dtype"
-    low, high = option
-    if not low < high:
-        raise ValueError(f"value_range: expected [low, high], got {option}")
-    return low, high
-
-
-def find_value_range(images: Sequence[Path]) -> tuple[float, float] | None:
+def find_value_range(images: Sequence[Source]) -> tuple[float, float] | None:
     """The numbers that become 0 and 255; None if no image has more than 8 bits. Files that cannot be read are left out:
     who reads them to train says so.
 
@@ -54,14 +31,14 @@ def find_value_range(images: Sequence[Path]) -> tuple[float, float] | None:
     0.05 % at either end. Numbers that GDAL's tag calls no data do not count.
     """
     looked = images[:: -(-len(images) // MOST_IMAGES) or 1]
-    return _find(tuple((str(path), _state(path)) for path in looked))
+    return _find(tuple((path, _state(path)) for path in looked))
 
 
 @lru_cache(maxsize=32)  # both parts of a data set ask
-def _find(images: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[float, float] | None:
+def _find(images: tuple[tuple[Source, tuple[int, int]], ...]) -> tuple[float, float] | None:
     drawn, ends = [], []
     for path, _ in images:
-        values = _read_wide(Path(path))
+        values = _read_wide(path)
         if values is not None and values.size:
             ends += [float(values.min()), float(values.max())]
             drawn.append(values[:: -(-len(values) // MOST_PIXELS)].astype(np.float64))
@@ -74,7 +51,7 @@ def _find(images: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[float, float
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: Source) -> tuple[int, int]:
     try:
         state = path.stat()
     except OSError:
@@ -82,10 +59,13 @@ def _state(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _read_wide(path: Path) -> np.ndarray | None:
+def _read_wide(path: Source) -> np.ndarray | None:
     """All numbers of an image of more than 8 bits but for transparency and no data, in one row; None of another."""
     try:
         with explained(path):
+            if isinstance(path, Numbers):
+                plain = path.read().plain
+                return None if plain.dtype in (np.uint8, bool) else _finite(plain.reshape(-1))
             header = read_header(path)
             is_plain = header.tiff is None or header.tiff.format == "unsigned integers"
             if header.bits <= 8 and is_plain:
@@ -93,14 +73,16 @@ def _read_wide(path: Path) -> np.ndarray | None:
             values = _read_values(path, header)
     except DataError:
         return None
-    values = values.reshape(-1)
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
+    values = _finite(values.reshape(-1))
     nodata = header.tiff.nodata if header.tiff is not None else None
     return values if nodata is None else values[values != nodata]
 
 
-def _read_values(path: Path, header: Header) -> np.ndarray:
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
+
+
+def _read_values(path: File, header: Header) -> np.ndarray:
     if header.read_by_pillow:
         with opened_image(path) as image:
             image.load()

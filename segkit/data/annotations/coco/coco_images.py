@@ -14,8 +14,9 @@ from segkit.data.annotations.coco.classes import (
 )
 from segkit.data.annotations.coco.coco_file import CocoFile
 from segkit.data.annotations.coco.part import Part, Parts
-from segkit.data.decoding.value_range import choose_range, find_value_range
+from segkit.data.decoding.value_range import find_value_range
 from segkit.data.files.label_map import IGNORE, LabelMap
+from segkit.data.files.options import find_ends
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.system.printable import show_name, show_path
@@ -60,7 +61,7 @@ class CocoImages(AnnotatedImages):
             classes = list_classes(file.categories, label_map, background=first, naming=naming)
             found["classes"] = classes
         check_classes(classes, label_map, background=background, ignore_index=ignore_index)
-        ends = choose_range(value_range, lambda: _find_ranging(parts, part, folder, split))
+        ends = find_ends(value_range, lambda: _find_ranging(parts, part, folder, split))
         if value_range == AUTO and ends is not None:
             found["value_range"] = list(ends)
         super().__init__(

@@ -14,7 +14,8 @@ from segkit.data.annotations.tools.names import NamedClasses
 from segkit.data.annotations.tools.options import AUTO, Overlap
 from segkit.data.annotations.tools.points import bad_shape
 from segkit.data.annotations.tools.shapes import Shape, cover_all
-from segkit.data.decoding.value_range import choose_range, find_value_range
+from segkit.data.decoding.value_range import find_value_range
+from segkit.data.files.options import find_ends
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
@@ -59,9 +60,7 @@ class DrawnShapes(AnnotatedImages):
             raise DataError(f"no annotated images in {show_path(root)}")
         images = [entry.image for entry in entries]
         # Of images of 8 bits, the others need not be looked for.
-        ends = choose_range(
-            value_range, lambda: training() if find_value_range(images) is not None else images
-        )
+        ends = find_ends(value_range, lambda: training() if find_value_range(images) is not None else images)
         super().__init__(
             root,
             names=[entry.name for entry in entries],

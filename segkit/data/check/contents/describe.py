@@ -16,8 +16,10 @@ MOST_LINES = 12
 #: Kinds of annotations in the order in which they are to be used, if there are several.
 ORDER = (
     "panoptic", "coco", "labelme", "datumaro", "cvat", "label_studio", "label_me", "jsonl", "yolo", "objects",
-    "nifti", "dicom", "hdf5", "zarr", "npz", "npy", "mat", "stack", "gif", "jp2", "table",
+    "nifti", "dicom", "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
 )  # fmt: skip
+#: Folders in which nnU-Net keeps the channels of an image as files of its name.
+CHANNELS = ("imagesTr", "imagesTs")
 ZARR = (".zarray", ".zgroup", "zarr.json")
 
 
@@ -77,7 +79,11 @@ def _look(root: Path) -> _Contents:
     files, stores, cut = _list(root)
     groups = [group for group in _group(files) if group.kind.text != "text"]
     objects = _find_objects(
-        [path for path in files if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif")]
+        [
+            path
+            for path in files
+            if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif") and path.parent.name not in CHANNELS
+        ]
     )
     return _Contents(groups, stores, objects, cut)
 

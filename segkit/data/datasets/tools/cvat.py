@@ -10,9 +10,9 @@ from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
 from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.label_map import IGNORE
+from segkit.data.files.options import Ends
 from segkit.data.files.paired_files import existing_root
 from segkit.data.palette import Color
 from segkit.errors import DataError
@@ -72,7 +72,7 @@ class Cvat(DrawnShapes):
         split_group: Expression | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         folder, found = existing_root(root), {}

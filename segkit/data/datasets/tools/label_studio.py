@@ -18,8 +18,8 @@ from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classe
 from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
 from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.options import Ends
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -87,7 +87,7 @@ class LabelStudio(DrawnShapes):
         split_group: Expression | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         folder, notes, found = existing_root(root), [], {}

@@ -28,8 +28,8 @@ from segkit.data.annotations.tools.parts import (
 )
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.images_and_masks import read_image
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.options import Ends
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -92,7 +92,7 @@ class Labelme(DrawnShapes):
         unlabelled: Literal["skip", "background"] = "skip",
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         folder, notes = existing_root(root), []

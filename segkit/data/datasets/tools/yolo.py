@@ -17,8 +17,8 @@ from segkit.data.annotations.tools.yolo_text import (
     text_of,
     yolo_shapes,
 )
-from segkit.data.decoding.value_range import RangeOption
 from segkit.data.files.label_map import IGNORE
+from segkit.data.files.options import Ends
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -77,7 +77,7 @@ class Yolo(DrawnShapes):
         split_group: Expression | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: RangeOption = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
     ):
         folder, found = existing_root(root), {}

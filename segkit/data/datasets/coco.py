@@ -7,9 +7,9 @@ import numpy as np
 from segkit.data.annotations.annotated_images import empty_target
 from segkit.data.annotations.coco.coco_file import CocoFile
 from segkit.data.annotations.coco.coco_images import CocoImages
-from segkit.data.annotations.coco.part import Channels, Classes, Expression, Folder, JsonFile, Parts, Share
+from segkit.data.annotations.coco.part import Classes, Expression, Folder, JsonFile, Parts
 from segkit.data.annotations.coco.shapes import WrongShape, object_patches
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -55,7 +55,7 @@ class Coco(CocoImages):
         root: str,
         train_annotations: JsonFile,
         val_annotations: JsonFile | None = None,
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         images: Folder | None = None,

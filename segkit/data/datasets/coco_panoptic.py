@@ -9,19 +9,17 @@ import numpy as np
 from segkit.data.annotations.coco.coco_file import CocoFile
 from segkit.data.annotations.coco.coco_images import CocoImages
 from segkit.data.annotations.coco.part import (
-    Channels,
     Classes,
     Expression,
     Folder,
     JsonFile,
     Part,
     Parts,
-    Share,
     mask_folders,
 )
 from segkit.data.decoding.images_and_masks import read_labels
 from segkit.data.files.file_patterns import SPLIT
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -52,7 +50,7 @@ class CocoPanoptic(CocoImages):
         root: str,
         train_annotations: JsonFile,
         val_annotations: JsonFile | None = None,
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         images: Folder | None = None,
@@ -94,6 +92,12 @@ class CocoPanoptic(CocoImages):
             resize=resize,
         )
         self.crowd = crowd
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that a sample is made of: its image, the JSON file, and the PNG file, whose values mean nothing by
+        themselves."""
+        image, png = super().files(index)
+        return image, self.file.path, png
 
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """Class ids (H, W). Raises DataError for segments that are not explained."""

@@ -83,7 +83,8 @@ def test_segments_become_the_classes_of_their_categories(tmp_path, options, clas
             np.testing.assert_array_equal(dataset[n].target.numpy(), expected(*values))
         stem = "1" if split == "train" else "3"
         mask = tmp_path / f"annotations/panoptic_{split}/{stem}.png"
-        assert dataset.files(0) == (tmp_path / f"images/{split}/{stem}.jpg", mask)
+        source = tmp_path / f"annotations/panoptic_{split}.json"
+        assert dataset.files(0) == (tmp_path / f"images/{split}/{stem}.jpg", source, mask)
 
 
 @pytest.mark.parametrize("masks", ["annotations", ".", "png/{part}"])

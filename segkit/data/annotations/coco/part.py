@@ -15,7 +15,6 @@ from segkit.system.printable import show_path
 from segkit.types import Expects
 
 #: Types of options.
-Channels = Annotated[int, Field(ge=1, le=1000)]
 Classes = Annotated[
     Annotated[list[str], Field(min_length=2)] | Literal["auto"],
     Expects("a list (at least 2) of names, or auto"),
@@ -23,7 +22,6 @@ Classes = Annotated[
 JsonFile = Annotated[str, Expects("a JSON file below data.root")]
 Folder = Annotated[str, Expects("a folder, such as images/{split}")]
 Expression = Annotated[str, Expects("a regular expression")]
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 def mask_folders(source: Path, root: Path) -> list[Path]:

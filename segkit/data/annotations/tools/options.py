@@ -12,8 +12,6 @@ Classes = Annotated[
     Annotated[list[str], Field(min_length=2)] | Literal["auto"],
     Expects("a list (at least 2) of names, or auto"),
 ]
-Channels = Annotated[int, Field(ge=1, le=1000)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Expression = Annotated[str, Expects("a regular expression")]
 Folder = Annotated[str, Expects("a folder")]
 Overlap = Literal["order", "area"]

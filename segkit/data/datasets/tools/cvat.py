@@ -7,12 +7,12 @@ from typing import Literal
 from segkit.data.annotations.tools.cvat_xml import CvatImage, cvat_shapes, read_cvat
 from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
-from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
+from segkit.data.annotations.tools.options import AUTO, Classes, Expression, Overlap
 from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.label_map import IGNORE
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
 from segkit.data.palette import Color
 from segkit.errors import DataError
@@ -67,7 +67,7 @@ class Cvat(DrawnShapes):
         line_width: NonNegativeFloat | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         ignore_index: int = 255,

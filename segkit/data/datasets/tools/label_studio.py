@@ -15,11 +15,11 @@ from segkit.data.annotations.tools.label_studio_json import (
     size_of,
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
-from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
+from segkit.data.annotations.tools.options import AUTO, Classes, Expression, Overlap
 from segkit.data.annotations.tools.parts import divided, is_there, resolved
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.files.file_patterns import SPLIT
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -82,7 +82,7 @@ class LabelStudio(DrawnShapes):
         line_width: NonNegativeFloat | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         ignore_index: int = 255,

@@ -16,7 +16,7 @@ from segkit.data.annotations.tools.labelme_json import (
     read_labelme,
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
-from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
+from segkit.data.annotations.tools.options import AUTO, Classes, Expression, Overlap
 from segkit.data.annotations.tools.parts import (
     divided,
     folder_of_part,
@@ -29,7 +29,7 @@ from segkit.data.annotations.tools.parts import (
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.images_and_masks import read_image
 from segkit.data.files.file_patterns import SPLIT
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -86,7 +86,7 @@ class Labelme(DrawnShapes):
         labels: str | None = None,
         train_split: str = "train",
         val_split: str = "val",
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         unlabelled: Literal["skip", "background"] = "skip",

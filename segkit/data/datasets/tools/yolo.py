@@ -5,7 +5,7 @@ from typing import Literal
 
 from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses
-from segkit.data.annotations.tools.options import AUTO, Channels, Classes, Expression, Overlap, Share
+from segkit.data.annotations.tools.options import AUTO, Classes, Expression, Overlap
 from segkit.data.annotations.tools.parts import divided, is_there, name_below
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.annotations.tools.yolo_text import (
@@ -18,7 +18,7 @@ from segkit.data.annotations.tools.yolo_text import (
     yolo_shapes,
 )
 from segkit.data.files.label_map import IGNORE
-from segkit.data.files.options import Ends
+from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -72,7 +72,7 @@ class Yolo(DrawnShapes):
         overlap: Overlap = "area",
         train_split: Literal["train", "val", "test"] = "train",
         val_split: Literal["train", "val", "test"] = "val",
-        val_fraction: Share | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         ignore_index: int = 255,

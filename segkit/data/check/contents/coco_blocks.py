@@ -15,11 +15,10 @@ from segkit.data.annotations.coco.json_entries import JsonLists
 from segkit.data.annotations.coco.part import mask_folders
 from segkit.data.check.contents.kinds import find_kind
 from segkit.data.check.file_facts import read_image_facts
+from segkit.data.check.part_words import TRAIN, VAL
 from segkit.data.files.file_patterns import SPLIT
 from segkit.errors import DataError
 
-#: Words in the path of a file, or at the beginning of one, that say which part it is of.
-TRAIN, VAL = ("train", "training", "trn"), ("val", "valid", "validation", "test", "testing")
 #: The share that validates where there is one file.
 VAL_FRACTION = 0.2
 BACKGROUND = "background"

@@ -266,6 +266,22 @@ def test_splits_of_another_name():
     assert (proposal()["train_split"], proposal()["val_split"]) == ("training", "test")
 
 
+@pytest.mark.parametrize(
+    "mask", ["masks/{split}/{stem}.png", "images/{split}/{stem}_mask.png"], ids=["apart", "beside"]
+)
+def test_a_third_part_is_neither_trained_on_nor_scored(mask, capsys):
+    """Though more images have a mask where nothing is divided, and more of the test part than of the validation."""
+    for split in ("train", "val", *("test",) * 4):
+        stem = f"{split}{len(list(MINE.rglob('*.png'))):03d}"
+        save(f"images/{split}/{stem}.png", np.random.default_rng(0).integers(0, 256, (24, 32, 3)))
+        save(mask.format(split=split, stem=stem), squares((0, 1, 2)))
+    explore()
+    assert {"val_fraction", "val_split"} & set(proposal()) == set()
+    (printed,) = printed_blocks(capsys.readouterr().out)
+    train, samples = build(printed)
+    assert train.names == ["train000"] and len(samples) == 2
+
+
 def test_lists_of_a_voc_folder():
     make(image="JPEGImages/{stem}.jpg", mask="SegmentationClass/{stem}.png")
     lists = MINE / "ImageSets/Segmentation"

@@ -95,23 +95,25 @@ class FoundLayout:
 
 
 class _Candidate(NamedTuple):
-    """A layout that may be meant: pairs, more of which are better, files that are alone, as a negative number; and the
-    whole of it, made for the best one only."""
+    """A layout that may be meant: whether both parts have pairs, how many pairs, files that are alone, as a negative
+    number, all of which are better the more they are; and the whole of it, made for the best one only."""
 
+    divided: bool
     pairs: int
     alone: int
     describe: Callable[[], FoundLayout]
 
 
 def find_layout(root: Path) -> FoundLayout:
-    """The layout that brings most images and masks together. Raises DataError if there is none."""
+    """The layout that brings most images and masks together, of those that have both parts if there is one: what is
+    in a third part, such as `test`, is not to be trained on. Raises DataError if there is none."""
     if not root.is_dir():
         raise DataError(f"dataset folder not found: {root}")
     found = [layout for layout in _candidates(root) if layout.pairs]
     if not found:
         raise DataError(_describe_failure(root))
     # Of equally good ones the first, which needs the fewest options.
-    return max(found, key=lambda layout: layout[:2]).describe()
+    return max(found, key=lambda layout: layout[:3]).describe()
 
 
 def _describe_failure(root: Path) -> str:
@@ -134,14 +136,16 @@ def _describe_failure(root: Path) -> str:
 def _candidates(root: Path) -> Iterator[_Candidate]:
     files = _list_images(root)
     folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
-    splits: list[dict[str, str | None]] = [
-        {"train": train, "val": val}
-        for train in _known(folders, TRAIN)
-        for val in (*_known(folders, VAL), None)
-    ]
     for images, masks in _templates(folders):
-        for split in splits if SPLIT in images else [{}]:
-            yield from _try_names(root, files, images, masks, split)
+        if SPLIT not in images:
+            yield from _try_names(root, files, images, masks, {})
+            continue
+        for train in _known(folders, TRAIN):
+            for val in (*_known(folders, VAL), None):
+                found = list(_try_names(root, files, images, masks, {"train": train, "val": val}))
+                yield from found
+                if any(layout.divided for layout in found):  # where there is a val, test is for the end
+                    break
 
 
 def _list_images(root: Path) -> list[str]:
@@ -200,7 +204,9 @@ def _try_names(
             image is not None and mask is not None for part in pairs.values() for image, mask in part.values()
         ]
         where = (_join(images, image_name), _join(masks, mask_name))
-        yield _Candidate(sum(both), sum(both) - len(both), partial(_describe, root, *where, split, pairs))
+        divided = len(pairs) > 1 and all(any(i and m for i, m in part.values()) for part in pairs.values())
+        describe = partial(_describe, root, *where, split, pairs)
+        yield _Candidate(divided, sum(both), sum(both) - len(both), describe)
 
 
 def _below(files: Sequence[str], folder: str) -> dict[str, str]:

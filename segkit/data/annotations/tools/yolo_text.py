@@ -47,8 +47,8 @@ def read_data_file(path: Path) -> YoloFile:
         raise DataError(f"cannot read {show_path(path)}: expected keys such as train, val and names")
     names = _read_names(data.get("names"), data.get("nc"), path)
     folder, said = path.parent, data.get("path")
-    if isinstance(said, str) and is_there(resolved(path.parent, said)):
-        folder = resolved(path.parent, said)
+    if isinstance(said, str) and is_there(place := resolved(path.parent, said.replace("\\", "/"))):
+        folder = place
     parts = {key: _as_list(data[key], key, path) for key in ("train", "val", "test") if data.get(key)}
     return YoloFile(path, names, folder, parts)
 
@@ -170,13 +170,18 @@ def _as_list(value: Any, key: str, path: Path) -> list[str]:
 
 
 def _find_place(file: YoloFile, part: str, name: str) -> Path:
-    """A folder or a list: below the folder of the file; `../` leads there, too, as in Roboflow's exports."""
+    """A folder or a list: below the folder of the file; `../` leads there, too, as in Roboflow's exports, and `\\` means
+    `/`, as on Windows."""
+    name = name.replace("\\", "/")
     tried = [resolved(file.folder, name), resolved(file.path.parent, name)]
     tried += [resolved(file.folder, name[3:])] if name.startswith("../") else []
     for place in tried:
         if is_there(place):
             return place
-    raise DataError(f"no folder {show_path(tried[0])}, the {part} of {show_path(file.path)}")
+    raise DataError(
+        f"no folder {show_path(name)}, the {part} of {show_path(file.path)}\n   -> mend it there: seen from that file, "
+        "such as images/train; paths of another machine lead nowhere"
+    )
 
 
 def _read_list(path: Path) -> list[Path]:

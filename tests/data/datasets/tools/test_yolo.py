@@ -81,6 +81,7 @@ def test_other_orders_and_meanings_of_the_classes(root):
         "path: .\ntrain: ./images/train\nval: [images/val]\nnames: [car, road]\n",
         "train: ../images/train\nval: ../images/val\nnc: 2\nnames: ['car', 'road']\n",
         "train: images/train\nval: val.txt\ntest:\nnames: [car, road]\ndownload: https://example.com/a.zip\n",
+        "path: .\\images\\..\ntrain: .\\images\\train\nval: [images\\val]\nnames: [car, road]\n",
         "path: /no/such/folder\ntrain: images/train\nval: images/val/c.png\nnc: 2\nnames: [car, road]\n",
     ],
 )
@@ -103,6 +104,18 @@ def test_parts_that_the_data_file_does_not_have(root):
     )
     names = [build("yolo", root, split, val_fraction=0.4).names for split in ("train", "val")]
     assert sorted(names[0] + names[1]) == ["train/a", "train/b", "val/c"] and all(names)
+
+
+def test_folders_of_another_machine(root):
+    (root / "data.yaml").write_text(
+        "path: C:\\Users\\me\ntrain: C:\\Users\\me\\images\\train\nnames: [car, road]\n"
+    )
+    with pytest.raises(DataError) as raised:
+        build("yolo", root)
+    assert str(raised.value) == (
+        f"no folder C:/Users/me/images/train, the train of {root}/data.yaml\n   -> mend it there: seen from that file, "
+        "such as images/train; paths of another machine lead nowhere"
+    )
 
 
 def test_text_files_beside_the_images(root):

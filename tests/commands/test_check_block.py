@@ -126,6 +126,23 @@ def test_one_file_is_divided_and_images_are_found_in_any_folder(capsys):
     check_proposed(block, [[0, 1]] * 5, capsys)
 
 
+@pytest.mark.parametrize(
+    ("named", "place", "folder"),
+    [
+        ("left/{}.png", "my photos/left/{}.png", "my photos"),
+        ("left\\{}.png", "my photos/left/{}.png", "my photos"),
+        ("/home/somebody/{}.png", "my photos/{}.png", "my photos"),
+    ],
+)
+def test_images_in_a_folder_of_any_name(named, place, folder, capsys):
+    for n in range(4):
+        save_image(MINE / place.format(n), seed=n)
+    entries = [image_entry(n, named.format(n)) for n in range(4)]
+    write_json(MINE / "all.json", coco(entries, [annotation(n, 1, [box(2, 2, 9, 9)]) for n in range(4)]))
+    block = coco_block(train_annotations="all.json", val_fraction=0.2, images=folder)
+    check_proposed(block, [[0, 1]] * 4, capsys)
+
+
 def test_panoptic_files_are_read_as_they_are(capsys):
     write_panoptic(MINE)
     files = [f"annotations/panoptic_{part}.json" for part in ("train", "val")]

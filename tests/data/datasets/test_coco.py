@@ -91,6 +91,12 @@ def test_a_category_called_background_is_what_nothing_covers(tmp_path):
     assert target_of(dataset)[10, 10] == 0 and target_of(dataset)[2, 2] == 1
 
 
+def test_names_may_be_numbers(tmp_path):
+    dataset = open_one(tmp_path, [annotation(1, 2, [box(2, 2, 4, 4)])], names=(0, 7))
+    assert dataset.class_names == ("background", "0", "7")
+    assert dataset[0].target.numpy().sum() == 2 * 4
+
+
 def test_categories_become_one_class_or_none(tmp_path):
     dataset = open_small(tmp_path, label_map={"cat": "animal", "dog": "animal", "tree": "ignore"})
     assert dataset.class_names == ("background", "animal")

@@ -80,6 +80,19 @@ def test_images_that_are_nowhere(tmp_path):
     )
 
 
+def test_one_file_is_never_two_images(tmp_path):
+    """Where folders that tell names apart are gone, one image would have the labels of another."""
+    save_image(tmp_path / "images/1.png")
+    entries = [image_entry(1, "left/1.png"), image_entry(2, "right\\1.png")]
+    write_json(tmp_path / "all.json", coco(entries, [annotation(2, 1, [box(2, 2, 4, 4)])]))
+    with pytest.raises(DataError) as raised:
+        Coco("train", root=str(tmp_path), train_annotations="all.json", val_annotations="all.json")
+    assert str(raised.value) == (
+        f"two images of {tmp_path}/all.json are one file: left/1.png and right\\1.png are both images/1.png\n"
+        "   -> data.images=FOLDER, in which they lie as the file names them"
+    )
+
+
 def test_two_files_of_one_stem_have_names_of_their_own(tmp_path):
     for name in ("a.png", "a.bmp"):
         save_image(tmp_path / name)

@@ -25,7 +25,7 @@ def find_image_files(
 
     source   the JSON file that names them
     folder   the option `images`: the folder, in which {split} becomes `split`; None to look where they usually are
-    Raises DataError if there are none.
+    Raises DataError if there are none, and where two names are one file.
     """
     asked = [names[n] for n in spread(len(names), TRIED)]
     places = _candidates(root, source, folder, split)
@@ -42,6 +42,7 @@ def find_image_files(
         )
     place, whole = ways[best]
     paths = [place / _relative(name, whole) for name in names]
+    _refuse_equal(paths, names, source=source, root=root)
     return paths, _find_missing(paths, root)
 
 
@@ -64,6 +65,19 @@ def _relative(name: str, whole: bool) -> str:
     """A file's name as a path, or without its folders, which may be those of another machine."""
     path = name.replace("\\", "/")
     return path if whole else PurePosixPath(path).name
+
+
+def _refuse_equal(paths: Sequence[Path], names: Sequence[str], *, source: Path, root: Path) -> None:
+    """Raises DataError where a file would have the labels of two images: their names differ by their folders alone."""
+    seen: dict[Path, str] = {}
+    for path, name in zip(paths, names, strict=True):
+        if path in seen:
+            shown = path.relative_to(root) if path.is_relative_to(root) else path
+            raise DataError(
+                f"two images of {show_path(source)} are one file: {show_path(seen[path])} and {show_path(name)} are "
+                f"both {show_path(shown)}\n   -> data.images=FOLDER, in which they lie as the file names them"
+            )
+        seen[path] = name
 
 
 def _find_missing(paths: Sequence[Path], root: Path) -> list[str]:

@@ -134,10 +134,10 @@ class _Reader:
         """A category."""
         key = self._get(entry, "id")
         self.kinds.append(self._known(self.category_ids, entry, key))
-        above = entry.value.get("supercategory")
-        self.categories.append(
-            Category(key, self._text(entry, "name"), above if isinstance(above, str) else "")
-        )
+        name, above = entry.value.get("name"), entry.value.get("supercategory")
+        # A number is a name, too, as in the files of other tools.
+        shown = str(name) if type(name) is int else self._text(entry, "name")
+        self.categories.append(Category(key, shown, above if isinstance(above, str) else ""))
 
     def finish(self) -> Index:
         """All of it, checked for what contradicts something else. Raises DataError."""

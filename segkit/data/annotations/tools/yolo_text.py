@@ -170,9 +170,8 @@ def _as_list(value: Any, key: str, path: Path) -> list[str]:
 
 
 def _find_place(file: YoloFile, part: str, name: str) -> Path:
-    """A folder or a list: below the folder of the file; `../` leads there, too, as in Roboflow's exports, and `\\` means
-    `/`, as on Windows."""
-    name = name.replace("\\", "/")
+    """A folder or a list: below the folder of the file; `../` leads there, too, as in Roboflow's exports."""
+    name = name.replace("\\", "/")  # of Windows
     tried = [resolved(file.folder, name), resolved(file.path.parent, name)]
     tried += [resolved(file.folder, name[3:])] if name.startswith("../") else []
     for place in tried:

@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segkit.data.annotations.coco.classes import list_classes
@@ -109,7 +109,9 @@ def _say_images(root: Path, parts: Mapping[str, Path]) -> dict[str, Any]:
         if folder is None:
             return {}
         options["images"] = folder
-        found = [root / folder.replace(SPLIT, "train") / name for name in names["train"]]
+        found = find_image_files(
+            names["train"], root=root, source=parts["train"], folder=folder, split="train"
+        )[0]
     first = next((path for path in found if path.is_file()), None)
     bands = 3 if first is None else read_image_facts(first).bands
     return options if bands == 3 else {**options, "channels": bands}
@@ -125,14 +127,24 @@ def _search_all(root: Path, names: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _search(root: Path, names: Sequence[str]) -> str | None:
-    """The folder below the root in which most of the images lie, as the file names them; None if there is none."""
-    wanted = set(names)
-    count: Counter[str] = Counter()
+    """The folder below the root in which most of the files lie as they are named, or, if none has any, without the
+    folders in their names; None if there is none."""
+    wanted: dict[str, list[tuple[str, ...]]] = {}
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        wanted.setdefault(parts[-1], []).append(parts[:-1])
+    whole: Counter[Path] = Counter()
+    alone: Counter[Path] = Counter()
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        count[place] = sum(name in wanted for name in files)
-    best, most = count.most_common(1)[0]
-    return _below(Path(best), root) if most else None
+        here = Path(place).relative_to(root).parts
+        for above in (above for name in files for above in wanted.get(name, ())):
+            start = len(here) - len(above)
+            if start >= 0 and here[start:] == above:
+                whole[root.joinpath(*here[:start])] += 1
+            alone[Path(place)] += 1
+    best = (whole or alone).most_common(1)
+    return _below(best[0][0], root) if best else None
 
 
 def _say_classes(file: CocoFile) -> dict[str, Any]:

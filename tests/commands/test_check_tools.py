@@ -163,6 +163,29 @@ def test_cvat_with_a_file_for_each_part(capsys, files, pattern):
     }
 
 
+@pytest.mark.parametrize(
+    ("files", "pattern"),
+    [
+        (("job_1/annotations.xml", "job_2/annotations.xml"), "job_*/annotations.xml"),
+        (("task/left.xml", "task/right.xml"), "task/*t.xml"),
+    ],
+)
+def test_cvat_with_a_file_for_each_job(capsys, files, pattern):
+    for file in files:
+        names = {f"{Path(file).stem}_{n}.png": cvat.BOX for n in range(3)}
+        for name in names:
+            save_image((MINE / file).parent / "images" / name, seed=len(list(MINE.rglob("*.png"))))
+        cvat.write(MINE / file, names)
+    found = check(capsys)
+    assert found == {
+        "name": "cvat",
+        "root": str(MINE),
+        "annotations": pattern,
+        "val_fraction": 0.2,
+        "classes": ["background", "road", "car"],
+    }
+
+
 def test_cvat_with_subsets(capsys):
     texts = []
     for subset in ("Train", "Validation"):

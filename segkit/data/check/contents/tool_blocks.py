@@ -1,6 +1,8 @@
 """The `data:` blocks that read what labelme, YOLO, CVAT and Label Studio save, by what their files hold."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from segkit.data.annotations.tools.label_studio_json import labels_of, read_task
 from segkit.data.annotations.tools.labelme_json import LabelmeFile, labels_in, read_labelme
 from segkit.data.annotations.tools.names import BACKGROUND, classes_of
 from segkit.data.annotations.tools.parts import is_there, walk_files, walk_images
-from segkit.data.check.part_words import find_parts, part_options
+from segkit.data.check.part_words import TRAIN, VAL, find_parts, part_options
 from segkit.data.datasets.tools.cvat import classes_of_labels
 from segkit.data.datasets.tools.label_studio import find_export, find_image
 from segkit.data.datasets.tools.labelme import OWN_NAMES
@@ -64,10 +66,8 @@ def propose_cvat(root: Path) -> dict[str, Any] | None:
         options = {**named, **part_options(find_parts(subsets), VAL_FRACTION)}
     else:
         place = _find_split([tuple(name[: -len(".xml")].split("/")) for name in names])
-        if place is None:
-            return None
-        before, parts = place
-        pattern = _pattern(names, before, parts)
+        parts = None if place is None else place[1]
+        pattern = _find_jobs(root, names) if place is None else _pattern(names, *place)
         if pattern is None:
             return None
         options = {"annotations": pattern, **part_options(parts, VAL_FRACTION)}
@@ -140,3 +140,29 @@ def _pattern(names: list[str], before: tuple[str, ...], parts: tuple[str, str]) 
         {name.removeprefix(start + part) for name in names if name.startswith(start + part)} for part in parts
     ]
     return f"{start}{{split}}{min(ends[0])}" if len(ends[0]) == 1 and ends[0] == ends[1] else None
+
+
+def _find_jobs(root: Path, names: list[str]) -> str | None:
+    """The name that several files have in common, * for what differs; None if they differ by more folders or by a word
+    for a part, or if the name is that of other files, too."""
+    places = [name.split("/") for name in names]
+    words = {word for name in names for word in re.split(r"[^a-z]+", name.lower())}
+    if len({len(place) for place in places}) > 1 or words & {*TRAIN, *VAL}:
+        return None
+    pattern = "/".join(_common(same) for same in zip(*places, strict=True))
+    found = {path.relative_to(root).as_posix() for path in root.glob(pattern)}
+    return pattern if found == set(names) else None
+
+
+def _common(names: Sequence[str]) -> str:
+    """What all names begin and end with, * between the two; the name, if it is one."""
+    if len(set(names)) == 1:
+        return names[0]
+    start = _same_start(names)
+    rest = [name[len(start) :][::-1] for name in names]
+    return f"{start}*{_same_start(rest)[::-1]}"
+
+
+def _same_start(names: Sequence[str]) -> str:
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in same)

@@ -26,7 +26,8 @@ class Cvat(DrawnShapes):
     """What CVAT exports as "CVAT for images 1.1", of a task or a project, as it is.
 
     root          the folder that holds all of it
-    annotations   the XML file below `root`; {split} in it stands for the part, if each has its own
+    annotations   the XML file below `root`; {split} in it stands for the part, if each has its own, and * for any text,
+                  where a part has several: "job_*/annotations.xml"
     images        the folder of the images; without it, `images` beside the XML file, or the XML file's own folder
     classes       names of the classes, in the order of their ids; `auto`: the background and the labels of the task or
                   project in their order, as CVAT's own masks have them; the run keeps what it found
@@ -77,38 +78,57 @@ class Cvat(DrawnShapes):
     ):
         folder, found = existing_root(root), {}
         parts = {"train": train_split, "val": val_split}
-        paths = {part: _find_file(folder, annotations.replace(SPLIT, name)) for part, name in parts.items()}
+        paths = {part: _find_files(folder, annotations.replace(SPLIT, name)) for part, name in parts.items()}
 
-        def find(part: Literal["train", "val"]) -> list[CvatImage]:
-            listed = read_cvat(paths[part]).images
+        def places(path: Path) -> list[Path]:
+            return [folder / images] if images is not None else [path.parent / "images", path.parent]
+
+        def name_of(item: tuple[CvatImage, Path]) -> str:
+            image, path = item  # images of several tasks may have one name
+            apart = len({path.parent for path in paths["train"]}) > 1
+            above = path.parent.relative_to(folder) if apart and path.is_relative_to(folder) else Path()
+            return (above / image.name).with_suffix("").as_posix()
+
+        def find(part: Literal["train", "val"]) -> list[tuple[CvatImage, Path]]:
+            listed = [(image, path) for path in paths[part] for image in read_cvat(path).images]
             if val_fraction is not None:
-                return divided(listed, _name, part, fraction=val_fraction, seed=split_seed, group=split_group)
-            if SPLIT in annotations:
-                return listed
-            return _choose_subset(listed, parts[part], paths[part])
+                return divided(
+                    listed, name_of, part, fraction=val_fraction, seed=split_seed, group=split_group
+                )
+            return (
+                listed if SPLIT in annotations else _choose_subset(listed, parts[part], folder / annotations)
+            )
 
-        listed, path = find(split), paths[split]
-        labels = read_cvat(paths["train"]).labels | read_cvat(paths["val"]).labels
+        listed = find(split)
+        labels = {
+            label: colour
+            for path in dict.fromkeys([*paths["train"], *paths["val"]])
+            for label, colour in read_cvat(path).labels.items()
+        }
         if classes == AUTO:
             found["classes"] = classes = classes_of_labels(list(labels), label_map or {}, background)
-        places = [folder / images] if images is not None else [path.parent / "images", path.parent]
         super().__init__(
             folder,
-            [Annotated(_name(image), _find_image(image, places), path) for image in listed],
+            [
+                Annotated(name_of((image, path)), _find_image(image, places(path)), path)
+                for image, path in listed
+            ],
             NamedClasses(classes, label_map, background=background, ignore_index=ignore_index),
             overlap=overlap,
             line_width=line_width,
             channels=channels,
             value_range=value_range,
             resize=resize,
-            training=lambda: [_find_image(image, places) for image in find("train")],
+            training=lambda: [_find_image(image, places(path)) for image, path in find("train")],
             found=found,
         )
-        self.listed, self.palette = listed, _palette(classes, labels, background)
+        self.listed = [image for image, _ in listed]
+        self.palette = _palette(classes, labels, background)
         if not any(is_there(image) for image in self.image_paths):
-            looked = " and ".join(show_path(place) for place in places)
+            image, path = listed[0]
+            looked = " and ".join(show_path(place) for place in places(path))
             raise DataError(
-                f"no image of {show_path(path)} is there: {show_path(listed[0].name)}\n   looked in {looked} "
+                f"no image of {show_path(path)} is there: {show_path(image.name)}\n   looked in {looked} "
                 "-> export with `Save images`, or data.images says where they are"
             )
 
@@ -126,18 +146,22 @@ def classes_of_labels(labels: Sequence[str], label_map: dict[str, str], backgrou
     return names if background == IGNORE else [background, *names]
 
 
-def _find_file(root: Path, name: str) -> Path:
+def _find_files(root: Path, name: str) -> list[Path]:
     if (root / name).is_file():
-        return root / name
+        return [root / name]
+    if "*" in name and (several := sorted(path for path in root.glob(name) if path.is_file())):
+        return several
     found = sorted(path.relative_to(root).as_posix() for path in root.glob("*.xml"))
     hint = f"; there is {', '.join(found[:4])}" if found else ""
     raise DataError(f"no file {show_path(root / name)}{hint} -> data.annotations names the XML file")
 
 
-def _choose_subset(images: Sequence[CvatImage], part: str, path: Path) -> list[CvatImage]:
-    chosen = [image for image in images if image.subset == part]
+def _choose_subset(
+    listed: Sequence[tuple[CvatImage, Path]], part: str, path: Path
+) -> list[tuple[CvatImage, Path]]:
+    chosen = [item for item in listed if item[0].subset == part]
     if not chosen:
-        subsets = sorted({image.subset for image in images} - {""})
+        subsets = sorted({image.subset for image, _ in listed} - {""})
         has = f"its subsets are {', '.join(subsets)}" if subsets else "it has no subsets"
         raise DataError(
             f"no image in {show_path(path)} is of the subset {part!r}: {has}\n   -> data.train_split and "
@@ -152,10 +176,6 @@ def _find_image(image: CvatImage, places: Sequence[Path]) -> Path:
         resolved(place, name) for place in places for name in (image.name, f"{image.subset}/{image.name}")
     ]
     return next((path for path in tried if is_there(path)), tried[0])
-
-
-def _name(image: CvatImage) -> str:
-    return Path(image.name).with_suffix("").as_posix()
 
 
 def _palette(classes: Sequence[str], labels: dict[str, Color | None], background: str) -> list[Color] | None:

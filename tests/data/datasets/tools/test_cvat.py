@@ -135,6 +135,22 @@ def test_parts_are_files_of_their_own(tmp_path):
         assert dataset.names == [part] and dataset.class_names == ("background", "road", "car")
 
 
+def test_several_files_of_one_part(tmp_path):
+    """Images of two jobs that have one name are two images, each with what is drawn in its own file."""
+    for n, text in enumerate((BOX, "")):
+        save_image(tmp_path / f"job_{n}/images/a.png", seed=n)
+        save_image(tmp_path / f"job_{n}/images/b.png", seed=2 + n)
+        write(tmp_path / f"job_{n}/annotations.xml", {"a.png": text, "b.png": text})
+    options = {"annotations": "job_*/annotations.xml", "val_fraction": 0.5}
+    parts = [build("cvat", tmp_path, part, **options) for part in ("train", "val")]
+    names = [name for part in parts for name in part.names]
+    assert sorted(names) == ["job_0/a", "job_0/b", "job_1/a", "job_1/b"]
+    for part in parts:
+        for n, name in enumerate(part.names):
+            assert part.image_paths[n] == tmp_path / f"{name.replace('/', '/images/')}.png"
+            assert bool(part[n].target.any()) == name.startswith("job_0")
+
+
 MEND = "\n   -> mend it in the tool that drew it and save again, or leave such images out: data.on_bad_sample=skip"
 BAD = {
     "two points": (

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.commands import test_check_folder as folders
-from tests.commands.test_check_folder import MINE, build, explore, printed_blocks, proposal
+from tests.commands.test_check_folder import MINE, build, explore, facts, printed_blocks, proposal
 from tests.data.datasets.tools import test_cvat as cvat
 from tests.data.datasets.tools import test_label_studio as label_studio
 from tests.data.datasets.tools.tool_folders import box, save_image, save_labelme, save_yolo, shape
@@ -73,6 +73,20 @@ def test_labelme_whose_images_are_elsewhere_under_other_words(capsys):
         "val_split": "valid",
         "classes": CLASSES,
     }
+
+
+def test_classes_of_nearly_one_name(capsys):
+    for n, label in enumerate(("red car", "Red_car", "red car ", "road")):
+        labelme(f"{'abcd'[n] * (n + 1)}.json", shapes=[shape(label, box(0, 0, 9, 9))])
+    check(capsys)
+    (found,) = [finding for finding in facts()["findings"] if finding["kind"] == "equal-classes"]
+    assert found["text"] == (
+        "classes of nearly one name: 'Red_car', 'red car', 'red car ' -> one of them in data.classes, the others in "
+        "data.label_map"
+    )
+    options = "label_map: {Red_car: red car, 'red car ': red car}, classes: [background, red car, road]"
+    block = f"data: {{name: labelme, root: {MINE}, val_fraction: 0.2, {options}}}\n"
+    assert all(values == [0, values[-1]] for values in build(block)[1])
 
 
 def test_labelme_with_the_images_inside(capsys):

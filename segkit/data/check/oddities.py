@@ -1,5 +1,6 @@
 """What is suspicious in a data set, from the tally of its samples."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def find_oddities(dataset: Any, tally: Tally, part: str, batch_size: int | None)
     """What is suspicious in one data set, `train` or `val`; `batch_size` is given for the one that is trained on."""
     found = [warning("files", text) for text in getattr(dataset, "notes", [])]
     if part == "train":
-        found += _find_absent_classes(dataset, tally)
+        found += _find_absent_classes(dataset, tally) + _find_equal_classes(dataset)
     found += _find_unlabelled(tally, part)
     if batch_size is not None and tally.total < batch_size:
         found.append(
@@ -59,6 +60,23 @@ def find_channel_oddities(dataset: Any, tally: Tally, part: str) -> list[Finding
             )
         )
     return found
+
+
+def _find_equal_classes(dataset: Any) -> list[Finding]:
+    """Names that somebody wrote in two ways: capitals, blanks, or what stands for a blank."""
+    alike: dict[str, list[str]] = {}
+    for name in dataset.class_names:
+        alike.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()).strip(), []).append(name)
+    advice = (
+        " -> one of them in data.classes, the others in data.label_map"
+        if getattr(dataset, "labels_are_drawn", False)
+        else ""
+    )
+    return [
+        warning("equal-classes", f"classes of nearly one name: {', '.join(map(repr, names))}{advice}")
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _find_transparency(dataset: Any, tally: Tally, part: str) -> list[Finding]:

@@ -80,8 +80,8 @@ def labelme_shapes(file: LabelmeFile, *, source: str) -> list[Shape]:
 
 def labels_in(file: LabelmeFile) -> set[str]:
     """The labels that a file uses."""
-    labels = [shape.get("label") for shape in file.shapes if isinstance(shape, Mapping)]
-    return {label for label in labels if isinstance(label, str)}
+    labels = [_label_of(shape) for shape in file.shapes if isinstance(shape, Mapping)]
+    return {label for label in labels if label is not None}
 
 
 def embedded_image(file: LabelmeFile, path: Path) -> bytes:
@@ -92,11 +92,17 @@ def embedded_image(file: LabelmeFile, path: Path) -> bytes:
         raise DataError(f"cannot read {show_path(path)}: its imageData is damaged") from None
 
 
+def _label_of(shape: Mapping[str, Any]) -> str | None:
+    """The label of a shape, which people who write such files themselves give as a number, too."""
+    label = shape.get("label")
+    return str(label) if type(label) is int else label if isinstance(label, str) else None
+
+
 def _read_shape(shape: Any, source: str, entry: str) -> Shape:
     if not isinstance(shape, Mapping):
         raise bad_shape(source, entry, "it is no shape")
-    label = shape.get("label")
-    if not isinstance(label, str) or not label:
+    label = _label_of(shape)
+    if not label:
         raise bad_shape(
             source, entry, "it has no label", advice="give it one in labelme, or delete the shape"
         )

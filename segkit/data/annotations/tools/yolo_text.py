@@ -177,9 +177,10 @@ def _find_place(file: YoloFile, part: str, name: str) -> Path:
     for place in tried:
         if is_there(place):
             return place
+    instead = "" if part == "train" else "; data.val_fraction=0.2 divides the training images instead"
     raise DataError(
         f"no folder {show_path(name)}, the {part} of {show_path(file.path)}\n   -> mend it there: seen from that file, "
-        "such as images/train; paths of another machine lead nowhere"
+        f"such as images/train; paths of another machine lead nowhere{instead}"
     )
 
 

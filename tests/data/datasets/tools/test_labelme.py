@@ -40,6 +40,13 @@ def where(ids: np.ndarray, value: int) -> tuple[int, int, int, int, int]:
     return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max()), len(rows)
 
 
+def test_a_number_is_a_label(draw):
+    ids = draw(
+        [shape(7, box(0, 0, 4, 4)), shape("car", box(8, 8, 12, 12))], classes=["background", "7", "car"]
+    )
+    assert where(ids, 1) == (0, 3, 0, 3, 16) and where(ids, 2) == (8, 11, 8, 11, 16)
+
+
 def test_a_polygon_is_filled_by_cocos_rule(draw):
     points = [[3.3, 4.6], [20.2, 2.1], [28.7, 25.9], [9.4, 18.8]]
     ids = draw([shape("car", points)])

@@ -118,6 +118,15 @@ def test_folders_of_another_machine(root):
     )
 
 
+def test_a_validation_part_that_was_never_exported(root):
+    (root / "data.yaml").write_text("train: images/train\nval: ../valid/images\nnames: [car, road]\n")
+    with pytest.raises(
+        DataError, match=r"nowhere; data.val_fraction=0.2 divides the training images instead"
+    ):
+        build("yolo", root, "val")
+    assert len(build("yolo", root, "val", val_fraction=0.5)) == 1
+
+
 def test_text_files_beside_the_images(root):
     for part, name in (("train", "a"), ("val", "c")):
         place = root / "flat" / part

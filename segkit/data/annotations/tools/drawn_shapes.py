@@ -95,6 +95,8 @@ class DrawnShapes(AnnotatedImages):
         target = empty_target(self, size, self.classes.background)
         drawn = [shape for shape in self.shapes(index, size) if self._is_drawn(shape, source)]
         ids = [self.classes.id_of(shape.label, source=source, entry=shape.entry) for shape in drawn]
+        for shape in drawn:
+            _refuse_outside(shape, size, source)
         patches = cover_all([shape.area for shape in drawn], size, self.line_width or 0.0)
         places = range(len(drawn)) if self.overlap == "order" else _by_area(drawn, patches)
         for place in places:
@@ -123,6 +125,20 @@ class DrawnShapes(AnnotatedImages):
                     f"one image is labelled twice: {self.shown(path)} in {both}\n   -> remove one of them"
                 )
             seen[path] = place
+
+
+def _refuse_outside(shape: Shape, size: tuple[int, int], source: str) -> None:
+    """Raises DataError for a shape of which no part lies on the image; what lies beside it in part is cut off."""
+    (left, top, right, bottom), (height, width) = shape.area.box, size
+    if right < 0 or bottom < 0 or left > width or top > height:
+        raise bad_shape(
+            source,
+            shape.entry,
+            f"it lies outside of the image: x {left:g} to {right:g}, y {top:g} to {bottom:g}, the image is "
+            f"{width}x{height}",
+            advice="is it of another image, or was this one made smaller? put the one that was labelled back, or "
+            "delete the shape",
+        )
 
 
 def _by_area(shapes: Sequence[Shape], patches: Sequence[Patch]) -> list[int]:

@@ -23,6 +23,12 @@ class Area(ABC):
 
     thin = False
 
+    @property
+    @abstractmethod
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what it may cover, before it is cut off at the image and without the width of
+        a line."""
+
     @abstractmethod
     def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         """The pixels that are covered of an image of `size` (H, W); lines and points are `line_width` pixels wide."""
@@ -33,6 +39,10 @@ class Polygon(Area):
     """A closed outline. points (K, 2), K >= 3: x and y of each corner."""
 
     points: np.ndarray
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        return _box_of(self.points)
 
     def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         return polygon_patches([self.points], size)[0]
@@ -45,6 +55,11 @@ class Ellipse(Area):
     centre: tuple[float, float]
     radii: tuple[float, float]
     degrees: float = 0.0
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        (x, y), far = self.centre, max(self.radii)
+        return x - far, y - far, x + far, y + far
 
     def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         (x, y), (across, down), far = self.centre, self.radii, max(self.radii)
@@ -65,6 +80,10 @@ class Stroke(Area):
     points: np.ndarray
     joined: bool = True
     thin = True
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        return _box_of(self.points)
 
     def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         half = line_width / 2
@@ -92,6 +111,11 @@ class Pixels(Area):
     left: int
     top: int
     inside: np.ndarray
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        height, width = self.inside.shape
+        return self.left, self.top, self.left + width, self.top + height
 
     def cover(self, size: tuple[int, int], line_width: float) -> Patch:
         top, left = (
@@ -135,6 +159,11 @@ def cover_all(areas: Sequence[Area], size: tuple[int, int], line_width: float) -
     polygons = [area.points for area in areas if isinstance(area, Polygon)]
     drawn = iter(polygon_patches(polygons, size))
     return [next(drawn) if isinstance(area, Polygon) else area.cover(size, line_width) for area in areas]
+
+
+def _box_of(points: np.ndarray) -> tuple[float, float, float, float]:
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, top, right, bottom
 
 
 def _window(

@@ -282,6 +282,12 @@ BAD = {
         "cannot draw train/a.json, shapes[1] (car): the shape type ['spline'] is not known; there are polygon, "
         f"rectangle, oriented_rectangle, circle, line, linestrip, point, points, mask{MEND}",
     ),
+    "beside the image": (
+        shape("car", box(200, 8, 240, 16)),
+        "cannot draw train/a.json, shapes[1] (car): it lies outside of the image: x 200 to 240, y 8 to 16, the image "
+        f"is {SIZE[1]}x{SIZE[0]}\n   -> is it of another image, or was this one made smaller? put the one that was "
+        "labelled back, or delete the shape",
+    ),
     "no label": (
         shape("", box(0, 0, 4, 4)),
         "cannot draw train/a.json, shapes[1]: it has no label\n   -> give it one in labelme, or delete the shape",

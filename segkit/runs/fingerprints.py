@@ -73,7 +73,7 @@ def order_fingerprint(length: int, *, batch_size: int, seed: int, num_batches: i
     """Digest of the places of all samples that a run of `num_batches` batches trains on, in order."""
     order = EpochBatches(length, batch_size=batch_size, seed=seed, num_batches=num_batches)
     epochs = -(-num_batches * batch_size // length)
-    return digest([batch_size, num_batches, *(np.asarray(order.order(epoch)) for epoch in range(epochs))])
+    return digest([batch_size, num_batches, *(order.order(epoch) for epoch in range(epochs))])
 
 
 def batch_fingerprint(batch: Mapping[str, Any]) -> str:

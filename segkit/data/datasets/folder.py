@@ -7,11 +7,13 @@
 layouts are described by patterns, lists of files, or the share of one folder that validates.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from segkit.data.cache.kept_pairs import find_pairs
 from segkit.data.decoding.images_and_masks import ValueRange
 from segkit.data.decoding.value_range import find_value_range
 from segkit.data.files.class_lists import add_entries, read_class_list
@@ -118,14 +120,14 @@ class Folder(PairedFiles):
         _check_classes(classes, ignore_index)
         meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         folder = existing_root(root)
-        pairs = layout.find(folder, split)
-        ends = _find_ends(value_range, layout, folder)
+        pairs = find_pairs(layout, folder, split)
+        ends = _find_ends(value_range, layout, folder, pairs.images if split == "train" else None)
         super().__init__(
             folder,
-            names=list(pairs.images),
-            image_paths=list(pairs.images.values()),
-            mask_paths=list(pairs.masks.values()),
-            weight_paths=list(pairs.weights.values()),
+            names=pairs.names,
+            image_paths=pairs.images,
+            mask_paths=pairs.masks,
+            weight_paths=pairs.weights,
             class_names=classes,
             label_map=meanings,
             channels=channels,
@@ -143,13 +145,16 @@ class Folder(PairedFiles):
         return *super().files(index), *listed
 
 
-def _find_ends(value_range: list[float] | str, layout: Layout, root: Path) -> ValueRange:
+def _find_ends(
+    value_range: list[float] | str, layout: Layout, root: Path, train: Sequence[Path] | None
+) -> ValueRange:
+    """The numbers that become 0 and 255; `train` are the training images, if they were found already."""
     if value_range == "auto":
         try:
-            images = layout.find(root, "train").images
+            images = find_pairs(layout, root, "train").images if train is None else train
         except DataError:  # there are images to score only, which say so if they need a range
             return None
-        return find_value_range(list(images.values()))
+        return find_value_range(images)
     if isinstance(value_range, str):
         return "dtype"
     low, high = value_range

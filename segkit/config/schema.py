@@ -140,7 +140,7 @@ class Eval(_Frozen):
     every: Duration = "10%"
     batch_size: PositiveInt | None = None
     images: NonNegativeInt = 8
-    calibration: bool = False
+    calibration: bool | Literal["classwise"] = False
     at: Literal["network", "original"] = "network"
 
 

@@ -252,6 +252,7 @@ NESTED = {
         COMPONENTS[key].registry.kind: COMPONENTS[key]
         for key in ("model", "loss", "augment", "data.weight_map")
     },
+    "dataset": ComponentBlock(DATASETS, Component, "datasets", None),
     "criterion": ComponentBlock(CRITERIA, Component, "criteria", None),
     "selection": ComponentBlock(SELECTIONS, Component, "selections", None),
     "transform": ComponentBlock(TRANSFORMS, Component, "transforms", None),

@@ -17,12 +17,11 @@ from segkit.data.cache.kept_pairs import find_pairs
 from segkit.data.decoding.images_and_masks import ValueRange
 from segkit.data.decoding.value_range import find_value_range
 from segkit.data.files.class_lists import add_entries, read_class_list
-from segkit.data.files.label_map import IGNORE, REST, LabelMap
+from segkit.data.files.label_map import LabelMap, check_classes
 from segkit.data.files.layout import Layout
 from segkit.data.files.paired_files import PairedFiles, existing_root
 from segkit.errors import DataError
 from segkit.registry import DATASETS
-from segkit.system.printable import describe_controls
 from segkit.types import Expects, NonNegativeInt, Size
 
 #: Names of the classes, or the file that lists them.
@@ -33,9 +32,6 @@ Classes = Annotated[
 
 Channels = Annotated[int, Field(ge=1, le=1000)]
 Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
-#: The highest values of masks of 8 and of 16 bits, which pixels that nobody labelled usually have.
-UNKNOWN = (255, 65535)
-
 ListFile = Annotated[str, Expects("a text file")]
 Expression = Annotated[str, Expects("a regular expression")]
 
@@ -117,7 +113,7 @@ class Folder(PairedFiles):
                 self.class_list.names,
                 add_entries(self.class_list.label_map, label_map or {}),
             )
-        _check_classes(classes, ignore_index)
+        check_classes(classes, ignore_index)
         meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
         folder = existing_root(root)
         pairs = find_pairs(layout, folder, split)
@@ -161,20 +157,3 @@ def _find_ends(
     if not low < high:
         raise ValueError(f"value_range: expected [low, high], got {value_range}")
     return low, high
-
-
-def _check_classes(classes: list[str], ignore_index: int) -> None:
-    if 0 <= ignore_index < len(classes):
-        free = next((value for value in UNKNOWN if value >= len(classes)), -1)
-        raise ValueError(
-            f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}\n"
-            f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
-            f"data.label_map='{{VALUE: {IGNORE}}}'"
-        )
-    for name in classes:
-        if wrong := describe_controls(name):
-            raise ValueError(f"classes: {wrong}")
-        if classes.count(name) > 1:
-            raise ValueError(f"classes names {name!r} twice")
-        if name in (IGNORE, REST):
-            raise ValueError(f"a class cannot be called {name!r}, which label_map uses")

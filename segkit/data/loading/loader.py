@@ -69,6 +69,7 @@ def train_batches(
         num_batches=num_batches,
         rank=rank,
         world=world,
+        draw=getattr(dataset, "epoch_order", None),
     )
     view = TrainView(
         dataset,

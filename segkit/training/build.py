@@ -25,6 +25,7 @@ from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
 from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
+from segkit.models.parts import freeze
 from segkit.registry import (
     AUGMENTS,
     LOSSES,
@@ -91,6 +92,7 @@ def build(
     if hasattr(model, "check_run"):
         model.check_run(batch_size=own, height=height, width=width)
     model = synchronise_batchnorm(model, device, wanted=config.train.sync_batchnorm)
+    freeze(model, config.model.freeze)
     model = place(
         model,
         device,

@@ -7,30 +7,16 @@
 layouts are described by patterns, lists of files, or the share of one folder that validates.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from segkit.data.cache.kept_pairs import find_pairs
-from segkit.data.decoding.images_and_masks import ValueRange
-from segkit.data.decoding.value_range import find_value_range
-from segkit.data.files.class_lists import add_entries, read_class_list
-from segkit.data.files.label_map import LabelMap, check_classes
 from segkit.data.files.layout import Layout
+from segkit.data.files.options import Channels, Classes, Ends, Fraction, find_ends, read_meanings
 from segkit.data.files.paired_files import PairedFiles, existing_root
-from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.types import Expects, NonNegativeInt, Size
 
-#: Names of the classes, or the file that lists them.
-Classes = Annotated[
-    Annotated[list[str], Field(min_length=2)] | str,
-    Expects("a list (at least 2) of names, or a file such as classes.txt"),
-]
-
-Channels = Annotated[int, Field(ge=1, le=1000)]
 Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
 ListFile = Annotated[str, Expects("a text file")]
 Expression = Annotated[str, Expects("a regular expression")]
@@ -78,8 +64,7 @@ class Folder(PairedFiles):
         label_map: dict[int | str, int | str] | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: Annotated[list[float], Field(min_length=2, max_length=2)]
-        | Literal["auto", "dtype"] = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
         images: Pattern | None = None,
         masks: Pattern | None = None,
@@ -88,7 +73,7 @@ class Folder(PairedFiles):
         val_split: str = "val",
         train_list: ListFile | None = None,
         val_list: ListFile | None = None,
-        val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         unlabelled: Literal["stop", "skip"] = "stop",
@@ -106,30 +91,27 @@ class Folder(PairedFiles):
             split_group=split_group,
             unlabelled=unlabelled,
         )
-        self.class_list = None
-        if isinstance(classes, str):
-            self.class_list = read_class_list(classes, existing_root(root))
-            classes, label_map = (
-                self.class_list.names,
-                add_entries(self.class_list.label_map, label_map or {}),
-            )
-        check_classes(classes, ignore_index)
-        meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
+        self.meanings = read_meanings(
+            classes, label_map, ignore_index=ignore_index, root=lambda: existing_root(root)
+        )
         folder = existing_root(root)
         pairs = find_pairs(layout, folder, split)
-        ends = _find_ends(value_range, layout, folder, pairs.images if split == "train" else None)
+        ends = find_ends(
+            value_range,
+            lambda: (pairs if split == "train" else find_pairs(layout, folder, "train")).images,
+        )
         super().__init__(
             folder,
             names=pairs.names,
             image_paths=pairs.images,
             mask_paths=pairs.masks,
             weight_paths=pairs.weights,
-            class_names=classes,
-            label_map=meanings,
+            class_names=self.meanings.names,
+            label_map=self.meanings.label_map,
             channels=channels,
             value_range=ends,
             resize=resize,
-            palette=meanings.palette,
+            palette=self.meanings.label_map.palette,
             notes=pairs.notes,
         )
         #: What `auto` stands for, to be kept with the run.
@@ -137,23 +119,4 @@ class Folder(PairedFiles):
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The files that a sample is made of: its image, its mask and, if there is one, the list of the classes."""
-        listed = () if self.class_list is None else (self.class_list.path,)
-        return *super().files(index), *listed
-
-
-def _find_ends(
-    value_range: list[float] | str, layout: Layout, root: Path, train: Sequence[Path] | None
-) -> ValueRange:
-    """The numbers that become 0 and 255; `train` are the training images, if they were found already."""
-    if value_range == "auto":
-        try:
-            images = find_pairs(layout, root, "train").images if train is None else train
-        except DataError:  # there are images to score only, which say so if they need a range
-            return None
-        return find_value_range(images)
-    if isinstance(value_range, str):
-        return "dtype"
-    low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range: expected [low, high], got {value_range}")
-    return low, high
+        return *super().files(index), *self.meanings.files

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from segkit.data.files.label_map import IGNORE, REST, check_classes
+from segkit.data.files.label_map import IGNORE, REST
+from segkit.data.files.options import check_classes
 from segkit.data.files.validate import check_ids, shorten
 from segkit.data.palette import Color
 from segkit.errors import DataError

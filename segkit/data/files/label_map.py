@@ -9,7 +9,6 @@ import numpy as np
 from segkit.data.files.validate import describe_wrong_ids, shorten
 from segkit.data.palette import Color
 from segkit.errors import ConfigError, DataError
-from segkit.system.printable import describe_controls
 
 REST = "*"
 IGNORE = "ignore"
@@ -17,9 +16,6 @@ IGNORE = "ignore"
 LARGEST_VALUE = 0xFFFF
 #: Difference of two colours, in their most different channel, that is seen in a picture.
 VISIBLE = 24
-
-#: The highest values of masks of 8 and of 16 bits, which pixels that nobody labelled usually have.
-UNKNOWN = (255, 65535)
 
 
 class LabelMap:
@@ -189,21 +185,3 @@ class LabelMap:
             )
         ids = self._colour_ids[place]
         return ids if self.rest is None else np.where(known, ids, np.int32(self.rest))
-
-
-def check_classes(classes: Sequence[str], ignore_index: int) -> None:
-    """Raises ValueError for names that no class can have, or that two have, and for an id to ignore that is one's."""
-    if 0 <= ignore_index < len(classes):
-        free = next((value for value in UNKNOWN if value >= len(classes)), -1)
-        raise ValueError(
-            f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}\n"
-            f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
-            f"data.label_map='{{VALUE: {IGNORE}}}'"
-        )
-    for name in classes:
-        if wrong := describe_controls(name):
-            raise ValueError(f"classes: {wrong}")
-        if classes.count(name) > 1:
-            raise ValueError(f"classes names {name!r} twice")
-        if name in (IGNORE, REST):
-            raise ValueError(f"a class cannot be called {name!r}, which label_map uses")

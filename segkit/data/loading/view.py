@@ -190,12 +190,6 @@ class Subset:
         if name == "epoch_order":  # of all samples
             raise AttributeError(name)
         value = getattr(self.dataset, name)
-        return {"files": self._files, "part_of": self._part_of}.get(name, value)
-
-    def _part_of(self, index: int) -> str:
-        """The part of the data that sample `index` is of, for a data set that has parts."""
-        return self.dataset.part_of(self.places[index])
-
-    def _files(self, index: int) -> Any:
-        """The files of sample `index` of this part, for a data set that has files."""
-        return self.dataset.files(self.places[index])
+        # These are asked by the place of a sample in this part.
+        by_place = ("files", "sources", "part_of")
+        return (lambda index: value(self.places[index])) if name in by_place else value

@@ -13,6 +13,7 @@ from pydantic import Field
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.options import check_classes
 from segkit.data.files.validate import check_ids, shorten
+from segkit.data.loading.bad_samples import find_sources
 from segkit.data.palette import Color
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -83,7 +84,7 @@ class Mix:
         ]
         self.palette = _join_palettes(parts, self.tables, len(classes))
         if all(hasattr(part.dataset, "files") for part in parts):
-            self.files = self._files
+            self.files, self.sources = self._files, self._sources
         found = [getattr(part.dataset, "found_options", {}) for part in parts]
         #: What `auto` stands for in the options of each part, to be kept with the run.
         self.found_options = {"parts": found} if any(found) else {}
@@ -135,6 +136,12 @@ class Mix:
         """The files that a sample is made of. A mix has this, as `files`, if all its parts have files."""
         number, place = self._find(index)
         return self.parts[number].dataset.files(place)
+
+    def _sources(self, index: int) -> Sequence[Any]:
+        """What image and labels of a sample are read from, as `sources`: of parts that are files of several images,
+        their places in these."""
+        number, place = self._find(index)
+        return find_sources(self.parts[number].dataset, place)
 
     def _find(self, index: int) -> tuple[int, int]:
         """Number of the part, and number of the sample in it."""

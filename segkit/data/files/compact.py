@@ -19,7 +19,7 @@ CHUNK = 4096
 Item = TypeVar("Item")
 
 
-class _Compact(Sequence[Item], Generic[Item]):
+class Compact(Sequence[Item], Generic[Item]):
     """What a sequence of few bytes has in common with a list: its slices are lists, and it equals the list of the
     same items."""
 
@@ -62,7 +62,7 @@ class _Compact(Sequence[Item], Generic[Item]):
         return repr(self[:]) if len(self) <= 8 else f"{repr(self[:8])[:-1]}, ... {len(self):,} in all]"
 
 
-class Texts(_Compact[str]):
+class Texts(Compact[str]):
     """Texts one after the other in UTF-8: `data` uint8 (bytes,), and `ends`, where each of them ends in it."""
 
     def __init__(self, data: np.ndarray, ends: np.ndarray):
@@ -119,7 +119,7 @@ class Texts(_Compact[str]):
             begin = end
 
 
-class Paths(_Compact[Path]):
+class Paths(Compact[Path]):
     """Files that are named by what they have not in common, as `FilePattern` does it.
 
     File n is `folder`, the folders of `stems[n]`, and `file` with the last part of the stem in the place of {stem};

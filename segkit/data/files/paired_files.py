@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import ValueRange, read_image, read_labels
-from segkit.data.files.compact import CHUNK, Paths, Texts
+from segkit.data.files.compact import CHUNK, Compact, Paths, Texts
 from segkit.data.files.label_map import LabelMap
 from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
@@ -65,8 +65,8 @@ class PairedFiles:
         notes: Sequence[str] = (),
     ):
         self.root, self.names = root, Texts.of(names)
-        self.image_paths, self.mask_paths = Paths.of(image_paths), Paths.of(mask_paths)
-        self.weight_paths = None if weight_paths is None else Paths.of(weight_paths)
+        self.image_paths, self.mask_paths = _as_compact(image_paths), _as_compact(mask_paths)
+        self.weight_paths = None if weight_paths is None else _as_compact(weight_paths)
         self.class_names, self.num_classes = tuple(class_names), len(class_names)
         self.label_map, self.ignore_index = label_map, label_map.ignore_index
         self.channels, self.value_range, self.notes = channels, value_range, list(notes)
@@ -132,6 +132,11 @@ class PairedFiles:
     def shown(self, path: Path) -> str:
         """A file as messages name it: relative to `root` if it lies there, and printable."""
         return show_path(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+
+def _as_compact(paths: Sequence[Path]) -> Compact[Path]:
+    """The same paths; those that are compact already, in whatever way, stay as they are."""
+    return paths if isinstance(paths, Compact) else Paths.of(paths)
 
 
 def _describe(paths: Iterable[Path]) -> Iterator[str]:

@@ -36,6 +36,11 @@ FOLDER = "shard_indexes"
 #: Members that say something of the shard, and are no sample.
 META = "__"
 _KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
+#: Of a tar file: bytes of a head, and what members are; PAX is facts about the next one.
+BLOCK, PAX, FOLDER_KIND = 512, b"x", b"5"
+_KINDS = (b"0", b"\0", PAX, FOLDER_KIND)
+#: The only facts of a PAX head that are followed here, or that change nothing.
+_FACTS = {"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"}
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -203,11 +208,8 @@ def _samples(path: Path) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:
     """Names, offsets and sizes of the files in a tar file. Raises DataError."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            while (member := tar.next()) is not None:
-                if member.isreg() and not member.issparse():
-                    yield member.name, member.offset_data, member.size
-                tar.members.clear()  # type: ignore[attr-defined]  # else all are kept
+        with path.open("rb") as file:
+            yield from read_heads(file) or members_of(path)
     except tarfile.ReadError as error:
         hint = ""
         with path.open("rb") as file:
@@ -217,3 +219,66 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
         raise DataError(f"cannot read the shard {show_path(path)}: {error}{hint}") from error
     except OSError as error:
         raise DataError(f"cannot read the shard {show_path(path)}: {error.strerror or error}") from error
+
+
+def members_of(path: Path) -> Iterator[tuple[str, int, int]]:
+    """The same by Python's own reader of tar files, which knows every form of them. Raises tarfile.ReadError."""
+    with tarfile.open(path, "r:") as tar:
+        while (member := tar.next()) is not None:
+            if member.isreg() and not member.issparse():
+                yield member.name, member.offset_data, member.size
+            tar.members.clear()  # type: ignore[attr-defined]  # else all are kept
+
+
+def read_heads(file: BinaryIO) -> list[tuple[str, int, int]] | None:
+    """The same in a fraction of the time, for files of plain members; None for any that has something else in it."""
+    found: list[tuple[str, int, int]] = []
+    end, offset, renamed = os.fstat(file.fileno()).st_size, 0, None
+    while True:
+        head = os.pread(file.fileno(), BLOCK, offset)
+        if head == bytes(BLOCK):
+            return found
+        kind, size = head[156:157], head[124:136].rstrip(b"\0 ")
+        plain = len(head) == BLOCK and head[257:263] in (b"ustar\0", b"ustar ") and kind in _KINDS
+        if not plain or not size.isdigit() or int(head[148:154].rstrip(b"\0 ") or b"0", 8) != _checksum(head):
+            return None
+        length, start = int(size, 8), offset + BLOCK
+        offset = start + -(-length // BLOCK) * BLOCK
+        if start + length > end:
+            return None
+        if kind == PAX:
+            facts = _pax_facts(os.pread(file.fileno(), length, start))
+            if facts is None:
+                return None
+            renamed = facts.get("path")
+            continue
+        # POSIX: what comes before the name and a slash. GNU has other fields in its place.
+        prefix, name = _text(head[345:500]), _text(head[:100])
+        if (prefix and head[257:263] == b"ustar ") or name.endswith("/") != (kind == FOLDER_KIND):
+            return None
+        if kind != FOLDER_KIND:
+            found.append((renamed or (f"{prefix}/{name}" if prefix else name), start, length))
+        renamed = None
+
+
+def _checksum(head: bytes) -> int:
+    return sum(head[:148]) + sum(head[156:]) + 8 * ord(" ")
+
+
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _pax_facts(raw: bytes) -> dict[str, str] | None:
+    """What a PAX head says of the next member, "LENGTH KEY=VALUE" lines; None for what is not understood here."""
+    facts: dict[str, str] = {}
+    while raw:
+        length, blank, _ = raw.partition(b" ")
+        if not length.isdigit() or not blank:
+            return None
+        line, raw = raw[len(length) + 1 : int(length) - 1], raw[int(length) :]
+        key, equals, value = line.decode("utf-8", "surrogateescape").partition("=")
+        if not equals or key not in _FACTS:
+            return None
+        facts[key] = value
+    return facts

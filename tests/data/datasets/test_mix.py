@@ -12,6 +12,7 @@ from segkit.data.augments.none import NoAugment
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.mix import Mix, Part
 from segkit.data.datasets.shapes import Shapes
+from segkit.data.loading.bad_samples import find_sources
 from segkit.data.loading.draws import WeightedDraws
 from segkit.data.loading.loader import train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches
@@ -137,6 +138,15 @@ def test_a_sample_that_cannot_be_used_names_its_part(root, save):
     save(path, np.full((32, 32), 7, dtype=np.uint8))
     with pytest.raises(DataError, match=r"^mine: label out of range: masks/train/1.png has ids 7 but"):
         data[6]
+
+
+def test_files_and_parts_of_files_are_those_of_the_parts(root, tmp_path):
+    own = folder(root)
+    data = Mix("train", parts=[Part("folder", own, class_map={"*": "ignore"})], classes=CLASSES)
+    assert data.files(1) == own.files(1) == tuple(find_sources(data, 1))
+    assert not hasattr(mix(root), "files") and find_sources(mix(root), 0) == ()
+    few = Subset(data, [2])
+    assert few.files(0) == own.files(2) == tuple(find_sources(few, 0))
 
 
 # --- the order

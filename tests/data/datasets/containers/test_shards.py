@@ -125,6 +125,46 @@ def test_what_counts_as_a_sample(tmp_path, form):
         assert np.array_equal(data[index].target.numpy(), expected)
 
 
+def heads_of(path):
+    with path.open("rb") as file:
+        return shards.read_heads(file)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("mtime", [0, 1.5])
+def test_heads_are_read_as_python_reads_them(tmp_path, form, mtime):
+    path, names = tmp_path / "a.tar", ["a.jpg", "b/c.png", "ö.jpg", "x" * 90 + "/" + "y" * 60, "z" * 120]
+    with tarfile.open(path, "w", format=form) as tar:
+        for n, name in enumerate(names[: 4 if form == tarfile.USTAR_FORMAT else 5]):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = 200 * n, mtime
+            tar.addfile(info, io.BytesIO(bytes(200 * n)))
+        folder = tarfile.TarInfo("folder")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+    expected = list(shards.members_of(path))
+    # GNU has a member of its own for a long name.
+    assert heads_of(path) == (None if form == tarfile.GNU_FORMAT else expected)
+    assert [name for name, _, _ in expected] == names[: len(expected)] and len(expected) >= 4
+
+
+def test_what_heads_alone_do_not_tell_is_left_to_python(tmp_path):
+    path = put(tmp_path / "a.tar", sample("a", 0))
+    raw = path.read_bytes()
+    assert heads_of(path) == list(shards.members_of(path)) != []
+    for changed in (raw[:1000], raw[:600], b"", b"\1" + raw[1:], raw[:156] + b"2" + raw[157:]):
+        path.write_bytes(changed)
+        assert heads_of(path) is None
+    with tarfile.open(path, "w") as tar:
+        link = tarfile.TarInfo("a.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "b.jpg"
+        tar.addfile(link)
+    assert heads_of(path) is None and list(shards.members_of(path)) == []
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "one for all"}) as tar:
+        tar.addfile(tarfile.TarInfo("a.jpg"), io.BytesIO())
+    assert heads_of(path) is None and [name for name, _, _ in shards.members_of(path)] == ["a.jpg"]
+
+
 def test_keys_that_two_shards_have(tmp_path):
     for number in (0, 1):
         put(tmp_path / f"train-{number}.tar", sample("a", number))

@@ -146,7 +146,7 @@ def _modules_of(name: str) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []), f"{name}.")]
 
 
-MODELS = Registry("model", package="segkit.models", given=("num_classes", "in_channels"))
+MODELS = Registry("model", package="segkit.models", folders=("extras",), given=("num_classes", "in_channels"))
 LOSSES = Registry(
     "loss", package="segkit.losses", folders=("pixelwise", "regions"), given=("num_classes", "ignore_index")
 )

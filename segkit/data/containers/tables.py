@@ -41,7 +41,7 @@ class Table:
     config: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell(Stored):
     """The image that a cell of a table holds, encoded as in an image file; `file` is the shard that has the row."""
 

@@ -29,7 +29,7 @@ class ArrayHead(NamedTuple):
     place: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ArrayPart(Numbers):
     """An image of an array: entry `row` of it, or all of it where that is None.
 

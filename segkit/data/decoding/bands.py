@@ -13,7 +13,7 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bands(Numbers):
     """An image of which each of `bands` is one; it is called like the first of them."""
 

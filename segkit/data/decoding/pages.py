@@ -4,13 +4,13 @@ A page is shown to its decoder as the first and only one: of the file's bytes, t
 of the page after this one are given another value. Nothing else of the file is read.
 """
 
-import io
+import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from segkit.data.decoding.opening import explained
 from segkit.data.decoding.parts import Stored
@@ -19,7 +19,7 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Page(Stored):
     """A page of a TIFF file: its directory begins at byte `directory`, and byte `link` begins to say which is next."""
 
@@ -28,7 +28,7 @@ class Page(Stored):
 
     def open(self, mode: str = "rb") -> BinaryIO:
         """The file with this page alone."""
-        return io.BufferedReader(_Patched(self))
+        return cast(BinaryIO, _open_page(self))
 
 
 def find_pages(path: Path) -> list[Page]:
@@ -92,43 +92,26 @@ def _list_pages(path: Path) -> list[Page]:
     return found
 
 
-class _Patched(io.RawIOBase):
-    """The bytes of the file of a page, in which it is the first and the last one."""
+class _OnePage(mmap.mmap):
+    """A file, mapped into memory, in which a page is the first and the last one. The changes are not written to it."""
 
-    def __init__(self, page: Page):
-        self.file = page.file.open("rb", buffering=0)
-        head = self.file.read(4)
-        order, big = TIFF_HEADS[head], b"+" in head
-        form, at = (f"{order}Q", 8) if big else (f"{order}I", 4)
-        last = bytes(struct.calcsize(form))
-        self.patches = ((at, struct.pack(form, page.directory)), (page.link, last))
-        self.file.seek(0)
+    def getvalue(self) -> "mmap.mmap":
+        """All bytes, by which Pillow's decoders find a page at once; in a file, they would go through those before."""
+        return self
 
-    def readable(self) -> bool:
-        return True
+    def readinto(self, buffer: Any) -> int:
+        """As of files, which tifffile asks for."""
+        into = memoryview(buffer).cast("B")
+        content = self.read(len(into))
+        into[: len(content)] = content
+        return len(content)
 
-    def seekable(self) -> bool:
-        return True
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def fileno(self) -> int:
-        """The file itself, for a decoder that finds the page by its address."""
-        return self.file.fileno()
-
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-        start = self.file.tell()
-        count = self.file.readinto(buffer)
-        for place, content in self.patches:
-            for n, byte in enumerate(content):
-                if start <= place + n < start + count:
-                    buffer[place + n - start] = byte
-        return count
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
+def _open_page(page: Page) -> _OnePage:
+    with page.file.open("rb") as file:
+        shown = _OnePage(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    big, order = b"+" in shown[:4], TIFF_HEADS[shown[:4]]
+    form, first = (f"{order}Q", 8) if big else (f"{order}I", 4)
+    struct.pack_into(form, shown, first, page.directory)
+    struct.pack_into(form, shown, page.link, 0)
+    return shown

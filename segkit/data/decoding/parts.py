@@ -24,7 +24,7 @@ class Samples:
         return np.delete(self.values, self.alpha, axis=2) if self.alpha else self.values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """One of the images, or label images, in `file`; `key` says which. Messages name it FILE#KEY, and by its file alone
     if there is no other in it."""
@@ -48,6 +48,7 @@ class Part:
         return (self.file,)
 
 
+@dataclass(frozen=True, slots=True)
 class Stored(Part):
     """A part that is an image file itself, such as a page or a cell of a table."""
 
@@ -56,6 +57,7 @@ class Stored(Part):
         raise NotImplementedError
 
 
+@dataclass(frozen=True, slots=True)
 class Numbers(Part):
     """A part that is numbers, such as a slice of an array."""
 

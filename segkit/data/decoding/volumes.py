@@ -1,5 +1,6 @@
 """NIfTI volumes, of which one slice is read at a time. They need nibabel, the extra `nnunet`."""
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ class VolumeHead(NamedTuple):
     spacing: tuple[float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice(Numbers):
     """Slice `place` of a volume across `axis` (0, 1, 2: x, y, z), with the later of the other two axes as rows."""
 
@@ -33,11 +34,9 @@ class Slice(Numbers):
 
     def read(self) -> Samples:
         """The numbers of the slice, (H, W, 1), as the header scales them."""
-        volume = _load(self.file)
-        index: list[Any] = [slice(None)] * 3
-        index[self.axis] = self.place
-        values = np.asarray(volume.dataobj[tuple(index)]).T
-        return Samples(np.ascontiguousarray(values)[..., None], alpha=(), is_colour=False)
+        state = self.file.stat()
+        values = _read_slice(self.file, self.axis, self.place, (state.st_size, state.st_mtime_ns))
+        return Samples(values[..., None], alpha=(), is_colour=False)
 
 
 def read_volume_head(path: Path) -> VolumeHead:
@@ -52,6 +51,21 @@ def find_filled(path: Path, axis: int) -> np.ndarray:
     with explained(path):
         state = path.stat()
         return _find_filled(path, axis, (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)  # a check looks at image and labels, and then at what the data set makes of them
+def _read_slice(path: Path, axis: int, place: int, state: tuple[int, int]) -> np.ndarray:
+    index: list[Any] = [slice(None)] * 3
+    index[axis] = place
+    volume = _keep_open(path, state, os.getpid())
+    return np.ascontiguousarray(np.asarray(volume.dataobj[tuple(index)]).T)
+
+
+@lru_cache(maxsize=2)
+def _keep_open(path: Path, state: tuple[int, int], process: int) -> Any:
+    """A volume of which what was unpacked need not be unpacked again for a later slice. Not shared with another
+    `process`, which would move the place in the file."""
+    return _load(path, keep_file_open=True)
 
 
 @lru_cache(maxsize=4096)
@@ -72,11 +86,11 @@ def _find_filled(path: Path, axis: int, state: tuple[int, int]) -> np.ndarray:
     return (values != 0).any(axis=tuple(other for other in range(3) if other != axis))
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, *, keep_file_open: bool = False) -> Any:
     try:
         import nibabel  # an extra, and only for such files
     except ImportError:
         raise DataError(
             f"cannot read {show_path(path)}: a NIfTI volume\n   -> pip install nibabel   (the extra `nnunet`) reads it"
         ) from None
-    return nibabel.load(path)
+    return nibabel.load(path, keep_file_open=keep_file_open)

@@ -18,6 +18,8 @@ ORDER = (
     "panoptic", "coco", "labelme", "datumaro", "cvat", "label_me", "jsonl", "yolo", "objects", "nifti", "dicom",
     "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
 )  # fmt: skip
+#: Folders in which nnU-Net keeps the channels of an image as files of its name.
+CHANNELS = ("imagesTr", "imagesTs")
 ZARR = (".zarray", ".zgroup", "zarr.json")
 
 
@@ -77,7 +79,11 @@ def _look(root: Path) -> _Contents:
     files, stores, cut = _list(root)
     groups = [group for group in _group(files) if group.kind.text != "text"]
     objects = _find_objects(
-        [path for path in files if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif")]
+        [
+            path
+            for path in files
+            if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif") and path.parent.name not in CHANNELS
+        ]
     )
     return _Contents(groups, stores, objects, cut)
 

@@ -6,6 +6,7 @@
 or what `save_to_disk` of the library `datasets` writes.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from segkit.data.containers.parted_files import PartedFiles
@@ -85,6 +86,7 @@ class HuggingFace(PartedFiles):
         files = list_splits(folder, config)
         train = Table(folder, train_split, config)
         image, label = find_columns(train, image_column, label_column)
+        is_named = classes is None
         if classes is None:
             names = find_names(train)
             if names is None:
@@ -93,7 +95,11 @@ class HuggingFace(PartedFiles):
                     "   -> data.classes=[NAME, NAME ...]"
                 )
             classes, label_map = list(names.values()), {**as_label_map(names), **(label_map or {})}
-        meanings = read_meanings(classes, label_map, ignore_index=ignore_index, root=lambda: folder)
+        listed = folder / ID2LABEL
+        meanings = replace(
+            read_meanings(classes, label_map, ignore_index=ignore_index, root=lambda: folder),
+            more=(listed,) if is_named and listed.is_file() else (),
+        )
 
         def find(part: Literal["train", "val"]) -> dict[str, tuple[Cell, Cell]]:
             name = train_split

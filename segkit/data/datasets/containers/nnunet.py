@@ -145,6 +145,8 @@ def _divide(
     seed: int,
 ) -> dict[str, list[str]]:
     """The names of the cases of each part."""
+    if fraction is None and seed:
+        raise ConfigError("data.split_seed does nothing without data.val_fraction")
     if splits is not None and fraction is not None:
         raise ConfigError("data.splits and data.val_fraction both say which cases validate -> remove one")
     places = [root / (splits or SPLITS), *([Path(splits)] if splits is not None else [])]

@@ -42,7 +42,8 @@ def test_names_of_classes_and_shards(tmp_path):
     assert (train.class_names, len(train), len(val)) == (tuple(CLASSES), 8, 2)
     assert (train.names[7], val.names[1]) == ("train_000007", "validation_000001")
     shard = tmp_path / "data/train-00001-of-00002.parquet"
-    assert train.files(7) == (shard,) and train[7].mask_path == shard.with_name(f"{shard.name}#label[7]")
+    assert train.files(7) == (shard, tmp_path / "id2label.json")
+    assert train[7].mask_path == shard.with_name(f"{shard.name}#label[7]")
     assert hf(tmp_path, classes=["a", "b", "c"]).class_names == ("a", "b", "c")
 
 

@@ -4,12 +4,20 @@ import pytest
 import torch
 
 from segkit.losses.criteria.border_relaxed_ce import pixel_border_relaxed
+from segkit.losses.criteria.logit_adjusted_ce import pixel_logit_adjusted
 from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing
 from segkit.losses.criteria.spatial_smoothing_ce import pixel_spatial_smoothing
 from segkit.losses.kernels import choice
 from segkit.losses.kernels.labels import LabelError
 from segkit.losses.regions.boundary import pixel_signed_distance
 from tests.losses.cases import make_batch
+
+
+def pixel_adjusted(logits, target, *, tau: float = 1.0, **more):
+    """With priors of as many classes as there are, each three times as rare as the one before."""
+    priors = 3.0 ** -torch.arange(logits.shape[1], dtype=torch.float64)
+    return pixel_logit_adjusted(logits, target, priors=priors, tau=tau, **more)
+
 
 CRITERIA = {
     "margin": (pixel_margin_smoothing, {"margin": 1.0, "strength": 0.3}),
@@ -23,6 +31,9 @@ CRITERIA = {
     "smoothed, own class": (pixel_spatial_smoothing, {"radius": 0}),
     "distance": (pixel_signed_distance, {}),
     "distance, some classes": (pixel_signed_distance, {"only": (2, 0)}),
+    "adjusted": (pixel_adjusted, {}),
+    "adjusted, not at all": (pixel_adjusted, {"tau": 0.0}),
+    "adjusted, by much": (pixel_adjusted, {"tau": 2.0}),  # of 19 classes by too much for one pass
 }
 every_criterion = pytest.mark.parametrize("case", CRITERIA)
 #: Those that have class weights.

@@ -53,12 +53,15 @@ class SumKernels(NamedTuple):
 
     multiply: int
     measure: int
+    count_classes: int
+    write_rates: int
 
 
 @functools.cache
 def sum_kernels() -> SumKernels:
     """Those of `sums`."""
-    return SumKernels(_compile(makers.multiply), _compile(makers.measure))
+    made = makers.multiply, makers.measure, makers.count_classes, makers.write_rates
+    return SumKernels(*(_compile(make) for make in made))
 
 
 class HardestKernels(NamedTuple):

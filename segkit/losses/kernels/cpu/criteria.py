@@ -10,6 +10,10 @@ from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.loops.criteria import slots
 from segkit.losses.kernels.cpu.loops.criteria.slots import Slot
 
+#: The exponentials of logits are multiplied by those of their adjustments: beyond it what is too small to be computed
+#: of the ones might count by the others.
+MOST_ADJUSTED = 30.0
+
 
 class Criterion:
     """The numbers of a criterion of `kind`, and what they are the addresses of, which it keeps. `pixels`: of an image.
@@ -65,6 +69,14 @@ def smoothed(
         CLASS_WEIGHTS=weights,
         **_near(target, radius),
     )
+
+
+def adjusted(target: Tensor, adjustment: Tensor) -> Criterion:
+    """Cross-entropy of logits + `adjustment` (C,), whose numbers differ by `MOST_ADJUSTED` at most."""
+    more = adjustment.double() - adjustment.double().amin()  # a number that all have changes nothing
+    numbers = torch.stack([more, more.exp()]).float()
+    log_sum = torch.empty(target.shape, dtype=torch.float32, device=CPU)
+    return Criterion(slots.ADJUSTED, target[0].numel(), NUMBERS=numbers, OWN_LOG_SUM=log_sum)
 
 
 def distance(maps: Tensor, planes: Sequence[int]) -> Criterion:

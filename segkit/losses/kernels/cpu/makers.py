@@ -77,6 +77,20 @@ def measure(version: int) -> Callable:
     return run
 
 
+def count_classes(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.count_classes(address, version)
+
+    return run
+
+
+def write_rates(version: int) -> Callable:
+    def run(address: int) -> None:
+        sums.write_rates(address, version)
+
+    return run
+
+
 def count_first(version: int) -> Callable:
     def run(address: int) -> None:
         hardest.count_first(address, version)

@@ -5,7 +5,7 @@ from enum import IntEnum, auto
 import numpy as np
 
 #: What `Slot.KIND` may be.
-MARGIN, RELAXED, SMOOTHED, DISTANCE = 1, 2, 3, 4
+MARGIN, RELAXED, SMOOTHED, DISTANCE, ADJUSTED = 1, 2, 3, 4, 5
 
 
 class Slot(IntEnum):
@@ -13,7 +13,9 @@ class Slot(IntEnum):
 
     KIND = 0
     VALUE = auto()  # fp32 (N, P): forward writes it, backward of some reads it
-    NUMBERS = auto()  # fp32: of MARGIN margin and strength; of SMOOTHED the weights of the window
+    NUMBERS = (
+        auto()
+    )  # fp32: of MARGIN margin and strength; of SMOOTHED the weights of the window; of ADJUSTED (2, C)
     PIXELS = auto()  # of an image
     COLUMNS = auto()  # of an image
     RADIUS = auto()
@@ -26,12 +28,13 @@ class Slot(IntEnum):
     MAPS = auto()  # fp32 (N, K, P)
     PLANES = auto()  # int32 (C,): which of the K maps a class has, or -1
     MAP_COUNT = auto()  # K
+    OWN_LOG_SUM = auto()  # fp32 (N, P) of ADJUSTED: as that of the logits, of what they are adjusted to
     END = auto()
 
 
 (
     KIND, VALUE, NUMBERS, PIXELS, COLUMNS, RADIUS, MIXED, CLASS_WEIGHTS, TARGET, TARGET_KIND, TARGET_BYTES,
-    IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, END,
+    IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, OWN_LOG_SUM, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
 #: A value beyond which the probability of all classes found is tiny.

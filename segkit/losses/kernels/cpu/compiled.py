@@ -37,6 +37,12 @@ def resized_kernels() -> Kernels:
 
 
 @functools.cache
+def near_kernel() -> int:
+    """The address of `masks.find_near`."""
+    return _compile(makers.find_near)
+
+
+@functools.cache
 def soft_count_kernels() -> Kernels:
     """Those of `soft_counts`."""
     return Kernels(_compile(makers.soft_counts_forward), _compile(makers.soft_counts_backward))

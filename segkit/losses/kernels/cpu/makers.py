@@ -19,6 +19,7 @@ from segkit.losses.kernels.cpu.loops import (
     sums,
     windows,
 )
+from segkit.losses.kernels.cpu.loops.criteria import masks
 
 
 def same_size_forward(version: int) -> Callable:
@@ -45,6 +46,13 @@ def resized_forward(version: int) -> Callable:
 def resized_backward(version: int) -> Callable:
     def run(address: int) -> None:
         resized.backward(address, version)
+
+    return run
+
+
+def find_near(version: int) -> Callable:
+    def run(address: int) -> None:
+        masks.find_near(address, version)
 
     return run
 

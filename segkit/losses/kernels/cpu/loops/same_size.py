@@ -29,12 +29,9 @@ from segkit.losses.kernels.cpu.loops.blocks import (
     read_labels,
     write_block,
 )
-from segkit.losses.kernels.cpu.loops.criteria.of_a_block import (
-    find_weights,
-    write_criterion_gradient,
-    write_value,
-)
+from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
+from segkit.losses.kernels.cpu.loops.criteria.sums import sum_for, sums_more
 from segkit.losses.kernels.cpu.loops.transpose import FLOAT32
 
 
@@ -128,14 +125,11 @@ def forward(address, version):
                 x, step = block, block_step
             find_largest(x, step, classes, size, largest)
             following, row_bytes = find_next(p, here + 1, stop_block)
-            weights = find_weights(p[CRITERION], classes) if p[CRITERION] != 0 else 0
-            if weights == 0:
-                sum_exponentials(x, step, classes, size, largest, total, following, p[NEXT_STEP], row_bytes)
+            more = following, p[NEXT_STEP], row_bytes
+            if p[CRITERION] == 0 or not sums_more(p[CRITERION], first, size):
+                sum_exponentials(x, step, classes, size, largest, total, *more)
             else:
-                weighted, next_step = floats(lines, size), p[NEXT_STEP]
-                sum_both(
-                    x, step, classes, size, largest, total, weights, weighted, following, next_step, row_bytes
-                )
+                sum_for(p[CRITERION], x, step, first, classes, size, largest, total, lines, *more)
             pick_true(x, step, label, size, true)
             finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
             if p[CRITERION] != 0:
@@ -182,32 +176,6 @@ def sum_exponentials(x, step, classes, size, largest, total, following, next_ste
         prefetch_bytes(following + c * next_step, next_bytes)
         for i in range(size):
             total[i] += exponential(row[i] - largest[i])
-
-
-@njit(**FLAGS)
-def sum_both(x, step, classes, size, largest, total, weights, weighted, following, next_step, next_bytes):
-    """The same, and the sum in which each class has a weight."""
-    weight = floats(weights, classes)
-    for i in range(size):
-        total[i] = weighted[i] = ZERO
-    c = 0
-    while c + 2 <= classes:
-        row, next_row = floats(x + c * step, size), floats(x + (c + 1) * step, size)
-        own, next_own = weight[c], weight[c + 1]
-        prefetch_bytes(following + c * next_step, next_bytes)
-        for i in range(size):
-            power, next_power = exponential(row[i] - largest[i]), exponential(next_row[i] - largest[i])
-            total[i] += power + next_power
-            weighted[i] += own * power + next_own * next_power
-        prefetch_bytes(following + (c + 1) * next_step, next_bytes)
-        c += 2
-    if c < classes:
-        row, own = floats(x + c * step, size), weight[c]
-        prefetch_bytes(following + c * next_step, next_bytes)
-        for i in range(size):
-            power = exponential(row[i] - largest[i])
-            total[i] += power
-            weighted[i] += own * power
 
 
 @njit(**FLAGS)

@@ -20,13 +20,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     int64s,
     logarithm,
 )
-from segkit.losses.kernels.cpu.loops.criteria.near import (
-    slope_relaxed,
-    slope_smoothed,
-    value_relaxed,
-    value_smoothed,
-    weigh,
-)
+from segkit.losses.kernels.cpu.loops.criteria.near import slope_relaxed, value_relaxed, weigh
 from segkit.losses.kernels.cpu.loops.criteria.slots import (
     ADJUSTED,
     END,
@@ -42,17 +36,19 @@ from segkit.losses.kernels.cpu.loops.criteria.slots import (
     SMOOTHED,
     VALUE,
 )
+from segkit.losses.kernels.cpu.loops.criteria.smoothed import slope_smoothed, value_smoothed
 
 
 @njit(**FLAGS)
 def write_value(criterion, x, step, label, first, classes, size, largest, log_sum, ce, lines, near):
-    """The value of `size` pixels from the one numbered `first`; `lines` and `near` are buffers, see below."""
+    """The value of `size` pixels from the one numbered `first`; `lines` and `near` are buffers, see below, and the
+    first of the lines has what `sum_for` leaves there."""
     q = int64s(criterion, END)
     value = floats(q[VALUE] + 4 * first, size)
     if q[KIND] == MARGIN:
         _value_margin(x, step, label, classes, size, largest, ce, floats(q[NUMBERS], 2), value)
     elif q[KIND] == RELAXED:
-        value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
+        value_relaxed(q, x, step, label, first, size, largest, log_sum, ce, lines, near, value)
     elif q[KIND] == SMOOTHED:
         value_smoothed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
     elif q[KIND] == ADJUSTED:
@@ -87,7 +83,9 @@ def write_criterion_gradient(
             q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step
         )
     elif q[KIND] == RELAXED:
-        slope_relaxed(q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, near)
+        slope_relaxed(
+            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
+        )
     elif q[KIND] == SMOOTHED:
         slope_smoothed(
             q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
@@ -98,14 +96,6 @@ def write_criterion_gradient(
         _slope_distance(
             q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines
         )
-
-
-@njit(**FLAGS)
-def find_weights(criterion, classes):
-    """The address of the weights (C,) by which exponentials are to be summed too, or 0; the sums are expected in the
-    first line of `write_value`."""
-    q = int64s(criterion, END)
-    return q[NUMBERS] + 4 * classes if q[KIND] == ADJUSTED else 0
 
 
 @njit(**FLAGS)

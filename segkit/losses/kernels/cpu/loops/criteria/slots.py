@@ -28,17 +28,23 @@ class Slot(IntEnum):
     MAPS = auto()  # fp32 (N, K, P)
     PLANES = auto()  # int32 (C,): which of the K maps a class has, or -1
     MAP_COUNT = auto()  # K
+    MASKS = auto()  # int32 (words, N, P) of RELAXED: a bit for each class that is near
+    ALL_PIXELS = auto()  # N x P
     OWN_LOG_SUM = auto()  # fp32 (N, P) of ADJUSTED: as that of the logits, of what they are adjusted to
     END = auto()
 
 
 (
     KIND, VALUE, NUMBERS, PIXELS, COLUMNS, RADIUS, MIXED, CLASS_WEIGHTS, TARGET, TARGET_KIND, TARGET_BYTES,
-    IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, OWN_LOG_SUM, END,
+    IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, MASKS, ALL_PIXELS,
+    OWN_LOG_SUM, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
-#: A value beyond which the probability of all classes found is tiny.
-FAR = np.float32(20)
-#: Pixels of the largest window, and the bytes of a buffer for the classes and weights in it.
-LARGEST = 21 * 21
-NEAR = 8 * LARGEST
+#: A value beyond which the probability of all classes found is tiny, and a sum below which it is not exact.
+FAR, TINY = np.float32(20), np.float32(1e-20)
+#: Pixels of the largest window, and of the largest block: how many are worked on at once.
+LARGEST, MOST = 21 * 21, 256
+#: Bytes of the labels of a block and of what is aside of it.
+ROW_OF_LABELS = 4 * (MOST + 32)
+#: Bytes of a buffer for the classes in a window, or for eight numbers of each pixel of a block and the labels around.
+NEAR = 32 * MOST + 21 * ROW_OF_LABELS

@@ -146,13 +146,13 @@ def _modules_of(name: str) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []), f"{name}.")]
 
 
-MODELS = Registry("model", package="segkit.models", given=("num_classes", "in_channels"))
+MODELS = Registry("model", package="segkit.models", folders=("extras",), given=("num_classes", "in_channels"))
 LOSSES = Registry(
     "loss", package="segkit.losses", folders=("pixelwise", "regions"), given=("num_classes", "ignore_index")
 )
 CRITERIA = Registry("criterion", package="segkit.losses.criteria", given=("num_classes", "ignore_index"))
 SELECTIONS = Registry("selection", package="segkit.losses.selections")
-DATASETS = Registry("dataset", package="segkit.data.datasets", given=("split",))
+DATASETS = Registry("dataset", package="segkit.data.datasets", folders=("containers",), given=("split",))
 WEIGHT_MAPS = Registry(
     "weight map",
     package="segkit.data.weight_maps",

@@ -83,8 +83,12 @@ def _make_parser() -> CommandParser:
     )
     parser.add_argument(
         "--calibration",
-        action="store_true",
-        help="also score how far confidence and accuracy are apart; with --per-image, of every image",
+        nargs="?",
+        const=True,
+        default=False,
+        choices=("classwise",),
+        help="also score how far confidence and accuracy are apart, and with `classwise` the probability of each class "
+        "and its share of the labels; with --per-image, of every image",
     )
     parser.add_argument(
         "--objects",

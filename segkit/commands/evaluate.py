@@ -12,8 +12,10 @@ from segkit.commands.error_report.report import ReportOptions, write_report
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
+from segkit.data.scored_size import describe_scored_size
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.evaluate import Evaluation, evaluate
 from segkit.evaluation.metrics import accuracy
 from segkit.evaluation.objects.meter import ObjectMeter
@@ -44,7 +46,7 @@ def evaluate_weights(
     device: str,
     output: Path | None,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectRequest | None = None,
     report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
@@ -89,7 +91,7 @@ def score(
     split: str,
     output: Path | None,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectRequest | None = None,
     report: ReportOptions | None = None,
     ranks: Ranks = ALONE,
@@ -136,13 +138,15 @@ def score(
         print(f"\nborders, within {boundary:g} pixels\n{boundary_table(borders, labels.class_names)}")
         extra["boundary"] = boundary_as_json(borders, labels.class_names)
     if result.calibration is not None:
-        print(f"\nconfidence against accuracy\n{calibration_table(result.calibration.scores())}")
+        confidence = calibration_table(result.calibration.scores(), labels.class_names)
+        print(f"\nconfidence against accuracy\n{confidence}")
     if result.objects is not None:
         size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
         print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")
         extra["objects"] = objects_as_json(result.objects, labels.class_names)
+    size = describe_scored_size(predictor.resize, config.eval.at)
     print(
-        f"\n{result.images} images of {config.data.name} {split}: {_describe_size(config, predictor)}"
+        f"\n{result.images} images of {config.data.name} {split}{size and f', {size}'}: "
         f"mIoU {percent(result.mean_iou)}  acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   "
         f"weights {predictor.path} ({predictor.why})"
     )
@@ -157,14 +161,6 @@ def score(
             report, predictor, config, dataset, result, places, views=views, split=split, overrides=overrides
         )
     return result
-
-
-def _describe_size(config: Config, predictor: Predictor) -> str:
-    """At which size it is scored, if there are two: only scores at the original one compare with those of others."""
-    if predictor.resize is None:
-        return ""
-    height, width = predictor.resize
-    return "at their own size, " if config.eval.at == "original" else f"resized to {height} x {width}, "
 
 
 def open_data(predictor: Predictor, overrides: Sequence[str], *, split: str) -> tuple[Config, Any]:

@@ -10,6 +10,7 @@ from segkit.commands.evaluate import require_tolerance, score
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError, SegkitError
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.objects.request import ObjectRequest
 from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
@@ -29,7 +30,7 @@ def evaluate_per_image(
     device: str,
     output: Path | None,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectRequest | None = None,
 ) -> int:
     """Score the last weights of each run and write per_image.npz into its folder, as training does at its end.
@@ -70,7 +71,7 @@ def score_run(
     device: torch.device,
     output: Path | None,
     boundary: float | None,
-    calibration: bool,
+    calibration: Calibration,
     objects: ObjectRequest | None,
 ) -> None:
     """Score the last weights of one run and write its per_image.npz.

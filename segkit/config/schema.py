@@ -105,6 +105,20 @@ class DataBlock(Component):
         return self.on_bad_sample == "skip"
 
 
+class ModelBlock(Component):
+    """The network, the weights that it starts from, and what of it is not trained."""
+
+    init_from: Annotated[str, Expects("a run folder, a .pt or a .safetensors file")] | None = None
+    init_least: Annotated[float, Field(ge=0, le=1)] = 0.5
+    freeze: list[str] = []
+
+
+class OptimizerBlock(Component):
+    """The optimizer, and by which factor the learning rate of a part of the model is another."""
+
+    groups: dict[str, NonNegativeFloat] = {}
+
+
 class ScheduleBlock(Component):
     """The shape of the learning rate after the warm-up, and the warm-up."""
 
@@ -140,7 +154,7 @@ class Eval(_Frozen):
     every: Duration = "10%"
     batch_size: PositiveInt | None = None
     images: NonNegativeInt = 8
-    calibration: bool = False
+    calibration: bool | Literal["classwise"] = False
     at: Literal["network", "original"] = "network"
 
 
@@ -169,10 +183,10 @@ class Config(_Frozen):
     name: RunName
     seed: Seed = 0
     device: Device = "auto"
-    model: Component
+    model: ModelBlock
     data: DataBlock
     loss: Component
-    optimizer: Component
+    optimizer: OptimizerBlock
     schedule: ScheduleBlock
     augment: Component
     train: Train
@@ -233,12 +247,12 @@ class ComponentBlock(NamedTuple):
 
 
 COMPONENTS = {
-    "model": ComponentBlock(MODELS, Component, "models", {"name": "unet"}),
+    "model": ComponentBlock(MODELS, ModelBlock, "models", {"name": "unet"}),
     "data": ComponentBlock(DATASETS, DataBlock, "datasets", {"name": "shapes"}),
     "loss": ComponentBlock(LOSSES, Component, "losses", None),
     "optimizer": ComponentBlock(
         OPTIMIZERS,
-        Component,
+        OptimizerBlock,
         "optimizers",
         {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
     ),
@@ -248,10 +262,8 @@ COMPONENTS = {
 }
 #: What a parameter that is a component itself can be, by the kind of its registry.
 NESTED = {
-    **{
-        COMPONENTS[key].registry.kind: COMPONENTS[key]
-        for key in ("model", "loss", "augment", "data.weight_map")
-    },
+    **{COMPONENTS[key].registry.kind: COMPONENTS[key] for key in ("loss", "augment", "data.weight_map")},
+    "model": ComponentBlock(MODELS, Component, "models", None),
     "criterion": ComponentBlock(CRITERIA, Component, "criteria", None),
     "selection": ComponentBlock(SELECTIONS, Component, "selections", None),
     "transform": ComponentBlock(TRANSFORMS, Component, "transforms", None),

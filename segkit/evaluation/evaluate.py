@@ -16,7 +16,7 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import DataError
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
-from segkit.evaluation.calibration import CalibrationCounts
+from segkit.evaluation.calibration import Calibration, CalibrationCounts
 from segkit.evaluation.image_counts import ImageCollector, Watch, join_counts
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.objects.counts import ObjectCounts
@@ -66,7 +66,7 @@ def evaluate(
     limit: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     boundary: float | None = None,
-    calibration: bool = False,
+    calibration: Calibration = False,
     objects: ObjectMeter | None = None,
     watch: Watch | None = None,
     views: Views = WHOLE,
@@ -77,13 +77,13 @@ def evaluate(
     In several processes all of `ranks` call this, each with its own part of the batches, and all get the scores of all
     images. Raises DataError if there is not one image among them.
 
-    `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model` (see `split_output`), preprocessing
-    and autocast included; `views` says how it is shown the images. The model is in eval mode meanwhile and in its
-    former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a validation
-    set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes are counted
-    too, which takes the host several times as long as the rest; with `calibration` how sure the model is, which takes
-    little; with `objects` what it counts. `watch` is shown the targets and predictions of each batch of this process,
-    on the host.
+    `forward` maps a uint8 image (N, C, H, W) on the device to the output of `model` (see `split_output`),
+    preprocessing and autocast included; `views` says how it is shown the images. The model is in eval mode meanwhile
+    and in its former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a
+    validation set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes
+    are counted too, which takes the host several times as long as the rest; with `calibration` how sure the model is,
+    which takes little, and with "classwise" how sure it is of every class, which takes more; with `objects` what it
+    counts. `watch` is shown the targets and predictions of each batch of this process, on the host.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
-from segkit.evaluation.calibration import CalibrationCounts, CalibrationMeter
-from segkit.evaluation.confidence_bins import BINS
+from segkit.evaluation.calibration import Calibration, CalibrationCounts, CalibrationMeter
 from segkit.evaluation.image_matrices import ImageMatrices
 from segkit.evaluation.objects.counts import ObjectCounts
 from segkit.evaluation.objects.meter import ObjectMeter
@@ -45,12 +44,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
         BorderCounts(torch.cat([each.counts for each in borders])[order], borders[0].tolerance)
         if borders
         else None,
-        CalibrationCounts(
-            torch.cat([each.bins for each in calibration])[order],
-            torch.cat([each.brier_sums for each in calibration])[order],
-        )
-        if calibration
-        else None,
+        CalibrationCounts.join(calibration).reorder(order) if calibration else None,
         ObjectCounts.join(objects).reorder(order) if objects else None,
         tuple(names[n] for n in order),
         tuple(places[n] for n in order),
@@ -68,7 +62,7 @@ class ImageCollector:
         *,
         num_classes: int,
         meter: BoundaryMeter | None,
-        calibration: bool = False,
+        calibration: Calibration = False,
         object_meter: ObjectMeter | None = None,
         watch: Watch | None = None,
     ):
@@ -79,8 +73,9 @@ class ImageCollector:
         ]
         self._ce_sums = [torch.zeros(0, dtype=torch.float64)]
         self._borders = [torch.zeros(0, num_classes, 6, dtype=torch.int64)]
-        self._bins = [torch.zeros(0, BINS, 3, dtype=torch.int64)]
-        self._brier_sums = [torch.zeros(0, dtype=torch.float64)]
+        of_each = num_classes if calibration == "classwise" else None
+        none = CalibrationMeter(0, device=torch.device("cpu"), classes=of_each)
+        self._confidences = [none.counts()]
         nothing = torch.zeros(0, 1, 1, dtype=torch.int64)
         self._objects = [] if object_meter is None else [object_meter.count(nothing, nothing)]
         self._names: list[str] = []
@@ -103,7 +98,7 @@ class ImageCollector:
         places = batch["index"].tolist() if "index" in batch else range(len(self._places), len(self._names))
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
-        sure = [] if calibration is None else [calibration.bins, calibration.brier_sums]
+        sure = [] if calibration is None else calibration.tensors()
         metered = any(each is not None for each in (self._meter, self._object_meter, self._watch))
         copy = HostCopy(counts.int(), ce_sums, *sure, *([prediction] if metered else []))
         before, self._on_its_way = self._on_its_way, (copy, batch["target"])
@@ -120,9 +115,7 @@ class ImageCollector:
             ImageMatrices.join(self._matrices),
             torch.cat(self._ce_sums),
             borders,
-            CalibrationCounts(torch.cat(self._bins), torch.cat(self._brier_sums))
-            if self._calibration
-            else None,
+            CalibrationCounts.join(self._confidences) if self._calibration else None,
             ObjectCounts.join(self._objects) if self._objects else None,
             tuple(self._names),
             tuple(self._places),
@@ -137,9 +130,9 @@ class ImageCollector:
         self._matrices.append(ImageMatrices.from_dense(counts))
         self._ce_sums.append(ce_sums.double())
         if self._calibration:
-            bins, brier_sums, *further = further
-            self._bins.append(bins)
-            self._brier_sums.append(brier_sums.double())
+            count = len(self._confidences[0].tensors())
+            self._confidences.append(CalibrationCounts(*further[:count]))
+            further = further[count:]
         if self._meter is not None:
             self._borders.append(self._meter.count(target, further[0]))
         if self._object_meter is not None:

@@ -68,8 +68,9 @@ def boundary_as_json(scores: BoundaryScores, class_names: Sequence[str]) -> dict
     }
 
 
-def calibration_table(scores: CalibrationScores) -> str:
-    """The bins that have pixels, and all of them together, in columns, and the scores in a line."""
+def calibration_table(scores: CalibrationScores, class_names: Sequence[str]) -> str:
+    """The bins that have pixels, and all of them together, in columns, and the scores in a line; those of the classes
+    in another, if they were counted."""
     counts, accuracy, confidence = scores.bins
     total = max(1, sum(counts))
     rows = [["confidence", "mean", "accuracy", "pixels %"]]
@@ -78,10 +79,17 @@ def calibration_table(scores: CalibrationScores) -> str:
             ends = f"{percent(b / BINS)} to {percent((b + 1) / BINS)}"
             rows.append([ends, percent(confidence[b]), percent(accuracy[b]), percent(count / total)])
     rows.append(["all", percent(scores.confidence), percent(scores.accuracy), ""])
-    return f"{table(rows)}\nECE {100 * scores.ece:.2f}  Brier {scores.brier:.4f}"
+    lines = f"{table(rows)}\nECE {100 * scores.ece:.2f}  Brier {scores.brier:.4f}"
+    if scores.class_ece is None or scores.classwise_ece is None:
+        return lines
+    of_each = "  ".join(
+        f"{show_class(name)} {100 * value:.2f}"
+        for name, value in zip(class_names, scores.class_ece, strict=True)
+    )
+    return f"{lines}  classwise ECE {100 * scores.classwise_ece:.2f}\nECE of each class: {of_each}"
 
 
-def calibration_as_json(scores: CalibrationScores) -> dict[str, Any]:
+def calibration_as_json(scores: CalibrationScores, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores and the bins, from low confidence to high, in plain types; null where one is not defined."""
     counts, accuracy, confidence = scores.bins
     return {
@@ -89,6 +97,7 @@ def calibration_as_json(scores: CalibrationScores) -> dict[str, Any]:
         "brier": finite_or_none(scores.brier),
         "confidence": finite_or_none(scores.confidence),
         "accuracy": finite_or_none(scores.accuracy),
+        **_classes_as_json(scores, class_names),
         "bins": [
             {
                 "above": b / BINS,
@@ -102,13 +111,20 @@ def calibration_as_json(scores: CalibrationScores) -> dict[str, Any]:
     }
 
 
+def _classes_as_json(scores: CalibrationScores, class_names: Sequence[str]) -> dict[str, Any]:
+    if scores.class_ece is None or scores.classwise_ece is None:
+        return {}
+    of_each = {name: finite_or_none(value) for name, value in zip(class_names, scores.class_ece, strict=True)}
+    return {"classwise_ece": finite_or_none(scores.classwise_ece), "ece_of_classes": of_each}
+
+
 def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores in plain types; null where a score is not defined."""
     iou = metrics.iou(result.matrix)
     confidence = (
         {}
         if result.calibration is None
-        else {"calibration": calibration_as_json(result.calibration.scores())}
+        else {"calibration": calibration_as_json(result.calibration.scores(), class_names)}
     )
     return {
         "mIoU": finite_or_none(result.mean_iou),

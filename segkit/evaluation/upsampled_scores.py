@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.evaluation.calibration import CalibrationMeter
+from segkit.evaluation.calibration import Calibration, CalibrationMeter
 
 #: Bytes of a band: on a CPU so that it stays in the cache, elsewhere so that few kernels are launched.
 CPU_BAND, DEVICE_BAND = 2**22, 2**27
@@ -36,7 +36,7 @@ class PixelScores(NamedTuple):
 
 @torch.no_grad()
 def score_pixels(
-    logits: Tensor, target: Tensor, *, ignore_index: int, calibration: bool = False
+    logits: Tensor, target: Tensor, *, ignore_index: int, calibration: Calibration = False
 ) -> PixelScores:
     """Predictions and cross-entropy at the size of `target`, of floating-point logits (N, C, h, w).
 
@@ -44,12 +44,13 @@ def score_pixels(
     `F.interpolate(logits.float(), (H, W), mode="bilinear", align_corners=False)`; of equal logits the class of lower
     id is predicted. A single channel z is taken as the two logits [0, z] of a binary loss. A label that is neither a
     class nor `ignore_index` is a RuntimeError on the CPU, a device-side assertion on CUDA. With `calibration`, the
-    softmax of the same logits is compared with what is right, and never stored.
+    softmax of the same logits is compared with what is right, and never stored; "classwise": of every class.
     """
     bands = _Bands(logits, target.shape[-2:])
     prediction = _empty_prediction(logits, target.shape[-2:])
     ce = torch.empty(prediction.shape, device=logits.device)
-    meter = CalibrationMeter(len(target), device=logits.device) if calibration else None
+    of_each = bands.classes if calibration == "classwise" else None
+    meter = CalibrationMeter(len(target), device=logits.device, classes=of_each) if calibration else None
     for image, rows, band in bands:
         label = target[image, rows].long()  # (R, W); in int64, whatever ignore_index is
         ignored = label == ignore_index
@@ -59,6 +60,8 @@ def score_pixels(
         below = best - band.gather(1, label.masked_fill(ignored, 0)[:, None])[:, 0]
         if meter is not None:
             confidence = total.reciprocal()
+            if of_each is not None:
+                meter.add_classes(image, less * confidence[:, None], label, ignored)
             # sum_c (p_c - y_c)^2 = sum_c p_c^2 - 2 p_true + 1
             brier = (
                 less.mul_(less).sum(dim=1).mul_(confidence).sub_(below.neg().exp_(), alpha=2).mul_(confidence)

@@ -33,7 +33,7 @@ def header(
         *(f"          warning: {text}" for text in report.warnings),
         *describe_cache(experiment),
         *(f"          {line}" for text in data.label_counts.describe() for line in text.splitlines()),
-        f"model     {config.model.name}  {experiment.parameters / 1e6:.2f} M parameters  "
+        f"model     {config.model.name}  {_describe_parameters(experiment)}  "
         f"{flops / 1e9:.2f} GFLOPs at {width}x{height}",
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
@@ -47,6 +47,14 @@ def header(
             )
         ),
     ]
+
+
+def _describe_parameters(experiment: Experiment) -> str:
+    """How many are trained, and how many are not."""
+    frozen = sum(each.numel() for each in experiment.model.parameters() if not each.requires_grad)
+    return f"{experiment.parameters / 1e6:.2f} M parameters" + (
+        f" and {frozen / 1e6:.2f} M frozen" if frozen else ""
+    )
 
 
 def describe_workers(experiment: Experiment) -> str:

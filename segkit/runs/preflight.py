@@ -17,6 +17,7 @@ from segkit.runs.continuation import Continuation
 from segkit.runs.fingerprints import data_fingerprint
 from segkit.runs.folder import named, runs_dir
 from segkit.runs.header import header
+from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
@@ -59,7 +60,8 @@ def check(
         fingerprint = data_fingerprint(data.train, data.val, skip_bad=config.data.skip_bad)
         continuation.refuse_other_data(found, fingerprint)
         notes.append(f"resume    {found.path}")
-    for text in [*header(experiment, report, source), *notes, *report.table]:
+    started = [] if found else start_from(experiment)
+    for text in [*header(experiment, report, source), *started, *notes, *report.table]:
         print(text)
     bad = BadSampleLog(None, tell=print)
     trainer = experiment.trainer(

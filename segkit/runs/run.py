@@ -23,6 +23,7 @@ from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
+from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.events.tensorboard_log import hyperparameters
 from segkit.runs.recording.plots import draw_class_frequencies
@@ -84,13 +85,14 @@ def train_run(
     notes = continuation.notes(found)
     precision = None if found is None else precision_of(found)
     experiment = build_together(config, overfit=overfit, ranks=ranks, precision=precision)
+    started = [] if found else start_from(experiment)
     report, digests = look_at_data(experiment)
     if found:
         continuation.refuse_shorter_run(found, experiment.plan.iterations)
     flops = count_flops(
         experiment, *experiment.image_size
     )  # this and what follows may fail, so before the folder
-    lines = header(experiment, report, source, flops=flops)
+    lines = [*header(experiment, report, source, flops=flops), *started]
     start = Start(report, flops, experiment.examples(), digests)
     require_same_data(ranks, start.fingerprints["data"])
     if found:

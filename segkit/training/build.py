@@ -25,6 +25,7 @@ from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
 from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
+from segkit.models.parts import freeze
 from segkit.registry import (
     AUGMENTS,
     LOSSES,
@@ -44,7 +45,12 @@ from segkit.training.build_component import build_component
 from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
-from segkit.training.parallel import refuse_shard_with, refuse_unequal_parts, synchronise_batchnorm
+from segkit.training.parallel import (
+    refuse_learning_loss,
+    refuse_shard_with,
+    refuse_unequal_parts,
+    synchronise_batchnorm,
+)
 from segkit.training.plan import Plan
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -80,6 +86,7 @@ def build(
     }
     known_to_loss = {**known, "weigh_classes": data.label_counts.weigh}
     loss = build_component(LOSSES, config.loss, "loss", total=total, **known_to_loss)
+    refuse_learning_loss(loss, ranks.world)
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
             check_device(backend, device, key=key)
@@ -91,6 +98,7 @@ def build(
     if hasattr(model, "check_run"):
         model.check_run(batch_size=own, height=height, width=width)
     model = synchronise_batchnorm(model, device, wanted=config.train.sync_batchnorm)
+    freeze(model, config.model.freeze)
     model = place(
         model,
         device,
@@ -108,7 +116,7 @@ def build(
         data=data,
         model=model,
         loss=loss,
-        optimizer=build_optimizer(config.optimizer, model, device),
+        optimizer=build_optimizer(config.optimizer, model, device, loss=loss),
         learning_rate=build_learning_rate(config, total),
         preprocess=preprocess,
         plan=build_plan(config, data, amp_dtype, total),

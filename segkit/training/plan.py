@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.evaluation.views import WHOLE, Views
@@ -52,6 +53,6 @@ class Plan:
     ema_decay: float | None = None
     find_unused: bool = False
     shard: bool = False
-    calibration: bool = False
+    calibration: Calibration = False
     views: Views = WHOLE
     amp_dtype: torch.dtype | None = None

@@ -134,7 +134,7 @@ class Trainer:
         torch.manual_seed(self.plan.seed * 1_000_000_007 + self.iteration + self.ranks.rank * 500_000_003)
         rate = self.learning_rate(self.iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.parallel.train()
         collected: dict[str, Any] = {}
         for n, (batch, share) in enumerate(

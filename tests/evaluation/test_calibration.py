@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segkit.evaluation import upsampled_scores
-from segkit.evaluation.calibration import CalibrationCounts, count_bins
+from segkit.evaluation import calibration, upsampled_scores
+from segkit.evaluation.calibration import CalibrationCounts, count_bins, count_class_bins
 from segkit.evaluation.confidence_bins import BINS, UNIT
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.image_counts import ImageCounts, join_counts
@@ -88,6 +88,50 @@ def test_counts_and_scores_equal_a_loop_over_all_pixels(channels, scale):
     assert scores.bins[0] == [row[0] for row in bins] and pixels == int((target != IGNORE).sum())
 
 
+def reference_of_classes(logits, target):
+    """Pixels, those with the label and the probabilities of each class and bin, pixel by pixel in float64."""
+    full = upsample(logits.double(), target.shape[-2:])
+    bins = [[[0, 0, 0.0] for _ in range(BINS)] for _ in range(full.shape[1])]
+    for values, labels in zip(full.flatten(2), target.flatten(1), strict=True):
+        for pixel, label in enumerate(labels.tolist()):
+            if label == IGNORE:
+                continue
+            shares = values[:, pixel].softmax(dim=0).tolist()
+            for c, share in enumerate(shares):
+                b = next(b for b in range(BINS) if share <= (b + 1) / BINS)
+                bins[c][b][0] += 1
+                bins[c][b][1] += c == label
+                bins[c][b][2] += share
+    return bins
+
+
+@pytest.mark.usefixtures("_band")
+@pytest.mark.parametrize(("channels", "scale"), [(1, 2.0), (2, 0.2), (4, 2.0), (19, 1.0)])
+def test_the_probabilities_of_every_class_equal_a_loop_over_all_pixels(channels, scale):
+    logits, target = make(channels=channels, scale=scale)
+    meter = score_pixels(logits, target, ignore_index=IGNORE, calibration="classwise").calibration
+    counts, bins = meter.counts(), reference_of_classes(logits, target)
+    alone = count(logits, target)
+    assert torch.equal(counts.bins, alone.bins) and torch.equal(counts.brier_sums, alone.brier_sums)
+    found = counts.class_bins.sum(dim=0).tolist()
+    assert [[row[:2] for row in rows] for rows in found] == [[row[:2] for row in rows] for rows in bins]
+    errors = [reference_ece(rows) for rows in bins]
+    scores = counts.scores()
+    assert scores.class_ece == pytest.approx(errors, abs=2e-6)
+    assert scores.classwise_ece == pytest.approx(sum(errors) / len(errors), abs=2e-6)
+    assert alone.scores().classwise_ece is None and max(errors) > 0.01
+
+
+def test_classes_are_counted_alike_where_nothing_may_wait(monkeypatch):
+    """The way of a GPU, on the CPU."""
+    logits, target = make()
+    shares = upsample(logits, target.shape[-2:])[0].softmax(dim=0).transpose(0, 1)  # (H, C, W)
+    label, ignored = target[0].long(), target[0] == IGNORE
+    expected = count_class_bins(shares.clone(), label, ignored)
+    monkeypatch.setattr(calibration, "_add_up", calibration._add_up_without_waiting)
+    assert torch.equal(count_class_bins(shares.clone(), label, ignored), expected)
+
+
 def test_a_bin_has_its_upper_edge():
     edges = [b / BINS for b in range(1, BINS + 1)]
     just_above = [edge + 2 / UNIT for edge in edges[:-1]]
@@ -141,7 +185,7 @@ def test_what_is_ignored_changes_nothing():
 def run(batches, **options):
     return evaluate(
         lambda image: image.float(), torch.nn.Identity(), batches, num_classes=4, ignore_index=IGNORE,
-        device=torch.device("cpu"), calibration=True, **options,
+        device=torch.device("cpu"), **{"calibration": "classwise", **options},
     )  # fmt: skip
 
 
@@ -161,10 +205,11 @@ def batches(sizes):
 
 def test_counts_do_not_depend_on_batches_or_their_order():
     logits, target = make(images=6)
-    expected = count(logits, target)
+    expected = score_pixels(logits, target, ignore_index=IGNORE, calibration="classwise").calibration
     for each in (batches([6]), batches([1, 2, 3]), batches([2, 2, 2])[::-1]):
         found = run(each).calibration
         assert torch.equal(found.bins, expected.bins) and torch.equal(found.brier_sums, expected.brier_sums)
+        assert torch.equal(found.class_bins, expected.class_bins)
     assert len({str(each) for each in expected.bins.tolist()}) == 6, "or the order would not show"
 
 
@@ -180,6 +225,7 @@ def test_parts_of_several_processes_join_in_the_order_of_the_data_set():
     assert joined.names == alone.names
     assert torch.equal(joined.calibration.bins, alone.calibration.bins)
     assert torch.equal(joined.calibration.brier_sums, alone.calibration.brier_sums)
+    assert torch.equal(joined.calibration.class_bins, alone.calibration.class_bins)
 
 
 def test_bins_agree_with_the_matrix_and_nothing_is_counted_unasked():

@@ -148,11 +148,13 @@ def test_scores_are_of_what_is_predicted(views):
     images, forward = make_images(70, 90), make_network()
     target = torch.randint(0, 5, (2, 70, 90))
     target[:, :9] = 255
-    scores = score_views(forward, images, target, views, ignore_index=255, calibration=True)
+    scores = score_views(forward, images, target, views, ignore_index=255, calibration="classwise")
     assert torch.equal(scores.prediction, predict_views(forward, images, (70, 90), views))
     assert scores.calibration.bins[..., 0].sum(dim=1).tolist() == [61 * 90, 61 * 90]
     right = ((scores.prediction == target) & (target != 255)).flatten(1).sum(dim=1)
     assert scores.calibration.bins[..., 1].sum(dim=1).tolist() == right.tolist()
+    labels = torch.stack([(target == c).flatten(1).sum(dim=1) for c in range(5)], dim=1)
+    assert torch.equal(scores.calibration.class_bins[..., 1].sum(dim=2), labels)
 
 
 @pytest.mark.parametrize(

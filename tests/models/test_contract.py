@@ -13,7 +13,9 @@ import torch
 from segkit.registry import MODELS
 
 NUM_CLASSES = 5
-NAMES = MODELS.names()
+#: Those of other libraries have tests of their own, in extras/.
+EXTRAS = ["hf", "smp", "timm"]
+NAMES = [name for name in MODELS.names() if name not in EXTRAS]
 #: Copies of a network are made of these only: the others share their code, and cost memory and time.
 LIGHT = [name for name in NAMES if "resnet" not in name]
 
@@ -53,6 +55,7 @@ def is_scaled(size, logits_size):
 
 
 def test_the_names_are_known():
+    assert sorted([*NAMES, *EXTRAS]) == MODELS.names()
     assert NAMES == [
         "deeplabv3_mobilenet_v3_large",
         "deeplabv3_resnet101",

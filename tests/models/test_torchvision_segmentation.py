@@ -12,7 +12,7 @@ from segkit.errors import ConfigError
 from segkit.models import torchvision_segmentation as ours
 from segkit.registry import MODELS
 
-NAMES = [name for name in MODELS.names() if name not in ("light_fpn", "unet")]
+NAMES = [name for name in MODELS.names() if MODELS.get(name).__module__ == ours.__name__]
 MOBILE = "deeplabv3_mobilenet_v3_large"
 WEIGHTS = MobileNet_V3_Large_Weights.IMAGENET1K_V1
 

@@ -125,9 +125,9 @@ def test_scores_at_the_original_size_are_of_predictions_at_it(resized, tmp_path,
     output = tmp_path / "scores.json"
     evaluate_weights(resized.path, [], split="val", device="cpu", output=output)
     assert json.loads(output.read_text())["mIoU"] == pytest.approx(mean_iou(matrix), abs=1e-9)
-    assert "3 images of folder val: at their own size, mIoU" in capsys.readouterr().out
+    assert "3 images of folder val, at the size of their files: mIoU" in capsys.readouterr().out
     evaluate_weights(resized.path, ["eval.at=network"], split="val", device="cpu", output=output)
-    assert "3 images of folder val: resized to 16 x 24, mIoU" in capsys.readouterr().out
+    assert "3 images of folder val, resized to 16 x 24: mIoU" in capsys.readouterr().out
     assert json.loads(output.read_text())["mIoU"] != pytest.approx(mean_iou(matrix), abs=1e-9)
 
 

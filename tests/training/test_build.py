@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from segkit.config.load import config_from_mapping
-from segkit.config.schema import Component
+from segkit.config.schema import Component, OptimizerBlock
 from segkit.data.check import CheckReport
 from segkit.data.loading.view import read_sample
 from segkit.data.palette import palette
@@ -386,7 +386,7 @@ def test_plan_takes_over_what_the_file_says():
 
 
 def optimizer(name: str, **params):
-    return Component(name=name, params={"lr": 0.1, **params})
+    return OptimizerBlock(name=name, params={"lr": 0.1, **params})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())

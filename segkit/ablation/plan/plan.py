@@ -119,8 +119,10 @@ def load_plan(
     if problems:
         raise ConfigError(list_problems(list(dict.fromkeys(problems))))
     assert parts.base is not None and parts.baseline is not None  # or that would be a problem
-    if any(metric in OF_CONFIDENCE for metric in parts.metrics):
-        configs = {variant: _count_confidence(config) for variant, config in configs.items()}
+    named = {metric.partition("/")[0] for metric in parts.metrics}
+    if named & {*OF_CONFIDENCE}:
+        calibration = "classwise" if "classwise_ece" in named else True
+        configs = {variant: _count_confidence(config, calibration) for variant, config in configs.items()}
     folder = Path(os.path.expanduser(next(iter(configs.values())).log.dir)) / name
     return AblationPlan(
         name=name,
@@ -149,9 +151,10 @@ def plan_run(variant: str, seed: int, config: Config, folder: Path) -> PlannedRu
     return PlannedRun(variant, seed, config.model_copy(update=changes))
 
 
-def _count_confidence(config: Config) -> Config:
-    """The configuration whose runs count what metrics of confidence are made of."""
-    return config.model_copy(update={"eval": config.eval.model_copy(update={"calibration": True})})
+def _count_confidence(config: Config, calibration: bool | str) -> Config:
+    """The configuration whose runs count what metrics of confidence are made of, or more if it says so itself."""
+    wanted = config.eval.calibration if config.eval.calibration == "classwise" else calibration
+    return config.model_copy(update={"eval": config.eval.model_copy(update={"calibration": wanted})})
 
 
 def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:

@@ -22,6 +22,7 @@ from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.config_diff import show_value
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
+from segkit.data.scored_size import scored_size
 
 #: Entries of env.json that a reader asks for, in order, with what to call them.
 ENVIRONMENT = {
@@ -53,8 +54,10 @@ def main_table(findings: Findings) -> Table:
             f"seeds both have, with its {say_interval(findings)}"
         )
     less = _say_less(findings) if findings.comparison.metric.less_is_better else ""
-    images = len(findings.study.runs[0].image_names)
-    caption = f"Scores on {images:,} validation images{spread}{delta}. {describe_seeds(findings)}{less}"
+    first = findings.study.runs[0]
+    size = scored_size(first.config)
+    images = f"{len(first.image_names):,} validation images{size and f', {size}'}"
+    caption = f"Scores on {images}{spread}{delta}. {describe_seeds(findings)}{less}"
     note = (
         "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "

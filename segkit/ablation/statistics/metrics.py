@@ -5,10 +5,11 @@ share of all pixels that are right; `iou/CLASS`, `dice/CLASS` and `recall/CLASS`
 cross-entropy, the mean over all pixels, of which less is better. `boundary_iou` and `boundary_f1` are the scores of
 `segkit.evaluation.boundary_quality`, means over the classes that have a border in the labels; `boundary_iou/CLASS`
 and `boundary_f1/CLASS` are of one. `ece` is the expected calibration error over bins of confidence, and `brier` the
-Brier score, see `segkit.evaluation.calibration`; of both less is better. `objects_f1`, `objects_precision` and
-`objects_recall` (means over IoU thresholds from 0.5 to 0.95), `objects_f1_50`, `rand_error`, `vi`, `vi_split` and
-`vi_merge`, of which last four less is better, are the scores of `segkit.evaluation.objects.scores`, means over those
-classes whose objects were counted that have one, or of one class.
+Brier score, see `segkit.evaluation.calibration`; `classwise_ece` is the mean over all
+classes of that of the probability of each, `classwise_ece/CLASS` that of one; of all these less is better.
+`objects_f1`, `objects_precision` and `objects_recall` (means over IoU thresholds from 0.5 to 0.95), `objects_f1_50`,
+`rand_error`, `vi`, `vi_split` and `vi_merge`, of which last four less is better, are the scores of
+`segkit.evaluation.objects.scores`, means over those classes whose objects were counted that have one, or of one class.
 """
 
 import difflib
@@ -21,7 +22,7 @@ import numpy as np
 from segkit.ablation.statistics.run_counts import Kind
 from segkit.ablation.statistics.unit import BITS, NATS, POINTS, UNITS, Unit
 from segkit.errors import ConfigError
-from segkit.evaluation.confidence_bins import UNIT
+from segkit.evaluation.confidence_bins import BINS, UNIT
 from segkit.evaluation.objects import scores as objects
 
 Score = Callable[[np.ndarray], np.ndarray]  # sums (..., R, K) -> (...), NaN where it is not defined
@@ -89,6 +90,12 @@ def calibration_error(bins: np.ndarray) -> np.ndarray:
     return _share(gaps, pixels * UNIT, pixels)
 
 
+def class_calibration_error(bins: np.ndarray) -> np.ndarray:
+    """The same of the probability of each class, (..., C), from (..., 3, C * BINS)."""
+    of_each = bins.reshape(*bins.shape[:-1], -1, BINS)  # (..., 3, C, BINS)
+    return calibration_error(np.moveaxis(of_each, -3, -2))
+
+
 def _share(part: np.ndarray, whole: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=labelled > 0)
 
@@ -136,6 +143,13 @@ WHOLE = {
         Metric("boundary_iou", "boundary IoU", _mean(boundary_iou), "borders"),
         Metric("boundary_f1", "boundary F1", _mean(boundary_f1), "borders"),
         Metric("ece", "calibration error", calibration_error, "bins", less_is_better=True),
+        Metric(
+            "classwise_ece",
+            "classwise calibration error",
+            _mean(class_calibration_error),
+            "class_bins",
+            less_is_better=True,
+        ),
         Metric("brier", "Brier score", mean_over_pixels, "brier", UNITS, 2.0, less_is_better=True),
         *(replace(metric, score=_mean(metric.score)) for metric in OF_OBJECTS),
     )
@@ -149,6 +163,9 @@ OF_A_CLASS = {
         Metric("recall", "recall", recall),
         Metric("boundary_iou", "boundary IoU", boundary_iou, "borders"),
         Metric("boundary_f1", "boundary F1", boundary_f1, "borders"),
+        Metric(
+            "classwise_ece", "calibration error", class_calibration_error, "class_bins", less_is_better=True
+        ),
         *OF_OBJECTS,
     )
 }

@@ -13,8 +13,8 @@ import numpy as np
 from segkit.evaluation.objects.counts import ObjectCounts
 
 #: Names a table of an image's sums; what can be computed from which is said in metrics.py.
-Kind = Literal["counts", "ce", "borders", "bins", "brier", "objects"]
-KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "brier", "objects")
+Kind = Literal["counts", "ce", "borders", "bins", "class_bins", "brier", "objects"]
+KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "class_bins", "brier", "objects")
 
 #: Image, label, prediction and number of pixels of each entry (E,), in this order.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -29,7 +29,8 @@ class RunCounts:
     sum of the cross-entropy of an image's valid pixels. `borders` int64 (N, 6, C) are the counts of
     `segkit.evaluation.boundary_quality`, within `tolerance` pixels. `bins` int64 (N, 3, BINS) are, of each bin
     of confidence, the numbers of pixels and of right ones and the sum of confidences in multiples of 1 / UNIT, see
-    `segkit.evaluation.confidence_bins`; `brier` float64 (N,) is the sum of the Brier score of an image's valid pixels.
+    `segkit.evaluation.confidence_bins`; `class_bins` int64 (N, 3, C * BINS) the same of the probability of each class,
+    one class after the other; `brier` float64 (N,) is the sum of the Brier score of an image's valid pixels.
     `objects` is what was counted of the objects of some classes. What a run's file lacks is None.
     """
 
@@ -39,6 +40,7 @@ class RunCounts:
     borders: np.ndarray | None = None
     tolerance: float | None = None
     bins: np.ndarray | None = None
+    class_bins: np.ndarray | None = None
     brier: np.ndarray | None = None
     objects: ObjectCounts | None = None
 

@@ -10,7 +10,7 @@ LEVEL = 0.95
 #: What runs are compared by where nobody asks for something else.
 METRICS = ("miou",)
 #: Those of confidence, which training counts only where it is asked to.
-OF_CONFIDENCE = ("ece", "brier")
+OF_CONFIDENCE = ("ece", "brier", "classwise_ece")
 
 
 def check_margin(points: Any) -> str | None:

@@ -15,6 +15,11 @@ from segkit.system.typed import typed
 
 #: Pixels within which borders are compared where nobody says otherwise.
 TOLERANCE = 2.0
+#: What a file lacks that has no sums of a kind.
+WHAT = {
+    "ce": "no cross-entropy of each image, because an older segkit wrote it",
+    "class_bins": "no probabilities of each class counted",
+}
 
 
 def find_lacking(study: Study, metric: Metric) -> str | None:
@@ -30,11 +35,7 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
         what = f"no objects{size} of {' and '.join(request.classes)} counted"
     else:
         runs = [run for run in study.runs if not run.counts.has(metric.kind)]
-        what = (
-            "no cross-entropy of each image, because an older segkit wrote it"
-            if metric.kind == "ce"
-            else "no confidences counted"
-        )
+        what = WHAT.get(metric.kind, "no confidences counted")
     if not runs:
         return None
     folders = [Path(run.folder) for run in runs]
@@ -50,7 +51,8 @@ def list_options(study: Study, metric: Metric, runs: Sequence[Run]) -> list[str]
     needed = {metric.kind, *(known.kind for known in _known_metrics(study))}
     needed |= {kind for kind in KINDS for run in runs if run.counts.has(kind)}
     options = ["--boundary", f"{choose_tolerance(study.runs):g}"] if "borders" in needed else []
-    options += ["--calibration"] if needed & {"bins", "brier"} else []
+    if needed & {"bins", "class_bins", "brier"}:
+        options += ["--calibration", *(["classwise"] if "class_bins" in needed else [])]
     if "objects" in needed:
         request = choose_objects(study)
         options += ["--objects", *request.classes]

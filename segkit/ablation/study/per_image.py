@@ -170,10 +170,25 @@ def _calibration(arrays: Mapping[str, np.ndarray], counts: RunCounts) -> dict[st
     hits, pixels = counts.counts[:, 0].sum(axis=-1), counts.counts[:, 1].sum(axis=-1)
     if (bins[:, :, 0].sum(axis=1) != pixels).any() or (bins[:, :, 1].sum(axis=1) != hits).any():
         raise Damaged("calibration is of other pixels than the confusion matrices")
-    return {
+    found = {
         "bins": np.ascontiguousarray(bins.swapaxes(1, 2), dtype=np.int64),
         "brier": brier.astype(np.float64),
     }
+    if "class_calibration" in arrays:
+        found["class_bins"] = _class_bins(arrays["class_calibration"], counts)
+    return found
+
+
+def _class_bins(bins: np.ndarray, counts: RunCounts) -> np.ndarray:
+    images, _, classes = counts.counts.shape
+    expected = (images, classes, BINS, 3)
+    if bins.shape != expected or bins.dtype.kind not in "iu" or (bins < 0).any():
+        raise Damaged(f"class_calibration should be counts {expected}, is {_describe(bins)}")
+    labels = counts.counts[:, 1]  # (N, C)
+    of_each, labelled = bins[..., 0].sum(axis=2), bins[..., 1].sum(axis=2)
+    if (of_each != labels.sum(axis=1, keepdims=True)).any() or (labelled != labels).any():
+        raise Damaged("class_calibration is of other pixels than the confusion matrices")
+    return np.moveaxis(bins, 3, 1).reshape(images, 3, -1).astype(np.int64)
 
 
 def _objects(arrays: Mapping[str, np.ndarray], *, images: int, classes: int) -> ObjectCounts:

@@ -20,7 +20,7 @@ from segkit.data.cache.place import CachePlace, in_memory
 from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.paired_files import file_state
-from segkit.data.loading.bad_samples import usable_samples
+from segkit.data.loading.bad_samples import find_sources, usable_samples
 from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
 from segkit.errors import CannotWrite, ConfigError
@@ -90,7 +90,7 @@ class Cached:
         return self.dataset.files(index) if hasattr(self.dataset, "files") else ()
 
     def _path(self, index: int) -> Path:
-        names = "\n".join(os.path.abspath(path) for path in self._files(index)) or str(index)
+        names = "\n".join(os.path.abspath(path) for path in find_sources(self.dataset, index)) or str(index)
         return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}{SUFFIX}"
 
     def _key(self, index: int) -> str:

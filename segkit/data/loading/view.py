@@ -185,8 +185,5 @@ class Subset:
         if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
             raise AttributeError(name)
         value = getattr(self.dataset, name)
-        return self._files if name == "files" else value
-
-    def _files(self, index: int) -> Any:
-        """The files of sample `index` of this part, for a data set that has files."""
-        return self.dataset.files(self.places[index])
+        # Both are asked by the place of a sample in this part.
+        return (lambda index: value(self.places[index])) if name in ("files", "sources") else value

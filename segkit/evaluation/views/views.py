@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.data.sample import resize_image
-from segkit.evaluation.calibration import CalibrationMeter
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.upsampled_scores import PixelScores, predict_pixels, score_pixels
 from segkit.evaluation.views.tiles import Blend, Block, blend_tiles, lay_out
@@ -105,7 +105,7 @@ def score_views(
     views: Views,
     *,
     ignore_index: int,
-    calibration: bool = False,
+    calibration: Calibration = False,
 ) -> PixelScores:
     """What `score_pixels` says of images (N, C, H, W) with a target (N, H', W'), both on the device."""
     how: dict[str, Any] = {"ignore_index": ignore_index, "calibration": calibration}
@@ -117,13 +117,11 @@ def score_views(
         part = score_pixels(logits, target[:, rows, columns], **how)
         if parts is None:
             parts = PixelScores(
-                part.prediction.new_empty(target.shape),
-                part.ce.new_empty(target.shape),
-                CalibrationMeter(len(target), device=target.device) if calibration else None,
+                part.prediction.new_empty(target.shape), part.ce.new_empty(target.shape), part.calibration
             )
-        parts.prediction[:, rows, columns], parts.ce[:, rows, columns] = part.prediction, part.ce
-        if parts.calibration is not None and part.calibration is not None:
+        elif parts.calibration is not None and part.calibration is not None:
             parts.calibration.take(part.calibration)
+        parts.prediction[:, rows, columns], parts.ce[:, rows, columns] = part.prediction, part.ce
     assert parts is not None
     return parts
 

@@ -43,6 +43,8 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
     - `calibration` int64 (N, 15, 3), only where it was counted: of each of 15 equal bins of confidence (an upper edge
       belongs to the bin below it) the numbers of pixels and of right ones and the sum of the confidences, in multiples
       of 1 / `confidence_unit`; with it `brier_sums` float64 (N,), the Brier score summed over the valid pixels;
+    - `class_calibration` int64 (N, C, 15, 3), only where it was counted: the same bins of the probability of each
+      class, whose right pixels are those with its label;
     - `objects` int64 (N, K, 15) and `object_entropies` float64 (N, K, 2), only where objects were counted: what
       `ObjectCounts` lists of the K classes with the ids `object_classes` (K,), and `object_min_size`, one whole number:
       of how many pixels an object was at least.
@@ -63,6 +65,8 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
         arrays["calibration"] = result.calibration.bins.numpy()
         arrays["confidence_unit"] = np.asarray(UNIT)
         arrays["brier_sums"] = result.calibration.brier_sums.numpy()
+        if result.calibration.class_bins is not None:
+            arrays["class_calibration"] = result.calibration.class_bins.numpy()
     if result.objects is not None:
         arrays["objects"] = result.objects.counts
         arrays["object_entropies"] = result.objects.entropies

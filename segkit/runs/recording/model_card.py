@@ -39,7 +39,7 @@ class CardFacts:
     """What the card is made of. `model`, `loss`, `data`, `training` and `environment` are rows (what, value).
 
     `best` has `mean_iou` and `iteration` (0: nothing was scored), `kept` the same of the weights in best.pt;
-    `last` is the last evaluation with its iteration.
+    `last` is the last evaluation with its iteration, and `size` says of which size the images were then, if in doubt.
     """
 
     name: str
@@ -56,6 +56,7 @@ class CardFacts:
     best: Mapping[str, Any]
     kept: Mapping[str, Any]
     last: tuple[int, Evaluation] | None
+    size: str = ""
     resumed: bool = False
 
     @property
@@ -116,8 +117,9 @@ def _scores(facts: CardFacts) -> list[str]:
         return ["Nothing was evaluated."]
     iteration, result = facts.last
     matrix = result.matrix
+    images = f"{result.images:,} validation images{facts.size and f', {facts.size}'}"
     summary = (
-        f"At iteration {iteration:,}, on {result.images:,} validation images: **mIoU {percent(result.mean_iou)}**, "
+        f"At iteration {iteration:,}, on {images}: **mIoU {percent(result.mean_iou)}**, "
         f"pixel accuracy {percent(metrics.accuracy(matrix))}, cross-entropy {result.ce:.4f}."
     )
     counts = matrix.sum(dim=1).tolist()

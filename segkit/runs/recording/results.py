@@ -125,6 +125,8 @@ def score_row(result: Evaluation, class_names: Sequence[str]) -> dict[str, float
     if result.calibration is not None:
         found = result.calibration.scores()
         row |= {"val/ece": found.ece, "val/brier": found.brier}
+        if found.classwise_ece is not None:
+            row["val/classwise_ece"] = found.classwise_ece
     return row | {f"val/iou/{name}": value for name, value in zip(class_names, iou, strict=True)}
 
 

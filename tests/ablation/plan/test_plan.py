@@ -95,7 +95,12 @@ def test_runs_count_confidences_if_they_are_to_be_compared_by_them(folder):
     for metric in OF_CONFIDENCE:
         folder(f"metrics: [miou, {metric}]\n{GOOD}")
         assert all(run.config.eval.calibration for run in load_plan("mine.yaml").runs)
-    assert {*OF_CONFIDENCE} == {name for name, metric in WHOLE.items() if metric.kind in ("bins", "brier")}
+        wanted = "classwise" if metric == "classwise_ece" else True
+        assert load_plan("mine.yaml").runs[0].config.eval.calibration == wanted
+    folder(f"metrics: [miou, classwise_ece/line]\n{GOOD}")
+    assert load_plan("mine.yaml").runs[0].config.eval.calibration == "classwise"
+    of_confidence = ("bins", "class_bins", "brier")
+    assert {*OF_CONFIDENCE} == {name for name, metric in WHOLE.items() if metric.kind in of_confidence}
 
 
 def test_the_base_as_it_is_can_be_a_variant(folder):
@@ -314,11 +319,13 @@ SMALL = {
     "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to 0.999, such as 0.95, "
     "got true",
     "seeds: [0]\nmetrics: miou": "3:10: metrics: expected a list of names, got 'miou'",
-    "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? -> one of miou, "
-    "mdice, macc, accuracy, ce, boundary_iou, boundary_f1, ece, brier, objects_f1, objects_f1_50, objects_precision, "
-    "objects_recall, rand_error, vi, vi_split, vi_merge, iou/CLASS, dice/CLASS, recall/CLASS, boundary_iou/CLASS, "
-    "boundary_f1/CLASS, objects_f1/CLASS, objects_f1_50/CLASS, objects_precision/CLASS, objects_recall/CLASS, "
-    "rand_error/CLASS, vi/CLASS, vi_split/CLASS, vi_merge/CLASS",
+    "seeds: [0]\nmetrics: [miou, mio]": "3:10: metrics: there is no metric 'mio', did you mean 'miou'? "
+    "-> one of miou, mdice, macc, accuracy, ce,"
+    " boundary_iou, boundary_f1, ece, classwise_ece, brier, objects_f1, objects_f1_50, objects_precision, "
+    "objects_recall, rand_error, vi, vi_split, vi_merge, iou/CLASS, dice/CLASS, recall/CLASS, "
+    "boundary_iou/CLASS, boundary_f1/CLASS, classwise_ece/CLASS, objects_f1/CLASS, objects_f1_50/CLASS, "
+    "objects_precision/CLASS, objects_recall/CLASS, rand_error/CLASS, vi/CLASS, vi_split/CLASS, "
+    "vi_merge/CLASS",
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",

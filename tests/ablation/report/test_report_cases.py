@@ -18,7 +18,7 @@ from segkit.ablation.report.markdown import render_markdown
 from segkit.ablation.report.number_text import points_text
 from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.report.run_csv import render_csv
-from segkit.ablation.report.tables import class_table, environment_table
+from segkit.ablation.report.tables import class_table, environment_table, main_table
 from segkit.ablation.statistics.metrics import WHOLE
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.evaluation.confidence_bins import BINS, UNIT
@@ -207,6 +207,10 @@ def test_what_has_to_be_counted_is_all_in_one_command(tmp_path):
     lacking = find_all(replace(study, metrics=("miou", "brier"))).unmeasured
     assert len(lacking) == 1 and "of 12 runs has no confidences counted\n" in lacking[0]
     assert "evaluate.py --per-image --calibration --weights" in lacking[0]
+    for runs in (study, count_confidences(study)):
+        lacking = find_all(replace(runs, metrics=("miou", "classwise_ece/line"))).unmeasured
+        assert len(lacking) == 1 and "has no probabilities of each class counted\n" in lacking[0]
+        assert "evaluate.py --per-image --calibration classwise --weights" in lacking[0]
 
 
 def test_runs_that_lack_borders_are_named_with_the_command_that_counts_them(tmp_path):
@@ -485,3 +489,17 @@ def test_runs_that_lack_objects_are_named_with_the_command_that_keeps_the_rest(t
     assert f" --boundary 2 --objects {names[2]} {names[1]} {names[0]} --min-size 20 --weights " in refusal(
         count_objects(study), "boundary_iou", f"vi/{names[0]}"
     )
+
+
+def test_the_table_says_at_which_size_resized_images_were_scored(tmp_path):
+    study = make_study(tmp_path, examples=False)
+    for data, at, words in (
+        ({}, "network", "validation images, mean"),
+        ({"resize": [36, 48]}, "network", "validation images, resized to 36 x 48, mean"),
+        ({"resize": [36, 48]}, "original", "validation images, at the size of their files, mean"),
+    ):
+        runs = tuple(
+            replace(run, config={**run.config, "data": {**run.config["data"], **data}, "eval": {"at": at}})
+            for run in study.runs
+        )
+        assert words in main_table(find_all(replace(study, runs=runs))).caption

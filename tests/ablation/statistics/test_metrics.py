@@ -265,6 +265,22 @@ def test_the_calibration_error_is_that_of_the_evaluation():
     assert np.isnan(WHOLE["ece"].score(np.zeros((2, 3, BINS)))).all()
 
 
+def test_the_classwise_calibration_error_is_that_of_the_evaluation():
+    random = np.random.default_rng(2)
+    of_each = random.integers(0, 50, (4, 3, BINS, 3))
+    of_each[..., 0] = of_each[:, :1, :, 0]  # of every class, the same pixels
+    of_each[..., 2] *= UNIT // 50
+    counts = CalibrationCounts(torch.from_numpy(of_each[:, 0]), torch.zeros(4), torch.from_numpy(of_each))
+    expected = counts.scores()
+    table = np.moveaxis(of_each, 3, 1).reshape(4, 3, -1).sum(axis=0)
+    assert float(WHOLE["classwise_ece"].score(table)) == pytest.approx(expected.classwise_ece, rel=1e-12)
+    for c, name in enumerate("abc"):
+        metric = find_metric(f"classwise_ece/{name}", ["a", "b", "c"])
+        assert float(metric.score(table)) == pytest.approx(expected.class_ece[c], rel=1e-12)
+        assert metric.less_is_better and metric.title == f"calibration error of {name}"
+    assert np.isnan(WHOLE["classwise_ece"].score(np.zeros((2, 3, 3 * BINS)))).all()
+
+
 def test_of_calibration_error_less_is_better():
     study = draw_study(Case(variants=2, images=60), np.random.default_rng(1))
     for excess, verdict in ((0.05, "worse"), (-0.04, "worse")):

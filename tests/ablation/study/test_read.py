@@ -190,6 +190,12 @@ SPARSE = {
         [[[0, 0, 0]] * 14 + [row] for row in ([8, 7, 9], [5, 5, 4], [4, 0, 1], [2**40] * 3)]
     ),
     "confidence_unit": np.array(15 * 2**16),
+    "class_calibration": np.array(
+        [
+            [[[0, 0, 0]] * 13 + [[pixels - 1, hits, 2], [1, 0, c]] for c, hits in enumerate(labels)]
+            for pixels, labels in ((8, (7, 1, 0)), (5, (5, 0, 0)), (4, (0, 0, 4)), (2**40, (0, 0, 2**40)))
+        ]
+    ),
     "brier_sums": np.array([0.5, 10.0, 8.0, 0.0]),
     "objects": np.arange(120).reshape(4, 2, 15),
     "object_entropies": np.arange(16.0).reshape(4, 2, 2) / 8,
@@ -210,6 +216,8 @@ def test_entries_are_the_matrices_they_stand_for(tmp_path):
     assert found.borders.shape == (4, 6, 3)
     assert found.borders[2, :, 1].tolist() == SPARSE["borders"][2, 1].tolist()
     assert found.bins.shape == (4, 3, 15) and found.bins[1, :, 14].tolist() == [5, 5, 4]
+    assert found.class_bins.shape == (4, 3, 45) and found.class_bins[0, 1, 13::15].tolist() == [7, 1, 0]
+    assert found.table("class_bins")[2, 2, 28:30].tolist() == [2, 1]
     assert found.table("brier")[:, :, 0].tolist() == [[0.5, 8], [10.0, 5], [8.0, 4], [0.0, 2**40]]
     assert (found.objects.classes, found.objects.min_size) == ((2, 1), 20)
     assert np.array_equal(found.objects.counts, SPARSE["objects"])
@@ -264,6 +272,14 @@ def assert_counted(found, dense):
             "calibration should be counts (4, 15, 3), is int64 (4, 15, 3)",
         ),
         ({"calibration": SPARSE["calibration"][::-1]}, "calibration is of other pixels than the confusion"),
+        (
+            {"class_calibration": SPARSE["class_calibration"][:, :2]},
+            "class_calibration should be counts (4, 3, 15, 3), is int64 (4, 2, 15, 3)",
+        ),
+        (
+            {"class_calibration": SPARSE["class_calibration"][:, ::-1]},
+            "class_calibration is of other pixels than the confusion",
+        ),
         ({"confidence_unit": np.array(10)}, "confidence_unit should be 983040, is 10"),
         ({"confidence_unit": None}, "it has no confidence_unit"),
         ({"brier_sums": np.ones(3)}, "brier_sums should be 4 numbers, is float64 (3,)"),

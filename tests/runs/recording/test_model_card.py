@@ -53,6 +53,9 @@ def test_card_has_the_scores_of_every_class_and_what_they_mean():
     assert "The best mIoU was 75.0 at iteration 1,400; `best.pt` has those weights." in card
     assert "chosen by the score on the same validation images" in card
     assert DEFINITION in card
+    assert "on 1,234 validation images, resized to 8 x 9: **mIoU" in model_card(
+        replace(FACTS, size="resized to 8 x 9")
+    )
 
 
 def test_card_says_how_to_use_and_repeat_it():

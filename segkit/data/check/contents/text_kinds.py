@@ -75,6 +75,8 @@ def _count_json(data: Any) -> tuple[str, str] | None:
             return "boxes", f"COCO annotations, {counts}, boxes alone, of which no mask can be made"
         kinds = [word for word, type_ in (("polygons", list), ("run lengths", dict)) if _has(forms, type_)]
         return "coco", f"COCO annotations, {counts}, {' and '.join(kinds)}"
+    if data and all(key.isdecimal() and isinstance(name, str) for key, name in data.items()):
+        return "", f"names of {_counted(len(data), 'class', 'classes')} by value"
     shapes = data.get("shapes")
     if isinstance(shapes, list) and all(isinstance(shape, dict) and "points" in shape for shape in shapes):
         return "labelme", f"labelme JSON, {_counted(len(shapes), 'shape')}"

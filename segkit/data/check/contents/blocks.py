@@ -1,0 +1,23 @@
+"""Which `data:` block reads a folder as it is, by what its files hold, without masks being made first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segkit.data.check.contents.describe import find_names
+
+#: By the name of a kind of files (see `kinds` and `text_kinds`): a function of the folder that gives the block, with
+#: `name` and `root` first, or None where such files are there and yet no block reads them.
+PROPOSERS: dict[str, Callable[[Path], dict[str, Any] | None]] = {}
+
+
+def propose_block(root: Path) -> dict[str, Any] | None:
+    """The block for the annotations that say most, in the order of `describe.ORDER`; None if none is read as it is.
+
+    Files are told by their content. Raises DataError where a proposer does.
+    """
+    for name in find_names(root):
+        block = PROPOSERS[name](root) if name in PROPOSERS else None
+        if block is not None:
+            return block
+    return None

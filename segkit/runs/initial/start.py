@@ -1,0 +1,114 @@
+"""Giving the model of an experiment the weights that its configuration says it starts from."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from segkit.config.schema import Config
+from segkit.errors import CheckpointError, ConfigError
+from segkit.registry import MODELS
+from segkit.runs.initial.fit import Fit, find_heads, fit_tensors
+from segkit.runs.initial.read import Source, read_source
+from segkit.runs.predictor import without_downloads
+from segkit.training.build_component import build_component
+from segkit.training.experiment import Experiment
+
+#: Names of a kind that a message shows.
+SHOWN = 4
+
+
+def start_from(experiment: Experiment) -> list[str]:
+    """Load what fits of `model.init_from` into the model of an experiment that is not trained yet, in place; returns
+    the lines that say what was loaded and what was not.
+
+    Raises CheckpointError for a file that cannot be used, and ConfigError if less than the share `model.init_least` of
+    the parameters finds a weight.
+    """
+    config = experiment.config
+    if config.model.init_from is None:
+        return []
+    source = read_source(Path(os.path.expanduser(config.model.init_from)))
+    model, data = experiment.model, experiment.data.train
+    own = model.state_dict()
+    fit = fit_tensors(
+        own,
+        source.tensors,
+        heads=_heads(config, own, channels=data.channels, logits_channels=experiment.logits_channels)
+        if source.class_names is not None
+        else (),
+        class_names=data.class_names,
+        source_classes=source.class_names,
+        first=_first_convolution(model, data.channels),
+    )
+    _require_finite(source, fit)
+    loaded, all_of_them = _count(model, fit)
+    if loaded < config.model.init_least * all_of_them:
+        raise ConfigError(
+            f"model.init_from: of {source.path} only {loaded / all_of_them:.1%} of the parameters fit the model "
+            f"{config.model.name}, and model.init_least is {config.model.init_least:.0%}\n"
+            + "\n".join(f"   {line}" for line in _differences(fit))
+            + "\n   -> the weights of this model with the same options, or model.init_least=0 to take what fits"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():  # which shares its memory with the model
+            if name in fit.tensors:
+                tensor.copy_(fit.tensors[name])
+    return _describe(source, fit, loaded / all_of_them)
+
+
+def _heads(config: Config, own: dict[str, Tensor], *, channels: int, logits_channels: int) -> set[str]:
+    with torch.random.fork_rng(devices=[]):
+        wider = build_component(
+            MODELS,
+            without_downloads(config.model),
+            "model",
+            total=1,
+            num_classes=logits_channels + 1,
+            in_channels=channels,
+        )
+    return find_heads(own, wider.state_dict())
+
+
+def _first_convolution(model: nn.Module, channels: int) -> str | None:
+    """The name of the weight of the first convolution that takes images with these channels."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == channels and module.groups == 1:
+            return f"{name}.weight" if name else "weight"
+    return None
+
+
+def _require_finite(source: Source, fit: Fit) -> None:
+    for name, tensor in fit.tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"model.init_from: '{name}' of {source.path} is not finite")
+
+
+def _count(model: nn.Module, fit: Fit) -> tuple[int, int]:
+    """How many parameters (numbers, not tensors) are loaded, and how many there are."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return sum(size for name, size in sizes.items() if name in fit.tensors), max(1, sum(sizes.values()))
+
+
+def _describe(source: Source, fit: Fit, share: float) -> list[str]:
+    renamed = f", {fit.renamed}" if fit.renamed else ""
+    count = f"{len(fit.tensors):,} of {len(fit.tensors) + len(fit.missing) + len(fit.shape):,} tensors"
+    lines = [f"weights   from {source.path}: {count}, {share:.1%} of the parameters{renamed}"]
+    return [*lines, *(f"          {line}" for line in _differences(fit))]
+
+
+def _differences(fit: Fit) -> list[str]:
+    lines = [f"adapted: {text}" for text in fit.adapted]
+    if fit.classes is not None:
+        new = f"; new: {', '.join(fit.new_classes)}" if fit.new_classes else ""
+        lines.append(f"classes by name: {', '.join(fit.classes) or 'none'}{new}")
+    for what, names in (
+        ("of another shape", fit.shape),
+        ("missing there", fit.missing),
+        ("not in the model", fit.unexpected),
+    ):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
+    return lines

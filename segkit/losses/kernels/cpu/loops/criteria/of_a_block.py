@@ -20,7 +20,13 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     int64s,
     logarithm,
 )
-from segkit.losses.kernels.cpu.loops.criteria.near import slope_relaxed, value_relaxed, weigh
+from segkit.losses.kernels.cpu.loops.criteria.near import (
+    slope_relaxed,
+    slope_smoothed,
+    value_relaxed,
+    value_smoothed,
+    weigh,
+)
 from segkit.losses.kernels.cpu.loops.criteria.slots import (
     ADJUSTED,
     END,
@@ -36,7 +42,6 @@ from segkit.losses.kernels.cpu.loops.criteria.slots import (
     SMOOTHED,
     VALUE,
 )
-from segkit.losses.kernels.cpu.loops.criteria.smoothed import slope_smoothed, value_smoothed
 
 
 @njit(**FLAGS)

@@ -42,9 +42,6 @@ class Slot(IntEnum):
 
 #: A value beyond which the probability of all classes found is tiny, and a sum below which it is not exact.
 FAR, TINY = np.float32(20), np.float32(1e-20)
-#: Pixels of the largest window, and of the largest block: how many are worked on at once.
-LARGEST, MOST = 21 * 21, 256
-#: Bytes of the labels of a block and of what is aside of it.
-ROW_OF_LABELS = 4 * (MOST + 32)
-#: Bytes of a buffer for the classes in a window, or for eight numbers of each pixel of a block and the labels around.
-NEAR = 32 * MOST + 21 * ROW_OF_LABELS
+#: Pixels of the largest window, and the bytes of a buffer for the classes and weights in it.
+LARGEST = 21 * 21
+NEAR = 8 * LARGEST

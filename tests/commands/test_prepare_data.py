@@ -98,9 +98,15 @@ def voc(server, tmp_path, monkeypatch):
     return archive
 
 
+#: What reads files of one's own, or makes them.
+OWN = {
+    *("folder", "shapes", "coco", "coco_panoptic", "labelme", "yolo", "cvat", "label_studio"),
+    *("stack", "arrays", "hf", "nnunet"),
+}
+
+
 def test_every_named_data_set_has_a_source():
-    own = {"folder", "shapes", "stack", "arrays", "hf", "nnunet"}  # which nobody publishes
-    assert set(SOURCES) == set(DATASETS.names()) - own
+    assert set(SOURCES) == set(DATASETS.names()) - OWN
     for source in SOURCES.values():
         assert all((ROOT / "configs" / config).is_file() for config, _ in source.configs)
 

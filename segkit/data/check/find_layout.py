@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from segkit.data.check.contents import describe_contents
+from segkit.data.check.part_words import TRAIN, VAL
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.decoding.parts import Source
 from segkit.data.files.file_patterns import SPLIT, STEM
@@ -18,8 +19,6 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 #: What people call the folders and files, the usual word first.
-TRAIN = ("train", "training", "trn")
-VAL = ("val", "valid", "validation", "test", "testing")
 IMAGES = (
     "images",
     "image",

@@ -354,6 +354,11 @@ OTHERS = {
         "<?xml?><annotations><image><polygon/></image></annotations>",
         "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)",
     ),
+    "CVAT, boxes alone": (
+        "<?xml?><annotations><image><box/></image></annotations>",
+        "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)",
+    ),
+    "Label Studio": ('[{"id": 1, "annotations": [{"result": []}], "data": {}}]', "Label Studio's tasks"),
     "LabelMe": ("<annotation><polygon></polygon></annotation>", "polygons in XML, as LabelMe has them"),
     "boxes of COCO": (
         json.dumps(coco(lambda s, v: {"bbox": [0, 0, 1, 1]})),

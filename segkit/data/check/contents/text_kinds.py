@@ -15,7 +15,7 @@ JSON_WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("labelme", "labelme JSON", ('"shapes"', '"points"')),
     ("", "annotations of the VGG Image Annotator -> export them as COCO", ('"shape_attributes"',)),
     ("datumaro", "Datumaro's own format", ('"dm_format',)),
-    ("", "Label Studio's tasks -> export them as COCO or as PNG masks", ('"annotations"', '"result"')),
+    ("label_studio", "Label Studio's tasks", ('"annotations"', '"result"')),
     ("", "Supervisely's annotations -> export them as masks", ('"classTitle"',)),
     ("", "Cityscapes' polygons", ('"imgHeight"', '"objects"')),
     ("", "GeoJSON -> rasterio.features.rasterize makes masks of it", ('"FeatureCollection"',)),
@@ -92,9 +92,9 @@ def _counted(count: int, one: str, many: str = "") -> str:
 
 
 def _describe_xml(text: str) -> tuple[str, str]:
+    if "<annotations" in text and re.search(r"<(image|polygon|mask)\b", text):
+        return "cvat", "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)"
     if re.search(r"<(polygon|mask)\b", text):
-        if "<annotations" in text:
-            return "cvat", "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)"
         return "label_me", "polygons in XML, as LabelMe has them"
     if "<bndbox" in text:
         return "boxes", "boxes in XML, as Pascal VOC has them, of which no mask can be made"

@@ -150,7 +150,7 @@ def copy_line(typing_context, source, result):
     return types.void(types.int64, types.int64), generate
 
 
-def call_after(kind):
+def named_for(kind):
     """Gives a function that is made for several kinds a name of its own for each.
 
     In compiled code that comes from the disk functions are numbered as the process counted that compiled it: one of
@@ -179,7 +179,7 @@ def _make_reader(element):
     pointer = _make_pointer(element)
 
     @njit(**FLAGS)
-    @call_after(element)
+    @named_for(element)
     def read(address, size):
         return carray(pointer(address), (size,))
 

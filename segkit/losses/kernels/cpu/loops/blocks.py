@@ -10,7 +10,6 @@ from numba import njit
 from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     bytes_,
-    call_after,
     copy_line,
     floats,
     halves,
@@ -18,6 +17,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     int16s,
     int32s,
     int64s,
+    named_for,
     prefetch,
 )
 from segkit.losses.kernels.cpu.loops.transpose import BFLOAT16, FLOAT16, FLOAT32, make_reader, make_turn
@@ -62,7 +62,7 @@ def _make_load(kind):
     turn16, turn8, turn4 = (make_turn(size, kind, FLOAT32) for size in (16, 8, 4))
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def load_planes(address, step, classes, size, block, block_step):
         for c in range(classes):
             source, row = read(address + c * step, size), floats(block + c * block_step, size)
@@ -70,7 +70,7 @@ def _make_load(kind):
                 row[i] = from_bits(source[i])
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def turn_some(address, step, block, block_step, count):
         if count > 8:
             turn16(address, step, block, block_step)
@@ -84,7 +84,7 @@ def _make_load(kind):
             turn4(address + 12 * step, step, block + 48, block_step)
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def load_channels(address, step, classes, size, block, block_step):
         whole = size // 16 * 16 if classes >= 4 else 0
         for i in range(0, whole, 16):
@@ -112,7 +112,7 @@ def _make_store(kind):
     turn16, turn8, turn4 = (make_turn(size, FLOAT32, kind) for size in (16, 8, 4))
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def store_planes(address, step, classes, size, block, block_step):
         for c in range(classes):
             result, row = write(address + c * step, size), floats(block + c * block_step, size)
@@ -120,7 +120,7 @@ def _make_store(kind):
                 result[i] = to_bits(row[i])
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def turn_some(block, block_step, address, step, count):
         if count > 8:
             turn16(block, block_step, address, step)
@@ -134,7 +134,7 @@ def _make_store(kind):
             turn4(block + 48, block_step, address + 12 * step, step)
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def store_channels(address, step, classes, size, block, block_step):
         whole = size // 16 * 16 if classes >= 4 else 0
         for i in range(0, whole, 16):

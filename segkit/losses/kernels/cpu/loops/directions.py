@@ -13,12 +13,12 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     ONE,
     ZERO,
     bytes_,
-    call_after,
     exponential,
     floats,
     halves,
     int64s,
     logarithm,
+    named_for,
     take_ticket,
 )
 from segkit.losses.kernels.cpu.loops.borders import (
@@ -132,13 +132,13 @@ def _make_gather(kind):
     read = floats if kind == FLOAT32 else halves
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def gather(where, step, result):
         for k in range(CHUNK):
             result[k] = from_bits(read(where[k] + step, 1)[0])
 
     @njit(**FLAGS)
-    @call_after(kind)
+    @named_for(kind)
     def put(address, number):
         read(address, 1)[0] = to_bits(number)
 

@@ -42,7 +42,7 @@ from segkit.system.device import (
     settled_amp,
 )
 from segkit.training.build_component import build_component
-from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
+from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings, with_found
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
 from segkit.training.parallel import (
@@ -181,7 +181,7 @@ def with_found_options(config: Config, dataset: Any) -> Config:
     found = getattr(dataset, "found_options", {})
     if not found:
         return config
-    data = config.data.model_copy(update={"params": {**config.data.params, **found}})
+    data = config.data.model_copy(update={"params": with_found(config.data.params, found)})
     return config.model_copy(update={"data": data})
 
 

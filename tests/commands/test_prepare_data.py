@@ -101,7 +101,8 @@ def voc(server, tmp_path, monkeypatch):
 #: What reads files of one's own, or makes them.
 OWN = {
     *("folder", "shapes", "coco", "coco_panoptic", "labelme", "yolo", "cvat", "label_studio"),
-    *("stack", "arrays", "hf", "nnunet"),
+    *("stack", "arrays", "hf", "nnunet", "shards"),
+    "mix",
 }
 
 

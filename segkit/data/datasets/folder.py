@@ -10,6 +10,7 @@ layouts are described by patterns, lists of files, or the share of one folder th
 from pathlib import Path
 from typing import Annotated, Literal
 
+from segkit.data.cache.kept_pairs import find_pairs
 from segkit.data.files.layout import Layout
 from segkit.data.files.options import Channels, Classes, Ends, Fraction, find_ends, read_meanings
 from segkit.data.files.paired_files import PairedFiles, existing_root
@@ -94,14 +95,17 @@ class Folder(PairedFiles):
             classes, label_map, ignore_index=ignore_index, root=lambda: existing_root(root)
         )
         folder = existing_root(root)
-        pairs = layout.find(folder, split)
-        ends = find_ends(value_range, lambda: list(layout.find(folder, "train").images.values()))
+        pairs = find_pairs(layout, folder, split)
+        ends = find_ends(
+            value_range,
+            lambda: (pairs if split == "train" else find_pairs(layout, folder, "train")).images,
+        )
         super().__init__(
             folder,
-            names=list(pairs.images),
-            image_paths=list(pairs.images.values()),
-            mask_paths=list(pairs.masks.values()),
-            weight_paths=list(pairs.weights.values()),
+            names=pairs.names,
+            image_paths=pairs.images,
+            mask_paths=pairs.masks,
+            weight_paths=pairs.weights,
             class_names=self.meanings.names,
             label_map=self.meanings.label_map,
             channels=channels,

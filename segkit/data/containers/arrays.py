@@ -42,10 +42,8 @@ def find_labelled_arrays(
             f"as many images as labels are needed: {shown[0]} has {counts[0]} entries and {shown[1]} {counts[1]}"
         )
     image_shape, label_shape = (head.shape[1:] for head in heads)
-    axes = (
-        _find_axis(image_shape, label_shape, channel_axis, shown[0]),
-        _find_label_axis(label_shape, shown[1]),
-    )
+    label_axis = _find_label_axis(label_shape, shown[1])  # first, since labels say where the channels are
+    axes = (_find_axis(image_shape, label_shape, channel_axis, shown[0]), label_axis)
     digits, start = max(3, len(str(counts[0] - 1))), below(found[0][0], root)
 
     def entry(place: int, row: int) -> ArrayPart:
@@ -61,8 +59,8 @@ def _pair_files(root: Path, pairs: Mapping[str, tuple[Path, Path]], channel_axis
     """The samples of files that hold one image each; where the channels are, the first says for all."""
     first = next(iter(pairs.values()))
     image_shape, label_shape = (read_head(path).shape for path in first)
-    axis = _find_axis(image_shape, label_shape, channel_axis, shown_below(first[0], root))
     label_axis = _find_label_axis(label_shape, shown_below(first[1], root))
+    axis = _find_axis(image_shape, label_shape, channel_axis, shown_below(first[0], root))
     return [
         LabelledArray(
             below(image, root),

@@ -96,10 +96,12 @@ def test_arrays_that_do_not_belong_together(tmp_path):
         "image and mask sizes differ: images.npy#3 32x24, labels.npy#3 32x12"
     )
     np.save(tmp_path / "labels.npy", np.eye(4, dtype=np.uint8)[LABELS])
-    assert refusal(DataError, lambda: arrays(tmp_path)) == (
-        "cannot use labels.npy: labels are (N, H, W), and an entry of these is 24x32x4\n"
-        "   -> of one array for each class (one-hot), save their argmax over the classes"
-    )
+    for images in (IMAGES, np.repeat(IMAGES[..., None], 3, axis=-1)):
+        np.save(tmp_path / "images.npy", images)
+        assert refusal(DataError, lambda: arrays(tmp_path)) == (
+            "cannot use labels.npy: labels are (N, H, W), and an entry of these is 24x32x4\n"
+            "   -> of one array for each class (one-hot), save their argmax over the classes"
+        )
     np.save(tmp_path / "labels.npy", LABELS[0])
     assert refusal(DataError, lambda: arrays(tmp_path)) == (
         "cannot use labels.npy: 24x32 is not (N, H, W), nor that with an axis of channels\n"

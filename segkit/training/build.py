@@ -124,12 +124,16 @@ def build(
 
 
 def build_normalize(config: Config, channels: int) -> Normalize:
-    """Normalisation with `data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
-    return Normalize(
-        config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels),
-        config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels),
-        channels_last=config.train.channels_last,
-    )
+    """Normalisation with the `normalisation` of a configuration."""
+    mean, std = normalisation(config, channels)
+    return Normalize(mean, std, channels_last=config.train.channels_last)
+
+
+def normalisation(config: Config, channels: int) -> tuple[list[float], list[float]]:
+    """`data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
+    mean = config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels)
+    std = config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels)
+    return mean, std
 
 
 def build_data(config: Config, *, overfit: int | None = None, memory: Path | None = None) -> Data:

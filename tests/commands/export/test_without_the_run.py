@@ -1,6 +1,8 @@
 """An .onnx file in the place of a run: the same predictions and scores, with nothing else at hand."""
 
+import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.exported.places import NOT_SAID, is_place, refuse_unsaid_places, without_places
 from segkit.runs.predictor import load_predictor
+from tests.paths import ROOT
 from tests.runs.test_predictor import MAPPING, make_run
 from tests.scripts import run_script
 
@@ -156,3 +159,25 @@ def test_places_are_left_out_and_asked_for():
 )  # fmt: skip
 def test_a_place_is_an_absolute_path_or_leads_upwards(text, place):
     assert is_place(text) is place
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_script_in_the_documents_makes_the_same_ids(pair, tmp_path, monkeypatch, inside):
+    # docs/export.md says in which environment it was run besides.
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs/export.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert not {"torch", "segkit"} & set(re.findall(r"import (\w+)", code))
+    path = pair / "alone/net.onnx"
+    if inside:
+        path = tmp_path / "ids.onnx"
+        assert run_script("export", "--weights", pair / "run", "--with-preprocessing", "--output", path) == 0
+    pixels = np.random.default_rng(1).integers(0, 256, (45, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    monkeypatch.setattr(
+        sys, "argv", ["script", str(path), str(tmp_path / "a.png"), str(tmp_path / "ids.png")]
+    )
+    exec(compile(code, "docs/export.md", "exec"), {})
+    found = np.asarray(Image.open(tmp_path / "ids.png"))
+    assert np.array_equal(found, load_predictor(pair / "run", CPU).predict(pixels).numpy())
+    assert len(np.unique(found)) > 1

@@ -48,7 +48,7 @@ def find_images(predictor: Predictor, overrides: Sequence[str], size: tuple[int,
     try:
         _, dataset = open_data(predictor, overrides, split="val")
         count = min(IMAGES, len(dataset))
-        images = [dataset[index].image[None] for index in range(count)]
+        images = [predictor.views.bring(dataset[index].image[None]) for index in range(count)]
     except (ConfigError, DataError) as error:
         if overrides:
             raise
@@ -59,9 +59,7 @@ def find_images(predictor: Predictor, overrides: Sequence[str], size: tuple[int,
             images, f"generated ones, because the data of the run cannot be read: {_first_line(error)}"
         )
     if size is not None:
-        images = [
-            predictor.views.bring(each) if predictor.resize == size else _part(each, size) for each in images
-        ]
+        images = [_part(each, size) for each in images]
     return Images(images, f"the validation set of {predictor.config.data.name}")
 
 

@@ -46,6 +46,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar=("H", "W"),
         help="images of this height and width alone, for networks that are made for one",
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="compute in 8 bits, by the ranges of values on training images; says what that costs in mIoU",
+    )
     args = parser.parse_intermixed_args(arguments)
     if args.size is not None and min(args.size) < 1:
         parser.error(f"--size: a height and a width of at least 1 pixel, got {args.size[0]} {args.size[1]}")
@@ -67,4 +72,5 @@ def main(arguments: Sequence[str]) -> int:
         output=args.output,
         with_preprocessing=args.with_preprocessing,
         size=args.size,
+        int8=args.int8,
     )

@@ -13,13 +13,18 @@ from segkit.training.build import normalisation
 
 
 def describe(
-    predictor: Predictor, *, with_preprocessing: bool, size: tuple[int, int] | None, opset: int | None
+    predictor: Predictor,
+    *,
+    with_preprocessing: bool,
+    size: tuple[int, int] | None,
+    opset: int | None,
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """The entries of the metadata, as plain values.
 
     `mean` and `std` are per channel on the scale of images in [0, 1]; `value_range` is None for images of 8 bits;
     `resize` the (height, width) that images were brought to in training, `size` the only one that the network takes,
-    None for any; `output` is logits or ids; `config` has no place of this machine.
+    None for any; `output` is logits or ids, `precision` fp32 or int8; `config` has no place of this machine.
     """
     mean, std = normalisation(predictor.config, predictor.channels)
     model = predictor.config.model
@@ -31,6 +36,7 @@ def describe(
         "opset": opset,
         "iteration": predictor.iteration,
         "input": IMAGE,
+        "precision": precision,
         "output": IDS if with_preprocessing else LOGITS,
         "preprocessing_inside": with_preprocessing,
         "size": None if size is None else list(size),

@@ -53,8 +53,18 @@ def to_onnx(program: ExportedProgram, output: str) -> OnnxModel:
         proto.graph.output[0],
         ("N", "K", "h", "w") if len(_dims(proto.graph.output[0])) == 4 else ("N", "H", "W"),
     )
-    opset = next(each.version for each in proto.opset_import if each.domain == "")
-    return OnnxModel(proto, opset)
+    return OnnxModel(proto, _opset(proto))
+
+
+def read(content: bytes) -> OnnxModel:
+    """The model in the bytes of a file that another tool has written, stripped."""
+    proto = importlib.import_module("onnx").load_model_from_string(content)
+    strip(proto)
+    return OnnxModel(proto, _opset(proto))
+
+
+def _opset(proto: Any) -> int:
+    return next(each.version for each in proto.opset_import if each.domain == "")
 
 
 def to_bytes(model: OnnxModel, texts: Mapping[str, str]) -> bytes:

@@ -19,15 +19,21 @@ LOGITS_TOLERANCE, IDS_TOLERANCE = 1e-3, 1e-3
 
 @torch.no_grad()
 def sweep(
-    network: nn.Module, run: Run, channels: int, size: tuple[int, int] | None, dtype: torch.dtype
+    network: nn.Module,
+    run: Run,
+    channels: int,
+    size: tuple[int, int] | None,
+    dtype: torch.dtype,
+    *,
+    tolerance: float = LOGITS_TOLERANCE,
 ) -> int:
     """Compare `run` with `network` on noise of each of the sizes, or of `size` alone, and return how many cases there
-    were. Raises ConfigError, naming the size, at the first that differs or fails."""
+    were. Raises ConfigError, naming the size, at the first that differs by more than `tolerance` or fails."""
     cases = [(count, *each) for each in ([size] if size else SIZES) for count in BATCHES]
     for count, height, width in cases:
         image = make_image((count, channels, height, width), dtype, seed=height * width)
         wanted = network(image)
-        problem = find_problem(wanted, run, image)
+        problem = find_problem(wanted, run, image, tolerance)
         if problem is not None:
             shape = f"{count} {'image' if count == 1 else 'images'} of {height} x {width}"
             advice = "" if size else " -> if the network is made for images of one size, --size H W"
@@ -37,7 +43,7 @@ def sweep(
     return len(cases)
 
 
-def find_problem(wanted: Tensor, run: Run, image: Tensor) -> str | None:
+def find_problem(wanted: Tensor, run: Run, image: Tensor, tolerance: float) -> str | None:
     """How what `run` makes of the image differs from what is wanted, None if it does not."""
     try:
         found = run(image)
@@ -47,7 +53,7 @@ def find_problem(wanted: Tensor, run: Run, image: Tensor) -> str | None:
         return f"it makes {found.dtype} {tuple(found.shape)}, and that {wanted.dtype} {tuple(wanted.shape)}"
     if wanted.is_floating_point():
         most = largest_difference(found, wanted)
-        if not most <= LOGITS_TOLERANCE * max(1.0, float(wanted.abs().max())):
+        if not most <= tolerance * max(1.0, float(wanted.abs().max())):
             return f"its logits differ by {most:.2g}"
         return None
     share = float((found != wanted).double().mean())

@@ -63,8 +63,8 @@ def export_weights(
     """
     if Path(weights).suffix == ".onnx":
         raise ConfigError(f"--weights {weights} is exported already -> the run it is of")
-    if int8 and (to != "onnx" or with_preprocessing):
-        raise ConfigError("--int8 is for --to onnx without --with-preprocessing -> leave one of them out")
+    if int8 and (to != "onnx" or with_preprocessing or size is not None):
+        raise ConfigError("--int8 is for --to onnx without --with-preprocessing and --size -> leave it out")
     if to == "onnx":
         onnx_file.require_onnx()
     begun = time.perf_counter()
@@ -72,21 +72,21 @@ def export_weights(
     path = output or _default_path(predictor, to)
     if path.suffix != f".{to}":
         raise ConfigError(f"--output {path}: what --to {to} writes ends with .{to}")
+    images = find_images(predictor, overrides, size)
+    calibration = read_calibration(predictor, overrides) if int8 else []
     network = make_network(predictor, with_preprocessing=with_preprocessing)
     dtype = torch.uint8 if with_preprocessing else torch.float32
     program = trace(network, predictor.channels, size, dtype)
     found = write(predictor, program, to, with_preprocessing=with_preprocessing, size=size)
     seconds = time.perf_counter() - begun
     cases = sweep(network, found.run, predictor.channels, size, dtype)
-    images = find_images(predictor, overrides, size)
     parity = compare(predictor, found.run, images.images, ids_inside=with_preprocessing)
     lines = report(predictor, path, found, seconds, cases, images, parity, size)
     precision = "fp32"
     if int8:
-        small = _with_texts(predictor, quantise(found.content, read_calibration(predictor, overrides)), size)
-        sweep(
-            network, small.run, predictor.channels, size, dtype, tolerance=math.inf
-        )  # sizes alone, and no NaN
+        small = _with_texts(predictor, quantise(found.content, calibration), size)
+        # Of the logits the shape alone, and that they are numbers.
+        sweep(network, small.run, predictor.channels, size, dtype, tolerance=math.inf)
         cost = measure(predictor, overrides, found.run, small.run)
         shown = predictor.preprocess(images.images[0])
         lines += report_int8(small, found, cost, time_in_turn(small.run, found.run, shown))

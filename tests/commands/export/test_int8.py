@@ -46,10 +46,10 @@ def test_a_network_in_8_bits(tmp_path, capsys):
 
 
 def test_it_is_refused_where_it_cannot_be(tmp_path, capsys):
-    for options in (("--to", "pt2"), ("--with-preprocessing",)):
+    for options in (("--to", "pt2"), ("--with-preprocessing",), ("--size", 8, 8)):
         assert run_script("export", "--weights", tmp_path, "--int8", *options) == ConfigError.exit_code
         assert capsys.readouterr().err == (
-            "--int8 is for --to onnx without --with-preprocessing -> leave one of them out\n"
+            "--int8 is for --to onnx without --with-preprocessing and --size -> leave it out\n"
         )
 
 

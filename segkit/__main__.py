@@ -20,7 +20,7 @@ COMMANDS = {
     "check-loss": "check a loss, your own included",
     "visualise": "see what training sees",
     "make-weights": "make weight maps as files",
-    "prepare-data": "get a published data set",
+    "prepare-data": "get a published data set, or convert any to files",
 }
 
 

@@ -152,7 +152,9 @@ LOSSES = Registry(
 )
 CRITERIA = Registry("criterion", package="segkit.losses.criteria", given=("num_classes", "ignore_index"))
 SELECTIONS = Registry("selection", package="segkit.losses.selections")
-DATASETS = Registry("dataset", package="segkit.data.datasets", given=("split",))
+DATASETS = Registry(
+    "dataset", package="segkit.data.datasets", folders=("tools", "containers"), given=("split",)
+)
 WEIGHT_MAPS = Registry(
     "weight map",
     package="segkit.data.weight_maps",

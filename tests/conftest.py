@@ -66,6 +66,9 @@ def _caches_of_their_own(tmp_path_factory):
     """Nothing is read from or left in the caches of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("caches")))
+        # Read by the library `datasets` when it is imported.
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("tables")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
         yield
 
 

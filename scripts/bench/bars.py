@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scripts.bench import (
+    annotations,
     costs,
     data_path,
     outside,
@@ -193,6 +194,23 @@ def _bars_of_commands() -> list[Bar]:
     ]  # fmt: skip
 
 
+def _bars_of_annotations() -> list[Bar]:
+    def opening(quantity: str, *, kept: bool = False) -> Callable[[Row], bool]:
+        def concerns(row: Row) -> bool:
+            ours = row.entry != annotations.JSON and row.baseline == annotations.JSON
+            return ours and row.quantity == quantity and row.case.endswith(annotations.KEPT) == kept
+
+        return concerns
+
+    return [
+        Bar(15, "opening a large COCO file beside json.load: time", "annotations", 1.3, opening("time")),
+        Bar(15, "opening a large COCO file beside json.load: peak memory", "annotations", 0.6, opening("memory")),
+        Bar(15, "a large COCO file beside json.load: memory kept", "annotations", 0.3, opening("memory", kept=True)),
+        Bar(15, "the polygons of an image beside annToMask: time", "annotations", 0.5,
+            _pair(annotations.OURS, annotations.TOOLS)),
+    ]  # fmt: skip
+
+
 def _bars_of_predicting() -> list[Bar]:
     def beside(quantity: str) -> Callable[[Row], bool]:
         return lambda row: row.quantity == quantity and row.entry == predicting.OURS
@@ -263,4 +281,5 @@ BARS: tuple[Bar, ...] = (
     Bar(7, "confusion matrix", "scoring", 0.2, _pair(scoring.OUR_CONFUSION, scoring.CONFUSION)),
     *_bars_of_numba(),
     *_bars_of_commands(),
+    *_bars_of_annotations(),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What every registered loss costs beside plain cross-entropy: time and peak memory, forward and backward.
 
-At full resolution and from a stride of 8. `rmi` and `cldice` are also measured beside the way their authors compute
-them, written anew.
+At full resolution and from a stride of 8; those that look at borders also with as many border pixels as photographs
+have. `rmi` and `cldice` are also measured beside the way their authors compute them, written anew.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from scripts.bench import peers, region_peers
 from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import IGNORE_INDEX, Case, Inputs, make_inputs, shrink
+from scripts.bench.loss_cases import AREA, IGNORE_INDEX, LARGE_AREA, Case, Inputs, make_inputs, shrink
 from scripts.bench.loss_entries import OURS, baseline_of, call_peer
 from scripts.bench.losses import make_step, peak_of
 from scripts.bench.rows import Row, rows_of
@@ -24,7 +24,12 @@ from segkit.registry import LOSSES
 
 TASK = "scripts.bench.costs:measure"
 #: Cityscapes' classes, in images small enough for the losses that keep much.
-CASES = (Case(19, (256, 512)), Case(19, (256, 512), stride=8))
+CASES = (
+    Case(19, (256, 512)),
+    Case(19, (256, 512), stride=8),
+    Case(19, (256, 512), area=LARGE_AREA),
+    Case(19, (256, 512), area=LARGE_AREA, stride=8),
+)
 #: Those that are no loss of several classes by themselves.
 LEFT_OUT = ("bce", "pixel", "sum")
 #: What a loss is given for the numbers that a run takes from its data.
@@ -39,6 +44,8 @@ PIXELWISE = (
 REGIONS = (
     "dice", "jaccard", "tversky", "focal_tversky", "log_cosh_dice", "unified_focal", "mcc", "active_boundary",
 )  # fmt: skip
+#: Those whose time depends on how many pixels are at a border.
+AT_BORDERS = ("border_relaxed_ce", "spatial_smoothing_ce", "boundary", "active_boundary")
 AUTHORS = {name: f"{name}, as its authors compute it" for name in ("cldice", "rmi")}
 
 Call = Callable[[], Tensor]
@@ -90,7 +97,7 @@ def make_calls(case: Case, inputs: Inputs) -> dict[str, Call]:
     """Forward passes by name, the baseline first."""
     calls: dict[str, Call] = {baseline_of(case): lambda: call_peer(peers.plain, case, inputs)}
     for name in LOSSES.names():
-        if name not in LEFT_OUT:
+        if name not in LEFT_OUT and (case.area == AREA or name in (CE, *AT_BORDERS)):
             calls[name] = make_call(name, case, inputs)
     for name, entry in AUTHORS.items():
         if name in calls:

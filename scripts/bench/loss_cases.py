@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 IGNORE_INDEX = 255
+#: Rows and columns of a block of labels. Of so small ones 39 % of the valid pixels have another class beside them.
+AREA = 8
+#: Of these 6 % have, as of CamVid's labels (6.4 % of 100 training images, 5.0 % of 100 validation images).
+LARGE_AREA = 48
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Case:
     """`images` images of `size` (H, W) with `classes` classes, from logits at 1 / `stride` of it.
 
     `margin` is what the logit of the true class is larger on average: at 0 nearly every pixel is hard, at 8 few are.
-    Without it is the share `hard` of the blocks of 8 x 8 pixels, as objects that are not learnt yet.
+    Without it is the share `hard` of the blocks of labels, as objects that are not learnt yet; these have `area` rows
+    and columns.
     """
 
     classes: int
@@ -25,6 +30,7 @@ class Case:
     margin: float = 0.0
     hard: float = 0.0
     channels_last: bool = False
+    area: int = AREA
 
     @property
     def name(self) -> str:
@@ -33,8 +39,9 @@ class Case:
         low = f"{height // self.stride} x {width // self.stride} -> " if self.stride > 1 else ""
         precision = {"float32": "fp32", "bfloat16": "bf16"}[self.dtype]
         few = f", {self.hard:.0%} hard" if self.hard else ", few hard" if self.margin else ""
-        layout = ", channels_last" if self.channels_last else ""
-        return f"{self.images} x {self.classes} classes, {low}{height} x {width}, {precision}{few}{layout}"
+        more = ", channels_last" if self.channels_last else ""
+        more += f", areas of {self.area} x {self.area}" if self.area != AREA else ""
+        return f"{self.images} x {self.classes} classes, {low}{height} x {width}, {precision}{few}{more}"
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,10 @@ class Inputs:
 
 
 def make_inputs(case: Case, device: torch.device) -> Inputs:
-    """Random inputs: labels in blocks of 8 x 8 pixels, as objects are, and 5 % of the pixels ignored in blocks too."""
+    """Random inputs: labels in blocks, as objects are, and 5 % of the pixels ignored in blocks too."""
     generator = torch.Generator().manual_seed(0)
     height, width = case.size
-    coarse = (case.images, max(1, height // 8), max(1, width // 8))
+    coarse = (case.images, max(1, height // case.area), max(1, width // case.area))
     ids = torch.randint(0, case.classes, coarse, generator=generator)
     ids[torch.rand(coarse, generator=generator) < 0.05] = IGNORE_INDEX
     labels = _enlarge(ids, case.size)

@@ -23,6 +23,7 @@ BENCHES = (
     "outside",
     "models",
     "predicting",
+    "annotations",
 )
 
 

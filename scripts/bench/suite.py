@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.bench.annotations import bench_annotations
 from scripts.bench.bars import judge
 from scripts.bench.costs import bench_costs
 from scripts.bench.cuda_checks import bench_cuda
@@ -38,6 +39,7 @@ BENCHES = {
     "outside": bench_outside,
     "models": bench_models,
     "predicting": bench_predicting,
+    "annotations": bench_annotations,
 }
 
 

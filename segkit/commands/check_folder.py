@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from segkit.commands.check_block import check_block, data_block, write_block
 from segkit.commands.check_data import (
     PROBLEMS,
     Checked,
@@ -17,8 +18,15 @@ from segkit.commands.check_data import (
     report,
 )
 from segkit.config.load import load_data_config
-from segkit.config.yaml_source import dump_inline, setting
-from segkit.data.check.contents import class_masks_script, describe_contents
+from segkit.config.yaml_source import setting
+from segkit.data.check.contained import (
+    find_arrays,
+    find_stacks,
+    find_tables,
+    propose_cases,
+    propose_tables,
+)
+from segkit.data.check.contents import class_masks_script, describe_contents, propose_block
 from segkit.data.check.describe import describe_findings, describe_values
 from segkit.data.check.find_layout import FoundLayout, find_layout
 from segkit.data.check.finding import Finding, problem, warning
@@ -28,8 +36,8 @@ from segkit.data.check.report_files import CheckFiles
 from segkit.data.files.class_lists import META_LIST, ClassList, read_class_list
 from segkit.data.loading.parallel import worth_starting
 from segkit.data.recognise import recognise_published
-from segkit.errors import ConfigError
-from segkit.system.files import write_json, write_text
+from segkit.errors import ConfigError, DataError
+from segkit.system.files import write_json
 from segkit.system.printable import show_path
 from segkit.system.typed import typed
 
@@ -44,8 +52,6 @@ CLASS_LISTS = (
     "labels.txt",
 )
 NONE = "none"
-#: Characters of a line of the data: block.
-LINE = 100
 
 
 def check_folder(
@@ -67,7 +73,21 @@ def check_folder(
         return code
     folder = output or Path("runs/check") / root.resolve().name
     refuse_output_in(str(root), folder)
-    layout = find_layout(root)
+    described = None if classes or ignored else propose_cases(root)
+    if described is not None:
+        return check_block(root, described, folder, workers=workers)
+    try:
+        layout = find_stacks(root) or find_layout(root)
+    except DataError:
+        if not root.is_dir():
+            raise
+        annotated = None if classes or ignored else propose_block(root) or propose_tables(root)
+        if annotated is not None:
+            return check_block(root, annotated, folder, workers=workers)
+        found = find_tables(root) or find_arrays(root)
+        if found is None:
+            raise
+        layout = found
     pairs = [pair for part in layout.pairs.values() for pair in part]
     raw = read_raw_values(pairs, workers=worth_starting() if workers is None else workers)
     listed, proposal = _propose(root, raw, classes, parse_values(ignored))
@@ -78,20 +98,24 @@ def check_folder(
         print(f"{'' if n else 'meaning':9} {why}")
     print()
     channels = {} if raw.channels is None else {"channels": raw.channels}
-    block = {"name": "folder", "root": str(root), **channels, **layout.options}
+    block = {"name": layout.name, "root": str(root), **channels, **layout.options}
+    if (
+        proposal.options is None and not classes and not ignored
+    ):  # these may be masks of objects, which others explain
+        annotated = propose_block(root)
+        if annotated is not None:
+            return check_block(root, annotated, folder, workers=workers)
     if proposal.options is None:
         for line in _explain_instances(proposal, root, layout) if raw.count else _explain_unreadable(root):
             print(line)
         findings += _find_unreadable(raw)
         return _report_question(proposal, findings, block, folder)
     data = {**block, **proposal.options}
-    make_folder(folder)
-    config = CheckFiles(folder).config
-    head = f"# Made by {typed('check_data', root)}\nextends: ohem.yaml\nname: {dump_inline(folder.name)}\n\n"
-    write_text(config, head + data_block(data))
+    config = write_block(root, data, folder)
     print(data_block(data))
+    skipping = ["data.unlabelled=skip"] if layout.name == "folder" else []
     checked = check_all(
-        load_data_config(config, ["data.cache=off", "data.unlabelled=skip"]), workers=workers, known=raw.facts
+        load_data_config(config, ["data.cache=off", *skipping]), workers=workers, known=raw.facts
     )
     # Files without a partner, the only ones that a data set has notes on here, are among the findings by name.
     known = {finding.kind for finding in findings} & {"soft-masks", "lossy-masks"} | {"files"}
@@ -150,32 +174,6 @@ def _explain_unreadable(root: Path) -> list[str]:
     found, how = describe_contents(root)
     lines = ["lines that make masks of that:", "", how, ""] if "\n" in how else []
     return [*(f"found     {line}" for line in found), *lines]
-
-
-def data_block(data: Mapping[str, Any]) -> str:
-    """A `data:` block as a configuration file has it."""
-    return "data:\n" + "".join(_entry(key, value) for key, value in data.items())
-
-
-def _entry(key: str, value: Any) -> str:
-    """A key with its value, lists and maps in as many lines as they need."""
-    if isinstance(value, dict):
-        items = [f"{dump_inline(k)}: {dump_inline(v)}" for k, v in value.items()]
-        return _wrap(f"  {key}: {{", items, "}")
-    if isinstance(value, list):
-        return _wrap(f"  {key}: [", [dump_inline(item) for item in value], "]")
-    return f"  {key}: {dump_inline(value)}\n"
-
-
-def _wrap(start: str, items: Sequence[str], end: str) -> str:
-    """The items separated by commas, in lines that break only between them."""
-    lines = [start]
-    for n, item in enumerate(items):
-        text = f"{item}{', ' if n < len(items) - 1 else end}"
-        if len(lines[-1]) + len(text) > LINE and lines[-1].strip():
-            lines.append("    ")
-        lines[-1] += text
-    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def parse_values(words: Sequence[str]) -> frozenset[int] | None:

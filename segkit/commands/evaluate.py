@@ -26,6 +26,8 @@ from segkit.evaluation.scores import (
     boundary_table,
     calibration_table,
     class_table,
+    part_line,
+    part_scores,
     scores_as_json,
 )
 from segkit.runs.exported.places import refuse_unsaid_places
@@ -133,6 +135,8 @@ def score(
     for each in others:
         bad.note(each)
     print(class_table(result, labels.class_names))
+    if parts := part_scores(result):
+        print(f"by part: {part_line(parts)}")
     extra: dict[str, Any] = {}
     if result.borders is not None:
         borders = result.borders.scores()

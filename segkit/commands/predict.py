@@ -14,7 +14,10 @@ from tqdm import tqdm
 from segkit.commands.beside import WriteBehind, read_ahead
 from segkit.commands.by_windows import predict_by_windows, require_windows
 from segkit.config.load import config_from_mapping
+from segkit.data.containers.parted_files import files_of
 from segkit.data.decoding.opening import SUFFIXES
+from segkit.data.decoding.pages import page_name, split_stack
+from segkit.data.decoding.parts import Source
 from segkit.data.palette import Color
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
@@ -59,8 +62,8 @@ def predict_images(
     classes: Sequence[str] | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
-    """Segment an image or every image below a folder; returns the exit status. In several processes each takes its part
-    of the images.
+    """Segment an image, every page of a stack, or what is below a folder; returns the exit status. In several processes
+    each takes its part of the images.
 
     `overrides` are `key=value` of the block `predict`: how the images are shown to the network. Writes
     `STEM_overlay.jpg`, `STEM.png` (ids with a palette), `STEM_ids.png` and `STEM_ids.tif` as `forms` asks (see
@@ -76,7 +79,7 @@ def predict_images(
     chosen = find_classes(classes, predictor.labels.class_names)
     output = output or RunFiles(folder_around(predictor.path)).predictions
     base = source if source.is_dir() else source.parent
-    stems = [output / path.relative_to(base).with_suffix("") for path in images]
+    images, stems = find_stems(images, base, output, by_page="geotiff" not in (forms or ()))
     forms = choose_forms(forms, len(predictor.labels.class_names))
     if chosen is not None and not {"overlay", "probabilities"} & set(forms):
         raise ConfigError(f"--classes is of overlay and probabilities, and --save has {', '.join(forms)}")
@@ -87,7 +90,9 @@ def predict_images(
         require_windows(predictor)
         for path, stem in zip(images[own], stems[own], strict=True):
             stem.parent.mkdir(parents=True, exist_ok=True)
-            predict_by_windows(predictor, path, Path(f"{stem}{ENDINGS['geotiff']}"), quiet=not ranks.main)
+            predict_by_windows(
+                predictor, Path(path), Path(f"{stem}{ENDINGS['geotiff']}"), quiet=not ranks.main
+            )
         return _finish(predictor, images, output, forms, ranks)
 
     asked = [form for form in ASKED if form in forms]
@@ -110,7 +115,7 @@ def predict_images(
 
 
 def _finish(
-    predictor: Predictor, images: Sequence[Path], output: Path, forms: Sequence[str], ranks: Ranks
+    predictor: Predictor, images: Sequence[Source], output: Path, forms: Sequence[str], ranks: Ranks
 ) -> int:
     ranks.gather(None)  # when all are done
     if ranks.main:
@@ -181,15 +186,30 @@ def find_images(source: Path) -> list[Path]:
     return found
 
 
+def find_stems(
+    images: Sequence[Path], base: Path, output: Path, *, by_page: bool
+) -> tuple[list[Source], list[Path]]:
+    """What is segmented, `by_page` each page of a stack by itself, and the results of each without their endings: in
+    the folders that the images have below `base`."""
+    found: list[tuple[Source, Path]] = []
+    for path in images:
+        stem, pages = output / path.relative_to(base).with_suffix(""), split_stack(path) if by_page else []
+        names = [page_name(path, number, len(pages)) for number in range(len(pages))]
+        found += (
+            zip(pages, (stem.with_name(name) for name in names), strict=True) if pages else [(path, stem)]
+        )
+    return [image for image, _ in found], [stem for _, stem in found]
+
+
 def plan_results(
-    source: Path, images: Sequence[Path], stems: Sequence[Path], forms: Sequence[str]
-) -> dict[Path, Path]:
+    source: Path, images: Sequence[Source], stems: Sequence[Path], forms: Sequence[str]
+) -> dict[Path, Source]:
     """The image that each file to be written comes from; `stems` are the names of the results without their endings.
 
     Raises ConfigError if two images would have a result of one name, as `a.jpg` and `a.png`, or `a.jpg` and `a_ids.jpg`
     by `a_ids.png`, or if one's result would be where the folder of another's has to be.
     """
-    results: dict[Path, Path] = {}
+    results: dict[Path, Source] = {}
     for image, stem in zip(images, stems, strict=True):
         for form in dict.fromkeys(forms):
             result = Path(f"{stem}{ENDINGS[form]}")
@@ -212,9 +232,9 @@ def _clash(source: Path, result: Path, images: str) -> ConfigError:
     )
 
 
-def refuse_replacing(images: Sequence[Path], results: Iterable[Path]) -> None:
+def refuse_replacing(images: Sequence[Source], results: Iterable[Path]) -> None:
     """Raises ConfigError if a result would have the name of one of the images."""
-    sources = {path.resolve() for path in images}
+    sources = {path.resolve() for image in images for path in files_of(image)}
     for result in results:
         if result.resolve() in sources:
             raise ConfigError(

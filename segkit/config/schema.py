@@ -264,6 +264,7 @@ COMPONENTS = {
 NESTED = {
     **{COMPONENTS[key].registry.kind: COMPONENTS[key] for key in ("loss", "augment", "data.weight_map")},
     "model": ComponentBlock(MODELS, Component, "models", None),
+    "dataset": ComponentBlock(DATASETS, Component, "datasets", None),
     "criterion": ComponentBlock(CRITERIA, Component, "criteria", None),
     "selection": ComponentBlock(SELECTIONS, Component, "selections", None),
     "transform": ComponentBlock(TRANSFORMS, Component, "transforms", None),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,10 @@ class LabelCounts:
         return count_classes(self.dataset, skip_bad=self.skip_bad)
 
     def _find_or_count(self, folder: Path) -> ClassCounts:
-        # Files that several samples depend on, such as a list of classes, are there once.
-        each = (label_files(self.dataset, n, with_image=self.skip_bad) for n in range(len(self.dataset)))
-        files = list(dict.fromkeys(path for paths in each for path in paths))
+        files = label_files(self.dataset, 0, with_image=self.skip_bad) if len(self.dataset) else []
         name = json.dumps([self.settings, [str(path) for path in files[:1]]])
         path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
-        key = _key(self.dataset, files, self.settings, skip_bad=self.skip_bad)
+        key = _key(self.dataset, self.settings, skip_bad=self.skip_bad)
         counts = _read(path, key, num_classes=self.dataset.num_classes)
         if counts is not None:
             self._origin = f", counted before ({path})"
@@ -115,12 +113,22 @@ def describe_file(path: Path) -> str:
     return f"{path} {state.st_size} {state.st_mtime_ns}"
 
 
-def _key(dataset: Any, files: list[Path], settings: str, *, skip_bad: bool) -> str:
+def _each_file(dataset: Any, *, with_image: bool) -> Iterator[Path]:
+    """The files that the labels depend on. One that several samples in a row share, such as a list of classes, comes
+    once."""
+    before: list[Path] = []
+    for index in range(len(dataset)):
+        files = label_files(dataset, index, with_image=with_image)
+        yield from (path for path in files if path not in before)
+        before = files
+
+
+def _key(dataset: Any, settings: str, *, skip_bad: bool) -> str:
     """Digest of all that the counts depend on. Raises DataError for a file that is missing, unless `skip_bad`."""
     digest = hashlib.sha256()
     facts = [FORMAT, settings, skip_bad, list(dataset.class_names), dataset.ignore_index, len(dataset)]
     digest.update(json.dumps(facts).encode())
-    for path in files:
+    for path in _each_file(dataset, with_image=skip_bad):
         try:
             digest.update(f"\n{describe_file(path)}".encode())
         except DataError:

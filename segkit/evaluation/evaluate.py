@@ -32,7 +32,8 @@ class Evaluation:
     `matrix` is the int64 confusion matrix (C, C), rows label, columns prediction, summed over all valid pixels;
     `ce` the mean unweighted cross-entropy over the same pixels (nan if there are none); `images` their number.
     `matrices` are the confusion matrices of the images `names`, whose sum is `matrix`, in the order of the data set,
-    and `places` are the images' numbers there (empty: 0, 1, 2 ...). In the same order, `ce_sums` float64 (N,) are the
+    and `places` are the images' numbers there (empty: 0, 1, 2 ...). `parts` are the parts of the data that they are of,
+    empty for data in one piece. In the same order, `ce_sums` float64 (N,) are the
     sums of the cross-entropy over the valid pixels of each image; `borders` what was counted of the borders between
     classes, `calibration` of how sure the model is and `objects` of objects, if that was asked for.
     """
@@ -43,6 +44,7 @@ class Evaluation:
     matrices: ImageMatrices | None = None
     names: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
     ce_sums: Tensor | None = None
     borders: BorderCounts | None = None
     calibration: CalibrationCounts | None = None

@@ -27,12 +27,14 @@ class ImageCounts(NamedTuple):
     objects: ObjectCounts | None
     names: tuple[str, ...]
     places: tuple[int, ...]
+    parts: tuple[str, ...] = ()
 
 
 def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
     """The counts of all `parts` (one at least), in the order of the images' places in the data set."""
     places = [place for part in parts for place in part.places]
     names = [name for part in parts for name in part.names]
+    parts_of_data = [name for part in parts for name in part.parts]
     # Images of one size share a batch, so those of mixed sizes come in an order that depends on the batch size.
     order = sorted(range(len(places)), key=places.__getitem__)
     borders = [part.borders for part in parts if part.borders is not None]
@@ -48,6 +50,7 @@ def join_counts(parts: Sequence[ImageCounts]) -> ImageCounts:
         ObjectCounts.join(objects).reorder(order) if objects else None,
         tuple(names[n] for n in order),
         tuple(places[n] for n in order),
+        tuple(parts_of_data[n] for n in order) if parts_of_data else (),
     )
 
 
@@ -80,6 +83,7 @@ class ImageCollector:
         self._objects = [] if object_meter is None else [object_meter.count(nothing, nothing)]
         self._names: list[str] = []
         self._places: list[int] = []
+        self._parts: list[str] = []
         self._on_its_way: tuple[HostCopy, Tensor] | None = None
 
     def add(
@@ -95,6 +99,7 @@ class ImageCollector:
         `counts` int64 (N, C, C), `ce_sums` floats (N,), `prediction` (N, H, W) and `calibration` are on the device.
         """
         self._names += batch["name"]
+        self._parts += batch.get("part", [])
         places = batch["index"].tolist() if "index" in batch else range(len(self._places), len(self._names))
         self._places += places
         # No image has 2^31 pixels, and half of the bytes are to be copied.
@@ -119,6 +124,7 @@ class ImageCollector:
             ObjectCounts.join(self._objects) if self._objects else None,
             tuple(self._names),
             tuple(self._places),
+            tuple(self._parts),
         )
         return join_counts([found])
 

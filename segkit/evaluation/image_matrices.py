@@ -75,6 +75,10 @@ class ImageMatrices:
         """The confusion matrix of all images together: int64 (C, C)."""
         return self._scatter(slice(None))
 
+    def sum_of(self, chosen: np.ndarray) -> Tensor:
+        """The confusion matrix of the images for which `chosen`, bool (N,), is true: int64 (C, C)."""
+        return self._scatter(chosen[self.image])
+
     def dense(self) -> Tensor:
         """All matrices, zeros included: int64 (N, C, C). For small sets only."""
         return torch.stack([*self]) if self.count else torch.zeros(0, *self._shape, dtype=torch.int64)
@@ -109,7 +113,7 @@ class ImageMatrices:
     def _shape(self) -> tuple[int, int]:
         return self.num_classes, self.num_classes
 
-    def _scatter(self, entries: slice) -> Tensor:
+    def _scatter(self, entries: slice | np.ndarray) -> Tensor:
         """These entries in one matrix int64 (C, C), added up where images share a cell."""
         cells = self.label[entries].astype(np.int64) * self.num_classes + self.prediction[entries]
         matrix = torch.zeros(self.num_classes**2, dtype=torch.int64)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from segkit.evaluation import metrics
 from segkit.evaluation.boundary_quality import BoundaryScores
 from segkit.evaluation.calibration import CalibrationScores
@@ -11,7 +13,7 @@ from segkit.evaluation.confidence_bins import BINS
 from segkit.evaluation.evaluate import Evaluation
 from segkit.system.console import percent, table
 from segkit.system.files import finite_or_none
-from segkit.system.printable import show_class
+from segkit.system.printable import show_class, show_path
 
 #: More classes than these do not fit a line; then so many of the lowest and highest scores are named.
 LISTED = 24
@@ -118,9 +120,28 @@ def _classes_as_json(scores: CalibrationScores, class_names: Sequence[str]) -> d
     return {"classwise_ece": finite_or_none(scores.classwise_ece), "ece_of_classes": of_each}
 
 
+def part_scores(result: Evaluation) -> dict[str, float]:
+    """The mean IoU of each part of the data, over the classes that occur in its labels: one that a part does not have
+    could only be 0. Nothing for data in one piece."""
+    if not result.parts or result.matrices is None:
+        return {}
+    parts, scores = np.array(result.parts), {}
+    for name in dict.fromkeys(result.parts):
+        matrix = result.matrices.sum_of(parts == name)
+        labelled = matrix.sum(dim=1) > 0
+        iou = [value for value, has in zip(metrics.iou(matrix), labelled.tolist(), strict=True) if has]
+        scores[name] = sum(iou) / len(iou) if iou else math.nan
+    return scores
+
+
+def part_line(scores: dict[str, float]) -> str:
+    """The score of every part in one line."""
+    return "  ".join(f"{show_path(name)} {percent(value)}" for name, value in scores.items())
+
+
 def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores in plain types; null where a score is not defined."""
-    iou = metrics.iou(result.matrix)
+    iou, parts = metrics.iou(result.matrix), part_scores(result)
     confidence = (
         {}
         if result.calibration is None
@@ -132,6 +153,7 @@ def scores_as_json(result: Evaluation, class_names: Sequence[str]) -> dict[str, 
         "ce": finite_or_none(result.ce),
         "images": result.images,
         "iou": {name: finite_or_none(value) for name, value in zip(class_names, iou, strict=True)},
+        **({"parts": {name: finite_or_none(value) for name, value in parts.items()}} if parts else {}),
         **confidence,
     }
 

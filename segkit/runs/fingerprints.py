@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.data.loading.bad_samples import usable_samples
-from segkit.data.loading.sampler import EpochBatches
+from segkit.data.loading.sampler import Draw, EpochBatches
 from segkit.data.loading.spread import FEW, spread
 from segkit.training.experiment import Experiment
 
@@ -43,6 +43,7 @@ def fingerprints(
             batch_size=experiment.batch_size,
             seed=experiment.config.seed,
             num_batches=experiment.plan.iterations * experiment.plan.accumulate,
+            draw=getattr(experiment.data.train, "epoch_order", None),
         ),
         "first_batch": batch_fingerprint(first),
     }
@@ -69,11 +70,13 @@ def weights_fingerprint(model: nn.Module) -> str:
     return digest(model.state_dict().values())
 
 
-def order_fingerprint(length: int, *, batch_size: int, seed: int, num_batches: int) -> str:
+def order_fingerprint(
+    length: int, *, batch_size: int, seed: int, num_batches: int, draw: Draw | None = None
+) -> str:
     """Digest of the places of all samples that a run of `num_batches` batches trains on, in order."""
-    order = EpochBatches(length, batch_size=batch_size, seed=seed, num_batches=num_batches)
+    order = EpochBatches(length, batch_size=batch_size, seed=seed, num_batches=num_batches, draw=draw)
     epochs = -(-num_batches * batch_size // length)
-    return digest([batch_size, num_batches, *(np.asarray(order.order(epoch)) for epoch in range(epochs))])
+    return digest([batch_size, num_batches, *(order.order(epoch) for epoch in range(epochs))])
 
 
 def batch_fingerprint(batch: Mapping[str, Any]) -> str:

@@ -1,15 +1,21 @@
 """The header of a run: the lines that say what is about to be trained, on what and how."""
 
+from typing import Any
+
 import torch
 
 from segkit.config.yaml_source import dump_inline
 from segkit.data.check import CheckReport
+from segkit.data.files.validate import shorten
 from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
 from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
+
+#: Entries of a list that the data set found which are shown.
+MOST_LISTED = 8
 
 
 def header(
@@ -67,9 +73,16 @@ def describe_found_options(experiment: Experiment) -> list[str]:
     """A line on each option that is `auto` and that the data set found out from its files."""
     found = getattr(experiment.data.train, "found_options", {})
     return [
-        f"          data.{key}: {dump_inline(value)}, from the training images; kept with the run"
+        f"          data.{key}: {_shortened(value)}, from the training images; kept with the run"
         for key, value in found.items()
     ]
+
+
+def _shortened(value: Any) -> str:
+    """A value as YAML has it; of a long list, such as that of classes, the beginning."""
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"[{shorten(value, most=MOST_LISTED)}]"
+    return dump_inline(value)
 
 
 def describe_cache(experiment: Experiment) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, Config
 from segkit.config.signature import download_parameters
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
+from segkit.data.decoding.parts import Source
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.upsampled_scores import confidence_pixels, predict_pixels, probability_pixels
@@ -71,7 +73,7 @@ class Predictor:
         kept = self.config.data.params.get("value_range", "auto")  # `auto` found no image of more bits
         return None if kept == "auto" else "dtype" if kept == "dtype" else (kept[0], kept[1])
 
-    def read_image(self, path: Path) -> Tensor:
+    def read_image(self, path: Source) -> Tensor:
         """An image file as uint8 (channels, H, W), read as training reads its images. Raises DataError."""
         of = "8 bits" if self.value_range is None else "more than 8 bits"
         advice = f"the weights were trained on images of {self.channels} channels and {of}: bring it to that"
@@ -192,7 +194,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
 def _from_onnx(path: Path, device: torch.device) -> Predictor:
     """The same of an exported network, which needs no run: all is in the file."""
     network, about = open_onnx(path)
-    config = _read_config(dict(with_earlier_meanings(about["config"])), path)
+    config = _read_config(dict(with_earlier_meanings(yaml.safe_load(about["config"]))), path)
     resize, iteration = about["resize"], about["iteration"]
     size = None if resize is None else (resize[0], resize[1])
     palette = tuple((red, green, blue) for red, green, blue in about["palette"])

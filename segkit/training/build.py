@@ -42,13 +42,22 @@ from segkit.system.device import (
     settled_amp,
 )
 from segkit.training.build_component import build_component
-from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings
+from segkit.training.build_dataset import (
+    build_dataset,
+    build_weight_map,
+    data_settings,
+    normalisation,
+    with_found,
+)
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
-from segkit.training.parallel import refuse_shard_with, refuse_unequal_parts, synchronise_batchnorm
+from segkit.training.parallel import (
+    refuse_learning_loss,
+    refuse_shard_with,
+    refuse_unequal_parts,
+    synchronise_batchnorm,
+)
 from segkit.training.plan import Plan
-
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def build(
@@ -81,6 +90,7 @@ def build(
     }
     known_to_loss = {**known, "weigh_classes": data.label_counts.weigh}
     loss = build_component(LOSSES, config.loss, "loss", total=total, **known_to_loss)
+    refuse_learning_loss(loss, ranks.world)
     for key, backend in flatten({"loss": config.to_mapping()["loss"]}).items():
         if is_backend(key):
             check_device(backend, device, key=key)
@@ -110,7 +120,7 @@ def build(
         data=data,
         model=model,
         loss=loss,
-        optimizer=build_optimizer(config.optimizer, model, device),
+        optimizer=build_optimizer(config.optimizer, model, device, loss=loss),
         learning_rate=build_learning_rate(config, total),
         preprocess=preprocess,
         plan=build_plan(config, data, amp_dtype, total),
@@ -127,13 +137,6 @@ def build_normalize(config: Config, channels: int) -> Normalize:
     """Normalisation with the `normalisation` of a configuration."""
     mean, std = normalisation(config, channels)
     return Normalize(mean, std, channels_last=config.train.channels_last)
-
-
-def normalisation(config: Config, channels: int) -> tuple[list[float], list[float]]:
-    """`data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
-    mean = config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels)
-    std = config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels)
-    return mean, std
 
 
 def build_data(config: Config, *, overfit: int | None = None, memory: Path | None = None) -> Data:
@@ -179,7 +182,7 @@ def with_found_options(config: Config, dataset: Any) -> Config:
     found = getattr(dataset, "found_options", {})
     if not found:
         return config
-    data = config.data.model_copy(update={"params": {**config.data.params, **found}})
+    data = config.data.model_copy(update={"params": with_found(config.data.params, found)})
     return config.model_copy(update={"data": data})
 
 

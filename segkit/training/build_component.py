@@ -18,8 +18,8 @@ from segkit.config.signature import (
     read_parameters,
     read_term_keys,
 )
-from segkit.errors import ConfigError
-from segkit.registry import LOSSES, SCHEDULES, Registry
+from segkit.errors import ConfigError, DataError
+from segkit.registry import DATASETS, LOSSES, SCHEDULES, Registry
 from segkit.types import ComponentOf, ComponentsOf
 
 if TYPE_CHECKING:  # it needs torch, and a data set of files does not
@@ -137,9 +137,15 @@ def _write_inner(
 def _write_part(
     registry: Registry, component: Component, key: str, label: str, *, total: int, known: dict[str, Any]
 ) -> Any:
-    """A loss in a loss is built at once: it gets the iteration, and so has schedules of its own."""
+    """A loss in a loss is built at once: it gets the iteration, and so has schedules of its own. So is a data set in a
+    data set: what is wrong with its files is said with its place."""
     if registry is LOSSES:
         return build_component(registry, component, key, total=total, **known)
+    if registry is DATASETS:
+        try:
+            return build_component(registry, component, key, total=total, **known)
+        except DataError as error:
+            raise type(error)(f"{key}: {error}") from error
     return write_recipe(registry, component, key, total=total, known=known, label=label)
 
 

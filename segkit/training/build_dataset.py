@@ -1,13 +1,15 @@
 """A configuration's `data` block to a data set and the maker of its weight maps. Data sets of files need no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from segkit.config.schema import Config
+from segkit.config.schema import Component, Config
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS, WEIGHT_MAPS
 from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
@@ -16,6 +18,7 @@ def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
     if scored and config.eval.at == "original" and "resize" in config.data.params:
         params = {**config.data.params, "resize": None}
         config = config.model_copy(update={"data": config.data.model_copy(update={"params": params})})
+    _refuse_resized_parts(config)
     try:
         dataset = build_component(DATASETS, config.data, "data", total=1, split=split)
     except DataError as error:
@@ -33,8 +36,33 @@ def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
     from segkit.data.cache.cached_data import Cached
     from segkit.data.cache.place import on_disk
 
-    found = getattr(dataset, "found_options", {})
-    return Cached(dataset, on_disk(), settings={**data_settings(config, split), **found})
+    settings = with_found(data_settings(config, split), getattr(dataset, "found_options", {}))
+    return Cached(dataset, on_disk(), settings=settings)
+
+
+def with_found(options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data set with what it found out for those that are `auto`; of data sets in it, each its own."""
+    together = dict(options)
+    for name, value in found.items():
+        inner = options.get(name)
+        if isinstance(inner, list) and all(isinstance(part, Component) for part in inner):
+            value = [
+                part.model_copy(update={"params": with_found(part.params, its)})
+                for part, its in zip(inner, value, strict=True)
+            ]
+        together[name] = value
+    return together
+
+
+def _refuse_resized_parts(config: Config) -> None:
+    """Raises ConfigError if parts of the data are resized and scores are to be at the size of the files."""
+    inner = [part for value in config.data.params.values() if isinstance(value, list) for part in value]
+    for part in inner:
+        if config.eval.at == "original" and isinstance(part, Component) and part.params.get("resize"):
+            raise ConfigError(
+                f"eval.at=original cannot score data.parts at the size of their files if they are resized ({part.name})"
+                "\n   -> remove resize there, or eval.at=network"
+            )
 
 
 def data_settings(config: Config, split: str) -> dict[str, Any]:
@@ -49,3 +77,10 @@ def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[flo
     known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
     block = "data.weight_map"
     return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)
+
+
+def normalisation(config: Config, channels: int) -> tuple[list[float], list[float]]:
+    """`data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
+    mean = config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels)
+    std = config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels)
+    return mean, std

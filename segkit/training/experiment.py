@@ -124,8 +124,8 @@ class Experiment:
             world=1 if whole else self.ranks.world,
         )
 
-    def first_places(self) -> list[tuple[int, int]]:
-        """Epoch and number of the images of this process's part of the first batch."""
+    def first_places(self) -> list[tuple[int, ...]]:
+        """The images of this process's part of the first batch, as `EpochBatches` names them."""
         order = EpochBatches(
             len(self.data.train),
             batch_size=self.batch_size,
@@ -133,6 +133,7 @@ class Experiment:
             num_batches=1,
             rank=self.ranks.rank,
             world=self.ranks.world,
+            draw=getattr(self.data.train, "epoch_order", None),
         )
         return next(iter(order))
 

@@ -47,6 +47,15 @@ def require_all_gradients(model: nn.Module) -> None:
         )
 
 
+def refuse_learning_loss(loss: nn.Module, world: int) -> None:
+    """Raises ConfigError for a loss with parameters in several processes, each of which would learn its own."""
+    if world > 1 and any(each.requires_grad for each in loss.parameters()):
+        raise ConfigError(
+            f"loss: {type(loss).__name__} has parameters that it learns, and their gradients are not averaged over "
+            f"{world} processes -> train in one process"
+        )
+
+
 def refuse_shard_with(config: Config, amp_dtype: torch.dtype | None) -> None:
     """Raises ConfigError if `train.shard` is on together with what needs whole parameters, gradients or moments."""
     if not config.train.shard:

@@ -52,6 +52,7 @@ def run_script(name: str, *arguments: str) -> int:
         ("bench_startup", ["--help", "0.6 s"]),
         ("bench_selection", ["select_hardest", "99 % zeros"]),
         ("bench_update", ["plain loop, fp32, memory kept", "segkit"]),
+        ("bench_annotations", ["json.load", "data set", "kept", "draw 7 polygons"]),
         ("bench_step", ["plain loop", "segkit, normalised on the CPU", "score_pixels"]),
     ],
 )
@@ -69,7 +70,7 @@ def test_scripts_run_and_write_what_they_print(name, words, tmp_path, capsys):
 
 def test_the_suite_covers_every_bar():
     assert {bar.bench for bar in BARS} <= set(run_all.BENCHES)
-    assert sorted({bar.number for bar in BARS}) == list(range(1, 15))
+    assert sorted({bar.number for bar in BARS}) == list(range(1, 16))
 
 
 def row(entry="ohem_ce, direct", baseline="F.cross_entropy", ratio=1.0, **changes):
@@ -85,6 +86,7 @@ def verdicts(*rows, small=False):
 NUMBA = {"entry": "ce, numba", "allocator": "retained"}
 STRIDED = {"baseline": "interpolate + F.cross_entropy", **NUMBA}
 PREDICTED = {"entry": "predict_pixels", "baseline": "interpolate + argmax", "bench": "scoring"}
+OPENED = {"baseline": "json.load", "bench": "annotations", "case": "open"}
 #: a row, and the number and first words of the bar it falls under
 CASES = [
     (row(), 1, "mined"),
@@ -140,6 +142,14 @@ CASES = [
         for baseline, told in (("plain loop, fp32", "a plain loop"), ("baseline", "another checkout"))
         for network in ("ohem.yaml", "camvid/ohem.yaml")  # the name of one ends like the other's
     ),
+    (row("data set", **OPENED), 15, "opening a large COCO file beside json.load: time"),
+    (row("index", **OPENED, quantity="memory"), 15, "opening a large COCO file beside json.load: peak"),
+    (
+        row("index", **{**OPENED, "case": "open: kept"}, quantity="memory"),
+        15,
+        "a large COCO file beside json.load",
+    ),
+    (row("segkit", "annToMask", bench="annotations", case="draw"), 15, "the polygons of an image"),
 ]
 
 

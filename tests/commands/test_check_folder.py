@@ -437,20 +437,6 @@ def test_broken_masks_are_all_listed():
     assert found["files"] == ["data/mine/masks/train/000.png", "data/mine/masks/train/002.png"]
 
 
-def test_stacks_of_pages_come_with_the_lines_that_divide_them(capsys):
-    pages = [Image.fromarray(squares((n, 1, 2)).astype(np.uint8)) for n in range(5)]
-    for kind in ("images", "masks"):
-        save(f"{kind}/volume.tif", pages[0], save_all=True, append_images=pages[1:])
-    assert explore() == 3
-    output = capsys.readouterr().out
-    assert "found     masks/volume.tif: L TIFF of 5 pages\n" in output
-    assert "data/mine/masks/volume.tif: it holds 5 images of one size" in output
-    (code,) = re.findall(r"^python - <<'END'\n(.*)\nEND$", output, re.MULTILINE | re.DOTALL)
-    exec(compile(code, "script", "exec"), {})
-    assert check_folder(Path("data/mine_slices"), classes=[], ignored=[], workers=0, output=None) == 0
-    assert build(printed_blocks(capsys.readouterr().out)[0])[1] != []
-
-
 def test_masks_of_one_value(capsys):
     make((7,))
     assert explore() == 3

@@ -168,6 +168,38 @@ def test_panoptic_colours_with_their_json(capsys):
     )
 
 
+def test_panoptic_colours_whose_json_lists_the_images_are_read_by_it():
+    make([blocks(values) for values in SEGMENTS], colours=True)
+    for part in ("train", "val"):
+        numbers = [n for n, other in enumerate(PARTS) if other == part]
+        entries = [
+            {
+                "image_id": n,
+                "file_name": f"{n}.png",
+                "segments_info": [{"id": v, "category_id": 1 + v % 2} for v in SEGMENTS[n]],
+            }
+            for n in numbers
+        ]
+        content = {
+            "images": [{"id": n, "file_name": f"{n}.jpg"} for n in numbers],
+            "annotations": entries,
+            "categories": [{"id": 1, "name": "even"}, {"id": 2, "name": "odd"}],
+        }
+        (ROOT / f"{part}.json").write_text(json.dumps(content))
+    assert explore() == 0
+    proposal = json.loads((OUTPUT / "check.json").read_text())["data"]
+    assert proposal == {
+        "name": "coco_panoptic",
+        "root": str(ROOT),
+        "train_annotations": "train.json",
+        "val_annotations": "val.json",
+        "masks": "masks/{split}",
+    }
+    for target, values in zip(targets(), SEGMENTS, strict=True):
+        classes = {0: 255} | {value: value % 2 for value in values}
+        np.testing.assert_array_equal(target, np.vectorize(classes.get)(blocks(values)))
+
+
 def test_more_colours_than_classes_can_be_are_a_problem_or_objects():
     many = [[(n * 97 + m) * 5_557 % 0xFFFFFF for m in range(40)] for n in range(1, 7)]
     make([blocks(values) for values in many], colours=True)

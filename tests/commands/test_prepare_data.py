@@ -98,8 +98,16 @@ def voc(server, tmp_path, monkeypatch):
     return archive
 
 
+#: What reads files of one's own, or makes them.
+OWN = {
+    *("folder", "shapes", "coco", "coco_panoptic", "labelme", "yolo", "cvat", "label_studio"),
+    *("stack", "arrays", "hf", "nnunet", "shards"),
+    "mix",
+}
+
+
 def test_every_named_data_set_has_a_source():
-    assert set(SOURCES) == set(DATASETS.names()) - {"folder", "shapes"}
+    assert set(SOURCES) == set(DATASETS.names()) - OWN
     for source in SOURCES.values():
         assert all((ROOT / "configs" / config).is_file() for config, _ in source.configs)
 

@@ -1,8 +1,10 @@
 """How the kernels of the backend `numba` come to be: compiled once, kept on the disk; what happens without numba."""
 
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
+import pkgutil
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +22,7 @@ from segkit.losses.kernels import (
     numba_runs,
     upsampled_cross_entropy,
 )
-from segkit.losses.kernels.cpu import available, compiled, threads
+from segkit.losses.kernels.cpu import available, compiled, loops, threads
 from segkit.losses.kernels.cpu.available import refuse_numba
 from segkit.losses.selections import hardest_cpu, select_hardest
 from tests.losses.cases import make_batch
@@ -77,7 +79,7 @@ def test_new_enough(numba_of, version):
 def test_the_oldest_version_is_that_of_the_extra():
     text = (ROOT / "pyproject.toml").read_text()
     oldest = ".".join(str(number) for number in available.OLDEST)
-    assert f'cpu = ["numba>={oldest}"]' in text and f'"numba>={oldest}"]  # scipy' in text
+    assert f'cpu = ["numba>={oldest}"]' in text and f'"numba>={oldest}", ' in text
 
 
 def test_on_another_device():
@@ -234,3 +236,29 @@ def test_what_nobody_asks_for_is_not_made():
     with pytest.raises(AttributeError, match=r"^'PixelValues' object has no attribute 'classes'$"):
         _ = values.classes
     assert isinstance(values, PixelValues)
+
+
+def compiled_functions():
+    """All functions that the kernels compile: of their modules, and those that these take from around them."""
+    names = [module.name for module in pkgutil.walk_packages(loops.__path__, f"{loops.__name__}.")]
+    waiting = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    found = {}
+    while waiting:
+        function = getattr(waiting.pop(), "py_func", None)
+        if function is None or id(function) in found:
+            continue
+        found[id(function)] = function
+        waiting += [cell.cell_contents for cell in function.__closure__ or ()]
+        waiting += [
+            value for name, value in function.__globals__.items() if name in function.__code__.co_names
+        ]
+    return list(found.values())
+
+
+def test_no_two_compiled_functions_share_a_name():
+    """Else code from the disk that two processes compiled is linked to one of them
+    (findings/cached_code_of_two_closures.sh)."""
+    functions = compiled_functions()
+    names = [f"{function.__module__}.{function.__qualname__}" for function in functions]
+    assert len(functions) > 50
+    assert sorted(name for name in names if names.count(name) > 1) == []

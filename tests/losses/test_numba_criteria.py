@@ -3,13 +3,21 @@
 import pytest
 import torch
 
-from segkit.losses.criteria.border_relaxed_ce import pixel_border_relaxed
+from segkit.losses.criteria.border_relaxed_ce import find_near_classes, pixel_border_relaxed
+from segkit.losses.criteria.logit_adjusted_ce import pixel_logit_adjusted
 from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing
 from segkit.losses.criteria.spatial_smoothing_ce import pixel_spatial_smoothing
 from segkit.losses.kernels import choice
-from segkit.losses.kernels.labels import LabelError
+from segkit.losses.kernels.labels import LabelError, read_labels
 from segkit.losses.regions.boundary import pixel_signed_distance
 from tests.losses.cases import make_batch
+
+
+def pixel_adjusted(logits, target, *, tau: float = 1.0, **more):
+    """With priors of as many classes as there are, each three times as rare as the one before."""
+    priors = 3.0 ** -torch.arange(logits.shape[1], dtype=torch.float64)
+    return pixel_logit_adjusted(logits, target, priors=priors, tau=tau, **more)
+
 
 CRITERIA = {
     "margin": (pixel_margin_smoothing, {"margin": 1.0, "strength": 0.3}),
@@ -23,6 +31,9 @@ CRITERIA = {
     "smoothed, own class": (pixel_spatial_smoothing, {"radius": 0}),
     "distance": (pixel_signed_distance, {}),
     "distance, some classes": (pixel_signed_distance, {"only": (2, 0)}),
+    "adjusted": (pixel_adjusted, {}),
+    "adjusted, not at all": (pixel_adjusted, {"tau": 0.0}),
+    "adjusted, by much": (pixel_adjusted, {"tau": 2.0}),  # of 19 classes by too much for one pass
 }
 every_criterion = pytest.mark.parametrize("case", CRITERIA)
 #: Those that have class weights.
@@ -79,6 +90,30 @@ def test_value_and_gradient(case, size, classes):
     batch = make_batch((2, classes, 9, 13), size, ignored=True)
     for target in (batch.target, smooth_blocks(batch.target)):
         assert_equal_to_reference(case, 4 * batch.logits, target, batch.weight)
+
+
+@pytest.mark.parametrize("case", [case for case in CRITERIA if case.startswith(("relaxed", "smoothed"))])
+def test_many_classes_and_long_rows(case):
+    """More classes than bits of a word, rows of more than a block of pixels, and areas of a single class."""
+    batch = make_batch((1, 40, 5, 300), (5, 300), ignored=True)
+    target = smooth_blocks(batch.target)
+    target[:, :, 100:180] = 35
+    assert_equal_to_reference(case, batch.logits, target, batch.weight)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3])
+@pytest.mark.parametrize("classes", [3, 32, 40])
+def test_which_classes_are_near(classes, radius):
+    from segkit.losses.kernels.cpu.criteria import find_near
+
+    target = make_batch((2, classes, 70, 13), (70, 13), ignored=True).target
+    labels = read_labels(target, 255)
+    expected = find_near_classes(labels, radius, classes=classes)
+    masks, mixed = find_near(target.to(torch.uint8), radius, classes, 255)
+    found = torch.stack([masks[c // 32] >> c % 32 & 1 for c in range(classes)], dim=1).bool()
+    valid = labels.valid.unsqueeze(1).expand_as(found)
+    assert torch.equal(found & valid, expected & valid)
+    assert torch.equal(mixed & labels.valid, (expected.sum(dim=1) > 1) & labels.valid)
 
 
 @pytest.mark.parametrize("case", WEIGHTED)

@@ -1,10 +1,14 @@
 """`recall_ce` and the reduction `recall`, against counting by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from segkit.losses import recall_cross_entropy
+from segkit.losses import pixel_cross_entropy, recall_cross_entropy
+from segkit.losses.common.reduction import miss_rates
 from segkit.losses.pixel import pixel
+from segkit.losses.scope import choose_scope
 from segkit.registry import LOSSES
 from tests.losses import reference
 from tests.losses.cases import make_batch
@@ -34,10 +38,17 @@ def recall_rule(logits, *, select=None, scope="batch", class_weights=None, weigh
     return rule
 
 
+def require(backend):
+    if backend == "numba":
+        pytest.importorskip("numba", reason="numba is not installed: pip install 'segkit[cpu]'")
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba"])
 @pytest.mark.parametrize("scope", ["batch", "image"])
 @pytest.mark.parametrize("absent", [False, True])
 @pytest.mark.parametrize("given", [(None, False), (WEIGHTS, True)], ids=str)
-def test_value_and_gradient_equal_the_loops(given, absent, scope):
+def test_value_and_gradient_equal_the_loops(given, absent, scope, backend):
+    require(backend)
     class_weights, with_map = given
     batch = make_batch((3, 3, 4, 5), (4, 5), ignored=True)
     if absent:
@@ -46,15 +57,31 @@ def test_value_and_gradient_equal_the_loops(given, absent, scope):
     weight = batch.weight if with_map else None
     rule = recall_rule(batch.logits, scope=scope, class_weights=class_weights, weight=weight)
     expected, gradient = reference.value_and_gradient(batch.logits, batch.target, rule)
-    loss, _ = LOSSES.get("recall_ce")(3, class_weights=class_weights, scope=scope)(
+    loss, _ = LOSSES.get("recall_ce")(3, class_weights=class_weights, scope=scope, backend=backend)(
         batch.logits, batch.target, weight, iteration=0
     )
     (slope,) = torch.autograd.grad(loss, batch.logits)
     assert loss.item() == pytest.approx(expected, rel=3e-6)
     torch.testing.assert_close(slope.double(), gradient, rtol=2e-5, atol=1e-7)
     weights = None if class_weights is None else torch.tensor(class_weights)
-    function = recall_cross_entropy(batch.logits, batch.target, weight, class_weights=weights, scope=scope)
+    function = recall_cross_entropy(
+        batch.logits, batch.target, weight, class_weights=weights, scope=scope, backend=backend
+    )
     assert function.item() == loss.item()
+
+
+@pytest.mark.parametrize("scope", ["batch", "image"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_what_is_compiled_is_the_same_to_the_bit(dtype, scope):
+    """Of several blocks of pixels, in areas of one class and out of them."""
+    require("numba")
+    batch = make_batch((2, 5, 70, 90), (70, 90), ignored=True)
+    batch.target[:, 20:, :40] = 3
+    batch.target[:, 50:, 20:] = 255
+    values = pixel_cross_entropy(batch.logits, batch.target.to(dtype), backend="numba")
+    plain = replace(pixel_cross_entropy(batch.logits, batch.target, backend="reference"), wrong=values.wrong)
+    found, expected = (miss_rates(each, choose_scope(scope)) for each in (values, plain))
+    assert found.any() and torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("scope", ["batch", "image"])

@@ -118,7 +118,7 @@ def test_a_broken_file_ends_a_run_that_was_not_told_to_skip(tiny, capsys, monkey
     assert not (tiny / "runs").exists()
     error = capsys.readouterr().err
     assert error.strip() == (
-        f"cannot read data/images/train/03.png: not a PNG, JPEG, BMP, TIFF or WEBP image\n   -> {ADVICE}"
+        f"cannot read data/images/train/03.png: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image\n   -> {ADVICE}"
     )
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_breaks_while_training(tiny, capsys, monkeypatch, workers):
         "workers that the garbage collector would wait for"
     )
     error = capsys.readouterr().err.strip()
-    pattern = r"cannot read data/images/train/\d\d.png: not a PNG, JPEG, BMP, TIFF or WEBP image\n   -> "
+    pattern = r"cannot read data/images/train/\d\d.png: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image\n   -> "
     assert re.fullmatch(pattern + ADVICE, error)
     status = read_status(only_run(tiny))
     assert (status["state"], status["exit_code"], status["error"]) == ("failed", 3, error)
@@ -266,7 +266,7 @@ def test_evaluating_leaves_out_and_names_bad_images(tiny, capsys):
     capsys.readouterr()
     evaluate_weights(only_run(tiny), [SKIP], split="val", device="cpu", output=None)
     output = capsys.readouterr().out
-    line = "bad data  cannot read data/images/val/01.png: not a PNG, JPEG, BMP, TIFF or WEBP image; left out"
+    line = "bad data  cannot read data/images/val/01.png: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image; left out"
     assert line in output.splitlines() and "bad data  1 val file left out" in output.splitlines()
     assert "3 images of folder val" in output
 

@@ -431,6 +431,25 @@ def test_folder_of_images_is_segmented_into_the_same_folders(run, pictures, tmp_
         assert ids.size == (20, 33)
 
 
+def test_every_page_of_a_stack_is_segmented_like_a_file(run, tmp_path):
+    pages = np.random.default_rng(0).integers(0, 256, (3, 20, 33, 3), dtype=np.uint8)
+    folder = tmp_path / "pictures"
+    first, *others = (Image.fromarray(page) for page in pages)
+    (folder / "deeper").mkdir(parents=True)
+    first.save(folder / "deeper/volume.tif", save_all=True, append_images=others)
+    first.save(folder / "single.tif")
+    Image.fromarray(pages[1]).save(tmp_path / "second.png")
+    assert predict(run, folder, tmp_path / "out", forms=("ids",)) == 0
+    predict(run, tmp_path / "second.png", tmp_path / "out", forms=("ids",))
+    written = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
+    )
+    named = [f"deeper/volume_00{n}_ids.png" for n in range(3)]
+    assert written == [*named, "second_ids.png", "single_ids.png"]
+    found = [np.asarray(Image.open(tmp_path / "out" / name)) for name in ("second_ids.png", named[1])]
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("weights", ["", "best.pt", "checkpoints/000004.pt"])
 def test_predictions_go_into_the_run_folder_by_default(tmp_path, pictures, weights):
     run = make_run(tmp_path)

@@ -133,7 +133,7 @@ def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]], metric: Metric
             furthest = max(row, key=lambda seed: abs(row[seed] - middle))
             times = "far more than" if math.isinf(ratio) else f"{ratio:.0f} times as much as"
             cautions.append(
-                f"{variant} varies {times} the others from seed to seed, most of all with seed {furthest} "
+                f"by {metric.title} {variant} varies {times} the others from seed to seed, most of all with seed {furthest} "
                 f"({unit.write(row[furthest], unit.digits)}, where the median of its seeds is "
                 f"{unit.write(middle, unit.digits)}): look at that run"
             )

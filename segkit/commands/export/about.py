@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import torch
+import yaml
 
 from segkit import __version__
 from segkit.runs.exported.onnx_network import IDS, IMAGE, LOGITS
 from segkit.runs.exported.places import without_places
 from segkit.runs.predictor import Predictor, without_downloads
-from segkit.training.build import normalisation
+from segkit.training.build_dataset import normalisation
 
 
 def describe(
@@ -24,7 +25,8 @@ def describe(
 
     `mean` and `std` are per channel on the scale of images in [0, 1]; `value_range` is None for images of 8 bits;
     `resize` the (height, width) that images were brought to in training, `size` the only one that the network takes,
-    None for any; `output` is logits or ids, `precision` fp32 or int8; `config` has no place of this machine.
+    None for any; `output` is logits or ids, `precision` fp32 or int8; `config` is YAML and names no place of this
+    machine.
     """
     mean, std = normalisation(predictor.config, predictor.channels)
     model = predictor.config.model
@@ -49,7 +51,7 @@ def describe(
         "value_range": lo_hi if lo_hi is None or isinstance(lo_hi, str) else list(lo_hi),
         "resize": None if predictor.resize is None else list(predictor.resize),
         "temperature": predictor.temperature,
-        "config": without_places(config),
+        "config": yaml.safe_dump(without_places(config), sort_keys=False),  # JSON has no numbers as keys
     }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segkit.evaluation.model_output import output_logits
 from segkit.runs.predictor import Predictor
 from segkit.system.device import Normalize
-from segkit.training.build import normalisation
+from segkit.training.build_dataset import normalisation
 
 
 class LogitsOnly(nn.Module):

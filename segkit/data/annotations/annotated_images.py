@@ -18,6 +18,13 @@ class AnnotatedImages(PairedFiles):
     which size the image is (`said_size`).
     """
 
+    #: Said to whom it may concern that no file has ids which may count from 1.
+    labels_are_drawn = True
+
+    def explains_value(self, value: int) -> bool:
+        """True: what is ignored was said to be, and is no value of a file."""
+        return True
+
     @abstractmethod
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """The class ids of image `index`, of `target_dtype` and `size` (H, W). Raises DataError for entries that cannot
@@ -27,13 +34,15 @@ class AnnotatedImages(PairedFiles):
         """(H, W) that the annotations say image `index` has, or None where they do not."""
         return None
 
+    def read_pixels(self, index: int) -> tuple[np.ndarray, bool]:
+        """Image `index` as uint8 (C, H, W), and whether EXIF data turned it. Raises DataError."""
+        return read_image(self.image_paths[index], channels=self.channels, value_range=self.value_range)
+
     def read(self, index: int) -> Pair:
         """Image and labels of sample `index`, of the image's own size. Raises DataError for unusable files."""
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
-        image, turned = read_image(
-            self.image_paths[index], channels=self.channels, value_range=self.value_range
-        )  # (C, H, W)
+        image, turned = self.read_pixels(index)  # (C, H, W)
         size = (image.shape[1], image.shape[2])
         said = self.said_size(index)
         if said is not None and said != size:

@@ -4,12 +4,20 @@ The rule (`rleFrPoly` of the COCO API, Lin et al. 2014): corners are rounded to 
 walked on that finer grid; a column of pixels is crossed where the walk passes its centre, and from one crossing to the
 next, downward, pixels are inside and outside by turns. It draws neither what Pillow nor what OpenCV draws: those count
 every pixel that the outline touches, which makes small things larger.
+
+The walk itself is not made: where an edge crosses the centres of columns is computed, for all polygons of an image at
+once, with the numbers that the walk would come to.
 """
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
-#: Steps of the outline per pixel.
-STEPS = 5
+from segkit.data.annotations.patches import Patch, patch_between
+
+#: Steps of the outline per pixel, and the step of a pixel after which its centre is passed.
+STEPS, CENTRE = 5, 2
 
 
 def fill_polygon(mask: np.ndarray, points: np.ndarray, value: int) -> None:
@@ -18,43 +26,65 @@ def fill_polygon(mask: np.ndarray, points: np.ndarray, value: int) -> None:
     points   (K, 2) float64, x and y of each corner in pixels; (0, 0) is the upper left corner of the first pixel.
              What lies outside of the image is cut off. Where the outline crosses itself, inside and outside alternate.
     """
-    inside = polygon_mask(points, (mask.shape[0], mask.shape[1]))
-    mask[inside] = value
+    polygon_patches([points], (mask.shape[0], mask.shape[1]))[0].fill(mask, value)
 
 
 def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The pixels inside of a polygon, bool of `size` (H, W). `points` as for `fill_polygon`."""
+    mask = np.zeros(size, dtype=bool)
+    polygon_patches([points], size)[0].fill(mask, True)
+    return mask
+
+
+def polygon_patches(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list[Patch]:
+    """What each of several polygons covers of an image of `size` (H, W): sooner than one by one."""
+    if not polygons:
+        return []
+    corners = np.concatenate(polygons, dtype=np.float64)  # (K, 2)
+    x, y = (STEPS * corners.T + 0.5).astype(np.int64)  # (K,) each
+    ends = np.cumsum([len(points) for points in polygons])
+    following = np.arange(1, len(x) + 1)
+    following[ends - 1] = [0, *ends[:-1]]
+    edges, columns, rows = _cross(x, y, x[following], y[following], size)
+    bounds = [0, *np.searchsorted(edges, ends).tolist()]
+    return [
+        patch_between(rows[first:last], columns[first:last]) for first, last in itertools.pairwise(bounds)
+    ]
+
+
+def _cross(
+    x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the edges from (x0, y0) to (x1, y1), (E,) each on the finer grid, cross the centres of columns: the edge,
+    in order, the column, and the first row below, (N,) each."""
     height, width = size
-    crossings = np.zeros((height + 1, width), dtype=bool)  # the last row: below the image
-    across, down = _walk(points)
-    for n in range(1, len(across)):
-        if across[n] == across[n - 1]:
-            continue
-        column = (min(across[n], across[n - 1]) + 0.5) / STEPS - 0.5
-        if column != np.floor(column) or not 0 <= column <= width - 1:
-            continue
-        row = (min(down[n], down[n - 1]) + 0.5) / STEPS - 0.5
-        crossings[int(np.ceil(min(max(row, 0), height))), int(column)] ^= True
-    return np.logical_xor.accumulate(crossings[:height], axis=0)
+    dx, dy = x1 - x0, y1 - y0
+    is_flat = np.abs(dx) >= np.abs(dy)
+    # Along the longer side the walk goes on by one with each step, always to the right or downward.
+    long, short = np.where(is_flat, dx, dy), np.where(is_flat, dy, dx)
+    turned = long < 0
+    x, y = np.where(turned, x1, x0), np.where(turned, y1, y0)
+    slope = short / np.where(long == 0, 1, long)
+    first = np.maximum((np.minimum(x0, x1) + STEPS - 1 - CENTRE) // STEPS, 0)
+    last = np.minimum((np.maximum(x0, x1) - 1 - CENTRE) // STEPS, width - 1)
+    counts = np.maximum(last - first + 1, 0)
+    edges = np.repeat(np.arange(len(x)), counts)
+    # The n-th crossing of an edge is in the n-th column from the first.
+    columns = np.arange(len(edges)) - (np.cumsum(counts) - counts - first)[edges]
+    x, y, slope, is_flat = x[edges], y[edges], slope[edges], is_flat[edges]
+    passed = STEPS * columns + CENTRE  # the last step before the centre
+    at = y + slope * (passed - x) + 0.5, y + slope * (passed + 1 - x) + 0.5
+    steep = y + _first_step_past(x, np.where(is_flat, 1.0, slope), passed + 1) - 1
+    finer = np.where(is_flat, np.minimum(*at), steep).astype(np.int64)
+    rows = (finer + STEPS - 1 - CENTRE) // STEPS
+    return edges, columns, np.minimum(np.maximum(rows, 0), height)
 
 
-def _walk(points: np.ndarray) -> tuple[list[int], list[int]]:
-    """The outline as points of the finer grid, each beside the last."""
-    corners = np.trunc(STEPS * np.asarray(points, dtype=np.float64) + 0.5).astype(np.int64)
-    across: list[int] = []
-    down: list[int] = []
-    for (x0, y0), (x1, y1) in zip(corners.tolist(), np.roll(corners, -1, axis=0).tolist(), strict=True):
-        dx, dy = abs(x1 - x0), abs(y1 - y0)
-        turned = x0 > x1 if dx >= dy else y0 > y1
-        (xa, ya), (xb, yb) = ((x1, y1), (x0, y0)) if turned else ((x0, y0), (x1, y1))
-        count = max(dx, dy)
-        slope = 0.0 if count == 0 else ((yb - ya) if dx >= dy else (xb - xa)) / count
-        for n in range(count + 1):
-            step = count - n if turned else n
-            if dx >= dy:
-                across.append(xa + step)
-                down.append(int(ya + slope * step + 0.5))
-            else:
-                down.append(ya + step)
-                across.append(int(xa + slope * step + 0.5))
-    return across, down
+def _first_step_past(x: np.ndarray, slope: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """The first step of steep edges, which begin at `x`, that is on the other side of a border: found by dividing, and
+    put right by what the walk would compute there, since either rounds."""
+    step = np.floor((border - 0.5 - x) / slope)
+    rises = slope > 0
+    for _ in range(2):
+        step += (x + slope * step + 0.5 >= border) != rises
+    return step

@@ -20,7 +20,7 @@ from segkit.data.cache.place import CachePlace, in_memory
 from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.paired_files import file_state
-from segkit.data.loading.bad_samples import usable_samples
+from segkit.data.loading.bad_samples import find_sources, usable_samples
 from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
 from segkit.errors import CannotWrite, ConfigError
@@ -28,6 +28,8 @@ from segkit.system.files import write_atomically
 
 #: Samples that are read to estimate the size of all.
 SAMPLES = 8
+#: Samples up to which each is looked for, to say how many are there.
+MANY = 50_000
 
 #: What is written changes with the libraries that decode and resize, and with this number.
 FORMAT = f"3, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
@@ -82,7 +84,10 @@ class Cached:
 
     def describe(self) -> str:
         """Where the cache is, how much of it there is, and about how large all of it will be."""
-        there = sum(self._path(index).is_file() for index in range(len(self)))
+        if len(self) <= MANY:
+            there = sum(self._path(index).is_file() for index in range(len(self)))
+        else:  # to ask for each would take longer than a run may take to start
+            there = min(len(self), sum(name.endswith(SUFFIX) for name in os.listdir(self.folder)))
         size = estimate_size(self) / 1e9
         return f"about {size:.2g} GB, {there:,} of {len(self):,} images there, in {self.folder}"
 
@@ -90,7 +95,7 @@ class Cached:
         return self.dataset.files(index) if hasattr(self.dataset, "files") else ()
 
     def _path(self, index: int) -> Path:
-        names = "\n".join(os.path.abspath(path) for path in self._files(index)) or str(index)
+        names = "\n".join(os.path.abspath(path) for path in find_sources(self.dataset, index)) or str(index)
         return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}{SUFFIX}"
 
     def _key(self, index: int) -> str:

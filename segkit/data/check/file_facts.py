@@ -1,13 +1,13 @@
 """What image and label files say about themselves, before anything is made of their values."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import read_labels
 from segkit.data.decoding.opening import explained, opened_image, refuse_colours, refuse_thumbnail
-from segkit.data.decoding.samples import EXIF_ORIENTATION, read_header
+from segkit.data.decoding.parts import File, Numbers, Source
+from segkit.data.decoding.samples import EXIF_ORIENTATION, Header, read_header
 
 #: Distinct colours of one mask that are kept; more of them are no labels.
 MOST_COLOURS = 512
@@ -67,8 +67,15 @@ class MaskFacts:
         return len(self.soft) >= SOFT_VALUES
 
 
-def read_image_facts(path: Path) -> ImageFacts:
+def read_image_facts(path: Source) -> ImageFacts:
     """The header of an image file. Raises DataError for a file that is missing or no image."""
+    if isinstance(path, Numbers):
+        with explained(path):
+            samples = path.read()
+        height, width, count = samples.values.shape
+        mode = f"{samples.values.dtype}{f' x {count}' if count > 1 else ''}"
+        alpha = len(samples.alpha)
+        return ImageFacts(path.format, mode, (height, width), False, count - alpha, bool(alpha))
     with explained(path):
         header = read_header(path)
     tiff = header.tiff
@@ -95,15 +102,17 @@ def read_image_facts(path: Path) -> ImageFacts:
         return ImageFacts(image.format or "", mode, (height, width), turned, count, alpha)
 
 
-def read_mask_facts(path: Path) -> MaskFacts:
+def read_mask_facts(path: Source) -> MaskFacts:
     """The header and the raw values of a label file. Raises DataError for a file that cannot be read."""
-    with explained(path):
-        header = read_header(path)
     palette, lossy = None, None
-    if header.shown_by_pillow:
+    with explained(path):
+        header = Header() if isinstance(path, Numbers) else read_header(path)
+    if isinstance(path, Numbers):
+        format, mode = path.format, str(read_labels(path)[0].dtype)
+    elif header.shown_by_pillow:
         with opened_image(path) as image:
             format, mode = image.format or "", image.mode
-            palette = image.getpalette("RGB") if mode == "P" else None
+            palette = image.getpalette("RGB") if mode == "P" and format != "GIF" else None
         lossy = _find_loss(path, format)
     else:
         format, mode = ("PNG", "16-bit") if header.tiff is None else ("TIFF", header.tiff.mode)
@@ -130,7 +139,7 @@ def read_mask_facts(path: Path) -> MaskFacts:
     )
 
 
-def _find_loss(path: Path, format: str) -> str | None:
+def _find_loss(path: File, format: str) -> str | None:
     """JPEG, or WebP if the file says that its pixels are not kept: whole files are read, so values are no guess."""
     if format != "WEBP":
         return "JPEG" if format == "JPEG" else None

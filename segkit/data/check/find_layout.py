@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from segkit.data.check.contents import describe_contents
+from segkit.data.check.part_words import TRAIN, VAL
 from segkit.data.decoding.opening import SUFFIXES
+from segkit.data.decoding.parts import Source
 from segkit.data.files.file_patterns import SPLIT, STEM
 from segkit.data.files.layout import DIVIDED, WHOLE
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 #: What people call the folders and files, the usual word first.
-TRAIN = ("train", "training", "trn")
-VAL = ("val", "valid", "validation", "test", "testing")
 IMAGES = (
     "images",
     "image",
@@ -72,14 +72,16 @@ class FoundLayout:
     without_mask   images that no mask belongs to
     without_image  masks that no image belongs to
     masks          the pattern of the masks
+    name           the data set that reads it
     """
 
     options: dict[str, Any]
     text: str
-    pairs: dict[str, list[tuple[Path, Path]]]
+    pairs: dict[str, list[tuple[Source, Source]]]
     without_mask: list[Path]
     without_image: list[Path]
     masks: str = ""
+    name: str = "folder"
 
     @property
     def mask_glob(self) -> str:

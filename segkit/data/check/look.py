@@ -1,6 +1,7 @@
 """One sample, read and looked at: the unit that both checks count."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.decoding.parts import Source
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.validate import check_ids
-from segkit.data.loading.bad_samples import require_bad
+from segkit.data.loading.bad_samples import find_sources, require_bad
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
@@ -53,7 +55,7 @@ class Look:
 
 
 #: The facts of files that were read already.
-Known = Mapping[Path, ImageFacts | MaskFacts]
+Known = Mapping[Source, ImageFacts | MaskFacts]
 
 
 def look_at(
@@ -61,10 +63,11 @@ def look_at(
 ) -> Look:
     """Read sample `index` and count its labels; with `closely`, its files are read as they are, too, but for those
     whose facts are `known`."""
-    files = dataset.files(index) if hasattr(dataset, "files") else ()
-    facts: dict[str, Any] = dict(zip(("image_path", "mask_path"), files, strict=False))
+    sources = find_sources(dataset, index)[:2]
+    paths = (Path(os.fspath(source)) for source in sources)
+    facts: dict[str, Any] = dict(zip(("image_path", "mask_path"), paths, strict=False))
     if closely:
-        facts |= _file_facts(*files[:2], known=known or {})
+        facts |= _file_facts(*sources, known=known or {})
     try:
         seen = read_arrays(dataset, index, weight_map)
     except DataError as error:
@@ -109,7 +112,7 @@ def read_arrays(dataset: Any, index: int, weight_map: "WeightMaker | None" = Non
     return Arrays(image, target, weight, sample.name, sample.mask_path, sample.file_size)
 
 
-def _file_facts(image: Path | None = None, mask: Path | None = None, *, known: Known) -> dict[str, Any]:
+def _file_facts(image: Source | None = None, mask: Source | None = None, *, known: Known) -> dict[str, Any]:
     """The facts of both files, without those of a file that cannot be read: reading the sample reports it."""
     facts: dict[str, Any] = {}
     for name, path, read in (("image", image, read_image_facts), ("mask", mask, read_mask_facts)):

@@ -1,12 +1,14 @@
 """What the mask files of a folder hold, before anybody says what it means."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts, read_mask_facts
+from segkit.data.decoding.parts import Source
 from segkit.data.loading.parallel import with_progress
 from segkit.errors import DataError
 
@@ -46,7 +48,7 @@ class RawValues:
     bands: Counter = field(default_factory=Counter)
     grey_images: int = 0
     unreadable: list[str] = field(default_factory=list)
-    facts: dict[Path, ImageFacts | MaskFacts] = field(default_factory=dict)
+    facts: dict[Source, ImageFacts | MaskFacts] = field(default_factory=dict)
 
     @property
     def are_grey(self) -> bool:
@@ -124,21 +126,32 @@ class RawValues:
         return max(abs((one >> shift & mask) - (other >> shift & mask)) for shift in shifts)
 
 
-def read_raw_values(pairs: Sequence[tuple[Path, Path]], *, workers: int) -> RawValues:
+def read_raw_values(pairs: Sequence[tuple[Source, Source]], *, workers: int) -> RawValues:
     """Read all masks and the headers of their images; files that cannot be read are listed."""
     raw = RawValues()
-    facts = with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks")
+    facts = list(with_progress(partial(_read_pair, pairs), len(pairs), workers=workers, shown="masks"))
+    if any(mask is not None and mask.format == "GIF" and mask.colours for _, mask, _ in facts):
+        facts = [(image, _as_colours(mask), errors) for image, mask, errors in facts]
     for (image_path, mask_path), (image, mask, errors) in zip(pairs, facts, strict=True):
         raw.unreadable += errors
         raw.facts |= {
             path: read for path, read in ((image_path, image), (mask_path, mask)) if read is not None
         }
-        raw.add(mask_path, image, mask)
+        raw.add(Path(os.fspath(mask_path)), image, mask)
     return raw
 
 
+def _as_colours(mask: MaskFacts | None) -> MaskFacts | None:
+    """Facts of a GIF file in which only greys occur, beside others that have colours."""
+    if mask is None or mask.format != "GIF" or mask.colours:
+        return mask
+    soft, solid = (tuple(0x10101 * value for value in values) for values in (mask.soft, mask.solid))
+    counts = {0x10101 * value: count for value, count in mask.counts.items()}
+    return replace(mask, colours=True, counts=counts, soft=soft, solid=solid)
+
+
 def _read_pair(
-    pairs: Sequence[tuple[Path, Path]], index: int
+    pairs: Sequence[tuple[Source, Source]], index: int
 ) -> tuple[ImageFacts | None, MaskFacts | None, list[str]]:
     found, errors = [], []
     for path, read in zip(pairs[index], (read_image_facts, read_mask_facts), strict=True):

@@ -7,5 +7,6 @@ normalises.
 
 Data sets of files build on `PairedFiles`: they find the images and their label files, and say what the labels mean. A
 published one finds them with `segkit.data.files.published`, has its labels in a `LabelTable`, and is listed in
-`segkit.data.sources` with its page, licence and archives.
+`segkit.data.sources` with its page, licence and archives. Those of files that hold several images each, in
+`containers/`, are `PartedFiles`: beside `files(index)` they have `sources(index)`, the parts that no other sample has.
 """

@@ -10,30 +10,14 @@ layouts are described by patterns, lists of files, or the share of one folder th
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from segkit.data.decoding.images_and_masks import ValueRange
-from segkit.data.decoding.value_range import find_value_range
-from segkit.data.files.class_lists import add_entries, read_class_list
-from segkit.data.files.label_map import IGNORE, REST, LabelMap
+from segkit.data.cache.kept_pairs import find_pairs
 from segkit.data.files.layout import Layout
+from segkit.data.files.options import Channels, Classes, Ends, Fraction, find_ends, read_meanings
 from segkit.data.files.paired_files import PairedFiles, existing_root
-from segkit.errors import DataError
 from segkit.registry import DATASETS
-from segkit.system.printable import describe_controls
 from segkit.types import Expects, NonNegativeInt, Size
 
-#: Names of the classes, or the file that lists them.
-Classes = Annotated[
-    Annotated[list[str], Field(min_length=2)] | str,
-    Expects("a list (at least 2) of names, or a file such as classes.txt"),
-]
-
-Channels = Annotated[int, Field(ge=1, le=1000)]
 Pattern = Annotated[str, Expects("a folder, or a pattern with {stem}, such as masks/{split}/{stem}_mask.png")]
-#: The highest values of masks of 8 and of 16 bits, which pixels that nobody labelled usually have.
-UNKNOWN = (255, 65535)
-
 ListFile = Annotated[str, Expects("a text file")]
 Expression = Annotated[str, Expects("a regular expression")]
 
@@ -80,8 +64,7 @@ class Folder(PairedFiles):
         label_map: dict[int | str, int | str] | None = None,
         ignore_index: int = 255,
         channels: Channels = 3,
-        value_range: Annotated[list[float], Field(min_length=2, max_length=2)]
-        | Literal["auto", "dtype"] = "auto",
+        value_range: Ends = "auto",
         resize: Size | None = None,
         images: Pattern | None = None,
         masks: Pattern | None = None,
@@ -90,7 +73,7 @@ class Folder(PairedFiles):
         val_split: str = "val",
         train_list: ListFile | None = None,
         val_list: ListFile | None = None,
-        val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None,
+        val_fraction: Fraction | None = None,
         split_seed: NonNegativeInt = 0,
         split_group: Expression | None = None,
         unlabelled: Literal["stop", "skip"] = "stop",
@@ -108,30 +91,27 @@ class Folder(PairedFiles):
             split_group=split_group,
             unlabelled=unlabelled,
         )
-        self.class_list = None
-        if isinstance(classes, str):
-            self.class_list = read_class_list(classes, existing_root(root))
-            classes, label_map = (
-                self.class_list.names,
-                add_entries(self.class_list.label_map, label_map or {}),
-            )
-        _check_classes(classes, ignore_index)
-        meanings = LabelMap(label_map, classes=classes, ignore_index=ignore_index)
+        self.meanings = read_meanings(
+            classes, label_map, ignore_index=ignore_index, root=lambda: existing_root(root)
+        )
         folder = existing_root(root)
-        pairs = layout.find(folder, split)
-        ends = _find_ends(value_range, layout, folder)
+        pairs = find_pairs(layout, folder, split)
+        ends = find_ends(
+            value_range,
+            lambda: (pairs if split == "train" else find_pairs(layout, folder, "train")).images,
+        )
         super().__init__(
             folder,
-            names=list(pairs.images),
-            image_paths=list(pairs.images.values()),
-            mask_paths=list(pairs.masks.values()),
-            weight_paths=list(pairs.weights.values()),
-            class_names=classes,
-            label_map=meanings,
+            names=pairs.names,
+            image_paths=pairs.images,
+            mask_paths=pairs.masks,
+            weight_paths=pairs.weights,
+            class_names=self.meanings.names,
+            label_map=self.meanings.label_map,
             channels=channels,
             value_range=ends,
             resize=resize,
-            palette=meanings.palette,
+            palette=self.meanings.label_map.palette,
             notes=pairs.notes,
         )
         #: What `auto` stands for, to be kept with the run.
@@ -139,37 +119,4 @@ class Folder(PairedFiles):
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The files that a sample is made of: its image, its mask and, if there is one, the list of the classes."""
-        listed = () if self.class_list is None else (self.class_list.path,)
-        return *super().files(index), *listed
-
-
-def _find_ends(value_range: list[float] | str, layout: Layout, root: Path) -> ValueRange:
-    if value_range == "auto":
-        try:
-            images = layout.find(root, "train").images
-        except DataError:  # there are images to score only, which say so if they need a range
-            return None
-        return find_value_range(list(images.values()))
-    if isinstance(value_range, str):
-        return "dtype"
-    low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range: expected [low, high], got {value_range}")
-    return low, high
-
-
-def _check_classes(classes: list[str], ignore_index: int) -> None:
-    if 0 <= ignore_index < len(classes):
-        free = next((value for value in UNKNOWN if value >= len(classes)), -1)
-        raise ValueError(
-            f"ignore_index={ignore_index} is also the id of the class {classes[ignore_index]!r}\n"
-            f"   -> data.ignore_index={free}, an id that no class has; other values in the masks that mean unknown: "
-            f"data.label_map='{{VALUE: {IGNORE}}}'"
-        )
-    for name in classes:
-        if wrong := describe_controls(name):
-            raise ValueError(f"classes: {wrong}")
-        if classes.count(name) > 1:
-            raise ValueError(f"classes names {name!r} twice")
-        if name in (IGNORE, REST):
-            raise ValueError(f"a class cannot be called {name!r}, which label_map uses")
+        return *super().files(index), *self.meanings.files

@@ -19,9 +19,9 @@ from segkit.data.decoding.opening import (
     refuse_hidden_stack,
     refuse_stack,
 )
+from segkit.data.decoding.parts import File, Numbers, Samples, Source
 from segkit.data.decoding.samples import (
     EXIF_ORIENTATION,
-    Samples,
     as_shown,
     read_header,
     read_samples,
@@ -42,7 +42,7 @@ ValueRange = tuple[float, float] | Literal["dtype"] | None
 
 
 def read_image(
-    path: Path, *, channels: int, value_range: ValueRange = None, advice: str | None = None
+    path: Source, *, channels: int, value_range: ValueRange = None, advice: str | None = None
 ) -> tuple[np.ndarray, bool]:
     """The image as uint8 (channels, H, W), upright and to be written to, and whether EXIF data turned it.
 
@@ -51,6 +51,9 @@ def read_image(
     they are refused; 8 bits stay what they are. Raises DataError for a file that is missing, cut short or no image; for
     one of other bands, or of more bits than are known of, with `advice` in place of the setting to change.
     """
+    if isinstance(path, Numbers):
+        with explained(path):
+            return from_samples(path.read(), path, channels, value_range, advice), False
     with explained(path):
         header = read_header(path)
         if not header.read_by_pillow:
@@ -89,12 +92,13 @@ def read_image(
     return np.frombuffer(planes, dtype=np.uint8).reshape(channels, image.height, image.width), turned
 
 
-def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]:
+def read_labels(path: Source, *, colours: bool = False) -> tuple[np.ndarray, bool]:
     """The values of a label file (H, W), integers, and whether they are colours, packed as 0xRRGGBB.
 
     Palette and single-channel files of any number of bits give their raw values, floating-point ones if all are whole;
-    EXIF data is not applied, alpha is dropped. A palette file gives its colours instead if `colours` is true. The array
-    is not to be written to. Raises DataError for a file that is missing, cut short or no mask.
+    EXIF data is not applied, alpha is dropped. A palette file gives its colours instead if `colours` is true. A GIF
+    file gives greys, or colours if it has some. The array is not to be written to. Raises DataError for a file that is
+    missing, cut short or no mask.
     """
     with explained(path):
         state = path.stat()
@@ -102,13 +106,17 @@ def read_labels(path: Path, *, colours: bool = False) -> tuple[np.ndarray, bool]
 
 
 @lru_cache(maxsize=1)  # a check looks at a file and at what the data set makes of it, one after the other
-def _read_labels(path: Path, colours: bool, state: tuple[int, ...]) -> tuple[np.ndarray, bool]:
+def _read_labels(path: Source, colours: bool, state: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     with explained(path):
+        if isinstance(path, Numbers):
+            return _labels_of_samples(path.read(), path)
         header = read_header(path)
         if not header.read_by_pillow:
             refuse_hidden_stack(path, header.tiff)
             return _labels_of_samples(read_samples(path, header, as_labels=True), path)
     image, packing = _open(path, header.tiff)
+    if image.format == "GIF":
+        return _labels_of_gif(image, colours=colours)
     # The alpha channel says nothing about the label.
     if image.mode in ("LA", "PA"):
         image = image.getchannel(0)
@@ -141,7 +149,7 @@ def read_numbers(path: Path) -> np.ndarray:
     return _undo_scaling(np.asarray(image), packing).astype(np.float32)
 
 
-def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
+def _open(path: File, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
     """The decoded image, and how Pillow calls the form its pixels have in the file ("L;4": 4-bit greyscale)."""
     with opened_image(path) as image:
         refuse_stack(image, path, tiff)
@@ -152,7 +160,7 @@ def _open(path: Path, tiff: TiffFacts | None = None) -> tuple[Image.Image, str]:
 
 
 def from_samples(
-    samples: Samples, path: Path, channels: int, value_range: ValueRange, advice: str | None
+    samples: Samples, path: Source, channels: int, value_range: ValueRange, advice: str | None
 ) -> np.ndarray:
     """Numbers of an image, or of a part of it, as uint8 (channels, H, W). The rest as for `read_image`."""
     values = _choose_bands(samples, path, channels, advice)
@@ -173,7 +181,7 @@ def from_samples(
     return grey.astype(np.uint8)[None]
 
 
-def _choose_bands(samples: Samples, path: Path, channels: int, advice: str | None) -> np.ndarray:
+def _choose_bands(samples: Samples, path: Source, channels: int, advice: str | None) -> np.ndarray:
     """The bands (H, W, S) that are wanted: all, or all but transparency, or those that grey or colour is made of."""
     count = samples.values.shape[2]
     plain = count - len(samples.alpha)
@@ -188,7 +196,7 @@ def _choose_bands(samples: Samples, path: Path, channels: int, advice: str | Non
     raise _wrong_channels(path, count, alpha=bool(samples.alpha), channels=channels, advice=advice)
 
 
-def _wrong_channels(path: Path, count: int, *, alpha: bool, channels: int, advice: str | None) -> DataError:
+def _wrong_channels(path: Source, count: int, *, alpha: bool, channels: int, advice: str | None) -> DataError:
     has = f"{count} bands, one of which is transparency" if alpha else f"{count} band{'s' * (count != 1)}"
     usable = f"{count - 1} or {count}" if alpha else f"{count}"
     return DataError(
@@ -197,7 +205,9 @@ def _wrong_channels(path: Path, count: int, *, alpha: bool, channels: int, advic
     )
 
 
-def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path, advice: str | None) -> tuple[float, float]:
+def _ends_of(
+    value_range: ValueRange, dtype: np.dtype, path: Source, advice: str | None
+) -> tuple[float, float]:
     if value_range is None:
         raise DataError(
             f"cannot use {show_path(path)}: its pixels are of type {dtype}, and nothing says which numbers are black "
@@ -208,7 +218,7 @@ def _ends_of(value_range: ValueRange, dtype: np.dtype, path: Path, advice: str |
     return (0.0, 1.0) if dtype.kind == "f" else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
 
 
-def _labels_of_samples(samples: Samples, path: Path) -> tuple[np.ndarray, bool]:
+def _labels_of_samples(samples: Samples, path: Source) -> tuple[np.ndarray, bool]:
     values = samples.plain
     count = values.shape[2]
     if count == 1:
@@ -226,12 +236,21 @@ def _labels_of_samples(samples: Samples, path: Path) -> tuple[np.ndarray, bool]:
     )
 
 
+def _labels_of_gif(image: Image.Image, *, colours: bool) -> tuple[np.ndarray, bool]:
+    """The greys of a GIF file, or its colours. Whoever writes one leaves out of its palette what does not occur: by
+    their places there, 0 and 255 would be 0 and 1, and 255 alone would be 0."""
+    shown = np.asarray(image.convert("RGB"))
+    if not colours and (shown == shown[..., :1]).all():
+        return shown[..., 0], False
+    return _pack(shown), True
+
+
 def _pack(colours: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(colours.astype(np.int32), 2, 0)
     return red << 16 | green << 8 | blue
 
 
-def _whole(values: np.ndarray, path: Path) -> np.ndarray:
+def _whole(values: np.ndarray, path: Source) -> np.ndarray:
     """Labels as integers: uint8 where they are that, int32, or int64 where they need it."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)

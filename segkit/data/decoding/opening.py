@@ -2,24 +2,25 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from segkit.data.decoding.parts import File, Numbers, Source
 from segkit.data.decoding.tiff_facts import TIFF_HEADS, TiffFacts
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 #: The formats that are decoded, whatever a file calls itself, and the suffixes that are looked for.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 TIFF_SUBFILE_TYPE = 0x00FE
 
 
 @contextmanager
-def opened_image(path: Path) -> Generator[ImageFile]:
+def opened_image(path: File) -> Generator[ImageFile]:
     """An image file, open. Raises DataError as `explained` does."""
     # Not by its name: what Pillow then maps into memory, it reads wrongly if the tag Orientation turns it on its side.
     with explained(path), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
@@ -27,7 +28,7 @@ def opened_image(path: Path) -> Generator[ImageFile]:
 
 
 @contextmanager
-def explained(path: Path) -> Generator[None]:
+def explained(path: Source) -> Generator[None]:
     """Raises DataError for a file that is missing or no image, and for whatever a decoder raises while something is
     read of it: of a damaged file, nearly anything."""
     try:
@@ -52,9 +53,12 @@ def explained(path: Path) -> Generator[None]:
         raise DataError(f"cannot read {show_path(path)}: {error}") from error
 
 
-def refuse_stack(image: Image.Image, path: Path, tiff: TiffFacts | None) -> None:
-    """A TIFF file with further images of the same size is a volume, of which one slice would be used."""
+def refuse_stack(image: Image.Image, path: Source, tiff: TiffFacts | None) -> None:
+    """A TIFF file with further images of the same size is a volume, of which one slice would be used; a GIF file with
+    further ones is a film."""
     refuse_hidden_stack(path, tiff)
+    if isinstance(image, GifImageFile) and image.n_frames > 1:
+        raise is_stack(path, image.n_frames, but="")
     if not isinstance(image, TiffImageFile) or image.n_frames == 1:
         return
     first = image.size
@@ -65,7 +69,7 @@ def refuse_stack(image: Image.Image, path: Path, tiff: TiffFacts | None) -> None
         raise is_stack(path, image.n_frames)
 
 
-def refuse_hidden_stack(path: Path, tiff: TiffFacts | None) -> None:
+def refuse_hidden_stack(path: Source, tiff: TiffFacts | None) -> None:
     """The same for images that only the description of a TIFF file tells of, and for one behind its thumbnail."""
     if tiff is None:
         return
@@ -74,7 +78,7 @@ def refuse_hidden_stack(path: Path, tiff: TiffFacts | None) -> None:
     refuse_thumbnail(path, tiff)
 
 
-def refuse_thumbnail(path: Path, tiff: TiffFacts) -> None:
+def refuse_thumbnail(path: Source, tiff: TiffFacts) -> None:
     """The image of a TIFF file is the first page that is no smaller copy of another; only the first page is read."""
     if tiff.full_page is None:
         return
@@ -86,7 +90,7 @@ def refuse_thumbnail(path: Path, tiff: TiffFacts) -> None:
     )
 
 
-def refuse_colours(path: Path, tiff: TiffFacts) -> None:
+def refuse_colours(path: Source, tiff: TiffFacts) -> None:
     """An image whose colours Pillow does not show, in another colour space than red, green and blue."""
     if tiff.colour_space is not None and not tiff.is_colour:
         raise DataError(
@@ -95,14 +99,15 @@ def refuse_colours(path: Path, tiff: TiffFacts) -> None:
         )
 
 
-def is_stack(path: Path, count: int) -> DataError:
-    """The DataError to raise for a file of `count` images of one size."""
+def is_stack(path: Source, count: int, *, but: str = ", or read all of them: data.name=stack") -> DataError:
+    """The DataError to raise for a file of `count` images of one size; `but` is what else to do than to divide it."""
     return DataError(
-        f"cannot use {show_path(path)}: it holds {count} images of one size -> save each as a file of its own"
+        f"cannot use {show_path(path)}: it holds {count} images of one size -> save each as a file of its own{but}"
     )
 
 
-def _describe_unknown(path: Path) -> str:
+def _describe_unknown(path: Source) -> str:
+    assert not isinstance(path, Numbers)
     with path.open("rb") as file:
         head = file.read(4)
         if not head:

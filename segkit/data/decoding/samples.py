@@ -1,7 +1,8 @@
 """The numbers of an image file as they are stored: for files that Pillow shows in part, changed, or not at all."""
 
 import logging
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from segkit.data.decoding.opening import is_stack, opened_image
+from segkit.data.decoding.parts import File, Samples, Stored
 from segkit.data.decoding.tiff_facts import TiffFacts, read_tiff_facts
 from segkit.errors import DataError
 from segkit.system.printable import show_path
@@ -29,22 +31,6 @@ _DECODED_SOONER_16 = (1, *_DEFLATE, 50000)
 #: Elements that are converted at once, so that they stay in the processor's cache.
 _BLOCK = 1 << 16
 _SILENT = logging.NullHandler()
-
-
-@dataclass(frozen=True)
-class Samples:
-    """`values` (H, W, S) of any type of numbers; those at the places `alpha` are transparency. `is_colour`: the first
-    three are red, green and blue. `orientation` is how a PNG file says that it is to be turned as an image."""
-
-    values: np.ndarray
-    alpha: tuple[int, ...]
-    is_colour: bool
-    orientation: int = 1
-
-    @property
-    def plain(self) -> np.ndarray:
-        """The values (H, W, S) without transparency."""
-        return np.delete(self.values, self.alpha, axis=2) if self.alpha else self.values
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,7 @@ def _has_tifffile() -> bool:
     return all(find_spec(name) is not None for name in ("tifffile", "imagecodecs"))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: File) -> Header:
     """Raises OSError, and struct.error for a file that is cut off."""
     with path.open("rb") as file:
         head = file.read(26)
@@ -95,10 +81,12 @@ def read_header(path: Path) -> Header:
             return Header()
         return Header(png16=head[25] if head[25] in _PNG_16 else None, bits=16)
     facts = read_tiff_facts(path)
+    if facts is not None and isinstance(path, Stored):
+        facts = replace(facts, slices=1)  # of the file that it is a page of
     return Header() if facts is None else Header(tiff=facts, bits=max(8, facts.bits))
 
 
-def read_samples(path: Path, header: Header, *, as_labels: bool = False) -> Samples:
+def read_samples(path: File, header: Header, *, as_labels: bool = False) -> Samples:
     """The numbers of a file that Pillow does not show; of an image, those where 0 is white are inverted. Raises
     DataError if nothing here reads it."""
     if header.png16 is not None:
@@ -107,7 +95,7 @@ def read_samples(path: Path, header: Header, *, as_labels: bool = False) -> Samp
     return _read_tiff(path, header.tiff, as_labels=as_labels)
 
 
-def _read_png16(path: Path, colour_type: int) -> Samples:
+def _read_png16(path: File, colour_type: int) -> Samples:
     """Decoded once for each byte of a number."""
     alpha, ways = _PNG_16[colour_type]
     decoded, orientation = [], 1
@@ -125,7 +113,7 @@ def _read_png16(path: Path, colour_type: int) -> Samples:
     return Samples(values, (values.shape[2] - 1,) if alpha else (), colour_type != 4, orientation)
 
 
-def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
+def _read_tiff(path: File, facts: TiffFacts, *, as_labels: bool) -> Samples:
     try:
         import tifffile  # an extra, and only for the files that need it
 
@@ -137,7 +125,10 @@ def _read_tiff(path: Path, facts: TiffFacts, *, as_labels: bool) -> Samples:
             "   -> pip install tifffile imagecodecs   (the extra `formats`) reads it; or save it with 8 or 16 bits"
         ) from None
     _refuse_bomb(facts)
-    with tifffile.TiffFile(path) as file:
+    with (
+        nullcontext(path) if isinstance(path, Path) else path.open() as opened,
+        tifffile.TiffFile(opened) as file,
+    ):
         page = file.pages.first
         second = file.pages[1] if len(file.pages) > 1 else None
         if second is not None and second.shape == page.shape and not getattr(second, "is_reduced", False):

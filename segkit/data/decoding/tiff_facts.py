@@ -2,8 +2,9 @@
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
+
+from segkit.data.decoding.parts import File
 
 #: First bytes of a TIFF file, classic and big, with the order of its bytes.
 TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
@@ -148,16 +149,16 @@ class TiffFacts:
         return f"{bands}{self.bits}-bit {self.format}{packed}{sparse}"
 
 
-def read_tiff_facts(path: Path) -> TiffFacts | None:
+def read_tiff_facts(path: File) -> TiffFacts | None:
     """The facts of a TIFF file; None for a file of another format. Raises OSError, and struct.error for tags that are
     cut off."""
     with path.open("rb") as file:
         head = file.read(4)
         if head not in TIFF_HEADS:
             return None
-        directories = _Directories(file, TIFF_HEADS[head], big=b"+" in head)
+        directories = Directories(file, TIFF_HEADS[head], big=b"+" in head)
         tags, following = directories.read(directories.first())
-        full_page = _find_full_page(directories, tags, following) if _is_reduced(tags) else None
+        full_page = _find_full_page(directories, tags, following) if is_reduced(tags) else None
     samples = _number(tags, _SAMPLES, 1)
     photometric = _number(tags, _PHOTOMETRIC, _BLACK_IS_ZERO)
     extra = tags.get(_EXTRA, ())
@@ -183,7 +184,7 @@ def read_tiff_facts(path: Path) -> TiffFacts | None:
 Tags = dict[int, tuple[int, ...] | str]
 
 
-class _Directories:
+class Directories:
     """The directories of a TIFF file, one for each page."""
 
     def __init__(self, file: BinaryIO, order: str, *, big: bool):
@@ -215,11 +216,17 @@ class _Directories:
             tags[tag] = values[0].decode("latin-1") if kind == _TEXT else values
         return tags, int.from_bytes(following, "little" if order == "<" else "big")
 
+    def link_of(self, place: int) -> int:
+        """Where the directory at `place` says which is next."""
+        self.file.seek(place)
+        (count,) = self._take("Q" if self.big else "H")
+        return place + (8 + 20 * count if self.big else 2 + 12 * count)
+
     def _take(self, form: str) -> tuple[Any, ...]:
         return struct.unpack(self.order + form, self.file.read(struct.calcsize(self.order + form)))
 
 
-def _is_reduced(tags: Tags) -> bool:
+def is_reduced(tags: Tags) -> bool:
     """Whether a page is a smaller copy of another."""
     return bool(_number(tags, _SUBFILE, 0) & 1) or _number(tags, _OLD_SUBFILE, 1) == 2
 
@@ -229,17 +236,17 @@ def _has_gaps(places: tuple[int, ...] | str | None) -> bool:
     return not isinstance(places, str) and 0 in (places or ())
 
 
-def _find_full_page(directories: _Directories, tags: Tags, following: int) -> int | None:
+def _find_full_page(directories: Directories, tags: Tags, following: int) -> int | None:
     """The first page, from 1, that is no copy of another, 0 if one lies below the first; None if there is none."""
     for number in range(2, _MOST_PAGES):
         if not following:
             break
         others, following = directories.read(following)
-        if not _is_reduced(others):
+        if not is_reduced(others):
             return number
     below = tags.get(_SUB_PAGES, ())
     places = () if isinstance(below, str) else below[:_MOST_PAGES]
-    return 0 if any(not _is_reduced(directories.read(place)[0]) for place in places) else None
+    return 0 if any(not is_reduced(directories.read(place)[0]) for place in places) else None
 
 
 def _name_colour_space(tags: Tags, photometric: int, count: int) -> str | None:

@@ -6,12 +6,12 @@ pictures are nearly black, and a network sees 16 levels of grey.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import WIDE_MODES, as_stored
 from segkit.data.decoding.opening import explained, opened_image
+from segkit.data.decoding.parts import File, Numbers, Source
 from segkit.data.decoding.samples import Header, as_shown, read_header, read_samples
 from segkit.errors import DataError
 
@@ -23,7 +23,7 @@ TAIL = 0.0005
 WIDEST = 1.5
 
 
-def find_value_range(images: Sequence[Path]) -> tuple[float, float] | None:
+def find_value_range(images: Sequence[Source]) -> tuple[float, float] | None:
     """The numbers that become 0 and 255; None if no image has more than 8 bits. Files that cannot be read are left out:
     who reads them to train says so.
 
@@ -31,14 +31,14 @@ def find_value_range(images: Sequence[Path]) -> tuple[float, float] | None:
     0.05 % at either end. Numbers that GDAL's tag calls no data do not count.
     """
     looked = images[:: -(-len(images) // MOST_IMAGES) or 1]
-    return _find(tuple((str(path), _state(path)) for path in looked))
+    return _find(tuple((path, _state(path)) for path in looked))
 
 
 @lru_cache(maxsize=32)  # both parts of a data set ask
-def _find(images: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[float, float] | None:
+def _find(images: tuple[tuple[Source, tuple[int, int]], ...]) -> tuple[float, float] | None:
     drawn, ends = [], []
     for path, _ in images:
-        values = _read_wide(Path(path))
+        values = _read_wide(path)
         if values is not None and values.size:
             ends += [float(values.min()), float(values.max())]
             drawn.append(values[:: -(-len(values) // MOST_PIXELS)].astype(np.float64))
@@ -51,7 +51,7 @@ def _find(images: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[float, float
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: Source) -> tuple[int, int]:
     try:
         state = path.stat()
     except OSError:
@@ -59,10 +59,13 @@ def _state(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _read_wide(path: Path) -> np.ndarray | None:
+def _read_wide(path: Source) -> np.ndarray | None:
     """All numbers of an image of more than 8 bits but for transparency and no data, in one row; None of another."""
     try:
         with explained(path):
+            if isinstance(path, Numbers):
+                plain = path.read().plain
+                return None if plain.dtype in (np.uint8, bool) else _finite(plain.reshape(-1))
             header = read_header(path)
             is_plain = header.tiff is None or header.tiff.format == "unsigned integers"
             if header.bits <= 8 and is_plain:
@@ -70,14 +73,16 @@ def _read_wide(path: Path) -> np.ndarray | None:
             values = _read_values(path, header)
     except DataError:
         return None
-    values = values.reshape(-1)
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
+    values = _finite(values.reshape(-1))
     nodata = header.tiff.nodata if header.tiff is not None else None
     return values if nodata is None else values[values != nodata]
 
 
-def _read_values(path: Path, header: Header) -> np.ndarray:
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
+
+
+def _read_values(path: File, header: Header) -> np.ndarray:
     if header.read_by_pillow:
         with opened_image(path) as image:
             image.load()

@@ -2,16 +2,27 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from segkit.config.yaml_source import dump_argument
 from segkit.data.decoding.opening import SUFFIXES
+from segkit.data.files.compact import STEM, Paths, Texts
 from segkit.errors import ConfigError, DataError
 from segkit.system.printable import show_path
 from segkit.system.typed import quote
 
-STEM, SPLIT = "{stem}", "{split}"
+SPLIT = "{split}"
+
+#: Told of what a search depends on before it looks there: every folder that is listed, and lists of files.
+Watch = Callable[[Path], None]
+
+
+def ignore(path: Path) -> None:
+    """Watch nothing."""
 
 
 class FilePattern:
@@ -74,24 +85,32 @@ class FilePattern:
         """A file as messages name it: relative to the root if it lies there, and printable."""
         return show_path(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
-    def find(self, others: Sequence["FilePattern"] = ()) -> dict[str, Path]:
-        """The files that are there by stem, sorted, without those that one of `others` fits more closely.
+    def find(self, others: Sequence["FilePattern"] = (), watch: Watch = ignore) -> "FoundFiles":
+        """The files that are there by stem, without those that one of `others` fits more closely.
 
         Raises DataError for two files of one stem.
         """
         closer = [other for other in others if other._literal > self._literal]
-        found: dict[str, Path] = {}
-        for file in _walk(self.folder):
-            stem = self.stem_of(file)
-            if stem is None or any(other.stem_of(file) is not None for other in closer):
+        found = FoundFiles(self)
+        for file in _walk(self.folder, watch):
+            match = self._regex.fullmatch(file)
+            if match is None or any(other.stem_of(file) is not None for other in closer):
                 continue
+            stem = match["folder"] + match["name"]
             if stem in found:
-                first, second = sorted(self.shown(path) for path in (found[stem], Path(file)))
+                first, second = sorted(self.shown(path) for path in (found.path_of(stem), Path(file)))
                 raise DataError(
                     f"two files of one name: {first} and {second} -> keep one{self._say_which(file)}"
                 )
-            found[stem] = Path(file)
-        return {stem: found[stem] for stem in sorted(found)}
+            found.add(stem, match["suffix"])
+        return found
+
+    def paths_of(
+        self, stems: Texts, *, endings: Sequence[str] = (), codes: np.ndarray | None = None
+    ) -> Paths:
+        """Where the files of those stems belong; with suffixes, file n has that of number `codes[n]`."""
+        endings = endings or [self.suffix]
+        return Paths(os.fspath(self.folder), stems, file=self._file, endings=endings, codes=codes)
 
     def _say_which(self, file: str) -> str:
         """How to choose between files that differ in their suffix only."""
@@ -123,7 +142,40 @@ class FilePattern:
         suffixes = [self.suffix] if self.suffix else SUFFIXES
         suffix = "|".join(re.escape(suffix) for suffix in suffixes)
         folder = re.escape(os.fspath(self.folder).rstrip("/"))
-        return re.compile(f"{folder}/(?P<folder>(?:.+/)?){name}(?i:{suffix})", re.DOTALL)
+        return re.compile(f"{folder}/(?P<folder>(?:.+/)?){name}(?P<suffix>(?i:{suffix}))", re.DOTALL)
+
+
+@dataclass
+class FoundFiles:
+    """The files of a pattern that are there: of each stem, the number of its suffix in `endings`."""
+
+    pattern: FilePattern
+    codes: dict[str, int] = field(default_factory=dict)
+    endings: list[str] = field(default_factory=list)
+
+    def add(self, stem: str, suffix: str) -> None:
+        """One more file."""
+        if suffix not in self.endings:
+            self.endings.append(suffix)
+        self.codes[stem] = self.endings.index(suffix)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __contains__(self, stem: object) -> bool:
+        return stem in self.codes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.codes)
+
+    def path_of(self, stem: str) -> Path:
+        """The file of a stem that is there."""
+        return self.paths([stem])[0]
+
+    def paths(self, stems: Sequence[str]) -> Paths:
+        """The files of these stems, all of which are there."""
+        codes = np.fromiter((self.codes[stem] for stem in stems), dtype=np.uint16, count=len(stems))
+        return self.pattern.paths_of(Texts.of(stems), endings=self.endings, codes=codes)
 
 
 def write_option(key: str, pattern: str) -> str:
@@ -133,11 +185,14 @@ def write_option(key: str, pattern: str) -> str:
     return f"{key}={quoted}" if quoted != text else f"{key}='{text}'"
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _walk(folder: Path, watch: Watch = ignore) -> Iterator[str]:
     """The files below a folder, but nothing hidden. Raises DataError for what cannot be listed."""
+    watch(folder)
     for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         visible = sorted(name for name in folders if not name.startswith("."))
         folders[:] = [name for name in visible if not _leads_back(place, name)]
+        for name in folders:
+            watch(Path(place, name))
         for name in sorted(files):
             if not name.startswith("."):
                 yield _as_text(os.path.join(place, name))

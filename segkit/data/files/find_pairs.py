@@ -1,25 +1,39 @@
 """Images and masks on disk, brought together by name or by a list."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from segkit.data.decoding.opening import SUFFIXES
+from segkit.data.files.compact import STEM, Paths, Texts
 from segkit.data.files.file_lists import FileList, find_listed_file
-from segkit.data.files.file_patterns import STEM, FilePattern, write_option
+from segkit.data.files.file_patterns import FilePattern, FoundFiles, Watch, ignore, write_option
 from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Image and mask of every sample by its name, where its weights belong, and what somebody should know."""
+    """Name, image and mask of every sample, where its weights belong if known, and what somebody should know."""
 
-    images: dict[str, Path]
-    masks: dict[str, Path]
-    weights: dict[str, Path] = field(default_factory=dict)
+    names: Texts
+    images: Paths
+    masks: Paths
+    weights: Paths | None = None
     notes: list[str] = field(default_factory=list)
+
+    def take(self, places: np.ndarray) -> "Pairs":
+        """The samples at these places."""
+        names = self.names.take(places)
+        # Where the paths are the names in a pattern, they are so without texts of their own.
+        kept = [
+            paths.take(places, names if paths.stems is self.names else None)
+            for paths in (self.images, self.masks)
+        ]
+        return replace(self, names=names, images=kept[0], masks=kept[1])
 
 
 def pair_by_name(
@@ -29,54 +43,60 @@ def pair_by_name(
     others: Sequence[FilePattern] = (),
     listed: FileList | None = None,
     skip_unlabelled: bool = False,
+    watch: Watch = ignore,
 ) -> Pairs:
     """The images that are there, or those of a list, with the masks of the same stem.
 
     `others` describe files that are neither. With `skip_unlabelled`, images without mask are left out, and noted.
-    Raises DataError for an empty set, images without mask and names in the list without image.
+    `watch` is told of the folders that were searched. Raises DataError for an empty set, images without mask and names
+    in the list without image.
     """
-    found = images.find([masks, *others])
+    found = images.find([masks, *others], watch)
     if not found:
         raise DataError(_describe_empty(images))
-    labels = masks.find([images, *others])
-    if listed is not None:
-        found = _choose_listed(found, images, listed)
+    labels = masks.find([images, *others], watch)
+    stems = sorted(found) if listed is None else _choose_listed(found, images, listed)
     notes = []
-    without_mask = [stem for stem in found if stem not in labels]
-    if without_mask and skip_unlabelled and len(without_mask) < len(found):
-        first = images.shown(found[without_mask[0]])
+    without_mask = [stem for stem in stems if stem not in labels]
+    if without_mask and skip_unlabelled and len(without_mask) < len(stems):
+        first = images.shown(found.path_of(without_mask[0]))
         are = "are" if len(without_mask) > 1 else "is"
         notes.append(f"{_count(without_mask, 'image')} no mask and {are} left out: {first}")
-        found = {stem: path for stem, path in found.items() if stem in labels}
+        stems = [stem for stem in stems if stem in labels]
     elif without_mask:
         stem = without_mask[0]
         hint = _describe_similar(stem, found, labels, masks)
-        if not hint and len(without_mask) < len(found):
+        if not hint and len(without_mask) < len(stems):
             hint = "\n   or leave such images out: data.unlabelled=skip"
         raise DataError(
-            f"{_count(without_mask, 'image')} no mask: {images.shown(found[stem])} -> expected "
+            f"{_count(without_mask, 'image')} no mask: {images.shown(found.path_of(stem))} -> expected "
             f"{masks.shown(_with_suffix(masks.path_of(stem)))}{hint}"
         )
-    unused = [stem for stem in labels if stem not in found]
     # Masks that lie together with those of the other part have their images there.
-    if unused and listed is None and masks.divides == images.divides:
-        notes.append(f"{_count(unused, 'mask')} no image: {masks.shown(labels[unused[0]])}")
-    return Pairs(found, {stem: labels[stem] for stem in found}, notes=notes)
+    if listed is None and masks.divides == images.divides and len(labels) > len(stems):
+        unused = sorted(labels.codes.keys() - set(stems))
+        notes.append(f"{_count(unused, 'mask')} no image: {masks.shown(labels.path_of(unused[0]))}")
+    names = Texts.of(stems)
+    return Pairs(names, found.paths(names), labels.paths(names), notes=notes)
 
 
-def pair_by_list(root: Path, listed: FileList) -> Pairs:
-    """The images and masks that a list of pairs names; a sample is called like its image. Raises DataError."""
-    images: dict[str, Path] = {}
-    masks: dict[str, Path] = {}
+def pair_by_list(root: Path, listed: FileList, watch: Watch = ignore) -> Pairs:
+    """The images and masks that a list of pairs names; a sample is called like its image. `watch` is told of the
+    folders they lie in. Raises DataError."""
+    images: list[Path] = []
+    masks: list[Path] = []
     lines: dict[str, int] = {}
+    watched: set[Path] = set()
     for entry in listed.entries:
         where = f"{listed.path}:{entry.line}"
         image = find_listed_file(entry.image, root, where=where)
-        name = image.relative_to(root).with_suffix("").as_posix()
-        _note_line(lines, name, listed, entry.line)
-        images[name] = image
-        masks[name] = find_listed_file(entry.mask or "", root, where=where)
-    return Pairs(images, masks)
+        _note_line(lines, image.relative_to(root).with_suffix("").as_posix(), listed, entry.line)
+        images.append(image)
+        masks.append(find_listed_file(entry.mask or "", root, where=where))
+        for folder in {image.parent, masks[-1].parent} - watched:
+            watched.add(folder)
+            watch(folder)
+    return Pairs(Texts.of(lines), Paths.of(images), Paths.of(masks))
 
 
 def describe_folders(root: Path) -> str:
@@ -85,9 +105,8 @@ def describe_folders(root: Path) -> str:
     return f"which has {shorten(found, most=8)}" if found else "which has no folders"
 
 
-def _choose_listed(found: Mapping[str, Path], images: FilePattern, listed: FileList) -> dict[str, Path]:
-    """The images that a list names by stem, by file name or by path, in the order of the list."""
-    chosen: dict[str, Path] = {}
+def _choose_listed(found: FoundFiles, images: FilePattern, listed: FileList) -> list[str]:
+    """The stems of the images that a list names by stem, by file name or by path, in the order of the list."""
     lines: dict[str, int] = {}
     missing = []
     for entry in listed.entries:
@@ -96,7 +115,6 @@ def _choose_listed(found: Mapping[str, Path], images: FilePattern, listed: FileL
             missing.append(entry)
             continue
         _note_line(lines, stem, listed, entry.line)
-        chosen[stem] = found[stem]
     if missing:
         entry = missing[0]
         others = f" ({len(missing)} of the {len(listed.entries)} names have none)" if len(missing) > 1 else ""
@@ -108,15 +126,15 @@ def _choose_listed(found: Mapping[str, Path], images: FilePattern, listed: FileL
             f"{listed.path}:{entry.line}: no image {entry.image!r}{others}: {expected}"
             f"{_describe_case(entry.image, found, images)}"
         )
-    return chosen
+    return list(lines)
 
 
-def _find_stem(text: str, found: Mapping[str, Path], images: FilePattern) -> str | None:
+def _find_stem(text: str, found: FoundFiles, images: FilePattern) -> str | None:
     if text in found:
         return text
     for path in (images.folder / text, images.root / text.lstrip("/")):
         stem = images.stem_of(path)
-        if stem in found and found[stem].suffix.lower() == path.suffix.lower():
+        if stem is not None and stem in found and found.path_of(stem).suffix.lower() == path.suffix.lower():
             return stem
     return None
 
@@ -136,15 +154,13 @@ def _describe_empty(images: FilePattern) -> str:
     return f"no images in {images.folder} ({', '.join(SUFFIXES)}){instead}"
 
 
-def _describe_similar(
-    stem: str, found: Mapping[str, Path], labels: Mapping[str, Path], masks: FilePattern
-) -> str:
+def _describe_similar(stem: str, found: FoundFiles, labels: FoundFiles, masks: FilePattern) -> str:
     """The mask that an image without one was probably meant to have, and how to say so."""
     case = _describe_case(stem, labels, masks)
     if case:
         return case
     name = _as_word(stem.rpartition("/")[2])
-    taken = {*found.values(), *(path for other, path in labels.items() if other in found)}
+    taken = {*found.paths(list(found)), *labels.paths([other for other in labels if other in found])}
     similar = [path for path in masks.list_folder() if path not in taken and re.search(name, path.stem)]
     if not similar:
         return ""
@@ -158,9 +174,13 @@ def _as_word(name: str) -> str:
     return f"(?<!{before}){re.escape(name)}(?!{after})"
 
 
-def _describe_case(stem: str, found: Mapping[str, Path], pattern: FilePattern) -> str:
-    same = [path for other, path in found.items() if other.lower() == stem.lower()]
-    return f"\n   there is {pattern.shown(same[0])}: upper and lower case must agree" if same else ""
+def _describe_case(stem: str, found: FoundFiles, pattern: FilePattern) -> str:
+    same = sorted(other for other in found if other.lower() == stem.lower())
+    return (
+        f"\n   there is {pattern.shown(found.path_of(same[0]))}: upper and lower case must agree"
+        if same
+        else ""
+    )
 
 
 def _folders(root: Path) -> Iterable[Path]:

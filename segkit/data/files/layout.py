@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from segkit.config.yaml_source import setting
 from segkit.data.files.divide import choose_validation
 from segkit.data.files.file_lists import FileList, read_file_list
-from segkit.data.files.file_patterns import SPLIT, FilePattern, write_option
+from segkit.data.files.file_patterns import SPLIT, FilePattern, Watch, ignore, write_option
 from segkit.data.files.find_pairs import Pairs, describe_folders, pair_by_list, pair_by_name
 from segkit.data.files.validate import shorten
 from segkit.errors import ConfigError, DataError
@@ -62,24 +64,29 @@ class Layout:
                 f"   -> {SPLIT} in the pattern, data.train_list and data.val_list, or data.val_fraction=0.2"
             )
 
-    def find(self, root: Path, part: Part) -> Pairs:
-        """The files of a part. Raises DataError for what is missing, ConfigError for lists beside patterns."""
+    def find(self, root: Path, part: Part, watch: Watch = ignore) -> Pairs:
+        """The files of a part. Raises DataError for what is missing, ConfigError for lists beside patterns.
+
+        `watch` is told of every folder and list of which a change might change what is found.
+        """
         source: Part = "train" if self.val_fraction is not None else part
-        listed = self._read_list(source, root)
+        listed = self._read_list(source, root, watch)
         if listed is not None and listed.has_pairs:
             self._refuse_patterns(source)
-            pairs = pair_by_list(root, listed)
+            pairs = pair_by_list(root, listed, watch)
             weights = self._pattern("weights", self.weights or "weights", root, self._split(source))
         else:
-            images, masks = (self._locate(key, root, source) for key in ("images", "masks"))
+            images, masks = (self._locate(key, root, source, watch) for key in ("images", "masks"))
             weights = self._weights(images, root, source)
             skip = self.unlabelled == "skip"
-            pairs = pair_by_name(images, masks, others=[weights], listed=listed, skip_unlabelled=skip)
+            pairs = pair_by_name(
+                images, masks, others=[weights], listed=listed, skip_unlabelled=skip, watch=watch
+            )
         if self.val_fraction is not None:
             pairs = self._divide(pairs, part, self.val_fraction)
         elif part == "val" and listed is not None:
-            pairs = replace(pairs, notes=[*pairs.notes, *self._find_shared(root, listed)])
-        return replace(pairs, weights={name: weights.path_of(name) for name in pairs.images})
+            pairs = replace(pairs, notes=[*pairs.notes, *self._find_shared(root, listed, watch)])
+        return replace(pairs, weights=weights.paths_of(pairs.names))
 
     @property
     def _is_whole(self) -> bool:
@@ -99,9 +106,13 @@ class Layout:
                 "   -> data.val_list=FILE, or data.val_fraction=0.2 to divide the list"
             )
 
-    def _read_list(self, part: Part, root: Path) -> FileList | None:
+    def _read_list(self, part: Part, root: Path, watch: Watch) -> FileList | None:
         name = self.train_list if part == "train" else self.val_list
-        return None if name is None else read_file_list(name, root, key=f"data.{part}_list")
+        if name is None:
+            return None
+        for folder in (root, Path()):  # where it may lie
+            watch(folder / Path(name).expanduser())
+        return read_file_list(name, root, key=f"data.{part}_list")
 
     def _refuse_patterns(self, part: Part) -> None:
         for key in ("images", "masks"):
@@ -116,15 +127,16 @@ class Layout:
     def _split(self, part: Part) -> str:
         return self.train_split if part == "train" else self.val_split
 
-    def _locate(self, key: Literal["images", "masks"], root: Path, part: Part) -> FilePattern:
+    def _locate(self, key: Literal["images", "masks"], root: Path, part: Part, watch: Watch) -> FilePattern:
         """The pattern of the images or masks of a part, of which the folder is there."""
         given = getattr(self, key)
         texts = (given,) if given is not None else DIVIDED[key] + (WHOLE[key] if self._is_whole else ())
         patterns = [self._pattern(key, text, root, self._split(part)) for text in texts]
         for pattern in patterns:
+            watch(pattern.folder)
             if pattern.folder.is_dir():
                 if key == "images" and given is None and pattern.divides:
-                    self._refuse_second_validation(pattern, root)
+                    self._refuse_second_validation(pattern, root, watch)
                 return pattern
         folders = [pattern.shown(pattern.folder) for pattern in patterns]
         prefix = "" if given is None else f"data.{key}: "
@@ -142,8 +154,9 @@ class Layout:
             ways.append("data.val_fraction=0.2 to divide one folder")
         return ", ".join(ways)
 
-    def _refuse_second_validation(self, images: FilePattern, root: Path) -> None:
+    def _refuse_second_validation(self, images: FilePattern, root: Path, watch: Watch) -> None:
         other = self._pattern("images", images.text, root, self.val_split).folder
+        watch(other)
         if self.val_fraction is not None and other.is_dir():
             raise ConfigError(
                 f"data.val_fraction divides the training images, but {other} is there to validate\n"
@@ -162,18 +175,14 @@ class Layout:
 
     def _divide(self, pairs: Pairs, part: Part, fraction: float) -> Pairs:
         chosen = choose_validation(
-            list(pairs.images), fraction=fraction, seed=self.split_seed, group=self.split_group
+            pairs.names, fraction=fraction, seed=self.split_seed, group=self.split_group
         )
-        kept = [name for name in pairs.images if (name in chosen) == (part == "val")]
-        return Pairs(
-            images={name: pairs.images[name] for name in kept},
-            masks={name: pairs.masks[name] for name in kept},
-            notes=pairs.notes if part == "train" else [],
-        )
+        kept = np.array([(name in chosen) == (part == "val") for name in pairs.names], dtype=bool)
+        return replace(pairs.take(kept.nonzero()[0]), notes=pairs.notes if part == "train" else [])
 
-    def _find_shared(self, root: Path, listed: FileList) -> list[str]:
+    def _find_shared(self, root: Path, listed: FileList, watch: Watch) -> list[str]:
         """What is said of images in both lists."""
-        trained = self._read_list("train", root)
+        trained = self._read_list("train", root, watch)
         train = set() if trained is None else {entry.image for entry in trained.entries}
         shared = [entry.image for entry in listed.entries if entry.image in train]
         if not shared:

@@ -1,14 +1,16 @@
 """Images and label files in pairs: what every data set of files has in common."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from segkit.data.decoding.images_and_masks import ValueRange, read_image, read_labels
+from segkit.data.files.compact import CHUNK, Compact, Paths, Texts
 from segkit.data.files.label_map import LabelMap
 from segkit.data.files.label_table import LabelTable
 from segkit.data.palette import Color
@@ -42,7 +44,8 @@ class PairedFiles:
     palette        one RGB colour per class, or None for distinct ones
     notes          what somebody should know about the files, as warnings
 
-    A subclass finds the files and may read the labels another way (`read_values`).
+    A subclass finds the files and may read the labels another way (`read_values`). Names and paths are kept as `Texts`
+    and `Paths`: sequences that equal the lists they were made of, in little memory that all workers share.
     """
 
     def __init__(
@@ -61,9 +64,9 @@ class PairedFiles:
         palette: Sequence[Color] | None = None,
         notes: Sequence[str] = (),
     ):
-        self.root, self.names = root, list(names)
-        self.image_paths, self.mask_paths = list(image_paths), list(mask_paths)
-        self.weight_paths = None if weight_paths is None else list(weight_paths)
+        self.root, self.names = root, Texts.of(names)
+        self.image_paths, self.mask_paths = _as_compact(image_paths), _as_compact(mask_paths)
+        self.weight_paths = None if weight_paths is None else _as_compact(weight_paths)
         self.class_names, self.num_classes = tuple(class_names), len(class_names)
         self.label_map, self.ignore_index = label_map, label_map.ignore_index
         self.channels, self.value_range, self.notes = channels, value_range, list(notes)
@@ -115,9 +118,12 @@ class PairedFiles:
 
     def fingerprint(self) -> str:
         """Names and sizes in bytes of all files, which change when the data do; their content is not read."""
-        paths = [*self.image_paths, *self.mask_paths]
-        lines = [f"{path.name} {_size(path)}" for path in paths]
-        return hashlib.sha256("\n".join([*self.names, *lines]).encode()).hexdigest()
+        digest, between = hashlib.sha256(), ""
+        lines = itertools.chain(self.names, _describe(self.image_paths), _describe(self.mask_paths))
+        while chunk := list(itertools.islice(lines, CHUNK)):  # as text, a million would take 100 MB
+            digest.update((between + "\n".join(chunk)).encode())
+            between = "\n"
+        return digest.hexdigest()
 
     def explains_value(self, value: int) -> bool:
         """Whether `label_map` says in so many words what the file value `value` means."""
@@ -128,10 +134,21 @@ class PairedFiles:
         return show_path(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
-def _size(path: Path) -> int | None:
+def _as_compact(paths: Sequence[Path]) -> Compact[Path]:
+    """The same paths; those that are compact already, in whatever way, stay as they are."""
+    return paths if isinstance(paths, Compact) else Paths.of(paths)
+
+
+def _describe(paths: Iterable[Path]) -> Iterator[str]:
+    """Name and size of each file."""
+    texts = paths.texts() if isinstance(paths, Paths) else map(os.fspath, paths)
+    return (f"{text.rpartition('/')[2]} {_size(text)}" for text in texts)
+
+
+def _size(path: str) -> int | None:
     """Bytes of a file; None for one that cannot be read, which is reported where its sample is."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None
 

@@ -29,9 +29,16 @@ class DamagedCache(NamedTuple):
 
 def describe_bad_sample(dataset: Any, index: int, error: DataError) -> BadSample:
     """The record of the sample `index`, which raised `error`."""
-    files = dataset.files(index) if hasattr(dataset, "files") else ()
+    files = find_sources(dataset, index)
     file = str(files[0]) if files else f"sample {index}"
     return BadSample(file, str(error).partition("\n")[0])
+
+
+def find_sources(dataset: Any, index: int) -> tuple[Any, ...]:
+    """What sample `index` is read from, its image first: parts of files where files hold several, else its files; none
+    if the data set names none. Their text is what messages name, and no other sample's."""
+    find = getattr(dataset, "sources", None) or getattr(dataset, "files", None)
+    return () if find is None else tuple(find(index))
 
 
 def require_bad(error: DataError) -> None:

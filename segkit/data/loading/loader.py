@@ -4,12 +4,12 @@ A batch is a dict: image uint8 (N, C, H, W), target uint8 or int64 (N, H, W), we
 weight map, name list of N, index int64 (N,); in training also what the loss wants made of the labels (`label_maps`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from segkit.data.loading.bad_samples import BadSample, DamagedCache
 from segkit.data.loading.faults import WorkerDied, describe_death, explain_worker_death, fault_of_system
@@ -69,6 +69,7 @@ def train_batches(
         num_batches=num_batches,
         rank=rank,
         world=world,
+        draw=getattr(dataset, "epoch_order", None),
     )
     view = TrainView(
         dataset,
@@ -104,8 +105,7 @@ def val_batches(
     for files that cannot be used (with `skip_bad`: if none can, unless `allow_empty`, or there are other processes,
     whose images may be sound), and WorkerDied.
     """
-    places = range(len(dataset))
-    groups = [list(places[start : start + batch_size]) for start in places[::batch_size]][rank::world]
+    groups = _Groups(range(len(dataset)), batch_size, range(-(-len(dataset) // batch_size))[rank::world])
     view = ValView(dataset, weight_map=weight_map, skip_bad=skip_bad)
     return Batches(
         view,
@@ -129,7 +129,7 @@ class Batches:
     def __init__(
         self,
         view: TrainView | ValView,
-        groups: Sampler | list,
+        groups: Iterable[list],
         *,
         workers: int,
         pin_memory: bool,
@@ -218,6 +218,20 @@ class Batches:
         if self.loader.num_workers and isinstance(error, ConnectionError | EOFError) and not from_worker:
             return describe_death(str(error) or type(error).__name__)
         return None
+
+
+class _Groups(Sequence[list[int]]):
+    """The groups numbered `chosen` of those of `size` places that `places` is cut into, without a list of them all."""
+
+    def __init__(self, places: range, size: int, chosen: range):
+        self.places, self.size, self.chosen = places, size, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        start = self.chosen[index] * self.size
+        return list(self.places[start : start + self.size])
 
 
 class _Group(NamedTuple):

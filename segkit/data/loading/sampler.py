@@ -1,11 +1,14 @@
 """Which images make up which batch: a pure function of the seed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+#: Which images an epoch is, by (seed, epoch).
+Draw = Callable[[int, int], np.ndarray]
 #: So many other images are tried in place of one that cannot be used.
 REPLACEMENTS = 16
 
@@ -26,12 +29,14 @@ def replacements(seed: int, epoch: int, index: int, *, length: int) -> Iterator[
     yield from [other for other in order if other != index][:REPLACEMENTS]
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index), without state that would have to be saved.
 
     The stream of samples is one permutation of all `length` images after the other, each drawn from (seed, epoch).
     Batch b holds the places b * batch_size ... (b + 1) * batch_size - 1 of the stream. So every image is seen
-    equally often, a batch may span two epochs, and a data set may be smaller than a batch. Batches
+    equally often, a batch may span two epochs, and a data set may be smaller than a batch. With `draw`, a data set says
+    itself which images an epoch is, by (seed, epoch): int64 (length,). One that it draws again in an epoch is a sample
+    of its own, (epoch, index, times before), so that it is not augmented alike. Batches
     `start_batch` ... `start_batch + num_batches - 1` are given out, at no cost for the ones before: of each the equal
     share of process `rank` of `world`, so that all processes together see the batches of one.
     """
@@ -46,6 +51,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         num_batches: int,
         rank: int = 0,
         world: int = 1,
+        draw: Draw | None = None,
     ):
         if length < 1:
             raise ValueError("there are no images to draw from")
@@ -54,25 +60,40 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         share = batch_size // world
         self.own = slice(rank * share, (rank + 1) * share)
         self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.start_batch, self.num_batches = start_batch, num_batches
+        self.start_batch, self.num_batches, self.draw = start_batch, num_batches, draw
 
     def __len__(self) -> int:
         return self.num_batches
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         places = self._places(self.start_batch * self.batch_size)
         for _ in range(self.num_batches):
             yield [next(places) for _ in range(self.batch_size)][self.own]
 
-    def _places(self, first: int) -> Iterator[tuple[int, int]]:
+    def _places(self, first: int) -> Iterator[tuple[int, ...]]:
         """The endless stream from place `first` on."""
         epoch, start = divmod(first, self.length)
         while True:
-            for index in self.order(epoch)[start:]:
-                yield epoch, index
+            order = self.order(epoch)
+            again = np.zeros_like(order) if self.draw is None else _count_before(order)
+            for index, times in zip(order[start:], again[start:], strict=True):
+                yield (epoch, int(index), int(times)) if times else (epoch, int(index))
             epoch, start = epoch + 1, 0
 
-    def order(self, epoch: int) -> list[int]:
-        """The permutation of that epoch."""
+    def order(self, epoch: int) -> np.ndarray:
+        """The images of that epoch, int64 (length,): a list of a million numbers would take five times as much."""
+        if self.draw is not None:
+            return self.draw(self.seed, epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        return torch.randperm(self.length, generator=generator).tolist()
+        return torch.randperm(self.length, generator=generator).numpy()
+
+
+def _count_before(order: np.ndarray) -> np.ndarray:
+    """For each item of (N,) how often it stands before its place."""
+    by_item = np.argsort(order, kind="stable")
+    ranked = order[by_item]
+    is_first = np.concatenate([[True], ranked[1:] != ranked[:-1]])
+    places = np.arange(len(order))
+    counts = np.empty_like(order)
+    counts[by_item] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return counts

@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 
 
 class TrainView:
-    """Augmented samples by (epoch, index): a pure function of both and of `seed`.
+    """Augmented samples by (epoch, index), or (epoch, index, times before): a pure function of these and of `seed`.
 
     Whatever draws from torch's generator meanwhile starts from a seed of its own, and the generator is put back
     afterwards. So the same sample comes out in any process, at any time. With `skip_bad`, another image takes the
@@ -61,14 +61,14 @@ class TrainView:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, place: tuple[int, ...]) -> dict[str, Any]:
         sample = self.load(place).sample
         assert sample is not None  # in training none is left out: another takes its place
         return sample
 
-    def load(self, place: tuple[int, int]) -> Loaded:
+    def load(self, place: tuple[int, ...]) -> Loaded:
         """The sample of a place. Raises DataError if it, and whatever was tried instead, cannot be used."""
-        epoch, index = place
+        epoch, index, *_ = place
         try:
             return Loaded(self._augmented(place, index), [])
         except DataError as error:
@@ -88,7 +88,7 @@ class TrainView:
                 )
         raise DataError(f"{first}\n   data.on_bad_sample=skip: {_describe_failures(len(bad))}") from first
 
-    def _augmented(self, place: tuple[int, int], index: int) -> dict[str, Any]:
+    def _augmented(self, place: tuple[int, ...], index: int) -> dict[str, Any]:
         """Image `index` with the random numbers of `place`."""
         with seeded(derive_seed(self.seed, "augment", *place)):
             tensors = as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
@@ -96,7 +96,8 @@ class TrainView:
 
 
 class ValView:
-    """Samples by index, unchanged, with a weight map if one is asked for; without the bad ones if `skip_bad`."""
+    """Samples by index, unchanged, with a weight map if one is asked for, and the part of the data that they are of if
+    there are parts; without the bad ones if `skip_bad`."""
 
     def __init__(self, dataset: Any, *, weight_map: WeightMaker | None = None, skip_bad: bool = False):
         self.dataset, self.weight_map, self.skip_bad = dataset, weight_map, skip_bad
@@ -105,7 +106,9 @@ class ValView:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return as_tensors(read_sample(self.dataset, index, self.weight_map))
+        tensors = as_tensors(read_sample(self.dataset, index, self.weight_map))
+        part_of = getattr(self.dataset, "part_of", None)
+        return tensors if part_of is None else {**tensors, "part": part_of(index)}
 
     def load(self, index: int) -> Loaded:
         """The sample of a place. Raises DataError if it cannot be used, unless bad samples are left out."""
@@ -184,9 +187,9 @@ class Subset:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":  # unpickling asks before there is a data set
             raise AttributeError(name)
+        if name == "epoch_order":  # of all samples
+            raise AttributeError(name)
         value = getattr(self.dataset, name)
-        return self._files if name == "files" else value
-
-    def _files(self, index: int) -> Any:
-        """The files of sample `index` of this part, for a data set that has files."""
-        return self.dataset.files(self.places[index])
+        # These are asked by the place of a sample in this part.
+        by_place = ("files", "sources", "part_of")
+        return (lambda index: value(self.places[index])) if name in by_place else value

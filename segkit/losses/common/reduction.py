@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.criteria import PixelValues
+from segkit.losses.criteria.values import Fused
 from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections import Selected
 
@@ -58,6 +59,8 @@ def recall_mean(
 @torch.no_grad()
 def miss_rates(values: PixelValues, scope: Scope) -> Tensor:
     """1 - recall of each pixel's class (N, *spatial), among the pixels of its group; 0 at ignored pixels."""
+    if values.fused is not None and values.fused.backend == "numba":
+        return _miss_rates_compiled(values, values.fused, scope)
     label, classes = values.label, values.num_classes
     groups = scope.rows(label)  # (G, P)
     # Twice the classes: right ones, then wrong ones.
@@ -65,10 +68,26 @@ def miss_rates(values: PixelValues, scope: Scope) -> Tensor:
     counted = values.valid.reshape(kind.shape).long()  # (G, lines, W)
     # By column, because pixels side by side are of one class mostly, and additions to one place wait for each other.
     counts = torch.zeros(len(kind), 2 * classes, kind.shape[2], dtype=torch.int64, device=kind.device)
-    counts = scope.across(counts.scatter_add_(1, kind, counted).sum(dim=2))  # (G, 2 C)
-    right, wrong = counts.to(values.ce.dtype).chunk(2, dim=1)
-    rates = wrong / (right + wrong).clamp_min(1)  # (G, C); a class without a pixel is asked for by none
+    rates = _share_of_wrong(counts.scatter_add_(1, kind, counted).sum(dim=2), values, scope)
     return rates.gather(1, groups).view(label.shape) * values.valid
+
+
+def _share_of_wrong(counts: Tensor, values: PixelValues, scope: Scope) -> Tensor:
+    """Of each class (G, C), of how many pixels of this process are right and then wrong (G, 2 C)."""
+    right, wrong = scope.across(counts).to(values.ce.dtype).chunk(2, dim=1)
+    return wrong / (right + wrong).clamp_min(1)  # a class without a pixel is asked for by none
+
+
+def _miss_rates_compiled(values: PixelValues, fused: Fused, scope: Scope) -> Tensor:
+    """The same in two passes over the pixels."""
+    from segkit.losses.kernels.cpu import pixel_sums  # imports numba
+
+    target, ignored = scope.rows(fused.target), fused.ignore_index
+    counts = pixel_sums.count_classes(
+        scope.rows(values.wrong), target, ignore_index=ignored, num_classes=values.num_classes
+    )
+    rates = _share_of_wrong(counts, values, scope)
+    return pixel_sums.place_rates(rates, target, ignore_index=ignored).view(values.ce.shape)
 
 
 #: Names of reductions in a configuration.

@@ -79,6 +79,11 @@ class Scheduled(nn.Module):
         self._latest: tuple[Any, nn.Module] | None = None
         self._call = _call  # or that compiled
         first = self.at(0)
+        if any(parameter.requires_grad for parameter in first.parameters()):
+            raise ConfigError(
+                f"{name}: a loss with parameters that it learns is made anew whenever {', '.join(self.schedules)} "
+                "moves, and would forget them -> a number instead of a schedule"
+            )
         self._first = (first,)  # in a tuple, and so no part of this module: it has no state of its own
         self.needs_weight = getattr(first, "needs_weight", False)
         self.unpromised = getattr(first, "unpromised", {})

@@ -88,7 +88,7 @@ def pixel_border_relaxed(
     def make() -> "Criterion":
         from segkit.losses.kernels.cpu import criteria  # imports numba
 
-        return criteria.relaxed(target, radius=radius)
+        return criteria.relaxed(target, radius=radius, classes=logits.shape[1], ignore_index=ignore_index)
 
     fused = compare_by_numba(logits, target, make, ignore_index=ignore_index, class_weights=class_weights)
     if fused is not None:

@@ -103,18 +103,23 @@ def compare(
 def compare_by_numba(
     logits: Tensor,
     target: Tensor,
-    make: Callable[[], "Criterion"],
+    make: Callable[[], "Criterion | None"],
     *,
     ignore_index: int,
     class_weights: Tensor | None = None,
     weighted: bool = False,
+    backend: str = "auto",
 ) -> PixelValues | None:
-    """The values of a criterion that is no function of cross-entropy, by compiled loops; None where `auto` is not the
-    backend `numba`. `make` is asked for the criterion if it is, `weighted` whether class weights are in its value."""
+    """The values of a criterion that is no function of cross-entropy, by compiled loops; None where the backend is not
+    `numba`. `make` is asked for the criterion if it is, and may have none; `weighted`: whether class weights are in its
+    value."""
     check_shapes(logits, target)
-    if choose_backend("auto", logits, target) != "numba":
+    if choose_backend(backend, logits, target) != "numba":
+        return None
+    criterion = make()
+    if criterion is None:
         return None
     weights = place_class_weights(class_weights, logits)
-    value, ce, wrong, valid = numba_criterion(logits, target, make(), ignore_index=ignore_index)
+    value, ce, wrong, valid = numba_criterion(logits, target, criterion, ignore_index=ignore_index)
     compared = Comparison(target, ignore_index, logits.shape[1], weights, ce, wrong, valid, None, "numba")
     return compared.values(value, weighted=weighted)

@@ -1,10 +1,12 @@
 """Criterion `logit_adjusted_ce`: cross-entropy of logits to which the classes' frequencies are added while training."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from segkit.losses.criteria.comparison import compare_by_numba
 from segkit.losses.criteria.pixel_cross_entropy import pixel_cross_entropy
 from segkit.losses.criteria.values import (
     PixelValues,
@@ -16,6 +18,9 @@ from segkit.losses.criteria.values import (
 from segkit.losses.kernels import BackendName, check_backend
 from segkit.registry import CRITERIA
 from segkit.types import ClassPriors, ClassWeights, NonNegativeFloat
+
+if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.criteria import Criterion
 
 
 @CRITERIA.register("logit_adjusted_ce")
@@ -79,16 +84,44 @@ def pixel_logit_adjusted(
 
     After Menon et al. 2021 (Long-tail learning via logit adjustment), the loss; a prediction is made of z alone. `ce`
     and `wrong` of the result are those of z as well, so that the one is comparable between losses and the other says
-    what the prediction is. That takes a second pass over the logits, without gradient. A number per channel commutes
-    with bilinear resizing, so it is added at the logits' own size. Inputs and errors as for `pixel_cross_entropy`.
+    what the prediction is. The backend `numba` finds both in one pass; others take a second one over the logits,
+    without gradient. A number per channel commutes with bilinear resizing, so it is added at the logits' own size.
+    Inputs and errors as for `pixel_cross_entropy`.
     """
     check_tau(tau)
+    fused = _in_one_pass(logits, target, priors, tau, ignore_index, class_weights, backend)
+    if fused is not None:
+        return fused
     how = {"ignore_index": ignore_index, "class_weights": class_weights, "backend": backend}
     with torch.no_grad():
         plain = pixel_cross_entropy(logits, target, **how)
     logits = logits if logits.dtype == torch.float64 else logits.float()  # bf16 would round the sum
     adjustment = tau * priors.to(logits).log()  # (C,)
     return plain.with_value(pixel_cross_entropy(logits + per_class(adjustment, logits), target, **how).value)
+
+
+def _in_one_pass(
+    logits: Tensor,
+    target: Tensor,
+    priors: Tensor,
+    tau: float,
+    ignore_index: int,
+    class_weights: Tensor | None,
+    backend: str,
+) -> PixelValues | None:
+    """The values by compiled loops; None by another backend, or if the numbers that are added differ by too much."""
+    if target.is_floating_point() or logits.ndim < 2 or priors.shape != (logits.shape[1],):
+        return None
+    adjustment = tau * priors.double().log()
+
+    def make() -> "Criterion | None":
+        from segkit.losses.kernels.cpu import criteria  # imports numba
+
+        apart = (adjustment.amax() - adjustment.amin()).item()
+        return criteria.adjusted(target, adjustment) if apart <= criteria.MOST_ADJUSTED else None
+
+    how = {"ignore_index": ignore_index, "class_weights": class_weights, "backend": backend}
+    return compare_by_numba(logits, target, make, **how)
 
 
 def read_priors(priors: Sequence[float] | str, num_classes: int) -> Tensor:

@@ -144,6 +144,16 @@ def counts_by_numba(logits: Tensor, target: Tensor) -> bool:
     return _try_numba("soft_count_kernels", "losses of regions", "they are computed without")
 
 
+def borders_by_numba(logits: Tensor, target: Tensor) -> bool:
+    """Whether the active boundary loss is computed by compiled loops: on images, where sums of regions would be."""
+    if target.is_floating_point() or torch.compiler.is_compiling() or target.ndim != 3:
+        return False
+    if target.numel() * logits.shape[1] < WORTH_COMPILING or _refuse_numba(logits.device, logits.dtype):
+        return False
+    kernels = "border_kernels", "hardest_kernels"
+    return all(_try_numba(name, "active boundary loss", "it is computed without") for name in kernels)
+
+
 def lovasz_by_numba(p: Tensor) -> bool:
     """Whether the Lovasz extension of probabilities (N, C, *spatial) is found by compiled loops."""
     if torch.compiler.is_compiling() or p.dtype != torch.float32 or p[:, 0].numel() >= 2**31:

@@ -11,6 +11,7 @@ from segkit.losses.kernels.labels import LabelError, Labels, read_labels, valid_
 from segkit.losses.kernels.reference import reference_cross_entropy
 
 if TYPE_CHECKING:
+    from segkit.losses.kernels.cpu.borders import FindThreshold
     from segkit.losses.kernels.cpu.criteria import Criterion
 
 
@@ -87,6 +88,33 @@ def numba_soft_counts(
     counts, ce, wrong, valid, n_broken = fused_counts(logits, target, mass, ignore_index=ignore_index)
     _check_labels(n_broken, logits, target, ignore_index)
     return counts, ce, wrong, valid
+
+
+def numba_borders(
+    logits: Tensor,
+    target: Tensor,
+    distance: Tensor,
+    find_threshold: "FindThreshold",
+    *,
+    label_smoothing: float,
+    max_distance: float,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """value, ce, wrong, valid and counted (N, H, W) of `fused_borders`. Raises LabelError."""
+    from segkit.losses.kernels.cpu.borders import fused_borders  # imports numba
+
+    *pixels, n_broken = fused_borders(
+        logits,
+        target,
+        distance,
+        find_threshold,
+        label_smoothing=label_smoothing,
+        max_distance=max_distance,
+        ignore_index=ignore_index,
+    )
+    _check_labels(n_broken, logits, target, ignore_index)
+    value, ce, wrong, valid, counted = pixels
+    return value, ce, wrong, valid, counted
 
 
 def _check_labels(n_broken: int, logits: Tensor, target: Tensor, ignore_index: int) -> None:

@@ -13,11 +13,15 @@ from segkit.losses.common.distance import border_distances
 from segkit.losses.common.pixel_loss import PixelLoss, compose
 from segkit.losses.common.places import UNPROMISED
 from segkit.losses.common.reduction import weighted_mean
-from segkit.losses.criteria.inputs import read_inputs, show_shape
+from segkit.losses.criteria.inputs import check_shapes, read_inputs, show_shape
 from segkit.losses.criteria.pixel_cross_entropy import values_of
-from segkit.losses.criteria.values import PixelValues, check_channels, check_label_smoothing
+from segkit.losses.criteria.values import Fused, PixelValues, check_channels, check_label_smoothing
+from segkit.losses.kernels import borders_by_numba, numba_borders
+from segkit.losses.kernels.labels import read_labels
+from segkit.losses.kernels.reference import resize
 from segkit.losses.scope import ScopeName
 from segkit.losses.selections import All
+from segkit.losses.selections.hardest_cpu import kth_largest
 from segkit.registry import LOSSES
 from segkit.types import Fractional, PositiveFloat, Probability
 
@@ -160,14 +164,14 @@ def pixel_active_boundary(
     """
     if logits.ndim != 4:
         raise ValueError(f"borders are those of images, logits (N, C, h, w), got {show_shape(logits)}")
+    check_shapes(logits, target)
+    if borders_by_numba(logits, target):
+        return _by_numba(logits, target, distance, share, label_smoothing, max_distance, ignore_index)
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
     valid = inputs.valid
     if distance is None:
         distance = border_distances(torch.where(valid, inputs.labels.label, -1), ignore_index=-1)
-    if distance.shape != valid.shape:
-        raise ValueError(
-            f"the distances have shape {show_shape(distance)} but must have {tuple(valid.shape)}"
-        )
+    _check_distances(distance, valid)
     log_p = torch.where(valid.unsqueeze(1), inputs.log_p, 0.0)  # a NaN there would reach the gradient
     neighbours = _neighbours(valid, False)
     nearest = torch.where(neighbours, _neighbours(distance, torch.inf), torch.inf)  # (8, N, H, W)
@@ -183,6 +187,47 @@ def pixel_active_boundary(
     return replace(values, value=value, class_weight=counted.to(log_p.dtype))
 
 
+def _by_numba(
+    logits: Tensor,
+    target: Tensor,
+    distance: Tensor | None,
+    share: float,
+    label_smoothing: float,
+    max_distance: float,
+    ignore_index: int,
+) -> PixelValues:
+    """The same by compiled loops, which compare with neighbours only the pixels that count."""
+    if distance is None:
+        distance = border_distances(target, ignore_index=ignore_index)
+    _check_distances(distance, target)
+    if logits.shape[2:] != target.shape[1:]:
+        logits = resize(logits.float(), target.shape[1:])
+
+    value, ce, wrong, valid, counted = numba_borders(
+        logits,
+        target,
+        distance,
+        partial(border_threshold, share=share, find=kth_largest),
+        label_smoothing=label_smoothing,
+        max_distance=max_distance,
+        ignore_index=ignore_index,
+    )
+    pixels = {"value": value, "ce": ce, "valid": valid, "wrong": wrong, "num_classes": logits.shape[1]}
+    return PixelValues.deferred(
+        {"label": lambda: read_labels(target, ignore_index).label},
+        class_weight=counted.to(value.dtype),
+        fused=Fused("numba", target, ignore_index, unweighted=False),
+        **pixels,
+    )
+
+
+def _check_distances(distance: Tensor, pixels: Tensor) -> None:
+    if distance.shape != pixels.shape:
+        raise ValueError(
+            f"the distances have shape {show_shape(distance)} but must have {show_shape(pixels)}"
+        )
+
+
 @torch.no_grad()
 def near_predicted_border(log_p: Tensor, valid: Tensor, *, share: float) -> Tensor:
     """Which pixels are near a predicted border (N, H, W), bool: those of the `share` of each image's valid pixels with
@@ -196,11 +241,20 @@ def near_predicted_border(log_p: Tensor, valid: Tensor, *, share: float) -> Tens
         pair = (log_p[here].exp() * (log_p[here] - log_p[there])).sum(dim=1)
         divergence[here] += torch.where(both, pair, 0.0)
     rows = divergence.flatten(1)  # (N, P)
-    most = min(max(1, int(share * rows.shape[1])) + 1, rows.shape[1])
-    count = (valid.flatten(1).sum(dim=1) * share).long().clamp(1, max(1, most - 1))  # how many may be
-    next_largest = rows.topk(most).values.gather(1, count.unsqueeze(1).clamp(max=most - 1))  # (N, 1)
-    border = (rows > next_largest.clamp_min(LEAST)).view(valid.shape)
+    border = (rows > border_threshold(rows, valid.flatten(1), share)).view(valid.shape)
     return F.max_pool2d(border.to(log_p.dtype), 3, stride=1, padding=1) > 0
+
+
+def border_threshold(
+    rows: Tensor, valid: Tensor, share: float, find: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Tensor:
+    """Above which a divergence is a predicted border (N, 1): the largest of each image (N, P) that is not among the
+    `share` of the valid pixels. `find` the k-th largest, of each row for k (N, 1)."""
+    most = min(max(1, int(share * rows.shape[1])) + 1, rows.shape[1])
+    count = (valid.sum(dim=1, keepdim=True) * share).long().clamp(1, max(1, most - 1))  # how many may be
+    place = count.clamp(max=most - 1)
+    found = rows.topk(most).values.gather(1, place) if find is None else find(rows, place + 1)
+    return found.clamp_min(LEAST)
 
 
 def _divergences(log_p: Tensor) -> Tensor:

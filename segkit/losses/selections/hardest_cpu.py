@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels import numba_runs
-from segkit.losses.scope import BATCH, Scope
+from segkit.losses.scope import BATCH, RANK, Scope
 from segkit.losses.selections.selection import Selected
 
 #: The first digit of a loss is its 16 highest bits without the sign, which -0.0 has. Infinity has this one, NaN that
@@ -95,6 +95,19 @@ def _share_compiled(rows: Tensor, valid: Tensor, k: Tensor | int, scope: Scope) 
     here = hardest.count_first_digits(rows, valid)[:, :NOT_RANKED]
     boundary, places_left, k = _find_by_counting(rows.dtype, here, k, look_inside, scope)
     return hardest.share_above(rows, valid, boundary, places_left), k
+
+
+def kth_largest(rows: Tensor, k: Tensor) -> Tensor:
+    """The k-th largest (G, 1) of numbers >= 0 (G, P), by loops of numba; k (G, 1), from 1 to P. NaN counts as none."""
+    from segkit.losses.kernels.cpu import hardest  # imports numba
+
+    every = torch.ones_like(rows, dtype=torch.bool)
+    up_to = hardest.count_first_digits(rows, every)[:, :NOT_RANKED].cumsum(-1)
+    first, left, _ = choose_bin(up_to, k)
+    groups = zip(rows, every, first.flatten().tolist(), strict=True)
+    inside = [Table(hardest.count_other_digits(row, each, digit)) for row, each, digit in groups]
+    bits, *_ = find_boundary_inside(inside, SHIFTS[rows.dtype], first, left, scope=RANK)
+    return bits.to(torch.int32).view(rows.dtype)
 
 
 def _find_by_counting(

@@ -18,7 +18,7 @@ from segkit.errors import NotFiniteError
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
-from segkit.evaluation.scores import RankedImage, class_line, class_table
+from segkit.evaluation.scores import RankedImage, class_line, class_table, part_line, part_scores
 from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import save_confusion_table
@@ -169,6 +169,8 @@ class Recorder:
             f"val   {iteration:<6,} mIoU {percent(result.mean_iou)}{mark}  acc {percent(accuracy)}  "
             f"ce {result.ce:.3f}   {class_line(names, iou)}"
         )
+        if parts := part_scores(result):
+            self.console.line(f"      {'':<6} by part: {part_line(parts)}")
         save_per_image(self.folder.per_image, result, names, iteration=iteration)
         save_confusion_table(self.folder.confusion_matrix, result.matrix, names)
         if iteration == self.total or time.perf_counter() - self.plotted > PLOT_EVERY:

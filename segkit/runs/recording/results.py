@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.fonts import name_fonts, plot_labels
-from segkit.evaluation.scores import scores_as_json
+from segkit.evaluation.scores import part_scores, scores_as_json
 from segkit.system.files import cannot_write, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def score_row(result: Evaluation, class_names: Sequence[str]) -> dict[str, float
     """The scores of an evaluation by the names of their columns."""
     iou, accuracy = metrics.iou(result.matrix), metrics.accuracy(result.matrix)
     row = {"val/mIoU": result.mean_iou, "val/accuracy": accuracy, "val/ce": result.ce}
+    row |= {f"val/mIoU/{name}": value for name, value in part_scores(result).items()}
     if result.calibration is not None:
         found = result.calibration.scores()
         row |= {"val/ece": found.ece, "val/brier": found.brier}

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from segkit.config.load import config_from_mapping
@@ -132,8 +133,8 @@ def test_a_file_is_not_calibrated(pair, capsys):
 
 def test_places_are_left_out_and_asked_for():
     data = {
-        "name": "folder", "root": "data/mine", "classes": ["a", "b"], "masks": "/elsewhere/masks",
-        "weight_map": {"name": "file", "root": "weights"},
+        "name": "folder", "root": "data/mine", "classes": ["a", "b"], "label_map": {7: "ignore"},
+        "masks": "/elsewhere/masks", "weight_map": {"name": "file", "root": "weights"},
     }  # fmt: skip
     mapping = {**MAPPING, "data": data, "log": {"dir": "/home/me/runs"}}
     model = {**MAPPING["model"], "init_from": "/home/me/best.pt"}
@@ -142,7 +143,9 @@ def test_places_are_left_out_and_asked_for():
     assert found["data"]["root"] == found["data"]["masks"] == found["data"]["weight_map"]["root"] == NOT_SAID
     assert found["data"]["images"] == config.to_mapping()["data"]["images"]
     assert (found["log"]["dir"], found["model"]["init_from"], found["model"]["width"]) == ("runs", None, 4)
-    again = config_from_mapping(found, origin="file")
+    # As the file keeps it: its keys stay numbers.
+    again = config_from_mapping(yaml.safe_load(yaml.safe_dump(found)), origin="file")
+    assert again.data.params["label_map"] == config.data.params["label_map"] == {7: "ignore"}
     with pytest.raises(ConfigError) as caught:
         refuse_unsaid_places(again, "net.onnx")
     start, _, keys = str(caught.value).partition(" -> ")

@@ -194,6 +194,14 @@ def test_it_is_the_data_set_in_everything_else(cached):
     assert "4 of 4 images there" in kept.describe()
 
 
+def test_of_many_images_the_kept_files_are_counted(cached, monkeypatch):
+    _, kept = cached()
+    monkeypatch.setattr(cache, "MANY", 0)
+    kept[0], kept[2]
+    monkeypatch.setattr(cache, "estimate_size", lambda dataset: 48)  # without reading any
+    assert "2 of 4 images there" in kept.describe()
+
+
 def test_a_full_disk_says_what_to_do(cached, monkeypatch):
     def fail(*arguments):
         raise OSError(errno.ENOSPC, "no space")

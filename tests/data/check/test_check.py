@@ -252,7 +252,7 @@ def test_bad_samples_can_be_skipped(make_folder):
     assert report.summary.startswith("4/6 masks fine")
     assert report.warnings == [
         "2 of the 6 samples checked cannot be used and will be skipped: "
-        f"cannot read {root}/images/train/001.png: not a PNG, JPEG, BMP, TIFF or WEBP image"
+        f"cannot read {root}/images/train/001.png: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image"
     ]
     assert (report.train.samples, report.val.samples) == (3, 1)
     with pytest.raises(DataError):

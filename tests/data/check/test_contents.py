@@ -3,6 +3,7 @@
 Scripts that need a package which is not here are skipped.
 """
 
+import io
 import json
 import os
 import pickle
@@ -166,12 +167,6 @@ def make_objects() -> None:
             save(f"masks/{stem}_{name}_{n:08}.png", (drawn(stem) == n + 1).astype(np.uint8))
 
 
-def make_gif() -> None:
-    images()
-    for stem in STEMS:
-        save(f"masks/{stem}.gif", Image.fromarray(drawn(stem)))
-
-
 def make_jp2() -> None:
     images()
     for stem in STEMS:
@@ -279,7 +274,6 @@ KINDS = {
         "a_cat_00000000.png, a_dog_00000001.png: a mask for each object of an image",
         "",
     ),
-    "gif": (make_gif, "masks/a.gif and 1 more: GIF, a format that is not read", ""),
     "jp2": (make_jp2, "masks/a.jp2 and 1 more: JPEG 2000, a format that is not read", ""),
     "npz": (make_npz, "all.npz: NumPy arrays", ""),
     "hdf5": (make_hdf5, "all.h5: HDF5", "h5py"),
@@ -341,6 +335,14 @@ def test_a_stack_of_pages():
         np.testing.assert_array_equal(mask, drawn(stem))
 
 
+def film() -> bytes:
+    """A GIF file of two frames."""
+    file = io.BytesIO()
+    first, second = (Image.fromarray(drawn(stem)) for stem in STEMS)
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
 #: Content of a file that no script makes masks of, and what is said of it. Its name says nothing.
 OTHERS = {
     "boxes of YOLO": ("0 0.5 0.5 0.1 0.2\n", "boxes, as YOLO has them, of which no mask can be made"),
@@ -352,6 +354,11 @@ OTHERS = {
         "<?xml?><annotations><image><polygon/></image></annotations>",
         "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)",
     ),
+    "CVAT, boxes alone": (
+        "<?xml?><annotations><image><box/></image></annotations>",
+        "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)",
+    ),
+    "Label Studio": ('[{"id": 1, "annotations": [{"result": []}], "data": {}}]', "Label Studio's tasks"),
     "LabelMe": ("<annotation><polygon></polygon></annotation>", "polygons in XML, as LabelMe has them"),
     "boxes of COCO": (
         json.dumps(coco(lambda s, v: {"bbox": [0, 0, 1, 1]})),
@@ -373,6 +380,7 @@ OTHERS = {
     "Arrow": (b"\xff\xff\xff\xff\x10\0\0\0", "Arrow, as Hugging Face's datasets save"),
     "MATLAB 7.3": (b"MATLAB 7.3 MAT-file, Platform", "MATLAB 7.3 file, which is HDF5"),
     "DICOM": (bytes(128) + b"DICM", "DICOM"),
+    "film": (film(), "P GIF of 2 frames -> save each as a file of its own"),
     "damaged array": (b"\x93NUMPY\x01\0\x05\0abcde", "NumPy array, damaged"),
 }
 

@@ -254,11 +254,11 @@ def test_empty_split(make_folder):
     root = make_folder(train=1)
     (root / "images/train/000.png").unlink()
     assert data_error(lambda: folder(root)) == (
-        f"no images in {root}/images/train (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp)"
+        f"no images in {root}/images/train (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp, .gif)"
     )
     for name in "abcd":
         (root / "images/train" / f"{name}.dcm").touch()
-    assert data_error(lambda: folder(root)).endswith(".webp); there are a.dcm, b.dcm, c.dcm, ... (4 in all)")
+    assert data_error(lambda: folder(root)).endswith(".gif); there are a.dcm, b.dcm, c.dcm, ... (4 in all)")
 
 
 def test_images_without_mask(make_folder):

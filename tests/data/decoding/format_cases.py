@@ -90,6 +90,18 @@ def _pillow() -> Iterator[Case]:
         lossless=True,
     )
     yield case("mask", "mode RGB, WebP", ".webp", lambda: Image.fromarray(colours), packed, "lossy")
+    for title, drawn in (
+        ("mode L, GIF", ids),
+        ("mode L, 0 and 255, GIF", two * 255),
+        ("mode L, 255 alone, GIF", 0 * two + 255),
+    ):
+        yield case("mask", title, ".gif", lambda d=drawn: Image.fromarray(d), drawn)
+    yield case("mask", "mode P, GIF", ".gif", palette, packed)
+    for title, first in (("mode P", palette), ("mode L", lambda: Image.fromarray(ids))):
+        film = {"save_all": True, "append_images": [Image.fromarray(3 - ids)]}
+        yield case(
+            "mask", f"{title}, two frames, GIF", ".gif", first, ids, "it holds 2 images of one size", **film
+        )
     yield case("mask", "mode L, JPEG", ".jpg", lambda: Image.fromarray(ids * 60), ids * 60, "lossy")
     yield case(
         "mask",
@@ -112,6 +124,7 @@ def _pillow() -> Iterator[Case]:
             **options,
         )
     grey, clear = picture("u1", 1), picture("u1", 4)
+    yield case("image", "mode L, GIF", ".gif", lambda: Image.fromarray(grey[..., 0]), grey)
     yield case("image", "mode L, PNG", ".png", lambda: Image.fromarray(grey[..., 0]), grey)
     yield case("image", "mode RGBA, PNG", ".png", lambda: Image.fromarray(clear), clear[..., :3])
     deep = picture("u2", 1, high=4095)

@@ -239,7 +239,7 @@ def test_exif_orientation_turns_images_but_not_masks(tmp_path):
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png")[0], pixels)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp", "a.webp"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp", "a.webp", "a.gif"])
 @pytest.mark.parametrize("read", [lambda p: read_image(p, channels=3), read_labels])
 def test_truncated_file_is_detected(tmp_path, save, name, read):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -253,7 +253,9 @@ def test_missing_and_foreign_files(tmp_path, save):
     with pytest.raises(DataError, match=r"^cannot read .*a.png: no such file$"):
         read_labels(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"^cannot read .*b.png: not a PNG, JPEG, BMP, TIFF or WEBP image$"):
+    with pytest.raises(
+        DataError, match=r"^cannot read .*b.png: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image$"
+    ):
         read_labels(tmp_path / "b.png")
 
 

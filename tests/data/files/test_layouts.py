@@ -189,8 +189,8 @@ def test_folder_that_cannot_be_listed(put, monkeypatch):
             "data.images: '{split}/a.png' is a single file -> put {stem} where the names differ",
         ),
         (
-            {"masks": "{split}/{stem}_mask.gif"},
-            "data.masks: .gif files are not read, only .png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp",
+            {"masks": "{split}/{stem}_mask.jp2"},
+            "data.masks: .jp2 files are not read, only .png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp, .gif",
         ),
         (
             {"images": "{split}", "masks": "{split}"},

@@ -22,7 +22,7 @@ from segkit.errors import CannotCache, DataError, OutOfMemory
 from segkit.runs.fingerprints import data_fingerprint
 
 CLASSES = ["a", "b", "c"]
-NO_IMAGE = "not a PNG, JPEG, BMP, TIFF or WEBP image"
+NO_IMAGE = "not a PNG, JPEG, BMP, TIFF, WEBP or GIF image"
 
 
 @pytest.fixture

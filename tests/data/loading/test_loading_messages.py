@@ -38,7 +38,7 @@ IMAGES = {
     "empty": (lambda path: path.write_bytes(b""), "cannot read {image}: the file is empty"),
     "text": (
         lambda path: path.write_text("hello"),
-        "cannot read {image}: not a PNG, JPEG, BMP, TIFF or WEBP image",
+        "cannot read {image}: not a PNG, JPEG, BMP, TIFF, WEBP or GIF image",
     ),
     "folder": (as_folder, "cannot read {image}: Is a directory"),
     "vanished": (lambda path: path.unlink(), "cannot read {image}: no such file"),

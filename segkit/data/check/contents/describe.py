@@ -15,9 +15,11 @@ MOST_FILES, MOST_READ, MOST_ALIKE = 100_000, 300, 4
 MOST_LINES = 12
 #: Kinds of annotations in the order in which they are to be used, if there are several.
 ORDER = (
-    "panoptic", "coco", "labelme", "datumaro", "cvat", "label_me", "jsonl", "yolo", "objects", "nifti", "dicom",
-    "hdf5", "zarr", "npz", "npy", "mat", "stack", "gif", "jp2", "table",
+    "panoptic", "coco", "labelme", "datumaro", "cvat", "label_studio", "label_me", "jsonl", "yolo", "objects",
+    "nifti", "dicom", "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
 )  # fmt: skip
+#: Folders in which nnU-Net keeps the channels of an image as files of its name.
+CHANNELS = ("imagesTr", "imagesTs")
 ZARR = (".zarray", ".zgroup", "zarr.json")
 
 
@@ -30,30 +32,60 @@ class _Group:
     count: int = 0
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """What lies in a folder: groups of files, Zarr stores, an example of masks of single objects, and whether there are
+    more files than were looked at."""
+
+    groups: list[_Group]
+    stores: list[Path]
+    objects: str
+    cut: bool
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the kinds."""
+        found = {group.kind.name for group in self.groups} | ({"zarr"} if self.stores else set())
+        return found | ({"objects"} if self.objects else set())
+
+
 def describe_contents(root: Path) -> tuple[list[str], str]:
     """Lines such as `labels.json: COCO annotations, 12 images, 3 categories, polygons`, and how to make masks of that.
 
     Files are told by their first bytes; only some of those of one folder and suffix are opened.
     """
+    found = _look(root)
+    lines = [_line(root, group) for group in sorted(found.groups, key=_rank)]
+    lines = [f"{show_path(store.relative_to(root))}: Zarr arrays" for store in found.stores] + lines
+    if found.objects:
+        lines.insert(0, f"{found.objects}: a mask for each object of an image")
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [f"and files of {len(lines) - MOST_LINES + 1} more kinds"]
+    if found.cut:
+        lines.append(f"more than {MOST_FILES} files, of which the first were looked at")
+    # What another tool has to export says so itself.
+    told = any("->" in group.kind.text for group in found.groups)
+    kinds = {group.kind.text for group in found.groups if group.kind.name == "image"}
+    return lines or ["no file"], _advise(found.names, root, told=told, several=len(kinds) > 1)
+
+
+def find_names(root: Path) -> list[str]:
+    """The kinds of files that are in the folder, by name; annotations in the order in which they are to be used."""
+    names = _look(root).names
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def _look(root: Path) -> _Contents:
     files, stores, cut = _list(root)
     groups = [group for group in _group(files) if group.kind.text != "text"]
     objects = _find_objects(
-        [path for path in files if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif")]
+        [
+            path
+            for path in files
+            if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif") and path.parent.name not in CHANNELS
+        ]
     )
-    lines = [_line(root, group) for group in sorted(groups, key=_rank)]
-    lines = [f"{show_path(store.relative_to(root))}: Zarr arrays" for store in stores] + lines
-    names = {group.kind.name for group in groups} | ({"zarr"} if stores else set())
-    if objects:
-        names.add("objects")
-        lines.insert(0, f"{objects}: a mask for each object of an image")
-    if len(lines) > MOST_LINES:
-        lines[MOST_LINES - 1 :] = [f"and files of {len(lines) - MOST_LINES + 1} more kinds"]
-    if cut:
-        lines.append(f"more than {MOST_FILES} files, of which the first were looked at")
-    # What another tool has to export says so itself.
-    told = any("->" in group.kind.text for group in groups)
-    kinds = {group.kind.text for group in groups if group.kind.name == "image"}
-    return lines or ["no file"], _advise(names, root, told=told, several=len(kinds) > 1)
+    return _Contents(groups, stores, objects, cut)
 
 
 def _advise(names: set[str], root: Path, *, told: bool, several: bool) -> str:

@@ -25,7 +25,6 @@ class Kind:
 
 #: The first bytes of files that hold masks, or images, which are not read.
 MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
-    (0, b"GIF8", Kind("gif", "GIF, a format that is not read")),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", Kind("jp2", "JPEG 2000, a format that is not read")),
     (0, b"\xff\x4f\xff\x51", Kind("jp2", "JPEG 2000, a format that is not read")),
     (128, b"DICM", Kind("dicom", "DICOM")),
@@ -81,10 +80,12 @@ def _describe_image(path: Path) -> Kind | None:
     """An image of a format that is read, by its header; None for anything else."""
     try:
         with opened_image(path) as image:
-            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             text = f"{image.mode} {image.format}"
+            pages = getattr(image, "n_frames", 1) if image.format in ("TIFF", "GIF") else 1
     except DataError:
         return None
+    if pages > 1 and text.endswith("GIF"):
+        return Kind("", f"{text} of {pages} frames -> save each as a file of its own")
     return Kind("stack", f"{text} of {pages} pages") if pages > 1 else Kind("image", f"image, {text}")
 
 

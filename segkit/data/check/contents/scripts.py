@@ -16,7 +16,7 @@ root = Path(ROOT)
 #: Which image a name means, as the data set pairs files: by the name and by the folders, since parts of a data set may
 #: have files of one name; how a mask is put beside it, and how the classes are named.
 _IMAGES = """\
-suffixes = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+suffixes = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in suffixes and not p.stem.endswith("_mask")]
 others = ("mask", "label", "annot", "panoptic")  # of two files of one name, the image is in no such folder
 def by_name(paths):
@@ -209,7 +209,6 @@ _SCRIPTS = {
     "npy": ("", _NUMPY),
     "mat": ("scipy", _MATLAB),
     "objects": ("", _OBJECTS),
-    "gif": ("", CONVERT.replace("ENDINGS", '(".gif",)')),
     "jp2": ("", CONVERT.replace("ENDINGS", '(".jp2", ".j2k", ".jpx")')),
     "stack": ("", STACKS),
     "dicom": ("pydicom", DICOM),

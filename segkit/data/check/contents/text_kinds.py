@@ -15,7 +15,7 @@ JSON_WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("labelme", "labelme JSON", ('"shapes"', '"points"')),
     ("", "annotations of the VGG Image Annotator -> export them as COCO", ('"shape_attributes"',)),
     ("datumaro", "Datumaro's own format", ('"dm_format',)),
-    ("", "Label Studio's tasks -> export them as COCO or as PNG masks", ('"annotations"', '"result"')),
+    ("label_studio", "Label Studio's tasks", ('"annotations"', '"result"')),
     ("", "Supervisely's annotations -> export them as masks", ('"classTitle"',)),
     ("", "Cityscapes' polygons", ('"imgHeight"', '"objects"')),
     ("", "GeoJSON -> rasterio.features.rasterize makes masks of it", ('"FeatureCollection"',)),
@@ -75,6 +75,8 @@ def _count_json(data: Any) -> tuple[str, str] | None:
             return "boxes", f"COCO annotations, {counts}, boxes alone, of which no mask can be made"
         kinds = [word for word, type_ in (("polygons", list), ("run lengths", dict)) if _has(forms, type_)]
         return "coco", f"COCO annotations, {counts}, {' and '.join(kinds)}"
+    if data and all(key.isdecimal() and isinstance(name, str) for key, name in data.items()):
+        return "", f"names of {_counted(len(data), 'class', 'classes')} by value"
     shapes = data.get("shapes")
     if isinstance(shapes, list) and all(isinstance(shape, dict) and "points" in shape for shape in shapes):
         return "labelme", f"labelme JSON, {_counted(len(shapes), 'shape')}"
@@ -90,9 +92,9 @@ def _counted(count: int, one: str, many: str = "") -> str:
 
 
 def _describe_xml(text: str) -> tuple[str, str]:
+    if "<annotations" in text and re.search(r"<(image|polygon|mask)\b", text):
+        return "cvat", "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)"
     if re.search(r"<(polygon|mask)\b", text):
-        if "<annotations" in text:
-            return "cvat", "CVAT's annotations, of which CVAT also exports masks (`Segmentation mask 1.1`)"
         return "label_me", "polygons in XML, as LabelMe has them"
     if "<bndbox" in text:
         return "boxes", "boxes in XML, as Pascal VOC has them, of which no mask can be made"

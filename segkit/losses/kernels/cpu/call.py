@@ -32,6 +32,10 @@ class Call:
         for name, value in values.items():
             self.numbers[self.slots[name]] = value
 
+    def place(self, **tensors: Tensor) -> None:
+        """Write the addresses of tensors that somebody keeps to places by name."""
+        self.set(**{name: tensor.data_ptr() for name, tensor in tensors.items()})
+
     def set_target(self, target: Tensor, ignore_index: int) -> None:
         """Class ids of any integer dtype, contiguous."""
         limits = torch.iinfo(target.dtype)

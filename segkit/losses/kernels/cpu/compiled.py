@@ -11,18 +11,7 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba import __version__ as numba_version
 from numba import cfunc, config, types
 
-from segkit.losses.kernels.cpu import loops
-from segkit.losses.kernels.cpu.loops import (
-    cells,
-    hardest,
-    lovasz,
-    resized,
-    same_size,
-    skeleton,
-    soft_counts,
-    sums,
-    windows,
-)
+from segkit.losses.kernels.cpu import loops, makers
 
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
@@ -38,25 +27,31 @@ class Kernels(NamedTuple):
 @functools.cache
 def same_size_kernels() -> Kernels:
     """Those of `same_size`."""
-    return Kernels(_compile(_same_size_forward), _compile(_same_size_backward))
+    return Kernels(_compile(makers.same_size_forward), _compile(makers.same_size_backward))
 
 
 @functools.cache
 def resized_kernels() -> Kernels:
     """Those of `resized`."""
-    return Kernels(_compile(_resized_forward), _compile(_resized_backward))
+    return Kernels(_compile(makers.resized_forward), _compile(makers.resized_backward))
+
+
+@functools.cache
+def near_kernel() -> int:
+    """The address of `masks.find_near`."""
+    return _compile(makers.find_near)
 
 
 @functools.cache
 def soft_count_kernels() -> Kernels:
     """Those of `soft_counts`."""
-    return Kernels(_compile(_soft_counts_forward), _compile(_soft_counts_backward))
+    return Kernels(_compile(makers.soft_counts_forward), _compile(makers.soft_counts_backward))
 
 
 @functools.cache
 def skeleton_kernels() -> Kernels:
     """Those of `skeleton`."""
-    return Kernels(_compile(_skeleton_forward), _compile(_skeleton_backward))
+    return Kernels(_compile(makers.skeleton_forward), _compile(makers.skeleton_backward))
 
 
 class SumKernels(NamedTuple):
@@ -64,12 +59,15 @@ class SumKernels(NamedTuple):
 
     multiply: int
     measure: int
+    count_classes: int
+    write_rates: int
 
 
 @functools.cache
 def sum_kernels() -> SumKernels:
     """Those of `sums`."""
-    return SumKernels(_compile(_multiply), _compile(_measure))
+    made = makers.multiply, makers.measure, makers.count_classes, makers.write_rates
+    return SumKernels(*(_compile(make) for make in made))
 
 
 class HardestKernels(NamedTuple):
@@ -83,7 +81,9 @@ class HardestKernels(NamedTuple):
 @functools.cache
 def hardest_kernels() -> HardestKernels:
     """Those of `hardest`."""
-    return HardestKernels(*(_compile(make) for make in (_count_first, _count_others, _write_share)))
+    return HardestKernels(
+        *(_compile(make) for make in (makers.count_first, makers.count_others, makers.write_share))
+    )
 
 
 class WindowKernels(NamedTuple):
@@ -99,14 +99,32 @@ class WindowKernels(NamedTuple):
 @functools.cache
 def window_kernels() -> WindowKernels:
     """Those of `windows`."""
-    makers = _pool_labels, _pool_exp, _pool_exp_backward, _multiply_windows, _multiply_windows_backward
-    return WindowKernels(*(_compile(make) for make in makers))
+    pooling = makers.pool_labels, makers.pool_exp, makers.pool_exp_backward
+    products = makers.multiply_windows, makers.multiply_windows_backward
+    return WindowKernels(*(_compile(make) for make in pooling + products))
+
+
+class BorderKernels(NamedTuple):
+    """Addresses of the compiled functions of `borders` and `directions`."""
+
+    compare: int
+    mark: int
+    direct: int
+    write_back: int
+
+
+@functools.cache
+def border_kernels() -> BorderKernels:
+    """Those of `borders` and `directions`."""
+    borders = makers.compare_borders, makers.mark_borders
+    directions = makers.direct_borders, makers.direct_borders_backward
+    return BorderKernels(*(_compile(make) for make in borders + directions))
 
 
 @functools.cache
 def lovasz_kernel() -> int:
     """The address of `lovasz.walk`."""
-    return _compile(_walk)
+    return _compile(makers.walk)
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
@@ -156,138 +174,3 @@ def read_version(folder: Path) -> int:
     function is the same, and does not look at the files of the functions that it calls."""
     text = b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))
     return int.from_bytes(hashlib.sha256(text).digest()[:7])
-
-
-# numba compares what a function takes from the one around it: the version is a part of the key. Each has lines of its
-# own, which are a part too.
-def _same_size_forward(version: int) -> Callable:
-    def run(address: int) -> None:
-        same_size.forward(address, version)
-
-    return run
-
-
-def _same_size_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        same_size.backward(address, version)
-
-    return run
-
-
-def _resized_forward(version: int) -> Callable:
-    def run(address: int) -> None:
-        resized.forward(address, version)
-
-    return run
-
-
-def _resized_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        resized.backward(address, version)
-
-    return run
-
-
-def _soft_counts_forward(version: int) -> Callable:
-    def run(address: int) -> None:
-        soft_counts.forward(address, version)
-
-    return run
-
-
-def _soft_counts_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        soft_counts.backward(address, version)
-
-    return run
-
-
-def _multiply(version: int) -> Callable:
-    def run(address: int) -> None:
-        sums.multiply(address, version)
-
-    return run
-
-
-def _measure(version: int) -> Callable:
-    def run(address: int) -> None:
-        sums.measure(address, version)
-
-    return run
-
-
-def _count_first(version: int) -> Callable:
-    def run(address: int) -> None:
-        hardest.count_first(address, version)
-
-    return run
-
-
-def _count_others(version: int) -> Callable:
-    def run(address: int) -> None:
-        hardest.count_others(address, version)
-
-    return run
-
-
-def _write_share(version: int) -> Callable:
-    def run(address: int) -> None:
-        hardest.write_share(address, version)
-
-    return run
-
-
-def _walk(version: int) -> Callable:
-    def run(address: int) -> None:
-        lovasz.walk(address, version)
-
-    return run
-
-
-def _skeleton_forward(version: int) -> Callable:
-    def run(address: int) -> None:
-        skeleton.forward(address, version)
-
-    return run
-
-
-def _skeleton_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        skeleton.backward(address, version)
-
-    return run
-
-
-def _pool_labels(version: int) -> Callable:
-    def run(address: int) -> None:
-        cells.pool_labels(address, version)
-
-    return run
-
-
-def _pool_exp(version: int) -> Callable:
-    def run(address: int) -> None:
-        cells.pool_exp(address, version)
-
-    return run
-
-
-def _pool_exp_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        cells.pool_exp_backward(address, version)
-
-    return run
-
-
-def _multiply_windows(version: int) -> Callable:
-    def run(address: int) -> None:
-        windows.multiply(address, version)
-
-    return run
-
-
-def _multiply_windows_backward(version: int) -> Callable:
-    def run(address: int) -> None:
-        windows.multiply_backward(address, version)
-
-    return run

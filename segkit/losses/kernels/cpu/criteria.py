@@ -7,8 +7,18 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import CPU, Call
+from segkit.losses.kernels.cpu.compiled import near_kernel
 from segkit.losses.kernels.cpu.loops.criteria import slots
+from segkit.losses.kernels.cpu.loops.criteria.masks import BAND
+from segkit.losses.kernels.cpu.loops.criteria.masks import Slot as MaskSlot
 from segkit.losses.kernels.cpu.loops.criteria.slots import Slot
+from segkit.losses.kernels.cpu.loops.criteria.sums import WORD
+
+#: A pixel whose neighbours are looked at costs about as much as so many logits in the kernels.
+LOGITS_PER_PIXEL = 4
+#: The exponentials of logits are multiplied by those of their adjustments: beyond it what is too small to be computed
+#: of the ones might count by the others.
+MOST_ADJUSTED = 30.0
 
 
 class Criterion:
@@ -43,10 +53,35 @@ def margin(pixels: int, *, margin: float, strength: float) -> Criterion:
     return Criterion(slots.MARGIN, pixels, NUMBERS=_floats([margin, strength]))
 
 
-def relaxed(target: Tensor, *, radius: int) -> Criterion:
+def relaxed(target: Tensor, *, radius: int, classes: int, ignore_index: int) -> Criterion:
     """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids."""
     unused = torch.zeros((2 * radius + 1) ** 2, dtype=torch.float32, device=CPU)
-    return Criterion(slots.RELAXED, target[0].numel(), NUMBERS=unused, **_near(target, radius))
+    masks, mixed = find_near(target.contiguous(), radius, classes, ignore_index)
+    return Criterion(
+        slots.RELAXED,
+        target[0].numel(),
+        NUMBERS=unused,
+        COLUMNS=target.shape[2],
+        RADIUS=radius,
+        MIXED=mixed,
+        MASKS=masks,
+        ALL_PIXELS=target.numel(),
+    )
+
+
+def find_near(target: Tensor, radius: int, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Which classes the valid pixels have that are at most so many rows and columns away: a bit for each, int32
+    (words, N, H, W); and whether one is not the pixel's own, bool (N, H, W)."""
+    images, rows, columns = target.shape
+    masks = torch.empty(-(-classes // WORD), *target.shape, dtype=torch.int32, device=CPU)
+    mixed = torch.empty(target.shape, dtype=torch.bool, device=CPU)
+    call = Call(MaskSlot, LOGITS_PER_PIXEL * target.numel(), IMAGES=images, CLASSES=classes)
+    call.set(ROWS=rows, COLUMNS=columns, RADIUS=radius)
+    call.set_target(target, ignore_index)
+    call.place(MASKS=masks, MIXED=mixed)
+    lines = 2 + BAND + 2 * radius
+    call.run(near_kernel(), target, buffer=4 * lines * (columns + 2 * radius))
+    return masks, mixed
 
 
 def smoothed(
@@ -65,6 +100,14 @@ def smoothed(
         CLASS_WEIGHTS=weights,
         **_near(target, radius),
     )
+
+
+def adjusted(target: Tensor, adjustment: Tensor) -> Criterion:
+    """Cross-entropy of logits + `adjustment` (C,), whose numbers differ by `MOST_ADJUSTED` at most."""
+    more = adjustment.double() - adjustment.double().amin()  # a number that all have changes nothing
+    numbers = torch.stack([more, more.exp()]).float()
+    log_sum = torch.empty(target.shape, dtype=torch.float32, device=CPU)
+    return Criterion(slots.ADJUSTED, target[0].numel(), NUMBERS=numbers, OWN_LOG_SUM=log_sum)
 
 
 def distance(maps: Tensor, planes: Sequence[int]) -> Criterion:

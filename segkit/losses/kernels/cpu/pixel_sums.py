@@ -55,6 +55,38 @@ def sum_pixels(
     return PixelSums(valid, summed, factors, wrongs, units.sum(dim=0), sums[:, Sum.SMALLEST].amin())
 
 
+def count_classes(wrong: Tensor, target: Tensor, *, ignore_index: int, num_classes: int) -> Tensor:
+    """How many valid pixels of each group have each class: int64 (G, 2 C), first those that are right and then those
+    that are `wrong` (G, P) bool; `target` (G, P) class ids."""
+    return torch.stack(
+        [_count_group(*rows, ignore_index, num_classes) for rows in zip(wrong, target, strict=True)]
+    )
+
+
+def _count_group(wrong: Tensor, target: Tensor, ignore_index: int, num_classes: int) -> Tensor:
+    wrong, target = wrong.contiguous(), target.contiguous()
+    call = Call(Slot, LOGITS_PER_PIXEL * target.numel(), WIDTH=WIDTH, GROUPS=1, PIXELS=target.numel())
+    call.set_target(target, ignore_index)
+    counts = torch.zeros(call.threads * TABLES, 2 * num_classes, dtype=torch.int64, device=CPU)
+    call.set(CLASSES=num_classes)
+    call.place(WRONG=wrong, CLASS_UNITS=counts)
+    call.run(sum_kernels().count_classes, buffer=8 * WIDTH)
+    return counts.sum(dim=0)
+
+
+def place_rates(rates: Tensor, target: Tensor, *, ignore_index: int) -> Tensor:
+    """That of each pixel's class (G, P), 0 at ignored pixels: `rates` fp32 (G, C), `target` (G, P) class ids."""
+    rates, target = rates.contiguous(), target.contiguous()
+    groups, pixels = target.shape
+    call = Call(Slot, LOGITS_PER_PIXEL * target.numel(), WIDTH=WIDTH, GROUPS=groups, PIXELS=pixels)
+    call.set_target(target, ignore_index)
+    placed = torch.empty(target.shape, dtype=torch.float32, device=CPU)
+    call.set(CLASSES=rates.shape[1])
+    call.place(RATES=rates, FACTOR=placed)
+    call.run(sum_kernels().write_rates, buffer=4 * WIDTH)
+    return placed
+
+
 def sum_products(value: Tensor, factor: Tensor) -> Tensor:
     """The sum of value x factor, both fp32 (G, P), of each group (G,), with gradient to both."""
     return _SumProducts.apply(value, factor)

@@ -150,6 +150,20 @@ def copy_line(typing_context, source, result):
     return types.void(types.int64, types.int64), generate
 
 
+def named_for(kind):
+    """Gives a function that is made for several kinds a name of its own for each.
+
+    In compiled code that comes from the disk functions are numbered as the process counted that compiled it: one of
+    another process may have the same number, and what has the same name too is taken for it.
+    """
+
+    def rename(function):
+        function.__qualname__ = f"{function.__qualname__}_of_{kind}"
+        return function
+
+    return rename
+
+
 def _make_pointer(element):
     @intrinsic
     def pointer(typing_context, address):
@@ -165,6 +179,7 @@ def _make_reader(element):
     pointer = _make_pointer(element)
 
     @njit(**FLAGS)
+    @named_for(element)
     def read(address, size):
         return carray(pointer(address), (size,))
 

@@ -17,6 +17,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     int16s,
     int32s,
     int64s,
+    named_for,
     prefetch,
 )
 from segkit.losses.kernels.cpu.loops.transpose import BFLOAT16, FLOAT16, FLOAT32, make_reader, make_turn
@@ -61,6 +62,7 @@ def _make_load(kind):
     turn16, turn8, turn4 = (make_turn(size, kind, FLOAT32) for size in (16, 8, 4))
 
     @njit(**FLAGS)
+    @named_for(kind)
     def load_planes(address, step, classes, size, block, block_step):
         for c in range(classes):
             source, row = read(address + c * step, size), floats(block + c * block_step, size)
@@ -68,6 +70,7 @@ def _make_load(kind):
                 row[i] = from_bits(source[i])
 
     @njit(**FLAGS)
+    @named_for(kind)
     def turn_some(address, step, block, block_step, count):
         if count > 8:
             turn16(address, step, block, block_step)
@@ -81,6 +84,7 @@ def _make_load(kind):
             turn4(address + 12 * step, step, block + 48, block_step)
 
     @njit(**FLAGS)
+    @named_for(kind)
     def load_channels(address, step, classes, size, block, block_step):
         whole = size // 16 * 16 if classes >= 4 else 0
         for i in range(0, whole, 16):
@@ -108,6 +112,7 @@ def _make_store(kind):
     turn16, turn8, turn4 = (make_turn(size, FLOAT32, kind) for size in (16, 8, 4))
 
     @njit(**FLAGS)
+    @named_for(kind)
     def store_planes(address, step, classes, size, block, block_step):
         for c in range(classes):
             result, row = write(address + c * step, size), floats(block + c * block_step, size)
@@ -115,6 +120,7 @@ def _make_store(kind):
                 result[i] = to_bits(row[i])
 
     @njit(**FLAGS)
+    @named_for(kind)
     def turn_some(block, block_step, address, step, count):
         if count > 8:
             turn16(block, block_step, address, step)
@@ -128,6 +134,7 @@ def _make_store(kind):
             turn4(block + 48, block_step, address + 12 * step, step)
 
     @njit(**FLAGS)
+    @named_for(kind)
     def store_channels(address, step, classes, size, block, block_step):
         whole = size // 16 * 16 if classes >= 4 else 0
         for i in range(0, whole, 16):

@@ -24,6 +24,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
 from segkit.losses.kernels.cpu.loops.blocks import pick_true, read_labels
 from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
+from segkit.losses.kernels.cpu.loops.criteria.sums import sum_for, sums_more
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, finish, read_slope, sum_exponentials
 
 
@@ -130,7 +131,10 @@ def forward(address, version):
                         widen(p, image, high, start, size, lower, step)
                         lower_row = high
                     mix(upper, lower, shares[y], classes, size, x, step, largest)
-                    sum_exponentials(x, step, classes, size, largest, total, x, 0, 0)
+                    if p[CRITERION] == 0 or not sums_more(p[CRITERION], first, size):
+                        sum_exponentials(x, step, classes, size, largest, total, x, 0, 0)
+                    else:
+                        sum_for(p[CRITERION], x, step, first, classes, size, largest, total, lines, x, 0, 0)
                     pick_true(x, step, label, size, true)
                     finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
                     if p[CRITERION] != 0:

@@ -31,6 +31,7 @@ from segkit.losses.kernels.cpu.loops.blocks import (
 )
 from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
+from segkit.losses.kernels.cpu.loops.criteria.sums import sum_for, sums_more
 from segkit.losses.kernels.cpu.loops.transpose import FLOAT32
 
 
@@ -124,7 +125,11 @@ def forward(address, version):
                 x, step = block, block_step
             find_largest(x, step, classes, size, largest)
             following, row_bytes = find_next(p, here + 1, stop_block)
-            sum_exponentials(x, step, classes, size, largest, total, following, p[NEXT_STEP], row_bytes)
+            more = following, p[NEXT_STEP], row_bytes
+            if p[CRITERION] == 0 or not sums_more(p[CRITERION], first, size):
+                sum_exponentials(x, step, classes, size, largest, total, *more)
+            else:
+                sum_for(p[CRITERION], x, step, first, classes, size, largest, total, lines, *more)
             pick_true(x, step, label, size, true)
             finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
             if p[CRITERION] != 0:

@@ -46,6 +46,7 @@ class Slot(IntEnum):
     SUMS = auto()  # float64: of each block one number, or those of `Sum`
     CLASS_UNITS = auto()  # int64 (threads, TABLES, classes)
     UNIT = auto()
+    RATES = auto()  # float32 (groups, classes)
     END = auto()
 
 
@@ -62,7 +63,7 @@ class Sum(IntEnum):
 
 (
     BLOCK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, GROUPS, PIXELS, CLASSES, VALUE, FACTOR, WRONG, TARGET, TARGET_KIND,
-    TARGET_BYTES, IGNORE_INDEX, SUMS, CLASS_UNITS, UNIT, END,
+    TARGET_BYTES, IGNORE_INDEX, SUMS, CLASS_UNITS, UNIT, RATES, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 SUMS_OF_A_BLOCK = int(Sum.END)
 #: Tables of the classes for each thread, which pixels are added to in turn.
@@ -123,6 +124,51 @@ def measure(address, version):
         for i in range(size):
             whole[i] = factor[i] * unit + HALF if label[i] >= 0 else ZERO
         add_to_classes(whole, label, size, classes, units)
+
+
+@njit(**FLAGS)
+def count_classes(address, version):
+    """How many valid pixels of the one group each class has, those that are right and then those that are wrong: in
+    `CLASS_UNITS` (threads, TABLES, 2 x classes)."""
+    p = int64s(address, END)
+    width, classes, pixels = p[WIDTH], p[CLASSES], p[PIXELS]
+    thread = take_ticket(address + 8 * THREAD)
+    scratch = p[SCRATCH] + thread * p[SCRATCH_BYTES]
+    label, whole = int32s(scratch, width), int32s(scratch + 4 * width, width)
+    units = int64s(p[CLASS_UNITS] + 16 * TABLES * thread * classes, 2 * TABLES * classes)
+    while True:
+        first = take_ticket(address + 8 * BLOCK) * width
+        if first >= pixels:
+            return
+        size = min(width, pixels - first)
+        target, wrong = p[TARGET] + first * p[TARGET_BYTES], bytes_(p[WRONG] + first, size)
+        read_labels(target, p[TARGET_KIND], p[IGNORE_INDEX], classes, size, label)
+        for i in range(size):
+            whole[i] = 1 if label[i] >= 0 else 0
+        for i in range(size):
+            label[i] += classes if wrong[i] != 0 else 0
+        add_to_classes(whole, label, size, 2 * classes, units)
+
+
+@njit(**FLAGS)
+def write_rates(address, version):
+    """The rate of each pixel's class in its group as its factor, 0 for pixels that are not valid."""
+    p = int64s(address, END)
+    width, classes, pixels = p[WIDTH], p[CLASSES], p[PIXELS]
+    per_group = (pixels + width - 1) // width
+    scratch = p[SCRATCH] + take_ticket(address + 8 * THREAD) * p[SCRATCH_BYTES]
+    label = int32s(scratch, width)
+    while True:
+        here = take_ticket(address + 8 * BLOCK)
+        if here >= p[GROUPS] * per_group:
+            return
+        group, start = here // per_group, here % per_group * width
+        size, first = min(width, pixels - start), group * pixels + start
+        factor, rates = floats(p[FACTOR] + 4 * first, size), floats(p[RATES] + 4 * group * classes, classes)
+        target = p[TARGET] + first * p[TARGET_BYTES]
+        read_labels(target, p[TARGET_KIND], p[IGNORE_INDEX], classes, size, label)
+        for i in range(size):
+            factor[i] = rates[label[i]] if label[i] >= 0 else ZERO
 
 
 @njit(**FLAGS)

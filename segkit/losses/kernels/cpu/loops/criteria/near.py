@@ -1,9 +1,8 @@
 """Criteria that look at the labels around a pixel: any class that is near will do, or labels softened by those nearby.
 
-Pixels of which all in the window have one class are as in cross-entropy; `Slot.MIXED` says which are not.
+Pixels of which all in the window have one class are as in cross-entropy; `Slot.MIXED` says which are not, and for
+border relaxation `Slot.MASKS` which classes there are.
 """
-
-import math
 
 from numba import njit
 
@@ -33,8 +32,10 @@ from segkit.losses.kernels.cpu.loops.criteria.slots import (
     RADIUS,
     TARGET,
     TARGET_KIND,
+    TINY,
     VALUE,
 )
+from segkit.losses.kernels.cpu.loops.criteria.sums import find_bit, find_masks, is_any
 
 
 @njit(**FLAGS)
@@ -82,15 +83,22 @@ def _gather(q, target, pixel, own, near):
 
 
 @njit(**FLAGS)
-def value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value):
-    mixed, found = bytes_(q[MIXED] + first, size), int32s(near, LARGEST)
+def value_relaxed(q, x, step, label, first, size, largest, log_sum, ce, lines, near, value):
+    mixed, total, found = bytes_(q[MIXED] + first, size), floats(lines, size), int32s(near, LARGEST)
     for i in range(size):
         value[i] = ce[i] if label[i] >= 0 else ZERO
+    if not is_any(mixed, size):
+        return
     for i in range(size):
-        if mixed[i] != 0 and label[i] >= 0:
+        # If all classes are near both sums have the same bits, and nothing is left of their logarithms.
+        inside = log_sum[i] - logarithm(total[i])
+        inside = ZERO if inside < 0 else inside  # by rounding
+        value[i] = inside if (mixed[i] != 0) & (label[i] >= 0) else value[i]
+    for i in range(size):
+        if mixed[i] != 0 and label[i] >= 0 and total[i] < TINY:
             count = _read_window(q, first + i, label[i], near)
-            high, total = _sum_near(x + 4 * i, step, found, count)
-            value[i] = -_inside(high, total, largest[i], log_sum[i], count == classes)
+            high, rest = _sum_near(x + 4 * i, step, found, count)
+            value[i] = (largest[i] - high) + (log_sum[i] - logarithm(rest))
 
 
 @njit(**FLAGS)
@@ -107,32 +115,35 @@ def _sum_near(x, step, found, count):
 
 
 @njit(**FLAGS)
-def _inside(high, total, largest, log_sum, is_all):
-    """log of the probability of all classes found; exactly 0 if these are all there are."""
-    if is_all:
-        return ZERO * log_sum  # which may be NaN
-    log_p = (high - largest) + (logarithm(total) - log_sum)
-    return log_p if not log_p > 0 else ZERO  # by rounding
-
-
-@njit(**FLAGS)
-def slope_relaxed(q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, near):
+def slope_relaxed(
+    q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
+):
     mixed, value = bytes_(q[MIXED] + first, size), floats(q[VALUE] + 4 * first, size)
-    found = int32s(near, LARGEST)
-    weigh(x, step, classes, size, largest, log_sum, slope, out, out_step)
+    if not is_any(mixed, size):
+        weigh(x, step, classes, size, largest, log_sum, slope, out, out_step)
+        for i in range(size):
+            if slope[i] != 0:
+                floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
+        return
+    # p (1 - 1 / P) of the classes found, P the probability of all.
+    factor, found = floats(lines, size), int32s(near, LARGEST)
+    for i in range(size):
+        inside = ONE - ONE / exponential(-value[i])
+        factor[i] = inside if (mixed[i] != 0) & (value[i] <= FAR) else ONE
+    for c in range(classes):
+        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
+        mask, bit = find_masks(q, c, first, size), find_bit(c)
+        for i in range(size):
+            p = exponential(row[i] - largest[i] - log_sum[i])
+            p = p * factor[i] if mask[i] & bit != 0 else p
+            result[i] = slope[i] * p if slope[i] != 0 else ZERO
     for i in range(size):
         if slope[i] == 0:
             continue
         if mixed[i] == 0:
             floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
-            continue
-        count = _read_window(q, first + i, label[i], near)
-        # p (1 - 1 / P) of the classes found, P the probability of all.
-        if not value[i] > FAR:
-            factor = -math.expm1(value[i])
-            for k in range(count):
-                floats(out + found[k] * out_step + 4 * i, 1)[0] *= factor
-        else:  # p may be 0, and 1 / P infinite
+        elif not value[i] <= FAR:  # p may be 0, and 1 / P infinite
+            count = _read_window(q, first + i, label[i], near)
             high, total = _sum_near(x + 4 * i, step, found, count)
             for k in range(count):
                 z = floats(x + found[k] * step + 4 * i, 1)[0]

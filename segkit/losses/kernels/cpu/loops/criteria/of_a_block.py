@@ -18,6 +18,7 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     floats,
     int32s,
     int64s,
+    logarithm,
 )
 from segkit.losses.kernels.cpu.loops.criteria.near import (
     slope_relaxed,
@@ -27,12 +28,14 @@ from segkit.losses.kernels.cpu.loops.criteria.near import (
     weigh,
 )
 from segkit.losses.kernels.cpu.loops.criteria.slots import (
+    ADJUSTED,
     END,
     KIND,
     MAP_COUNT,
     MAPS,
     MARGIN,
     NUMBERS,
+    OWN_LOG_SUM,
     PIXELS,
     PLANES,
     RELAXED,
@@ -43,15 +46,18 @@ from segkit.losses.kernels.cpu.loops.criteria.slots import (
 
 @njit(**FLAGS)
 def write_value(criterion, x, step, label, first, classes, size, largest, log_sum, ce, lines, near):
-    """The value of `size` pixels from the one numbered `first`; `lines` and `near` are buffers, see below."""
+    """The value of `size` pixels from the one numbered `first`; `lines` and `near` are buffers, see below, and the
+    first of the lines has what `sum_for` leaves there."""
     q = int64s(criterion, END)
     value = floats(q[VALUE] + 4 * first, size)
     if q[KIND] == MARGIN:
         _value_margin(x, step, label, classes, size, largest, ce, floats(q[NUMBERS], 2), value)
     elif q[KIND] == RELAXED:
-        value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
+        value_relaxed(q, x, step, label, first, size, largest, log_sum, ce, lines, near, value)
     elif q[KIND] == SMOOTHED:
         value_smoothed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
+    elif q[KIND] == ADJUSTED:
+        _value_adjusted(q, x, step, label, first, classes, size, largest, lines, value)
     else:
         _value_distance(q, x, step, label, first, classes, size, largest, log_sum, lines, value)
 
@@ -82,15 +88,49 @@ def write_criterion_gradient(
             q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step
         )
     elif q[KIND] == RELAXED:
-        slope_relaxed(q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, near)
+        slope_relaxed(
+            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
+        )
     elif q[KIND] == SMOOTHED:
         slope_smoothed(
             q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
         )
+    elif q[KIND] == ADJUSTED:
+        _slope_adjusted(q, x, step, label, first, classes, size, largest, slope, out, out_step)
     else:
         _slope_distance(
             q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines
         )
+
+
+@njit(**FLAGS)
+def _value_adjusted(q, x, step, label, first, classes, size, largest, lines, value):
+    total, log_sum = floats(lines, size), floats(q[OWN_LOG_SUM] + 4 * first, size)
+    weights = floats(q[NUMBERS] + 4 * classes, classes)
+    for i in range(size):
+        log_sum[i] = logarithm(total[i])
+    for i in range(size):
+        own = max(label[i], 0)
+        total[i] /= weights[own]  # exactly 1 if no other class has a part
+        value[i] = largest[i] - floats(x + own * step + 4 * i, 1)[0]
+    for i in range(size):
+        found = logarithm(total[i]) + value[i]
+        found = ZERO if found < 0 else found  # by rounding
+        value[i] = found if label[i] >= 0 else ZERO
+
+
+@njit(**FLAGS)
+def _slope_adjusted(q, x, step, label, first, classes, size, largest, slope, out, out_step):
+    log_sum, more = floats(q[OWN_LOG_SUM] + 4 * first, size), floats(q[NUMBERS], classes)
+    for c in range(classes):
+        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
+        added = more[c]
+        for i in range(size):
+            p = exponential((row[i] - largest[i]) - (log_sum[i] - added))
+            result[i] = slope[i] * p if slope[i] != 0 else ZERO
+    for i in range(size):
+        if slope[i] != 0:
+            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
 
 
 @njit(**FLAGS)

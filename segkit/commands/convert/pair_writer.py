@@ -1,0 +1,167 @@
+"""One sample of any data set to an image file and a mask file; done in worker processes."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segkit.commands.convert.record import Entry, digest_of
+from segkit.data.decoding.opening import SUFFIXES
+from segkit.data.files.paired_files import PairedFiles
+from segkit.data.files.validate import check_ids
+from segkit.data.label_counts import describe_file
+from segkit.data.loading.view import read_sample
+from segkit.data.palette import IGNORE_COLOR, palette
+from segkit.errors import ConfigError
+from segkit.system.files import cannot_write, write_bytes
+
+#: Samples are written anew when this number has changed.
+FORMAT = 1
+#: Channels of the images that a PNG file can hold.
+PNG_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class MaskForm:
+    """How ids are stored: in 8 bits with a palette or in 16 bits, and the value of the pixels to ignore."""
+
+    wide: bool
+    ignored: int
+
+    @classmethod
+    def of(cls, dataset: Any) -> "MaskForm":
+        """The narrowest form that has room for all classes; what is to be ignored keeps its value where it fits."""
+        wide = dataset.num_classes > 255
+        highest = 65535 if wide else 255
+        fits = dataset.num_classes <= dataset.ignore_index <= highest
+        return cls(wide, dataset.ignore_index if fits else highest)
+
+
+def keeps_files(dataset: Any) -> bool:
+    """Whether the images of a data set are files that are read as `folder` would read them."""
+    return isinstance(dataset, PairedFiles) and _is_own(dataset, "read") and _is_own(dataset, "__getitem__")
+
+
+class PairWriter:
+    """`writer(index)` brings the files of a sample about, unless they are there, and returns its entry.
+
+    Images that are files of their own are copied as they are, the others become PNG. `names` are the names of the
+    files, `known` what an earlier conversion wrote. Raises DataError for a sample that cannot be used, ConfigError for
+    a file that is in the way, CannotWrite.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        part: str,
+        names: Sequence[str],
+        folder: Path,
+        *,
+        copy: bool,
+        settings: str,
+        known: Mapping[tuple[str, str], Entry],
+    ):
+        self.dataset, self.part, self.names, self.folder = dataset, part, names, folder
+        self.copy, self.settings, self.known = copy, settings, known
+        self.form = MaskForm.of(dataset)
+        colours = getattr(dataset, "palette", None) or palette(dataset.num_classes)
+        table = [*colours, *[(0, 0, 0)] * (256 - len(colours))]
+        self.colours = [channel for colour in table[:256] for channel in colour]
+        if not self.form.wide:
+            self.colours[3 * self.form.ignored : 3 * self.form.ignored + 3] = IGNORE_COLOR
+
+    def __call__(self, index: int) -> Entry:
+        name, made_by = self.names[index], self._made_by(index)
+        before = self.known.get((self.part, name))
+        if before is not None and before.made_by == made_by and self._holds(before):
+            return before
+        own = {} if before is None else before.files
+        files = self._make(index)
+        for file, content in files.items():
+            self._write(file, content, ours=file in own)
+        return Entry(
+            self.part, name, made_by, {file: hashlib.sha256(files[file]).hexdigest() for file in files}
+        )
+
+    def files_of(self, index: int) -> tuple[str, str]:
+        """The image and the mask of a sample, below the folder."""
+        suffix = self.dataset.image_paths[index].suffix if self.copy else ".png"
+        name = self.names[index]
+        return f"images/{self.part}/{name}{suffix}", f"masks/{self.part}/{name}.png"
+
+    def _made_by(self, index: int) -> str:
+        """Digest of all that a sample is made from, as far as files and settings tell."""
+        files = self.dataset.files(index) if hasattr(self.dataset, "files") else ()
+        facts = [FORMAT, self.settings, self.names[index], *map(describe_file, files)]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _holds(self, entry: Entry) -> bool:
+        return all(digest_of(self.folder / file) == digest for file, digest in entry.files.items())
+
+    def _make(self, index: int) -> dict[str, bytes]:
+        image_file, mask_file = self.files_of(index)
+        if self.copy:
+            ids = self.dataset.read(index).target  # (H, W), of the size of the files
+            source = self.dataset.shown(self.dataset.mask_paths[index])
+            image = self.dataset.image_paths[index].read_bytes()
+        else:
+            sample = read_sample(self.dataset, index, None)
+            ids, source = sample.target.numpy(), str(sample.mask_path or sample.name)
+            image = _as_png(sample.image.permute(1, 2, 0).numpy())  # (H, W, C)
+        known = {"num_classes": self.dataset.num_classes, "ignore_index": self.dataset.ignore_index}
+        check_ids(ids, **known, source=source)
+        stored = np.where(ids == self.dataset.ignore_index, self.form.ignored, ids.astype(np.int64))
+        return {image_file: image, mask_file: self._encode(stored)}
+
+    def _encode(self, ids: np.ndarray) -> bytes:
+        if self.form.wide:
+            return _save(Image.fromarray(ids.astype(np.uint16)))
+        picture = Image.fromarray(ids.astype(np.uint8))
+        picture.putpalette(self.colours)
+        return _save(picture)
+
+    def _write(self, file: str, content: bytes, *, ours: bool) -> None:
+        path = self.folder / file
+        there = digest_of(path)
+        if there == hashlib.sha256(content).hexdigest():
+            return
+        if there is not None and not ours:
+            raise ConfigError(f"{path} is there, and was not written by this command -> another folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
+        write_bytes(path, content, durable=False)
+
+
+def refuse_channels(dataset: Any, *, copy: bool) -> None:
+    """Raises ConfigError for images that are no files and have more bands than a PNG file."""
+    if not copy and dataset.channels not in PNG_CHANNELS:
+        raise ConfigError(
+            f"images of {dataset.channels} bands cannot be written as PNG files, and are no files that could be copied"
+        )
+
+
+def can_copy(dataset: Any) -> bool:
+    """Whether every image is a file of a kind that `folder` finds."""
+    return keeps_files(dataset) and all(path.suffix.lower() in SUFFIXES for path in dataset.image_paths)
+
+
+def _is_own(dataset: Any, method: str) -> bool:
+    return getattr(type(dataset), method) is getattr(PairedFiles, method)
+
+
+def _as_png(pixels: np.ndarray) -> bytes:
+    return _save(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def _save(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format="png")
+    return stream.getvalue()

@@ -1,0 +1,83 @@
+"""Where the images lie that a file names."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.validate import shorten
+from segkit.data.loading.spread import spread
+from segkit.errors import DataError
+from segkit.system.printable import show_path
+
+#: Names of a file that are looked for in each folder that may be meant.
+TRIED = 50
+#: Folders below the root in which images lie, with {split} for the name of the part and {set} for what the name of the
+#: JSON file has after its first word: train2017 of instances_train2017.json.
+FOLDERS = ("", "images", "images/{split}", "images/{set}", "{split}", "{set}", "{split}/images", "data")
+
+
+def find_image_files(
+    names: Sequence[str], *, root: Path, source: Path, folder: str | None, split: str
+) -> tuple[list[Path], list[str]]:
+    """The files that `names` are, in the folder below `root` that most of them are in, and notes on those that are not
+    there.
+
+    source   the JSON file that names them
+    folder   the option `images`: the folder, in which {split} becomes `split`; None to look where they usually are
+    Raises DataError if there are none.
+    """
+    asked = [names[n] for n in spread(len(names), TRIED)]
+    places = _candidates(root, source, folder, split)
+    ways = [(place, whole) for whole in (True, False) for place in places]
+    there = [sum((place / _relative(name, whole)).is_file() for name in asked) for place, whole in ways]
+    best = max(range(len(ways)), key=lambda n: there[n])
+    if not there[best] and asked:
+        looked = [
+            show_path(place.relative_to(root)) if place != root else "." for place in places if place.is_dir()
+        ]
+        raise DataError(
+            f"no images of {show_path(source)}: {show_path(asked[0])} is not in {shorten(looked, most=6) or root}\n"
+            "   -> data.images=FOLDER, in which they lie as the file names them"
+        )
+    place, whole = ways[best]
+    paths = [place / _relative(name, whole) for name in names]
+    return paths, _find_missing(paths, root)
+
+
+def sample_names(names: Sequence[str]) -> list[str]:
+    """What samples are called: the files' names without suffix, unless two would be called the same."""
+    whole = [_relative(name, True).lstrip("/") for name in names]
+    short = [os.path.splitext(name)[0] for name in whole]
+    return short if len(set(short)) == len(short) else whole
+
+
+def _candidates(root: Path, source: Path, folder: str | None, split: str) -> list[Path]:
+    if folder is not None:
+        return [root / folder.replace(SPLIT, split)]
+    name = source.stem.partition("_")[2] or split
+    texts = [text.replace("{set}", name).replace(SPLIT, split) for text in FOLDERS]
+    return list(dict.fromkeys([source.parent, *(root / text for text in texts)]))
+
+
+def _relative(name: str, whole: bool) -> str:
+    """A file's name as a path, or without its folders, which may be those of another machine."""
+    path = name.replace("\\", "/")
+    return path if whole else PurePosixPath(path).name
+
+
+def _find_missing(paths: Sequence[Path], root: Path) -> list[str]:
+    """A note on files that are not there; each folder is listed once."""
+    present: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in present:
+            present[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in present[folder]:
+            missing.append(path)
+    if not missing:
+        return []
+    count = f"{len(missing)} of the {len(paths)} images are" if len(missing) > 1 else "1 image is"
+    shown = missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]
+    return [f"{count} not there: {show_path(shown)}"]

@@ -1,0 +1,166 @@
+"""`coco_panoptic`: a JSON file with the segments of PNG files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.data.datasets.coco_panoptic import CocoPanoptic
+from segkit.errors import DataError
+from tests.data.annotations.coco_files import SIZE, annotation, box, coco, image_entry, save_image, write_json
+
+FILES = {
+    "train_annotations": "annotations/panoptic_train.json",
+    "val_annotations": "annotations/panoptic_val.json",
+}
+#: Ids that need all three bytes, and share the lower ones.
+CAT, DOG, CROWD = 7, 7 + 256 * 3, 7 + 256 * 3 + 65536 * 200
+
+
+def segments_of() -> np.ndarray:
+    """The segments of every image (H, W); 0 in the first row."""
+    segments = np.full(SIZE, DOG)
+    segments[0] = 0
+    segments[4:9, 5:20] = CAT
+    segments[15:] = CROWD
+    return segments
+
+
+def save_segments(path: Path, segments: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = np.stack([segments % 256, segments // 256 % 256, segments // 65536], axis=2)
+    Image.fromarray(channels.astype(np.uint8)).save(path)
+
+
+def write_panoptic(root: Path, *, masks: str = "annotations/panoptic_{part}", change=None) -> Path:
+    for part, numbers in (("train", (1, 2)), ("val", (3,))):
+        entries = []
+        for n in numbers:
+            save_image(root / f"images/{part}/{n}.jpg")
+            save_segments(root / masks.format(part=part) / f"{n}.png", segments_of())
+            segments = [
+                {"id": CAT, "category_id": 1, "iscrowd": 0},
+                {"id": DOG, "category_id": 2, "iscrowd": 0},
+                {"id": CROWD, "category_id": 1, "iscrowd": 1},
+            ]
+            entries.append({"image_id": n, "file_name": f"{n}.png", "segments_info": segments})
+        content = coco([image_entry(n, f"{n}.jpg") for n in numbers], entries, ("cat", "dog"))
+        if change is not None:
+            change(content)
+        write_json(root / f"annotations/panoptic_{part}.json", content)
+    return root
+
+
+def open_panoptic(root, split="train", **options):
+    return CocoPanoptic(split, root=str(root), **{**FILES, **options})
+
+
+def expected(cat, dog, crowd, void) -> np.ndarray:
+    target = np.full(SIZE, dog, dtype=np.uint8)
+    target[0] = void
+    target[4:9, 5:20] = cat
+    target[15:] = crowd
+    return target
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "values"),
+    [
+        ({}, ("cat", "dog"), (0, 1, 0, 255)),
+        ({"crowd": "ignore"}, ("cat", "dog"), (0, 1, 255, 255)),
+        ({"background": "void"}, ("void", "cat", "dog"), (1, 2, 1, 0)),
+        ({"classes": ["dog", "cat"]}, ("dog", "cat"), (1, 0, 1, 255)),
+        ({"background": "void", "label_map": {"dog": "ignore"}}, ("void", "cat"), (1, 255, 1, 0)),
+    ],
+)
+def test_segments_become_the_classes_of_their_categories(tmp_path, options, classes, values):
+    write_panoptic(tmp_path)
+    for split, count in (("train", 2), ("val", 1)):
+        dataset = open_panoptic(tmp_path, split, **options)
+        assert dataset.class_names == classes and len(dataset) == count
+        for n in range(count):
+            np.testing.assert_array_equal(dataset[n].target.numpy(), expected(*values))
+        stem = "1" if split == "train" else "3"
+        mask = tmp_path / f"annotations/panoptic_{split}/{stem}.png"
+        source = tmp_path / f"annotations/panoptic_{split}.json"
+        assert dataset.files(0) == (tmp_path / f"images/{split}/{stem}.jpg", source, mask)
+
+
+@pytest.mark.parametrize("masks", ["annotations", ".", "png/{part}"])
+def test_where_the_png_files_are_looked_for(tmp_path, masks):
+    write_panoptic(tmp_path, masks=masks)
+    options = {"masks": "png/{split}"} if masks.startswith("png") else {}
+    np.testing.assert_array_equal(
+        open_panoptic(tmp_path, **options)[0].target.numpy(), expected(0, 1, 0, 255)
+    )
+
+
+def refused(root, **options) -> str:
+    with pytest.raises(DataError) as raised:
+        open_panoptic(root, **options)[0]
+    return str(raised.value)
+
+
+def test_png_files_that_are_nowhere(tmp_path):
+    write_panoptic(tmp_path, masks="png")
+    assert refused(tmp_path) == (
+        f"no PNG files of {tmp_path}/annotations/panoptic_train.json: 1.png is not in annotations/panoptic_train nor "
+        "annotations nor .\n   -> data.masks=FOLDER, in which they lie as the file names them"
+    )
+
+
+def test_segments_that_nobody_explains(tmp_path):
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0]["segments_info"].pop(1))
+    assert refused(tmp_path) == (
+        f"segment without a category: annotations/panoptic_train/1.png has the segment {DOG} in "
+        f"{(segments_of() == DOG).sum()} pixels, which segments_info of annotations/panoptic_train.json does not list\n"
+        "   -> are the PNG files those of another JSON file?"
+    )
+
+
+def test_a_category_that_is_not_there(tmp_path):
+    def change(content):
+        content["annotations"][0]["segments_info"][1]["category_id"] = 9
+
+    write_panoptic(tmp_path, change=change)
+    assert refused(tmp_path) == (
+        "annotations/panoptic_train.json: annotations[0] of images/train/1.jpg: there is no category with the id 9\n"
+        "   -> list the category, or remove the annotation"
+    )
+    assert open_panoptic(tmp_path)[1].target.shape == SIZE
+
+
+def test_a_segment_without_an_id(tmp_path):
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0]["segments_info"][0].pop("id"))
+    assert refused(tmp_path) == (
+        "annotations/panoptic_train.json: annotations[0] of images/train/1.jpg: a segment has no id "
+        "-> write the file again"
+    )
+
+
+def test_an_image_without_segments(tmp_path):
+    write_panoptic(tmp_path, change=lambda content: content["annotations"].pop())
+    path = tmp_path / "annotations/panoptic_train.json"
+    assert refused(tmp_path) == (
+        f"{path}: images[1], 2.jpg, has 0 annotations, expected one, with its segments "
+        "-> remove the image, or all but one"
+    )
+
+
+def test_png_files_of_another_size(tmp_path):
+    write_panoptic(tmp_path)
+    save_segments(tmp_path / "annotations/panoptic_train/1.png", segments_of()[:20])
+    assert refused(tmp_path) == (
+        "image and mask sizes differ: images/train/1.jpg 32x24, annotations/panoptic_train/1.png 32x20"
+    )
+
+
+def test_outlines_are_of_the_other_data_set(tmp_path):
+    write_panoptic(tmp_path)
+    path = write_json(
+        tmp_path / "a.json", coco([image_entry(1, "1.jpg")], [annotation(1, 1, [box(0, 0, 4, 4)])])
+    )
+    assert refused(tmp_path, train_annotations="a.json") == (
+        f"{path} has no segments_info: it is not panoptic -> data.name=coco"
+    )

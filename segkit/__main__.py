@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": "compare finished runs",
     "evaluate": "score trained weights",
     "predict": "segment images",
+    "export": "write trained weights as a file for other programs",
     "check-data": "look for mistakes in a whole data set",
     "check-loss": "check a loss, your own included",
     "visualise": "see what training sees",

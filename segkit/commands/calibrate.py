@@ -128,6 +128,10 @@ def calibrate(
     Raises ConfigError for weights that lie in no run folder, RunFolderInUse while the run goes on.
     """
     predictor = load_predictor(weights, choose_device(device))
+    if predictor.path.suffix == ".onnx":
+        raise ConfigError(
+            f"--calibrate is of the weights of a run, and {predictor.path} is exported -> the run, then export it again"
+        )
     run = run_folder_of(predictor.path)
     if run is None:
         raise ConfigError(

@@ -30,6 +30,7 @@ from segkit.evaluation.scores import (
     part_scores,
     scores_as_json,
 )
+from segkit.runs.exported.places import refuse_unsaid_places
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import percent
@@ -174,6 +175,7 @@ def open_data(predictor: Predictor, overrides: Sequence[str], *, split: str) -> 
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
     refuse_other_model(predictor.config, config)
+    refuse_unsaid_places(config, predictor.path)
     dataset = build_dataset(config, split, scored=True)
     refuse_other_classes(predictor, dataset)
     return config, dataset

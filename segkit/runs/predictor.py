@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from torch import Tensor, nn
 
@@ -25,8 +26,9 @@ from segkit.evaluation.views import PixelFunction, Views, view_pixels
 from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
+from segkit.runs.exported.onnx_network import open_onnx
 from segkit.runs.resume import with_earlier_meanings
-from segkit.system.device import amp_for_predictions, choose_device, to_device
+from segkit.system.device import Normalize, amp_for_predictions, choose_device, to_device
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around
 from segkit.system.typed import typed
 from segkit.training.build import build_component, build_normalize, build_views
@@ -144,12 +146,19 @@ class Predictor:
 
 
 def load_predictor(weights: str | os.PathLike[str], device: str | torch.device = "auto") -> Predictor:
-    """The model of a run folder (its best weights) or of a checkpoint file, on a device ("auto", "cpu", "cuda:1" ...).
+    """The model of a run folder (its best weights) or of a checkpoint file, on a device ("auto", "cpu", "cuda:1" ...);
+    or the network in a file of `segkit export --to onnx`, which computes on the CPU.
 
     Raises CheckpointError if there is none that can be used, ConfigError if its model is registered in a file
     that was not given to `--import`.
     """
     device = choose_device(device) if isinstance(device, str) else device
+    if Path(weights).suffix == ".onnx":
+        return _from_onnx(Path(weights), device)
+    if Path(weights).suffix == ".pt2":
+        raise CheckpointError(
+            f"{weights} is for torch.export.load -> the run, or a file of {typed('export')} --to onnx"
+        )
     path, state, which = _load(Path(weights))
     try:
         config = _read_config(dict(with_earlier_meanings(state["config"])), path)
@@ -179,6 +188,29 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         device=device,
         views=build_views(config, None if resize is None else (resize[0], resize[1])),
         temperature=read_temperature(path, iteration),
+    )
+
+
+def _from_onnx(path: Path, device: torch.device) -> Predictor:
+    """The same of an exported network, which needs no run: all is in the file."""
+    network, about = open_onnx(path)
+    config = _read_config(dict(with_earlier_meanings(yaml.safe_load(about["config"]))), path)
+    resize, iteration = about["resize"], about["iteration"]
+    size = None if resize is None else (resize[0], resize[1])
+    palette = tuple((red, green, blue) for red, green, blue in about["palette"])
+    return Predictor(
+        path=path,
+        iteration=iteration,
+        why=f"exported, {'of an unknown iteration' if iteration is None else f'of iteration {iteration:,}'}",
+        config=config,
+        model=network.eval(),
+        preprocess=Normalize(about["mean"], about["std"]).to(device),
+        labels=Legend(tuple(about["class_names"]), palette, about["ignore_index"]),
+        channels=about["channels"],
+        resize=size,
+        device=device,
+        views=build_views(config, size),
+        temperature=about["temperature"],
     )
 
 

@@ -45,6 +45,9 @@ class RunFiles(NamedFolder):
     model_card = Entry("README.md", "What was trained, on what, how well.")
     tensorboard = Entry("tb", "The folder of the TensorBoard events.")
     predictions = Entry("predictions", "The folder that `segkit predict` writes into by default.")
+    onnx = Entry("model.onnx", "What `segkit export --to onnx` writes by default.")
+    pt2 = Entry("model.pt2", "What `segkit export --to pt2` writes by default.")
+    about_export = Entry("model.json", "What the exported file says of itself.")
     lock = Entry(".lock", "Held by the process that writes the folder.")
 
     @property

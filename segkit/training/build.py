@@ -42,7 +42,13 @@ from segkit.system.device import (
     settled_amp,
 )
 from segkit.training.build_component import build_component
-from segkit.training.build_dataset import build_dataset, build_weight_map, data_settings, with_found
+from segkit.training.build_dataset import (
+    build_dataset,
+    build_weight_map,
+    data_settings,
+    normalisation,
+    with_found,
+)
 from segkit.training.build_optimizer import build_optimizer
 from segkit.training.experiment import Data, Experiment
 from segkit.training.parallel import (
@@ -52,8 +58,6 @@ from segkit.training.parallel import (
     synchronise_batchnorm,
 )
 from segkit.training.plan import Plan
-
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def build(
@@ -130,12 +134,9 @@ def build(
 
 
 def build_normalize(config: Config, channels: int) -> Normalize:
-    """Normalisation with `data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
-    return Normalize(
-        config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels),
-        config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels),
-        channels_last=config.train.channels_last,
-    )
+    """Normalisation with the `normalisation` of a configuration."""
+    mean, std = normalisation(config, channels)
+    return Normalize(mean, std, channels_last=config.train.channels_last)
 
 
 def build_data(config: Config, *, overfit: int | None = None, memory: Path | None = None) -> Data:

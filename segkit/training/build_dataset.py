@@ -9,6 +9,8 @@ from segkit.registry import DATASETS, WEIGHT_MAPS
 from segkit.system.printable import describe_controls
 from segkit.training.build_component import build_component
 
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
 
 def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
     """The data set that `config.data` names. A DataError while opening it says where its root was set. If it is to be
@@ -75,3 +77,10 @@ def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[flo
     known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
     block = "data.weight_map"
     return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)
+
+
+def normalisation(config: Config, channels: int) -> tuple[list[float], list[float]]:
+    """`data.mean` and `data.std`: unless given, ImageNet's for colour, 0.5 and 0.25 otherwise."""
+    mean = config.data.mean or (IMAGENET_MEAN if channels == 3 else [0.5] * channels)
+    std = config.data.std or (IMAGENET_STD if channels == 3 else [0.25] * channels)
+    return mean, std

@@ -51,7 +51,7 @@ def randomise(model: nn.Module, seed: int) -> None:
 def make_run(folder: Path, *, saves: str = "best numbered", ema: float | None = 0.9, **blocks) -> RunFolder:
     """A run folder written by the run's own saver. The weights, by seed: best.pt 1; the numbered checkpoint 2,
     and its moving average 3."""
-    mapping = {**MAPPING, **blocks, "train": {**MAPPING["train"], "ema": ema}}
+    mapping = {**MAPPING, **blocks, "train": {**MAPPING["train"], **blocks.get("train", {}), "ema": ema}}
     experiment = build(config_from_mapping(mapping, origin="test"))
     run = RunFolder.create(folder / "runs", "tiny")
     recorder = SimpleNamespace(

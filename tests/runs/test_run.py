@@ -105,6 +105,9 @@ def test_run_folder_has_what_it_promises(finished):
         RunFiles.predictions.name,
         RunFiles.calibration_plot.name,
         RunFiles.temperature.name,
+        RunFiles.onnx.name,
+        RunFiles.pt2.name,
+        RunFiles.about_export.name,
     }
     names = {entry.name for entry in RunFiles.entries().values()} - not_here
     assert {path.name for path in folder.iterdir()} == names

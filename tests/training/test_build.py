@@ -20,8 +20,6 @@ from segkit.runs.header import count_flops, header
 from segkit.system import device as device_module
 from segkit.training import build as build_module
 from segkit.training.build import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     build,
     build_component,
     build_data,
@@ -30,6 +28,7 @@ from segkit.training.build import (
     build_plan,
     total_iterations,
 )
+from segkit.training.build_dataset import IMAGENET_MEAN, IMAGENET_STD
 from segkit.training.build_optimizer import build_optimizer
 from segkit.types import Duration
 

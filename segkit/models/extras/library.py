@@ -82,7 +82,9 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 def cut_to(logits: Tensor, size: Sequence[int], padded: Sequence[int]) -> Tensor:
     """Logits (N, K, h, w) of padded images, without those that lie beyond images of `size` (H, W)."""
+    # Rounded up without a negative number, which an exported ONNX file rounds towards zero (findings/ has a program).
     height, width = (
-        -(-own * there // whole) for own, there, whole in zip(size, logits.shape[-2:], padded, strict=True)
+        (own * there + whole - 1) // whole
+        for own, there, whole in zip(size, logits.shape[-2:], padded, strict=True)
     )
     return logits[..., :height, :width]

@@ -1,0 +1,1 @@
+"""`segkit export`: a trained network as one file that needs no segkit, checked before it is kept."""

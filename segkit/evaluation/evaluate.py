@@ -44,11 +44,11 @@ class Evaluation:
     matrices: ImageMatrices | None = None
     names: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
-    parts: tuple[str, ...] = ()
     ce_sums: Tensor | None = None
     borders: BorderCounts | None = None
     calibration: CalibrationCounts | None = None
     objects: ObjectCounts | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def mean_iou(self) -> float:

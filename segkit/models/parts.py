@@ -42,7 +42,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
         if any(is_within(name, part) for part in parts):
             module.eval()
             # `train` of the whole model calls that of every part.
-            module.train = _stay  # type: ignore[method-assign]
+            module.__dict__["train"] = _stay
 
 
 def _stay(mode: bool = True) -> None:

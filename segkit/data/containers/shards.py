@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -227,7 +227,8 @@ def members_of(path: Path) -> Iterator[tuple[str, int, int]]:
         while (member := tar.next()) is not None:
             if member.isreg() and not member.issparse():
                 yield member.name, member.offset_data, member.size
-            tar.members.clear()  # type: ignore[attr-defined]  # else all are kept
+            kept: Any = tar
+            kept.members.clear()  # else all are kept
 
 
 def read_heads(file: BinaryIO) -> list[tuple[str, int, int]] | None:

@@ -7,10 +7,10 @@ neither does the edge of the image.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from segkit.data.weight_maps.boundary import squared_distance
 from segkit.evaluation.metrics import mean_defined
 
 
@@ -78,33 +78,46 @@ class BoundaryMeter:
     def count(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The counts (N, C, 6) of BorderCounts, of labels and predicted class ids, both (N, H, W) on any device."""
         counts = torch.zeros(len(target), self.num_classes, 6, dtype=torch.int64)
-        for found, label, answer in zip(counts, target.cpu().long(), prediction.cpu().long(), strict=True):
+        labels, answers = target.cpu().long().numpy(), prediction.cpu().long().numpy()
+        for found, label, answer in zip(counts, labels, answers, strict=True):
             valid = label != self.ignore_index  # (H, W)
-            for class_id in torch.cat([label[valid], answer[valid]]).unique().tolist():
-                found[class_id] = self._count(valid, label == class_id, answer == class_id)
+            for class_id in np.unique(np.concatenate([label[valid], answer[valid]])).tolist():
+                found[class_id] = torch.tensor(self._count(valid, label == class_id, answer == class_id))
         return counts
 
-    def _count(self, valid: Tensor, label: Tensor, answer: Tensor) -> Tensor:
+    def _count(self, valid: np.ndarray, label: np.ndarray, answer: np.ndarray) -> list[int]:
         """The counts (6,) of one class from the pixels (H, W) that have it."""
         near_label, label_border = self._border(label & valid, valid & ~label)
         near_answer, answer_border = self._border(answer & valid, valid & ~answer)
         counts = [
             near_label & near_answer,
             near_label | near_answer,
-            answer_border & self._within(label_border),
+            answer_border & within(label_border, self.tolerance),
             answer_border,
-            label_border & self._within(answer_border),
+            label_border & within(answer_border, self.tolerance),
             label_border,
         ]
-        return torch.stack([count.sum() for count in counts])
+        return [int(np.count_nonzero(count)) for count in counts]
 
-    def _border(self, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+    def _border(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of `inside` within the tolerance of one `outside`, and those that touch one; all (H, W)."""
-        square = self._square(outside)
-        return inside & (square <= self.tolerance**2), inside & (square <= 1)
+        return inside & within(outside, self.tolerance), inside & within(outside, 1)
 
-    def _within(self, points: Tensor) -> Tensor:
-        return self._square(points) <= self.tolerance**2
 
-    def _square(self, points: Tensor) -> Tensor:
-        return squared_distance(points, radius=math.ceil(self.tolerance))
+def within(points: np.ndarray, distance: float) -> np.ndarray:
+    """The pixels (H, W) that are at most `distance` pixels from one of `points` (H, W), between centres; both bool.
+
+    A disc is a stack of rows: points are spread along their rows, as far as each row of the disc goes, and what that
+    gives is moved up and down. Few passes over bytes, where distances would be numbers of every pixel.
+    """
+    found = points.copy()
+    spread, reach = points.copy(), 0
+    for off in range(min(int(distance), points.shape[0] - 1), -1, -1):  # the narrowest row of the disc first
+        while (reach + 1) ** 2 + off**2 <= distance**2:
+            reach += 1
+            if reach < points.shape[1]:
+                spread[:, reach:] |= points[:, :-reach]
+                spread[:, :-reach] |= points[:, reach:]
+        found[off:] |= spread[: len(spread) - off]
+        found[: len(found) - off] |= spread[off:]
+    return found

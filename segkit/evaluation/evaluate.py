@@ -83,9 +83,9 @@ def evaluate(
     preprocessing and autocast included; `views` says how it is shown the images. The model is in eval mode meanwhile
     and in its former mode afterwards. Returns None if `stop()` became true between two batches, in any process: half a
     validation set is not a score. With `boundary`, a tolerance in pixels of at least 1, the borders between classes
-    are counted too, which takes the host several times as long as the rest; with `calibration` how sure the model is,
-    which takes little, and with "classwise" how sure it is of every class, which takes more; with `objects` what it
-    counts. `watch` is shown the targets and predictions of each batch of this process, on the host.
+    are counted too, which takes the host longer than the rest if classes are many; with `calibration` how sure the
+    model is, which takes little, and with "classwise" how sure it is of every class, which takes more; with `objects`
+    what it counts. `watch` is shown the targets and predictions of each batch of this process, on the host.
     """
     known = {"num_classes": num_classes, "ignore_index": ignore_index}
     meter = None if boundary is None else BoundaryMeter(**known, tolerance=boundary)

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from segkit.config.load import config_from_mapping
-from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter
+from segkit.evaluation.boundary_quality import BorderCounts, BoundaryMeter, within
 from segkit.evaluation.evaluate import evaluate
 from segkit.evaluation.scores import boundary_as_json, boundary_table
 from segkit.evaluation.upsampled_scores import predict_pixels
@@ -174,3 +175,17 @@ def test_table():
         "car           100.0        100.0",
         "mean          100.0        100.0",
     ]
+
+
+@pytest.mark.parametrize("distance", [0.5, 1, 1.5, 2, 2.5, 5, 7.3, 40])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 1), (17, 23)])
+def test_pixels_within_a_distance_are_those_of_all_pairs(distance, size):
+    random = np.random.default_rng(0)
+    for share in (0.0, 0.03, 0.3):
+        points = random.random(size) < share
+        rows, columns = np.indices(size)
+        expected = np.zeros(size, dtype=bool)
+        for row, column in np.argwhere(points):
+            expected |= (rows - row) ** 2 + (columns - column) ** 2 <= distance**2
+        before = points.copy()
+        assert np.array_equal(within(points, distance), expected) and np.array_equal(points, before)

@@ -9,4 +9,6 @@ Data sets of files build on `PairedFiles`: they find the images and their label 
 published one finds them with `segkit.data.files.published`, has its labels in a `LabelTable`, and is listed in
 `segkit.data.sources` with its page, licence and archives. Those of files that hold several images each, in
 `containers/`, are `PartedFiles`: beside `files(index)` they have `sources(index)`, the parts that no other sample has.
+Those of annotation tools, `coco*` and in `tools/`, are `AnnotatedImages`, which draw their labels from what the tool
+saved (`segkit/data/annotations/`).
 """

@@ -112,6 +112,7 @@ def test_number_of_shipped_files():
     assert ablations == [
         "ablation.yaml",
         "losses.yaml",
+        "models.yaml",
         "precision.yaml",
         "camvid/ablation.yaml",
         "camvid/fast_ablation.yaml",

@@ -23,6 +23,7 @@ from segkit.ablation.report.findings import CLASS_REPLICATES, Findings, find_all
 from segkit.ablation.report.html_page import render_html
 from segkit.ablation.report.latex import render_latex
 from segkit.ablation.report.markdown import render_markdown
+from segkit.ablation.report.network_table import network_table
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import (
     class_table,
@@ -94,8 +95,8 @@ def _scores(findings: Findings) -> list[Block]:
     classes: Block = table
     if len(table.rows) > LONG_TABLE:
         classes = Details(f"IoU of all {len(findings.class_names)} classes", (table,))
-    further = metric_table(findings)
-    return [Heading("Scores"), main_table(findings), *([] if further is None else [further]), classes]
+    more = [table for table in (metric_table(findings), network_table(findings)) if table is not None]
+    return [Heading("Scores"), main_table(findings), *more, classes]
 
 
 def _differences(findings: Findings) -> list[Block]:

@@ -37,6 +37,7 @@ def _row(run: Run) -> dict[str, Any]:
         "training_minutes": training_minutes(run),
         "seconds": run.summary.get("seconds"),
         "parameters": run.summary.get("parameters"),
+        "flops_per_image": run.summary.get("flops_per_image"),
         **{f"iou/{name}": value for name, value in zip(run.class_names, iou(counts).tolist(), strict=True)},
         "git_commit": run.env.get("git_commit"),
         "folder": str(run.folder),

@@ -160,7 +160,7 @@ def test_shipped_ablation_of_weight_maps():
 
 
 def test_shipped_ablations_are_found_beside_configurations():
-    shipped = ["ablation.yaml", "losses.yaml", "precision.yaml"]
+    shipped = ["ablation.yaml", "losses.yaml", "models.yaml", "precision.yaml"]
     shipped += ["camvid/ablation.yaml", "camvid/fast_ablation.yaml"]
     shipped += ["membrane/ablation.yaml", "membrane/losses.yaml"]
     assert shipped_names(ablations=True) == shipped

@@ -15,7 +15,8 @@ from segkit.ablation.report.figures.reliability import find_reliability
 from segkit.ablation.report.figures.style import choose_looks
 from segkit.ablation.report.findings import find_all, training_minutes
 from segkit.ablation.report.markdown import render_markdown
-from segkit.ablation.report.number_text import points_text
+from segkit.ablation.report.network_table import network_table
+from segkit.ablation.report.number_text import points_text, spread_text
 from segkit.ablation.report.report import compose, number_captions, paper_tables, write_report
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table, main_table
@@ -92,6 +93,34 @@ def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
     assert "better than ce by" in text and "points of accuracy (95 % interval" in text
     rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
     assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
+
+
+def with_networks(study, networks):
+    """The study whose variants have these networks: their model block, parameters and operations."""
+    runs = []
+    for run in study.runs:
+        model, parameters, flops = networks[run.variant]
+        summary = {**run.summary, "parameters": parameters, "flops_per_image": flops}
+        runs.append(replace(run, config={**run.config, "model": model}, summary=summary))
+    return replace(study, runs=tuple(runs))
+
+
+def test_different_networks_have_a_table_of_what_they_cost(tmp_path):
+    study = make_study(tmp_path, examples=False, variants=("ce", "ohem_ce"))
+    same = with_networks(study, dict.fromkeys(study.variants, ({"name": "unet"}, 7_800_000, 21_300_000_000)))
+    assert network_table(find_all(study)) is None and network_table(find_all(same)) is None
+    networks = {
+        "ce": ({"name": "unet", "width": 16}, 7_812_345, 21_300_000_000),
+        "ohem_ce": ({"name": "smp", "architecture": "FPN", "encoder": "resnet18"}, 13_000_000, None),
+    }
+    findings = find_all(with_networks(study, networks))
+    table = network_table(findings)
+    first, second = ([cell.text for cell in row] for row in table.rows)
+    speed = spread_text(findings.scores[0].speed)
+    assert first[:6] == ["ce", "unet", "7.81", "21.3", speed, "2.08"] and first[8] == "baseline"
+    assert second[:4] == ["ohem_ce", "smp: FPN, resnet18", "13.0", "-"]
+    assert second[8].startswith("better (+")
+    assert "smp: FPN, resnet18" in text_of(with_networks(study, networks))
 
 
 def count_further(study, *, tolerance=2.0, without=()):

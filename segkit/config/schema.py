@@ -114,9 +114,12 @@ class ModelBlock(Component):
 
 
 class OptimizerBlock(Component):
-    """The optimizer, and by which factor the learning rate of a part of the model is another."""
+    """The optimizer, and by which factor the learning rate of a part of the model is another: one number, or those of
+    the part's first and last layer."""
 
-    groups: dict[str, NonNegativeFloat] = {}
+    groups: dict[
+        str, NonNegativeFloat | Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+    ] = {}
 
 
 class ScheduleBlock(Component):

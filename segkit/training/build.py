@@ -25,6 +25,7 @@ from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
 from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
+from segkit.models.layer_order import find_places
 from segkit.models.parts import freeze
 from segkit.registry import (
     AUGMENTS,
@@ -49,7 +50,7 @@ from segkit.training.build_dataset import (
     normalisation,
     with_found,
 )
-from segkit.training.build_optimizer import build_optimizer
+from segkit.training.build_optimizer import build_optimizer, layered
 from segkit.training.experiment import Data, Experiment
 from segkit.training.parallel import (
     refuse_learning_loss,
@@ -103,6 +104,7 @@ def build(
         model.check_run(batch_size=own, height=height, width=width)
     model = synchronise_batchnorm(model, device, wanted=config.train.sync_batchnorm)
     freeze(model, config.model.freeze)
+    places = find_places(model, layered(config.optimizer.groups), (known["in_channels"], height, width))
     model = place(
         model,
         device,
@@ -120,7 +122,7 @@ def build(
         data=data,
         model=model,
         loss=loss,
-        optimizer=build_optimizer(config.optimizer, model, device, loss=loss),
+        optimizer=build_optimizer(config.optimizer, model, device, loss=loss, places=places),
         learning_rate=build_learning_rate(config, total),
         preprocess=preprocess,
         plan=build_plan(config, data, amp_dtype, total),
@@ -130,6 +132,7 @@ def build(
         else config.train.workers,
         image_size=(height, width),
         ranks=ranks,
+        layer_places=places,
     )
 
 

@@ -24,12 +24,14 @@ def build_optimizer(
     device: torch.device,
     *,
     loss: nn.Module | None = None,
+    places: Mapping[str, float] | None = None,
     sharded: bool = False,
 ) -> torch.optim.Optimizer:
     """The named optimizer over the trainable parameters, fused where torch has such a kernel.
 
     Each of the `groups` is a parameter group of its own, whose `lr_factor` the learning rate is multiplied by, and what
-    is in none of them is the first. Parameters of a `loss`, if it has some, are a group as well, without weight decay.
+    is in none of them is the first. A part whose factor differs between its layers is several groups, by the `places`
+    of its parameters (`find_places`). Parameters of a `loss`, if it has some, are a group too, without weight decay.
     Raises ConfigError for a group that the model has no parameters for.
     """
     constructor = OPTIMIZERS.get(component.name)
@@ -39,30 +41,44 @@ def build_optimizer(
     if component.name in FUSED_EVERYWHERE and "fused" not in parameters and wants_default:
         parameters["fused"] = device.type in ("cuda", "cpu", "mps")
     try:
-        return constructor(_group(model, component.groups) + _own_group(loss, constructor), **parameters)
+        groups = _group(model, component.groups, places or {}) + _own_group(loss, constructor)
+        return constructor(groups, **parameters)
     except ValueError as error:
         raise ConfigError(f"optimizer: {component.name}: {error}") from error
 
 
-def _group(model: nn.Module, groups: Mapping[str, float]) -> list[Any]:
+def layered(groups: Mapping[str, float | list[float]]) -> list[str]:
+    """The parts whose factor differs between their layers."""
+    return [part for part, factor in groups.items() if isinstance(factor, list)]
+
+
+def _group(
+    model: nn.Module, groups: Mapping[str, float | list[float]], places: Mapping[str, float]
+) -> list[Any]:
     """The trainable parameters, in groups if there are some; of two groups for a parameter, that of the longer name."""
     trainable = {name: each for name, each in model.named_parameters() if each.requires_grad}
     if not groups:
         return [{"params": list(trainable.values())}] if trainable else []
     require_parts(model, groups, key="optimizer.groups")
-    by_part: dict[str, list[nn.Parameter]] = {part: [] for part in ("", *groups)}
+    found: dict[tuple[str, float], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
-        by_part[max((part for part in groups if is_within(name, part)), key=len, default="")].append(
-            parameter
-        )
+        part = max((part for part in groups if is_within(name, part)), key=len, default="")
+        factor = groups.get(part, 1.0)
+        if isinstance(factor, list):  # between the first layer and the last on a geometric line
+            first, last = factor
+            factor = first * (last / first) ** places[name]
+        found.setdefault((part, factor), []).append(parameter)
     for part in groups:
-        if not by_part[part]:
+        if not any(filled == part for filled, _ in found):
             raise ConfigError(
                 f"optimizer.groups: no parameter of '{part}' is trained in this group: it is frozen, or other groups "
                 "are more exact -> remove it"
             )
-    factors = {"": 1.0, **groups}
-    return [{"params": found, "lr_factor": factors[part]} for part, found in by_part.items() if found]
+    order = {part: number for number, part in enumerate(("", *groups))}
+    return [
+        {"params": found[part, factor], "lr_factor": factor}
+        for part, factor in sorted(found, key=lambda key: (order[key[0]], key[1]))
+    ]
 
 
 def _own_group(loss: nn.Module | None, constructor: Callable[..., Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Everything that one configuration becomes, before there is a run folder."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Experiment:
     """Everything a Trainer needs, built and checked, and nothing that belongs to a run folder.
 
     `batch_size` images are in a micro-batch, of which each of the `ranks` gets an equal part. `workers` load data in
-    each, `workers_why` if that was chosen by measuring.
+    each, `workers_why` if that was chosen by measuring. `layer_places` says where in its part of the model a parameter
+    computes, for learning rates that differ between layers.
     """
 
     config: Config
@@ -66,6 +67,7 @@ class Experiment:
     image_size: tuple[int, int]
     ranks: Ranks = ALONE
     workers_why: str = ""
+    layer_places: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def precision(self) -> Precision:
@@ -212,7 +214,9 @@ class Experiment:
             return self.optimizer
         self.optimizer.param_groups.clear()  # else it would keep the whole parameters in memory
         self.optimizer.state.clear()
-        return build_optimizer(self.config.optimizer, self.model, self.device, sharded=True)
+        return build_optimizer(
+            self.config.optimizer, self.model, self.device, places=self.layer_places, sharded=True
+        )
 
     @property
     def parameters(self) -> int:

@@ -50,11 +50,19 @@ def parse_convert(arguments: Sequence[str]) -> argparse.Namespace:
         "--to", type=Path, required=True, metavar="FOLDER", help="a new folder, or one from before"
     )
     parser.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="tar files of N samples instead of single files, for file servers (data.name: shards)",
+    )
+    parser.add_argument(
         "--workers", type=int, default=usable_cpus(), metavar="N", help="processes that write (all cores)"
     )
     args = parser.parse_intermixed_args(arguments)
     if args.workers < 0:
         parser.error(f"--workers must be at least 0, got {args.workers}")
+    if args.shards is not None and args.shards < 1:
+        parser.error(f"--shards must be at least 1, got {args.shards}")
     return args
 
 
@@ -83,4 +91,4 @@ def convert_data(args: argparse.Namespace) -> int:
 
     # What is written are the files; copies of them in a cache would serve nobody.
     config = load_config(args.config, [*args.overrides, "data.cache=off"])
-    return convert(config, args.to.expanduser(), workers=args.workers)
+    return convert(config, args.to.expanduser(), workers=args.workers, shard_size=args.shards)

@@ -9,8 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segkit.commands.convert.pair_writer import MaskForm, PairWriter, can_copy, refuse_channels
+from segkit.commands.convert.pair_writer import MaskForm, PairMaker, PairWriter, can_copy, refuse_channels
 from segkit.commands.convert.record import Record
+from segkit.commands.convert.shard_writer import MASK, ShardWriter, refuse_strange_shards
 from segkit.config.schema import Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.label_map import IGNORE
@@ -29,9 +30,10 @@ CONFIG, LOCK = "train.yaml", ".segkit-lock"
 PLAIN = re.compile(r"[^\W_.][\w.+= -]{0,150}(/[^\W_.][\w.+= -]{0,150})*")
 
 
-def convert(config: Config, folder: Path, *, workers: int) -> int:
+def convert(config: Config, folder: Path, *, workers: int, shard_size: int | None = None) -> int:
     """Write images, masks and a configuration into `folder`, and say how to train; returns the exit status, 0 or that
-    of a signal. What is there of an earlier call, made from the same files, stays.
+    of a signal. With `shard_size` so many samples go into each of a few tar files. What is there of an earlier call,
+    made from the same files, stays.
 
     Raises ConfigError for a folder with other files, or in the way of the data, and for weight maps that are files;
     DataError for a sample that cannot be used; CannotWrite; RunFolderInUse.
@@ -48,42 +50,46 @@ def convert(config: Config, folder: Path, *, workers: int) -> int:
     record.begin()
     lock = take_lock(folder / LOCK, f"folder {folder}", "wait for it")
     try:
-        return _convert(config, parts, record, workers=workers)
+        return _convert(config, parts, record, workers=workers, shard_size=shard_size)
     finally:
         os.close(lock)
 
 
-def _convert(config: Config, parts: dict[str, Any], record: Record, *, workers: int) -> int:
+def _convert(
+    config: Config, parts: dict[str, Any], record: Record, *, workers: int, shard_size: int | None
+) -> int:
     copy = all(can_copy(dataset) for dataset in parts.values())
-    writers = {}
+    writers: dict[str, PairWriter | ShardWriter] = {}
     for split, dataset in parts.items():
         refuse_channels(dataset, copy=copy)
-        writers[split] = PairWriter(
-            dataset,
-            split,
-            name_files(dataset),
-            record.folder,
-            copy=copy,
-            settings=settings_text(
-                [data_settings(config, split), getattr(dataset, "found_options", {}), copy]
-            ),
-            known=record.entries,
-        )
-    planned = [writer.files_of(n) for writer in writers.values() for n in range(len(writer.names))]
-    record.refuse_strangers({file for files in planned for file in files})
+        settings = [data_settings(config, split), getattr(dataset, "found_options", {}), copy]
+        maker = PairMaker(dataset, copy=copy, settings=settings_text(settings))
+        if shard_size is None:
+            names = name_files(dataset)
+            writers[split] = PairWriter(maker, split, record.folder, names=names, known=record.entries)
+        else:
+            writers[split] = ShardWriter(maker, split, record.folder, size=shard_size, known=record.entries)
+    planned = {
+        file for writer in writers.values() for n in range(len(writer.names)) for file in writer.files_of(n)
+    }
+    record.refuse_strangers(planned)
+    if shard_size is not None:
+        refuse_strange_shards(record.folder, parts, planned | record.files.keys())
+    what = "samples" if shard_size is None else "shards"
     with Interrupt() as interrupt:
         for split, writer in writers.items():
             new = write_part(writer, record, workers=workers, stop=interrupt)
             if interrupt.exit_code is not None:
-                print(
-                    f"stopped   {len(record.entries):,} samples are there -> the same command writes the others"
-                )
+                there = f"{len(record.entries):,} {what} are there"
+                print(f"stopped   {there} -> the same command writes the others")
                 return interrupt.exit_code
-            print(f"{split:9} {len(writer.names):,} samples, {new:,} of them new")
+            print(f"{split:9} {say_parts(writer)}, {new:,} of them new")
     gone = record.finish((split, name) for split, writer in writers.items() for name in writer.names)
     if gone:
         print(f"removed   {gone:,} files of samples that are none any more")
     written = converted_config(config, parts["train"], record.folder, copy=copy)
+    if shard_size is not None:
+        written = sharded_config(written, [writer.maker for writer in writers.values()])
     write_text(record.folder / CONFIG, written.to_yaml())
     for split, dataset in parts.items():
         require_equal(build_dataset(written, split), dataset)
@@ -91,15 +97,31 @@ def _convert(config: Config, parts: dict[str, Any], record: Record, *, workers: 
         print(
             f"but       {config.data.name} says which images an epoch draws, a folder does not: another order"
         )
+    elif shard_size is not None:
+        print(
+            "but       shards are read in windows: another order -> data.shuffle=null for that of the source"
+        )
     print(f"train     {typed('train', '--config', record.folder / CONFIG)}")
     return 0
 
 
-def write_part(writer: PairWriter, record: Record, *, workers: int, stop: Interrupt) -> int:
-    """Write what is missing of a part, with a progress bar on a terminal, until asked to stop; returns how many samples
-    were written."""
+def say_parts(writer: PairWriter | ShardWriter) -> str:
+    """`367 samples`, or `4 shards of 367 samples`."""
+    samples = f"{len(writer.maker):,} samples"
+    return samples if isinstance(writer, PairWriter) else f"{len(writer.names):,} shards of {samples}"
+
+
+def write_part(writer: PairWriter | ShardWriter, record: Record, *, workers: int, stop: Interrupt) -> int:
+    """Write what is missing of a part, with a progress bar on a terminal, until asked to stop; returns how many entries
+    (samples, or shards) are new."""
     new, total = 0, len(writer.names)
-    with tqdm(desc=writer.part, total=total, unit="image", disable=None, leave=False) as bar:
+    with tqdm(
+        desc=writer.part,
+        total=total,
+        unit="image" if isinstance(writer, PairWriter) else "shard",
+        disable=None,
+        leave=False,
+    ) as bar:
         try:
             for entry in in_workers(writer, range(total), workers=workers):
                 if record.entries.get((entry.part, entry.name)) != entry:
@@ -170,6 +192,16 @@ def converted_config(config: Config, dataset: Any, folder: Path, *, copy: bool) 
         params |= {} if ends is None else {"value_range": ends if isinstance(ends, str) else list(ends)}
     data = config.data.model_copy(update={"name": "folder", "params": params})
     return config.model_copy(update={"data": data})
+
+
+def sharded_config(config: Config, makers: Sequence[PairMaker]) -> Config:
+    """The configuration of the same samples in shards: `config` has them in a folder of files."""
+    endings = {maker.suffix(index).lstrip(".").lower() for maker in makers for index in range(len(maker))}
+    params = {**config.data.params, "images": sorted(endings), "masks": [MASK]}
+    params |= {part: f"{part}-*.tar" for part in ("train", "val")}
+    return config.model_copy(
+        update={"data": config.data.model_copy(update={"name": "shards", "params": params})}
+    )
 
 
 def require_equal(written: Any, source: Any) -> None:

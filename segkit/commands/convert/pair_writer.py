@@ -48,27 +48,15 @@ def keeps_files(dataset: Any) -> bool:
     return isinstance(dataset, PairedFiles) and _is_own(dataset, "read") and _is_own(dataset, "__getitem__")
 
 
-class PairWriter:
-    """`writer(index)` brings the files of a sample about, unless they are there, and returns its entry.
+class PairMaker:
+    """The bytes of an image file and a mask file for each sample of a data set.
 
-    Images that are files of their own are copied as they are, the others become PNG. `names` are the names of the
-    files, `known` what an earlier conversion wrote. Raises DataError for a sample that cannot be used, ConfigError for
-    a file that is in the way, CannotWrite.
+    Images that are files of their own stay as they are (`copy`), the others become PNG; masks are PNG. `settings` are
+    what else the result depends on. Raises DataError for a sample that cannot be used.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        part: str,
-        names: Sequence[str],
-        folder: Path,
-        *,
-        copy: bool,
-        settings: str,
-        known: Mapping[tuple[str, str], Entry],
-    ):
-        self.dataset, self.part, self.names, self.folder = dataset, part, names, folder
-        self.copy, self.settings, self.known = copy, settings, known
+    def __init__(self, dataset: Any, *, copy: bool, settings: str):
+        self.dataset, self.copy, self.settings = dataset, copy, settings
         self.form = MaskForm.of(dataset)
         colours = getattr(dataset, "palette", None) or palette(dataset.num_classes)
         table = [*colours, *[(0, 0, 0)] * (256 - len(colours))]
@@ -76,36 +64,20 @@ class PairWriter:
         if not self.form.wide:
             self.colours[3 * self.form.ignored : 3 * self.form.ignored + 3] = IGNORE_COLOR
 
-    def __call__(self, index: int) -> Entry:
-        name, made_by = self.names[index], self._made_by(index)
-        before = self.known.get((self.part, name))
-        if before is not None and before.made_by == made_by and self._holds(before):
-            return before
-        own = {} if before is None else before.files
-        files = self._make(index)
-        for file, content in files.items():
-            self._write(file, content, ours=file in own)
-        return Entry(
-            self.part, name, made_by, {file: hashlib.sha256(files[file]).hexdigest() for file in files}
-        )
+    def __len__(self) -> int:
+        return len(self.dataset)
 
-    def files_of(self, index: int) -> tuple[str, str]:
-        """The image and the mask of a sample, below the folder."""
-        suffix = self.dataset.image_paths[index].suffix if self.copy else ".png"
-        name = self.names[index]
-        return f"images/{self.part}/{name}{suffix}", f"masks/{self.part}/{name}.png"
+    @property
+    def sample_names(self) -> Sequence[str] | None:
+        """What the data set calls its samples, None if it does not."""
+        return getattr(self.dataset, "names", None)
 
-    def _made_by(self, index: int) -> str:
-        """Digest of all that a sample is made from, as far as files and settings tell."""
-        files = self.dataset.files(index) if hasattr(self.dataset, "files") else ()
-        facts = [FORMAT, self.settings, self.names[index], *map(describe_file, files)]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    def suffix(self, index: int) -> str:
+        """Of the image file."""
+        return self.dataset.image_paths[index].suffix if self.copy else ".png"
 
-    def _holds(self, entry: Entry) -> bool:
-        return all(digest_of(self.folder / file) == digest for file, digest in entry.files.items())
-
-    def _make(self, index: int) -> dict[str, bytes]:
-        image_file, mask_file = self.files_of(index)
+    def make(self, index: int) -> tuple[str, bytes, bytes]:
+        """Suffix and content of the image file, and content of the mask file."""
         if self.copy:
             ids = self.dataset.read(index).target  # (H, W), of the size of the files
             source = self.dataset.shown(self.dataset.mask_paths[index])
@@ -117,7 +89,13 @@ class PairWriter:
         known = {"num_classes": self.dataset.num_classes, "ignore_index": self.dataset.ignore_index}
         check_ids(ids, **known, source=source)
         stored = np.where(ids == self.dataset.ignore_index, self.form.ignored, ids.astype(np.int64))
-        return {image_file: image, mask_file: self._encode(stored)}
+        return self.suffix(index), image, self._encode(stored)
+
+    def made_by(self, index: int, name: str) -> str:
+        """Digest of all that a sample called `name` is made from, as far as files and settings tell."""
+        files = self.dataset.files(index) if hasattr(self.dataset, "files") else ()
+        facts = [FORMAT, self.settings, name, *map(describe_file, files)]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _encode(self, ids: np.ndarray) -> bytes:
         if self.form.wide:
@@ -125,6 +103,49 @@ class PairWriter:
         picture = Image.fromarray(ids.astype(np.uint8))
         picture.putpalette(self.colours)
         return _save(picture)
+
+
+class PairWriter:
+    """`writer(index)` brings the files of a sample about, unless they are there, and returns its entry.
+
+    `names` are the names of the files, `known` what an earlier conversion wrote. Raises as `PairMaker`, ConfigError for
+    a file that is in the way, CannotWrite.
+    """
+
+    def __init__(
+        self,
+        maker: PairMaker,
+        part: str,
+        folder: Path,
+        *,
+        names: Sequence[str],
+        known: Mapping[tuple[str, str], Entry],
+    ):
+        self.maker, self.part, self.folder, self.names, self.known = maker, part, folder, names, known
+
+    def __call__(self, index: int) -> Entry:
+        name, made_by = self.names[index], self.maker.made_by(index, self.names[index])
+        before = self.known.get((self.part, name))
+        if before is not None and before.made_by == made_by and self._holds(before):
+            return before
+        own = {} if before is None else before.files
+        files = self._make(index)
+        for file, content in files.items():
+            self._write(file, content, ours=file in own)
+        digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        return Entry(self.part, name, made_by, digests)
+
+    def files_of(self, index: int) -> tuple[str, ...]:
+        """The image and the mask of a sample, below the folder."""
+        name = self.names[index]
+        return f"images/{self.part}/{name}{self.maker.suffix(index)}", f"masks/{self.part}/{name}.png"
+
+    def _holds(self, entry: Entry) -> bool:
+        return all(digest_of(self.folder / file) == digest for file, digest in entry.files.items())
+
+    def _make(self, index: int) -> dict[str, bytes]:
+        _, *contents = self.maker.make(index)
+        return dict(zip(self.files_of(index), contents, strict=True))
 
     def _write(self, file: str, content: bytes, *, ours: bool) -> None:
         path = self.folder / file

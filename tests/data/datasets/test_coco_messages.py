@@ -65,6 +65,11 @@ WRONG = {
         {"segmentation": {"size": [24, 32], "counts": "5z"}},
         "its run lengths are damaged: 'z' is no character of compressed run lengths\n   -> write them again",
     ),
+    "runs that str() wrote": (
+        {"segmentation": {"size": [24, 32], "counts": str(b"PSl0")}},
+        "counts of its run lengths is Python's notation of bytes, b'PSl0'...\n"
+        "   -> write counts.decode() to the file instead of str(counts)",
+    ),
     "runs of no kind": (
         {"segmentation": {"size": [24, 32], "counts": 5}},
         "counts of its run lengths is neither a text nor a list of whole numbers",

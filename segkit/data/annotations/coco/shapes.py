@@ -100,6 +100,11 @@ def _read_runs(segmentation: Mapping[str, Any], size: tuple[int, int]) -> Patch:
     is_list = isinstance(counts, list) and all(type(count) is int for count in counts)
     if not is_list and not isinstance(counts, str):
         raise ValueError("counts of its run lengths is neither a text nor a list of whole numbers")
+    if isinstance(counts, str) and counts[:2] in ("b'", 'b"'):  # what str() makes of pycocotools' bytes
+        raise ValueError(
+            f"counts of its run lengths is Python's notation of bytes, {counts[:12]}...\n"
+            "   -> write counts.decode() to the file instead of str(counts)"
+        )
     try:
         runs = decode_runs(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
         return runs_patch(runs, size)

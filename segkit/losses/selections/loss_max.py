@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segkit.losses.scope import BATCH, Scope
+from segkit.losses.selections.loss_max_cpu import weigh_compiled
 from segkit.losses.selections.selection import Selected, Selection
 from segkit.registry import SELECTIONS
 from segkit.types import NormOrder, Probability
@@ -43,7 +44,9 @@ class LossMax(Selection):
     ) -> Selected:
         ranked = valid & (ce == ce)  # NaN is not equal to itself
         budget = pooled_pixels(scope.sum(ranked), self.ratio)  # (G, 1, ..., 1)
-        share = weigh_losses(torch.where(ranked, ce, 0.0), ranked, budget, p=self.p, scope=scope)
+        share = weigh_compiled(ce, valid, budget, p=self.p, scope=scope)
+        if share is None:
+            share = weigh_losses(torch.where(ranked, ce, 0.0), ranked, budget, p=self.p, scope=scope)
         return Selected(share=share, count=scope.sum(share))
 
     def describe(self, *, iterations: int, pixels: int) -> str:

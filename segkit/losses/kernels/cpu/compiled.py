@@ -86,6 +86,22 @@ def hardest_kernels() -> HardestKernels:
     )
 
 
+class PowerKernels(NamedTuple):
+    """Addresses of the compiled functions of `hardest` that take powers."""
+
+    sum: int
+    find_between: int
+    write: int
+
+
+@functools.cache
+def power_kernels() -> PowerKernels:
+    """Those of `hardest`."""
+    return PowerKernels(
+        *(_compile(make) for make in (makers.sum_powers, makers.find_between, makers.write_powers))
+    )
+
+
 class WindowKernels(NamedTuple):
     """Addresses of the compiled functions of `cells` and `windows`."""
 

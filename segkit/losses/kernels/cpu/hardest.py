@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import Call
-from segkit.losses.kernels.cpu.compiled import hardest_kernels
-from segkit.losses.kernels.cpu.loops.hardest import FIRST_BINS, OTHER_BINS, Slot
+from segkit.losses.kernels.cpu.compiled import hardest_kernels, power_kernels
+from segkit.losses.kernels.cpu.loops.hardest import FIRST_BINS, OTHER_BINS, Real, Slot
 
 #: Pixels of a block.
 WIDTH = 4096
@@ -36,6 +36,38 @@ def share_above(rows: Tensor, valid: Tensor, boundary: Tensor, places: Tensor) -
     call.set(BOUNDARY=boundary.data_ptr(), PLACES=places.data_ptr())
     call.run(hardest_kernels().write_share)
     return share
+
+
+def sum_powers(
+    row: Tensor, valid: Tensor, low: float, high: float, exponent: float
+) -> tuple[float, np.ndarray]:
+    """Of losses (P,) fp32 that are `valid` (P,): the sum of (loss / low)^exponent over those up to `low`, and those
+    between `low` and `high`, fp32, in their order. `low` > 0. NaN is neither."""
+    blocks = -(-row.numel() // WIDTH)
+    sums, between = np.zeros(blocks), np.zeros(blocks, dtype=np.int64)
+    call, reals = _make_call(row, valid, GROUPS=1), _reals(low, high, exponent)
+    call.set(REALS=reals.ctypes.data, SUMS=sums.ctypes.data, BETWEEN=between.ctypes.data)
+    call.run(power_kernels().sum, buffer=4 * WIDTH)
+    np.cumsum(between, out=between)
+    found = np.empty(between[-1] if blocks else 0, dtype=np.float32)
+    if len(found):
+        call.set(FOUND=found.ctypes.data)
+        call.run(power_kernels().find_between)
+    return float(sums.sum()), found
+
+
+def power_share(row: Tensor, valid: Tensor, top: float, exponent: float, share: Tensor) -> None:
+    """Write (loss / top)^exponent, at most 1, of losses (P,) fp32 to `share` (P,) fp32; 0 where one is not `valid` or
+    NaN. `top` > 0, `exponent` > 0."""
+    call, reals = _make_call(row, valid, GROUPS=1), _reals(top, top, exponent)
+    call.set(REALS=reals.ctypes.data, SHARE=share.data_ptr())
+    call.run(power_kernels().write)
+
+
+def _reals(low: float, high: float, exponent: float) -> np.ndarray:
+    reals = np.zeros(len(Real), dtype=np.float32)
+    reals[Real.LOW], reals[Real.HIGH], reals[Real.EXPONENT] = low, high, exponent
+    return reals
 
 
 def _count(kernel: int, row: Tensor, valid: Tensor, bins: int, **values: int) -> Tensor:

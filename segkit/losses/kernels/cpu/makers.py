@@ -120,6 +120,27 @@ def write_share(version: int) -> Callable:
     return run
 
 
+def sum_powers(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.sum_powers(address, version)
+
+    return run
+
+
+def find_between(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.find_between(address, version)
+
+    return run
+
+
+def write_powers(version: int) -> Callable:
+    def run(address: int) -> None:
+        hardest.write_powers(address, version)
+
+    return run
+
+
 def walk(version: int) -> Callable:
     def run(address: int) -> None:
         lovasz.walk(address, version)

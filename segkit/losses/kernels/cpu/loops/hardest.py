@@ -1,4 +1,4 @@
-"""Where the hardest pixels are: how many losses have which bits, and how much is kept of each pixel.
+"""Where the hardest pixels are: how many losses have which bits, sums of their powers, and how much is kept of each.
 
 Counts are of integers and every share is of its own pixel, so nothing depends on which thread took which block. Called
 with the address of their numbers (`Slot`), as the kernels are.
@@ -6,6 +6,7 @@ with the address of their numbers (`Slot`), as the kernels are.
 
 from enum import IntEnum, auto
 
+import numpy as np
 from numba import njit
 
 from segkit.losses.kernels.cpu.loops.arithmetic import (
@@ -13,9 +14,12 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     ONE,
     ZERO,
     bytes_,
+    doubles,
+    exponential,
     floats,
     int32s,
     int64s,
+    logarithm,
     take_ticket,
 )
 
@@ -37,18 +41,34 @@ class Slot(IntEnum):
     BOUNDARY = auto()  # float32 for each group
     PLACES = auto()  # float32 for each group: how much is kept of a pixel at the boundary
     SHARE = auto()
+    REALS = auto()  # float32 (3,) of the one group of a call that sums or weighs: see `Real`
+    SUMS = auto()  # float64 for each block
+    BETWEEN = (
+        auto()
+    )  # int64 for each block: how many pixels are between the bounds, then where those before it end
+    FOUND = auto()  # float32: the pixels between the bounds, block by block
     END = auto()
+
+
+class Real(IntEnum):
+    """Places in the float32 numbers of a call."""
+
+    LOW = 0  # where powers are summed up to, or where the weights reach 1
+    HIGH = 1
+    EXPONENT = 2
 
 
 (
     BLOCK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, GROUPS, PIXELS, VALUE, VALID, COUNTS, DIGIT, BOUNDARY, PLACES,
-    SHARE, END,
+    SHARE, REALS, SUMS, BETWEEN, FOUND, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
+LOW, HIGH, EXPONENT = (int(real) for real in Real)
 #: The digit of pixels that are not ranked, which no number has.
 NOT_RANKED = 0x7FFF
 FIRST_BINS, OTHER_BINS = 2**15, 2**16
 #: Pixels that are passed over together, where none of them is counted.
 CHUNK = 64
+_FAR, _LARGE, _LOG_LARGE = np.float32(1e-18), np.float32(2.0**100), np.float32(100 * np.log(2.0))
 _SIGNLESS, _INFINITE = 0x7FFFFFFF, 0x7F800000
 
 
@@ -120,3 +140,85 @@ def write_share(address, version):
         for i in range(size):
             kept = ONE if value[i] > boundary else (places if value[i] == boundary else ZERO)
             share[i] = kept if valid[i] != 0 else ZERO
+
+
+@njit(**FLAGS)
+def sum_powers(address, version):
+    """The sum of (value / LOW)^EXPONENT over the ranked values in [0, LOW] of each block, and how many of its values
+    are between LOW and HIGH."""
+    p = int64s(address, END)
+    thread = take_ticket(address + 8 * THREAD)
+    power = floats(p[SCRATCH] + thread * p[SCRATCH_BYTES], p[WIDTH])
+    reals = floats(p[REALS], 3)
+    low, high, exponent = reals[LOW], reals[HIGH], reals[EXPONENT]
+    blocks = (p[PIXELS] + p[WIDTH] - 1) // p[WIDTH]
+    sums, between = doubles(p[SUMS], blocks), int64s(p[BETWEEN], blocks)
+    while True:
+        block = take_ticket(address + 8 * BLOCK)
+        if block >= blocks:
+            return
+        first = block * p[WIDTH]
+        size = min(p[WIDTH], p[PIXELS] - first)
+        value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
+        n_between = 0
+        for i in range(size):
+            below = (valid[i] != 0) & (value[i] > ZERO) & (value[i] <= low)  # a value of 0 adds nothing
+            power[i] = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
+            n_between += (valid[i] != 0) & (value[i] > low) & (value[i] < high)
+        total = 0.0
+        for i in range(size):
+            total += power[i]
+        sums[block], between[block] = total, n_between
+
+
+@njit(**FLAGS)
+def log_ratio(low, value):
+    """log(low / value) of 0 < value <= low, where the ratio may be beyond all floats: `low` is from 1e-30 to 1e15."""
+    is_far = value < low * _FAR
+    ratio = low / (value * _LARGE if is_far else value)
+    return logarithm(ratio) + (_LOG_LARGE if is_far else ZERO)
+
+
+@njit(**FLAGS)
+def find_between(address, version):
+    """The ranked values between LOW and HIGH, those of each block from its place in BETWEEN on."""
+    p = int64s(address, END)
+    reals = floats(p[REALS], 3)
+    low, high = reals[LOW], reals[HIGH]
+    blocks = (p[PIXELS] + p[WIDTH] - 1) // p[WIDTH]
+    ends = int64s(p[BETWEEN], blocks)
+    while True:
+        block = take_ticket(address + 8 * BLOCK)
+        if block >= blocks:
+            return
+        place = ends[block - 1] if block > 0 else 0
+        if ends[block] == place:
+            continue
+        first = block * p[WIDTH]
+        size = min(p[WIDTH], p[PIXELS] - first)
+        value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
+        found = floats(p[FOUND], ends[block])
+        for i in range(size):
+            if (valid[i] != 0) & (value[i] > low) & (value[i] < high):
+                found[place] = value[i]
+                place += 1
+
+
+@njit(**FLAGS)
+def write_powers(address, version):
+    """(value / LOW)^EXPONENT of the ranked values below LOW, 1 from there on, 0 of what is not ranked."""
+    p = int64s(address, END)
+    reals = floats(p[REALS], 3)
+    low, exponent = reals[LOW], reals[EXPONENT]
+    while True:
+        first = take_ticket(address + 8 * BLOCK) * p[WIDTH]
+        if first >= p[PIXELS]:
+            return
+        size = min(p[WIDTH], p[PIXELS] - first)
+        value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
+        share = floats(p[SHARE] + 4 * first, size)
+        for i in range(size):
+            below = (value[i] > ZERO) & (value[i] < low)
+            power = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
+            whole = ONE if value[i] >= low else power
+            share[i] = whole if valid[i] != 0 else ZERO

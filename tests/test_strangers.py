@@ -120,7 +120,7 @@ class RunningScale(nn.Module):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path, monkeypatch, quick_plots):
     monkeypatch.chdir(tmp_path)
     Path("their_models.py").write_text(MODELS_FILE)
     Path("their_losses.py").write_text(LOSSES_FILE)

@@ -121,7 +121,7 @@ def test_wrong_factors_are_refused(value, place):
     print(caught.value)
 
 
-def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch):
+def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plots):
     monkeypatch.chdir(tmp_path)
     settings = ["optimizer.groups={downs: [0.2, 1]}", "model.width=4", "device=cpu", "train.workers=0"]
     settings += ["data.train_size=8", "data.val_size=2", "train.iterations=4", "train.checkpoint_every=2"]

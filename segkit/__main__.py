@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "score trained weights",
     "predict": "segment images",
     "export": "write trained weights as a file for other programs",
+    "pack": "write a run as one file to hand over",
     "check-data": "look for mistakes in a whole data set",
     "check-loss": "check a loss, your own included",
     "visualise": "see what training sees",

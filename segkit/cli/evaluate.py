@@ -64,7 +64,7 @@ def _make_parser() -> CommandParser:
         nargs="+",
         required=True,
         metavar="RUN",
-        help="a run folder or a checkpoint; several with --per-image",
+        help="a run folder, a checkpoint, a packed run or an .onnx file; several runs with --per-image",
     )
     parser.add_argument(
         "--split", choices=("val", "train"), default="val", help="which part of the data (val)"

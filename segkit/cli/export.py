@@ -24,7 +24,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="data.key=value",
         help="where the validation images are that it is tried on, e.g. data.root=elsewhere",
     )
-    parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument(
+        "--weights", required=True, metavar="RUN", help="a run folder, a checkpoint or a packed run"
+    )
     parser.add_argument(
         "--to",
         choices=("onnx", "pt2"),

@@ -19,7 +19,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="predict.key=value",
         help="how images are shown to the network, e.g. predict.tile=[512,512] predict.flip=true",
     )
-    parser.add_argument("--weights", required=True, metavar="RUN", help="a run folder or a checkpoint")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="RUN",
+        help="a run folder, a checkpoint, a packed run or an .onnx file",
+    )
     parser.add_argument(
         "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"
     )

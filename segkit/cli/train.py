@@ -26,7 +26,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="e.g. loss.thresh=0.6 train.batch_size=8"
     )
-    parser.add_argument("--config", metavar="FILE", help="a file, a name in configs/ or a run folder")
+    parser.add_argument(
+        "--config", metavar="FILE", help="a file, a name in configs/, a run folder or a packed run"
+    )
     parser.add_argument("--check", action="store_true", help="build everything, try one batch, write nothing")
     parser.add_argument(
         "--overfit", type=int, metavar="N", help="train and validate on N images, unaugmented"

@@ -23,6 +23,7 @@ from segkit.runs.resume import run_folder_of
 from segkit.system.device import choose_device
 from segkit.system.files import finite_or_none, write_json
 from segkit.system.memory import lack_of_memory_explained
+from segkit.system.packed.members import is_packed
 from segkit.training.build import build_views
 
 #: Pixels that are drawn of an image, and numbers that are kept of all images, at most.
@@ -131,6 +132,10 @@ def calibrate(
     if predictor.path.suffix == ".onnx":
         raise ConfigError(
             f"--calibrate is of the weights of a run, and {predictor.path} is exported -> the run, then export it again"
+        )
+    if is_packed(predictor.path):
+        raise ConfigError(
+            f"--calibrate is of the weights of a run, and {predictor.path} is packed -> the run, then pack it again"
         )
     run = run_folder_of(predictor.path)
     if run is None:

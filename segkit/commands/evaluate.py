@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from segkit.commands.error_report.places import PlaceMeter, join_places
 from segkit.commands.error_report.report import ReportOptions, write_report
+from segkit.config.carried.places import refuse_unsaid_places
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
@@ -30,7 +31,6 @@ from segkit.evaluation.scores import (
     part_scores,
     scores_as_json,
 )
-from segkit.runs.exported.places import refuse_unsaid_places
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.system.console import percent

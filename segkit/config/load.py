@@ -10,13 +10,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from segkit.config.carried.packed import describe_missing, read_packed_config
 from segkit.config.checks import check_config
 from segkit.config.messages import list_problems
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import COMPONENTS, Config
-from segkit.config.sources import apply_overrides, read_layers
+from segkit.config.sources import apply_overrides, find_config, read_layers
 from segkit.config.yaml_source import to_node
 from segkit.errors import ConfigError
+from segkit.system.packed.members import is_packed
 
 #: The blocks that reading data takes.
 _DATA_BLOCKS = ("data", "data.weight_map")
@@ -25,8 +27,9 @@ _DATA_BLOCKS = ("data", "data.weight_map")
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in `source` with `overrides` such as "loss.thresh=0.6" on top.
 
-    `source` is a path, a name looked up in configs/ (ohem, ohem.yaml, camvid/ohem.yaml), or a run folder. An
-    override is parsed as YAML and checked like the file. Raises ConfigError listing every mistake.
+    `source` is a path, a name looked up in configs/ (ohem, ohem.yaml, camvid/ohem.yaml), a run folder, or a packed run.
+    An override is parsed as YAML and checked like the file. Raises ConfigError listing every mistake, and
+    CheckpointError for a packed run that cannot be used.
     """
     return _load(source, overrides, COMPONENTS)
 
@@ -50,7 +53,14 @@ def _load(source: str | Path, overrides: Sequence[str], checked: Collection[str]
     layers = read_layers(source, overrides)
     if layers.root is None:
         raise ConfigError(list_problems(layers.problems))
-    return check_config(layers.root, layers.name, layers.problems, checked=checked)
+    try:
+        return check_config(layers.root, layers.name, layers.problems, checked=checked)
+    except ConfigError as error:
+        path = find_config(source)
+        hints = describe_missing(read_packed_config(path, shown=str(path)).imports) if is_packed(path) else []
+        if hints:
+            raise ConfigError([*error.problems, *hints]) from error
+        raise
 
 
 def config_from_mapping(mapping: dict[str, Any], *, origin: str, overrides: Sequence[str] = ()) -> Config:

@@ -1,16 +1,23 @@
-"""One configuration file, or pipe, to a tree of values."""
+"""One configuration file, pipe, or packed run, to a tree of values."""
 
 import os
 import stat
 from pathlib import Path
 
+from segkit.config.carried.packed import parse_packed_config, read_packed_config
 from segkit.config.problem import Mark, Problem
 from segkit.config.yaml_source import MAX_BYTES, Node, parse_yaml
+from segkit.system.packed.members import is_packed
 
 
 def read_file(path: Path, problems: list[Problem]) -> Node | None:
-    """The mapping in a file, or None after noting why there is none."""
+    """The mapping in a file, or None after noting why there is none. Raises CheckpointError for a packed run that
+    cannot be used."""
     source = display(path)
+    if is_packed(path):
+        node, mistakes = parse_packed_config(read_packed_config(path, shown=source))
+        problems += mistakes
+        return node
     try:
         raw = _read_bytes(path)
     except OSError as error:

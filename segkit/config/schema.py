@@ -108,7 +108,9 @@ class DataBlock(Component):
 class ModelBlock(Component):
     """The network, the weights that it starts from, and what of it is not trained."""
 
-    init_from: Annotated[str, Expects("a run folder, a .pt or a .safetensors file")] | None = None
+    init_from: Annotated[str, Expects("a run folder, a packed run, a .pt or a .safetensors file")] | None = (
+        None
+    )
     init_least: Annotated[float, Field(ge=0, le=1)] = 0.5
     freeze: list[str] = []
 

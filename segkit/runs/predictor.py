@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,11 @@ from segkit.registry import MODELS
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.runs.exported.onnx_network import open_onnx
+from segkit.runs.packed.open import as_state, open_packed
 from segkit.runs.resume import with_earlier_meanings
 from segkit.system.device import Normalize, amp_for_predictions, choose_device, to_device
+from segkit.system.memory import lacks_memory
+from segkit.system.packed.members import is_packed
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around
 from segkit.system.typed import typed
 from segkit.training.build import build_component, build_normalize, build_views
@@ -37,6 +40,8 @@ from segkit.training.build import build_component, build_normalize, build_views
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
+#: What helps where a checkpoint's configuration cannot be read.
+ASK_FOR_IMPORT = "   -> if a name in it is registered in a file of yours, give that with --import FILE"
 #: What can be asked of an image.
 PIXEL_FUNCTIONS: dict[str, PixelFunction] = {
     "ids": predict_pixels,
@@ -51,7 +56,7 @@ class Predictor:
 
     `path` is the file that its weights are from, `iteration` the updates in them (None if it does not say), `why` says
     in words which they are and why these. `temperature` is what logits are divided by for probabilities: that which
-    `evaluate --calibrate` has fitted to these weights, or 1.
+    `evaluate --calibrate` has fitted to these weights, or 1. `logits_channels` is None of an exported network.
     """
 
     path: Path
@@ -66,6 +71,7 @@ class Predictor:
     device: torch.device
     views: Views
     temperature: float = 1.0
+    logits_channels: int | None = None
 
     @property
     def value_range(self) -> ValueRange:
@@ -146,8 +152,8 @@ class Predictor:
 
 
 def load_predictor(weights: str | os.PathLike[str], device: str | torch.device = "auto") -> Predictor:
-    """The model of a run folder (its best weights) or of a checkpoint file, on a device ("auto", "cpu", "cuda:1" ...);
-    or the network in a file of `segkit export --to onnx`, which computes on the CPU.
+    """The model of a run folder (its best weights), of a checkpoint file or of a packed run, on a device ("auto",
+    "cpu", "cuda:1" ...); or the network in a file of `segkit export --to onnx`, which computes on the CPU.
 
     Raises CheckpointError if there is none that can be used, ConfigError if its model is registered in a file
     that was not given to `--import`.
@@ -159,9 +165,18 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         raise CheckpointError(
             f"{weights} is for torch.export.load -> the run, or a file of {typed('export')} --to onnx"
         )
-    path, state, which = _load(Path(weights))
+    packed = open_packed(Path(weights)) if is_packed(weights) and not Path(weights).is_dir() else None
+    if packed is None:
+        (path, state, which), hints = _load(Path(weights)), [ASK_FOR_IMPORT]
+    else:
+        path, state, which, hints = (
+            Path(weights),
+            as_state(packed),
+            f"packed: {packed.which}, {{}}",
+            packed.missing,
+        )
     try:
-        config = _read_config(dict(with_earlier_meanings(state["config"])), path)
+        config = _read_config(dict(with_earlier_meanings(state["config"])), path, hints)
         channels, logits_channels = state["channels"], state["logits_channels"]
         tensors, resize = scored_weights(state), state["resize"]
         palette = tuple((red, green, blue) for red, green, blue in state["palette"])
@@ -172,13 +187,22 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
     model = build_component(
         MODELS, component, "model", total=1, num_classes=logits_channels, in_channels=channels
     )
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        if lacks_memory(error):
+            raise
+        raise CheckpointError(
+            f"{path}: its weights are not of the model {component.name} as it is built here: "
+            f"{' '.join(str(error).split()[:60])}\n   -> the code that it was trained with, your own by --import FILE"
+        ) from error
     model = to_device(model, device, channels_last=config.train.channels_last)
     iteration = state.get("trainer", state).get("iteration")
+    of = "of an unknown iteration" if iteration is None else f"of iteration {iteration:,}"
     return Predictor(
         path=path,
         iteration=iteration,
-        why=which.format("of an unknown iteration" if iteration is None else f"of iteration {iteration:,}"),
+        why=which.format(of),
         config=config,
         model=model.eval(),
         preprocess=build_normalize(config, channels).to(device),
@@ -187,14 +211,17 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         resize=None if resize is None else (resize[0], resize[1]),
         device=device,
         views=build_views(config, None if resize is None else (resize[0], resize[1])),
-        temperature=read_temperature(path, iteration),
+        temperature=read_temperature(path, iteration) if packed is None else packed.about.temperature,
+        logits_channels=logits_channels,
     )
 
 
 def _from_onnx(path: Path, device: torch.device) -> Predictor:
     """The same of an exported network, which needs no run: all is in the file."""
     network, about = open_onnx(path)
-    config = _read_config(dict(with_earlier_meanings(yaml.safe_load(about["config"]))), path)
+    config = _read_config(
+        dict(with_earlier_meanings(yaml.safe_load(about["config"]))), path, [ASK_FOR_IMPORT]
+    )
     resize, iteration = about["resize"], about["iteration"]
     size = None if resize is None else (resize[0], resize[1])
     palette = tuple((red, green, blue) for red, green, blue in about["palette"])
@@ -239,12 +266,11 @@ def without_downloads(component: Component) -> Component:
     return component.model_copy(update={"params": {**component.params, **off}})
 
 
-def _read_config(mapping: dict[str, Any], path: Path) -> Config:
+def _read_config(mapping: dict[str, Any], path: Path, hints: Sequence[str]) -> Config:
     try:
         return config_from_mapping(mapping, origin=str(path))
     except ConfigError as error:
-        hint = "   -> if a name in it is registered in a file of yours, give that with --import FILE"
-        raise ConfigError([*error.problems, hint]) from error
+        raise ConfigError([*error.problems, *hints]) from error
 
 
 def _load(path: Path) -> tuple[Path, dict[str, Any], str]:

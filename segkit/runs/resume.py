@@ -14,6 +14,7 @@ from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
 from segkit.runs.checkpoint import Found, NoneIntact, Skipped, load_checkpoint, newest_intact
 from segkit.system.locks import find_holder
+from segkit.system.packed.members import is_packed
 from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
 from segkit.system.typed import quote
 
@@ -66,6 +67,7 @@ def find_resume(
     if str(target) == "auto":
         return _find_newest(Path(runs_dir) / name, map_location)
     target = Path(target)
+    refuse_packed(target)
     if target.is_dir():
         return _find_in_run(target, map_location)
     if not target.exists():
@@ -78,6 +80,16 @@ def find_resume(
             f"nothing to resume at {target}: {link or 'no such file or folder'}{_list_runs(Path(runs_dir) / name)}"
         )
     return Found(target, load_checkpoint(target, map_location=map_location), [])
+
+
+def refuse_packed(target: Path) -> None:
+    """Raises CheckpointError for a packed run, which has weights, and no state of training to go on from."""
+    if is_packed(target) and target.is_file():
+        raise CheckpointError(
+            f"nothing to resume at {target}: a packed run has the weights alone\n"
+            f"   -> --config {quote(target)} for the same training anew, or model.init_from={quote(target)} to begin "
+            "with its weights"
+        )
 
 
 def run_folder_of(checkpoint: str | Path) -> Path | None:
@@ -269,6 +281,7 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     """The configuration of the run that `--resume PATH` continues, with overrides."""
     if resume == "auto":
         raise ConfigError("--resume auto needs --config, to know which run is meant")
+    refuse_packed(Path(resume))
     folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
     if folder is None or not RunFiles(folder).is_run:
         raise CheckpointError(

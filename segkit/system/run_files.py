@@ -48,6 +48,7 @@ class RunFiles(NamedFolder):
     onnx = Entry("model.onnx", "What `segkit export --to onnx` writes by default.")
     pt2 = Entry("model.pt2", "What `segkit export --to pt2` writes by default.")
     about_export = Entry("model.json", "What the exported file says of itself.")
+    packed = Entry("run.zip", "What `segkit pack` writes by default.")
     lock = Entry(".lock", "Held by the process that writes the folder.")
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from segkit.config.carried.places import refuse_unsaid_data
 from segkit.config.schema import Component, Config
 from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS, WEIGHT_MAPS
@@ -15,6 +16,7 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
     """The data set that `config.data` names. A DataError while opening it says where its root was set. If it is to be
     `scored` at the original size (`eval.at`), its images are not resized: what shows them to the network does it."""
+    refuse_unsaid_data(config)
     if scored and config.eval.at == "original" and "resize" in config.data.params:
         params = {**config.data.params, "resize": None}
         config = config.model_copy(update={"data": config.data.model_copy(update={"params": params})})
@@ -74,6 +76,7 @@ def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[flo
     """The maker of weight maps that `config.data` names, or None; `weigh` gives it class weights if it wants some."""
     if config.data.weight_map is None:
         return None
+    refuse_unsaid_data(config, weight_map=True)
     known = {name: getattr(train, name) for name in WEIGHT_MAPS.given}
     block = "data.weight_map"
     return build_component(WEIGHT_MAPS, config.data.weight_map, block, total=1, weigh_classes=weigh, **known)

@@ -108,6 +108,7 @@ def test_run_folder_has_what_it_promises(finished):
         RunFiles.onnx.name,
         RunFiles.pt2.name,
         RunFiles.about_export.name,
+        RunFiles.packed.name,
     }
     names = {entry.name for entry in RunFiles.entries().values()} - not_here
     assert {path.name for path in folder.iterdir()} == names

@@ -12,7 +12,9 @@ from torch import Tensor
 from segkit.errors import CheckpointError
 from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
+from segkit.runs.packed.open import open_packed
 from segkit.system.memory import lacks_memory
+from segkit.system.packed.members import is_packed
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 
 #: Where other programs keep the weights in a file that holds more than those.
@@ -29,8 +31,8 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """The weights of a run folder (its best), of a checkpoint of segkit, or of a .pt, .pth or .safetensors file with
-    tensors by name.
+    """The weights of a run folder (its best), of a packed run, of a checkpoint of segkit, or of a .pt, .pth or
+    .safetensors file with tensors by name.
 
     Raises CheckpointError for what is not there, damaged, no such file, or needs code to be opened.
     """
@@ -38,8 +40,11 @@ def read_source(path: Path) -> Source:
         path = _of_run(path)
     if not path.is_file():
         raise CheckpointError(
-            f"model.init_from: no weights at {path} -> a run folder, a .pt or a .safetensors file"
+            f"model.init_from: no weights at {path} -> a run folder, a packed run, a .pt or a .safetensors file"
         )
+    if is_packed(path):
+        packed = open_packed(path)
+        return Source(path, packed.tensors, tuple(packed.about.class_names))
     if path.suffix == ".safetensors":
         return Source(path, _read_safetensors(path))
     state = _read_pickled(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from segkit.config.carried.places import refuse_unsaid_start
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.registry import MODELS
@@ -29,6 +30,7 @@ def start_from(experiment: Experiment) -> list[str]:
     config = experiment.config
     if config.model.init_from is None:
         return []
+    refuse_unsaid_start(config)
     source = read_source(Path(os.path.expanduser(config.model.init_from)))
     model, data = experiment.model, experiment.data.train
     own = model.state_dict()

@@ -10,9 +10,9 @@ import torch
 import yaml
 from PIL import Image
 
+from segkit.config.carried.places import NOT_SAID, is_place, refuse_unsaid_places, without_places
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
-from segkit.runs.exported.places import NOT_SAID, is_place, refuse_unsaid_places, without_places
 from segkit.runs.predictor import load_predictor
 from tests.paths import ROOT
 from tests.runs.test_predictor import MAPPING, make_run

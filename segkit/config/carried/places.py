@@ -1,0 +1,93 @@
+"""A configuration without the places of the machine that it was made on, for a file that goes elsewhere."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from segkit.config.keys import flatten
+from segkit.config.schema import Config
+from segkit.errors import ConfigError
+
+#: Stands where a place was: settings without a default have to be something.
+NOT_SAID = "not-in-this-file"
+START = "model.init_from"
+
+
+def without_places(config: Config, *, start: str | None = None) -> dict[str, Any]:
+    """All settings as plain values that load back, but for what names a place: every `root`, `log.dir`,
+    `model.init_from`, and any other text that is an absolute path or leads upwards. `start` stands for a
+    `model.init_from`, where there is one."""
+    mapping = config.to_mapping()
+    mapping["log"]["dir"] = "runs"
+    mapping["model"]["init_from"] = start if config.model.init_from is not None else None
+    return {key: _clear(key, value) for key, value in mapping.items()}
+
+
+def _clear(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _clear(name, item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_clear("", item) for item in value]
+    return NOT_SAID if isinstance(value, str) and (key == "root" or is_place(value)) else value
+
+
+def is_place(text: str) -> bool:
+    """Whether a text is a path that only the machine knows which wrote it."""
+    away = text.startswith("~") or ".." in PurePosixPath(text).parts
+    return away or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+
+
+def left_out(config: Config) -> list[str]:
+    """The dotted keys whose values `without_places` leaves out."""
+    before, after = flatten(config.to_mapping()), flatten(without_places(config))
+    return [key for key, value in before.items() if after.get(key) != value]
+
+
+def unsaid_keys(config: Config) -> list[str]:
+    """The dotted keys that have no value because the file of the configuration leaves it out."""
+    return [key for key, value in flatten(config.to_mapping()).items() if _is_unsaid(value)]
+
+
+def _is_unsaid(value: Any) -> bool:
+    return any(map(_is_unsaid, value)) if isinstance(value, list) else value == NOT_SAID
+
+
+def refuse_unsaid_places(config: Config, weights: object) -> None:
+    """Raises ConfigError, naming the keys, for data whose place the file of the weights does not say."""
+    unsaid = [key for key in unsaid_keys(config) if _is_of_images(key)]
+    if unsaid:
+        raise ConfigError(
+            f"{weights} does not say where its data is -> {' '.join(f'{key}=PATH' for key in unsaid)}"
+        )
+
+
+def refuse_unsaid_data(config: Config, *, weight_map: bool = False) -> None:
+    """The same for a configuration that is read by itself, which knows its file: of images, or of the maker of weight
+    maps. It names all that training needs besides."""
+    unsaid = unsaid_keys(config)
+    wanted = [key for key in unsaid if key.startswith("data.") and _is_of_images(key) != weight_map]
+    first = next(iter(wanted), None)
+    if first is not None:
+        raise ConfigError(
+            f"{_file_of(config, first)} leaves out the places of the machine that it was made on "
+            f"-> {' '.join(f'{key}=PATH' for key in unsaid)}"
+        )
+
+
+def refuse_unsaid_start(config: Config) -> None:
+    """Raises ConfigError for a training that began with weights which the configuration's file leaves out."""
+    if config.model.init_from == NOT_SAID:
+        raise ConfigError(
+            f"{_file_of(config, START)} says that training began with other weights, and not with which "
+            f"-> {START}=PATH, or {START}=null to begin without, which is another training"
+        )
+
+
+def _is_of_images(key: str) -> bool:
+    """Whether reading images and labels needs the setting; what a weight map is read from only training needs."""
+    return key.startswith("data.") and not key.startswith("data.weight_map.")
+
+
+def _file_of(config: Config, key: str) -> str:
+    return re.sub(r":\d+$", "", config.origin_of(key))

@@ -1,0 +1,62 @@
+"""What the members of a packed run are called, and what its manifest says of them."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segkit.system.entries import Entry, NamedFolder
+from segkit.system.run_files import RunFiles
+
+#: Raised by one whenever a reader of the old layout would misread the new one.
+FORMAT_VERSION = 1
+FORMAT = "segkit run"
+SUFFIX = ".zip"
+
+
+class PackedFiles(NamedFolder):
+    """Where the members would be if the file were unpacked; those that a run folder has too are called as there."""
+
+    manifest = Entry("manifest.json", "What is in the file: sizes and SHA-256 of the others, who packed it.")
+    about = Entry("about.json", "What the weights need and their answers mean, and what they score.")
+    weights = Entry("weights.safetensors", "The weights, by the names of the model's parameters.")
+    card = Entry(
+        RunFiles.model_card.name, "What was trained, on what, how well; for people and for Hugging Face."
+    )
+    config = Entry(RunFiles.config.name, "The configuration without places of the machine; loads back.")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Member(_Strict):
+    """One member: its size and the SHA-256 of its content, in hexadecimal."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class NeededImport(_Strict):
+    """A component that the configuration names and that was registered by code outside of segkit: `file` is what
+    `--import` was given, without its folder."""
+
+    kind: str
+    name: str
+    file: str
+
+
+class Manifest(_Strict):
+    """What a packed run says of itself. `segkit` is the version that packed it."""
+
+    format: Literal["segkit run"] = FORMAT
+    format_version: int = FORMAT_VERSION
+    segkit: str
+    imports: list[NeededImport] = []
+    members: dict[str, Member]
+
+
+def is_packed(path: str | os.PathLike[str]) -> bool:
+    """Whether a path has the suffix of a packed run."""
+    return Path(path).suffix.lower() == SUFFIX

@@ -1,6 +1,7 @@
 """An exported program as the bytes of a .pt2 file, which `torch.export.load` reads without segkit."""
 
 import io
+import warnings
 from typing import Any
 
 import torch
@@ -32,4 +33,7 @@ def strip(program: ExportedProgram) -> None:
 
 def open_pt2(content: bytes) -> Any:
     """The module in the bytes of such a file."""
-    return torch.export.load(io.BytesIO(content)).module()
+    with warnings.catch_warnings():
+        # Of torch 2.11, about weights that it reads from the file and that nobody writes to.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+        return torch.export.load(io.BytesIO(content)).module()

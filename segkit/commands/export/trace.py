@@ -1,6 +1,8 @@
 """A network to a program of torch.export that takes images of any number and size, or of one size."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from segkit.system.memory import lacks_memory
 
 #: Settings of torch's symbolic sizes, which it makes at run time and describes to no type checker.
 _SYMBOLIC: Any = importlib.import_module("torch.fx.experimental._config")
+
+#: Where torch works out the sizes of what operators return.
+_SIZES: Any = importlib.import_module("torch._meta_registrations")
 
 #: Height and width of the example. From an odd size every halving of a U-Net has something to cut on its way up, which
 #: is what a program has to know of: from an even one the cut is left out, and with it every other size. No number is
@@ -36,12 +41,27 @@ def trace(
     image = make_image((2, channels, height, width), dtype)
     try:
         # Nothing is concluded from the numbers of the example: not that there are two images, nor which sizes agree.
-        with torch.no_grad(), _SYMBOLIC.patch(backed_size_oblivious=True):
+        with torch.no_grad(), _SYMBOLIC.patch(backed_size_oblivious=True), _plain_division():
             return torch.export.export(network, (image,), dynamic_shapes=(free,), strict=False)
     except Exception as error:  # torch's have no base of their own
         if isinstance(error, SegkitError) or lacks_memory(error):
             raise
         raise _refused(error, "cannot be exported", size) from error
+
+
+@contextmanager
+def _plain_division() -> Iterator[None]:
+    """In torch 2.11 pooling asks whether sizes are even, for a correction of floor division that Python's never needs,
+    and what is so of the example becomes a condition of the program. Within this it does not ask, as in torch 2.14."""
+    before = getattr(_SIZES, "div_rtn", None)
+    if before is None:
+        yield
+        return
+    _SIZES.div_rtn = lambda x, y: x // y
+    try:
+        yield
+    finally:
+        _SIZES.div_rtn = before
 
 
 def _require_any_size(network: nn.Module, channels: int, dtype: torch.dtype) -> None:

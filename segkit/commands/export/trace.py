@@ -1,7 +1,7 @@
 """A network to a program of torch.export that takes images of any number and size, or of one size."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,7 +50,7 @@ def trace(
 
 
 @contextmanager
-def _plain_division() -> Iterator[None]:
+def _plain_division() -> Generator[None]:
     """In torch 2.11 pooling asks whether sizes are even, for a correction of floor division that Python's never needs,
     and what is so of the example becomes a condition of the program. Within this it does not ask, as in torch 2.14."""
     before = getattr(_SIZES, "div_rtn", None)

@@ -24,7 +24,7 @@ def both(ce, valid, *, p, ratio, scope=BATCH):
     """The compiled weights, or None, and those of `weigh_losses` in fp64."""
     ranked = valid & (ce == ce)
     budget = pooled_pixels(scope.sum(ranked), ratio)
-    found = weigh_compiled(ce, valid, budget, p=p, scope=scope)
+    found = weigh_compiled(ce, valid, p=p, ratio=ratio, scope=scope)
     losses = torch.where(ranked, ce.double(), 0.0)
     return found, weigh_losses(losses, ranked, budget, p=p, scope=scope)
 
@@ -77,7 +77,7 @@ def test_what_the_loops_do_not_know_is_left_to_the_other_way(what, monkeypatch):
         ce = ce.double()
     if what == "of many processes":
         monkeypatch.setattr(type(scope), "processes", lambda self: 2)
-    assert weigh_compiled(ce, valid, pooled_pixels(scope.sum(valid), 0.3), p=1.7, scope=scope) is None
+    assert weigh_compiled(ce, valid, p=1.7, ratio=0.3, scope=scope) is None
 
 
 def test_the_threshold_is_where_the_powers_add_up_to_the_budget():

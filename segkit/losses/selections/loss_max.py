@@ -42,10 +42,10 @@ class LossMax(Selection):
     def __call__(
         self, ce: Tensor, valid: Tensor, *, iteration: int | None = None, scope: Scope = BATCH
     ) -> Selected:
-        ranked = valid & (ce == ce)  # NaN is not equal to itself
-        budget = pooled_pixels(scope.sum(ranked), self.ratio)  # (G, 1, ..., 1)
-        share = weigh_compiled(ce, valid, budget, p=self.p, scope=scope)
+        share = weigh_compiled(ce, valid, p=self.p, ratio=self.ratio, scope=scope)
         if share is None:
+            ranked = valid & (ce == ce)  # NaN is not equal to itself
+            budget = pooled_pixels(scope.sum(ranked), self.ratio)  # (G, 1, ..., 1)
             share = weigh_losses(torch.where(ranked, ce, 0.0), ranked, budget, p=self.p, scope=scope)
         return Selected(share=share, count=scope.sum(share))
 

@@ -18,8 +18,9 @@ TINY = 1e-280
 SMALLEST, LARGEST = 1e-30, 1e15
 
 
-def weigh_compiled(ce: Tensor, valid: Tensor, budget: Tensor, *, p: float, scope: Scope) -> Tensor | None:
-    """`weigh_losses` of fp32 losses >= 0 (N, *spatial), in which NaN and what is not `valid` weighs 0.
+def weigh_compiled(ce: Tensor, valid: Tensor, *, p: float, ratio: float, scope: Scope) -> Tensor | None:
+    """`weigh_losses` of fp32 losses >= 0 (N, *spatial), in which NaN and what is not `valid` weighs 0, with the budget
+    of `pooled_pixels`.
 
     None unless this process has all pixels there are, many of them, and numba compiles; and also where some loss is
     infinite, or where fewer pixels have one than the budget, so that the threshold is 0.
@@ -32,18 +33,17 @@ def weigh_compiled(ce: Tensor, valid: Tensor, budget: Tensor, *, p: float, scope
     counts = hardest.count_first_digits(rows, valid)[:, :NOT_RANKED].numpy()
     share = torch.empty_like(rows)
     q = p / (p - 1)
-    for row, its_valid, count, its_budget, its_share in zip(
-        rows, valid, counts, budget.flatten().tolist(), share, strict=True
-    ):
+    for row, its_valid, count, its_share in zip(rows, valid, counts, share, strict=True):
+        budget = max(1.0, ratio * int(count.sum()))
         if not count.any():
             its_share.zero_()
             continue
-        bounds = bound_threshold(count, its_budget, q)
+        bounds = bound_threshold(count, budget, q)
         if bounds is None:
             return None
         low, high, n_above = bounds
         rest, between = hardest.sum_powers(row, its_valid, low, high, q)
-        top = solve_threshold(rest, between, n_above, its_budget, low=low, q=q)
+        top = solve_threshold(rest, between, n_above, budget, low=low, q=q)
         hardest.power_share(row, its_valid, top, q - 1, its_share)
     return share.view(ce.shape)
 

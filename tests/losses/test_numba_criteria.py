@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from segkit.losses.criteria.border_relaxed_ce import find_near_classes, pixel_border_relaxed
+from segkit.losses.criteria.curve import Curve
+from segkit.losses.criteria.focal import pixel_focal
+from segkit.losses.criteria.generalized_ce import pixel_generalized
 from segkit.losses.criteria.logit_adjusted_ce import pixel_logit_adjusted
 from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing
+from segkit.losses.criteria.poly_ce import pixel_poly
 from segkit.losses.criteria.spatial_smoothing_ce import pixel_spatial_smoothing
+from segkit.losses.criteria.symmetric_ce import pixel_symmetric
 from segkit.losses.kernels import choice
 from segkit.losses.kernels.labels import LabelError, read_labels
 from segkit.losses.regions.boundary import pixel_signed_distance
@@ -19,7 +24,21 @@ def pixel_adjusted(logits, target, *, tau: float = 1.0, **more):
     return pixel_logit_adjusted(logits, target, priors=priors, tau=tau, **more)
 
 
+def pixel_focal_weighted(logits, target, *, class_weights=None, **more):
+    return pixel_focal(logits, target, alpha=class_weights, **more)
+
+
 CRITERIA = {
+    "poly": (pixel_poly, {"epsilon": 2.0}),
+    "poly, below 0": (pixel_poly, {"epsilon": -1.0}),
+    "symmetric": (pixel_symmetric, {"alpha": 0.1, "beta": 1.0}),
+    "symmetric, reverse alone": (pixel_symmetric, {"alpha": 0.0}),
+    "generalized": (pixel_generalized, {}),
+    "generalized, nearly ce": (pixel_generalized, {"q": 1e-6}),
+    "focal": (pixel_focal_weighted, {}),
+    "focal, root": (pixel_focal_weighted, {"gamma": 0.5}),
+    "focal, strong": (pixel_focal_weighted, {"gamma": 5.0}),
+    "focal, none": (pixel_focal_weighted, {"gamma": 0.0}),
     "margin": (pixel_margin_smoothing, {"margin": 1.0, "strength": 0.3}),
     "margin, none beyond": (pixel_margin_smoothing, {"margin": 100.0}),
     "margin of 0": (pixel_margin_smoothing, {"margin": 0.0}),
@@ -202,3 +221,52 @@ def test_errors_are_those_of_every_way(case):
     gradient = torch.autograd.grad
     with pytest.raises(RuntimeError, match="no second derivative"):
         gradient(function(batch.logits, batch.target, **options).value.sum(), batch.logits, create_graph=True)
+
+
+#: From sure and right to sure and wrong, in places of a vector and behind them.
+LOSSES = [
+    0.0,
+    1e-30,
+    1e-12,
+    1e-7,
+    1e-4,
+    0.01,
+    0.3,
+    0.347,
+    0.7,
+    1.0,
+    5.0,
+    20.0,
+    63.0,
+    64.0,
+    90.0,
+    1e4,
+    float("inf"),
+]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.7, 1e-3])
+def test_a_curve_is_exact_near_0_and_finite_far_away(rate):
+    ce = torch.tensor(LOSSES * 3, requires_grad=True)
+    valid = torch.ones(ce.shape, dtype=torch.bool)
+    curve = Curve(0.0, 1 / rate, rate)
+    value = curve.compiled(ce, valid)
+    (slope,) = torch.autograd.grad(value.sum(), ce)
+    exact = -torch.expm1(-rate * ce.detach().double()) / rate
+    torch.testing.assert_close(value.double(), exact, rtol=3e-7, atol=0)
+    torch.testing.assert_close(slope.double(), torch.exp(-rate * ce.detach().double()), rtol=1e-5, atol=1e-27)
+    line = Curve(2.0, 1.0).compiled(ce, valid)
+    torch.testing.assert_close(line.double(), (2 * ce - torch.expm1(-ce)).double(), rtol=3e-7, atol=0)
+
+
+def test_a_curve_of_what_is_not_valid_is_0_and_of_nan_is_nan():
+    ce = torch.tensor([float("nan"), float("nan"), float("inf"), 1.0])
+    value = Curve(1.0, 1.0).compiled(ce, torch.tensor([True, False, False, True]))
+    assert value[0].isnan() and value[1:3].eq(0).all() and value[3] == pytest.approx(2 - 0.36787944)
+
+
+def test_a_second_derivative_is_refused():
+    ce = torch.rand(8, requires_grad=True)
+    value = Curve(1.0, 1.0).compiled(ce, torch.ones(8, dtype=torch.bool))
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(value.sum(), ce, create_graph=True)

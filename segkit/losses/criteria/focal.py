@@ -90,6 +90,10 @@ def pixel_focal(
         require_reference(backend, "soft labels")
         return _soft_focal(read_inputs(logits, target, ignore_index=ignore_index), gamma, alpha)
     compared = compare(logits, target, ignore_index=ignore_index, class_weights=alpha, backend=backend)
+    if compared.backend == "numba":
+        from segkit.losses.kernels.cpu.criteria import focal_of  # imports numba
+
+        return compared.values(focal_of(compared.ce, compared.valid, gamma))
     return compared.values(compared.ce * _modulator(compared.ce, gamma))
 
 

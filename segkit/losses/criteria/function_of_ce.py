@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.losses.criteria.comparison import compare
+from segkit.losses.criteria.curve import Curve
 from segkit.losses.criteria.inputs import Inputs, read_inputs
 from segkit.losses.criteria.pixel_cross_entropy import require_reference
 from segkit.losses.criteria.values import (
@@ -45,7 +46,14 @@ class FunctionOfCE(nn.Module):
 
     def of(self, ce: Tensor) -> Tensor:
         """The value of pixels with cross-entropy `ce` = -log p(true class) >= 0, of any shape; differentiable."""
-        raise NotImplementedError
+        curve = self.curve()
+        if curve is None:
+            raise NotImplementedError
+        return curve(ce)
+
+    def curve(self) -> Curve | None:
+        """The same where it is such a curve, which compiled loops know; a subclass that gives this needs no `of`."""
+        return None
 
     def options(self) -> str:
         """The options of `of`, for one line on the console."""
@@ -57,7 +65,7 @@ class FunctionOfCE(nn.Module):
         return pixel_function_of_ce(
             logits,
             target,
-            self.of,
+            self.curve() or self.of,
             ignore_index=self.ignore_index,
             class_weights=self.class_weights,
             backend=self.backend,
@@ -92,6 +100,8 @@ def pixel_function_of_ce(
     compared = compare(
         logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
     )
+    if compared.backend == "numba" and isinstance(function, Curve):
+        return compared.values(function.compiled(compared.ce, compared.valid))
     # At ignored pixels ce is 0, and the function of that need not be.
     return compared.values(torch.where(compared.valid, function(compared.ce), 0.0))
 

@@ -1,10 +1,8 @@
 """Criterion `generalized_ce`: between cross-entropy and the probability that is missing, for labels that are noisy."""
 
-from functools import partial
-
-import torch
 from torch import Tensor
 
+from segkit.losses.criteria.curve import Curve
 from segkit.losses.criteria.function_of_ce import FunctionOfCE, pixel_function_of_ce
 from segkit.losses.criteria.values import PixelValues
 from segkit.losses.kernels import BackendName
@@ -35,8 +33,8 @@ class GeneralizedCrossEntropy(FunctionOfCE):
         super().__init__(num_classes, ignore_index, class_weights=class_weights, backend=backend)
         self.q = check_q(q)
 
-    def of(self, ce: Tensor) -> Tensor:
-        return generalized_of_ce(ce, self.q)
+    def curve(self) -> Curve:
+        return generalized_of_ce(self.q)
 
     def options(self) -> str:
         return f"q {self.q:g}"
@@ -59,21 +57,20 @@ def pixel_generalized(
     return pixel_function_of_ce(
         logits,
         target,
-        partial(generalized_of_ce, q=q),
+        generalized_of_ce(q),
         ignore_index=ignore_index,
         class_weights=class_weights,
         backend=backend,
     )
 
 
-def generalized_of_ce(ce: Tensor, q: float) -> Tensor:
+def generalized_of_ce(q: float) -> Curve:
     """(1 - p^q) / q with p = exp(-ce), after Zhang and Sabuncu 2018 (Generalized cross entropy loss for training deep
     neural networks with noisy labels).
 
-    By expm1, and so exact for small q and for p near 1. Its slope is p^q times that of ce: finite everywhere, and 0
-    where p is 0, of which nothing is then learned.
+    Its slope is p^q times that of ce: finite everywhere, and 0 where p is 0, of which nothing is then learned.
     """
-    return torch.expm1(-q * ce) / -q
+    return Curve(0.0, 1 / q, q)
 
 
 def check_q(q: float) -> float:

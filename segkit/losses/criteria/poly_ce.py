@@ -1,10 +1,8 @@
 """Criterion `poly_ce`: cross-entropy with another first coefficient of its polynomial in 1 - p (PolyLoss)."""
 
-from functools import partial
-
-import torch
 from torch import Tensor
 
+from segkit.losses.criteria.curve import Curve
 from segkit.losses.criteria.function_of_ce import FunctionOfCE, pixel_function_of_ce
 from segkit.losses.criteria.values import PixelValues
 from segkit.losses.kernels import BackendName
@@ -32,8 +30,8 @@ class PolyCrossEntropy(FunctionOfCE):
         super().__init__(num_classes, ignore_index, class_weights=class_weights, backend=backend)
         self.epsilon = check_epsilon(epsilon)
 
-    def of(self, ce: Tensor) -> Tensor:
-        return poly_of_ce(ce, self.epsilon)
+    def curve(self) -> Curve:
+        return poly_of_ce(self.epsilon)
 
     def options(self) -> str:
         return f"epsilon {self.epsilon:g}"
@@ -56,17 +54,17 @@ def pixel_poly(
     return pixel_function_of_ce(
         logits,
         target,
-        partial(poly_of_ce, epsilon=epsilon),
+        poly_of_ce(epsilon),
         ignore_index=ignore_index,
         class_weights=class_weights,
         backend=backend,
     )
 
 
-def poly_of_ce(ce: Tensor, epsilon: float) -> Tensor:
+def poly_of_ce(epsilon: float) -> Curve:
     """ce + epsilon (1 - p) with p = exp(-ce), after Leng et al. 2022 (PolyLoss: a polynomial expansion perspective of
     classification loss functions), Poly-1. Its slope is 1 + epsilon p times that of ce."""
-    return ce - epsilon * torch.expm1(-ce)  # 1 - p, without the cancellation
+    return Curve(1.0, epsilon)
 
 
 def check_epsilon(epsilon: float) -> float:

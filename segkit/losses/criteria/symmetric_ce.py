@@ -1,10 +1,8 @@
 """Criterion `symmetric_ce`: cross-entropy and its reverse, with labels and probabilities in each other's place."""
 
-from functools import partial
-
-import torch
 from torch import Tensor
 
+from segkit.losses.criteria.curve import Curve
 from segkit.losses.criteria.function_of_ce import FunctionOfCE, pixel_function_of_ce
 from segkit.losses.criteria.values import PixelValues
 from segkit.losses.kernels import BackendName
@@ -36,8 +34,8 @@ class SymmetricCrossEntropy(FunctionOfCE):
         check_symmetric(alpha, beta, log_zero)
         self.alpha, self.beta, self.log_zero = alpha, beta, log_zero
 
-    def of(self, ce: Tensor) -> Tensor:
-        return symmetric_of_ce(ce, self.alpha, self.beta, self.log_zero)
+    def curve(self) -> Curve:
+        return symmetric_of_ce(self.alpha, self.beta, self.log_zero)
 
     def options(self) -> str:
         return f"alpha {self.alpha:g}  beta {self.beta:g}  log_zero {self.log_zero:g}"
@@ -62,17 +60,17 @@ def pixel_symmetric(
     return pixel_function_of_ce(
         logits,
         target,
-        partial(symmetric_of_ce, alpha=alpha, beta=beta, log_zero=log_zero),
+        symmetric_of_ce(alpha, beta, log_zero),
         ignore_index=ignore_index,
         class_weights=class_weights,
         backend=backend,
     )
 
 
-def symmetric_of_ce(ce: Tensor, alpha: float, beta: float, log_zero: float) -> Tensor:
+def symmetric_of_ce(alpha: float, beta: float, log_zero: float) -> Curve:
     """alpha ce - beta log_zero (1 - p) with p = exp(-ce), after Wang et al. 2019 (Symmetric cross entropy for robust
     learning with noisy labels)."""
-    return alpha * ce + beta * log_zero * torch.expm1(-ce)  # 1 - p, without the cancellation
+    return Curve(alpha, -beta * log_zero)
 
 
 def check_symmetric(alpha: float, beta: float, log_zero: float) -> None:

@@ -43,6 +43,12 @@ def near_kernel() -> int:
 
 
 @functools.cache
+def curve_kernels() -> tuple[int, int]:
+    """The addresses of `curve.write_curve` and `curve.write_focal`."""
+    return _compile(makers.write_curve), _compile(makers.write_focal)
+
+
+@functools.cache
 def soft_count_kernels() -> Kernels:
     """Those of `soft_counts`."""
     return Kernels(_compile(makers.soft_counts_forward), _compile(makers.soft_counts_backward))

@@ -1,14 +1,16 @@
 """Criteria that the compiled kernels compute beside cross-entropy: what they are given; see `loops.criteria`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import CPU, Call
-from segkit.losses.kernels.cpu.compiled import near_kernel
+from segkit.losses.kernels.cpu.compiled import curve_kernels, near_kernel
 from segkit.losses.kernels.cpu.loops.criteria import slots
+from segkit.losses.kernels.cpu.loops.criteria.curve import Slot as CurveSlot
 from segkit.losses.kernels.cpu.loops.criteria.masks import BAND
 from segkit.losses.kernels.cpu.loops.criteria.masks import Slot as MaskSlot
 from segkit.losses.kernels.cpu.loops.criteria.slots import Slot
@@ -19,6 +21,8 @@ LOGITS_PER_PIXEL = 4
 #: The exponentials of logits are multiplied by those of their adjustments: beyond it what is too small to be computed
 #: of the ones might count by the others.
 MOST_ADJUSTED = 30.0
+#: Pixels of a block whose function is taken.
+WIDTH = 4096
 
 
 class Criterion:
@@ -143,3 +147,35 @@ def _near(target: Tensor, radius: int) -> dict[str, int | Tensor]:
 
 def _floats(numbers: Sequence[float]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float32, device=CPU)
+
+
+def curve_of(ce: Tensor, valid: Tensor, linear: float, gain: float, rate: float) -> Tensor:
+    """linear ce + gain (1 - exp(-rate ce)) of the `valid` pixels and 0 of the others, with gradient to `ce`: fp32
+    (N, *spatial), >= 0. `rate` > 0."""
+    return _OfCE.apply(ce, valid, 0, linear, gain, rate)
+
+
+def focal_of(ce: Tensor, valid: Tensor, gamma: float) -> Tensor:
+    """(1 - exp(-ce))^gamma ce of the `valid` pixels and 0 of the others, with gradient to `ce`: fp32 (N, *spatial),
+    >= 0. `gamma` >= 0."""
+    return _OfCE.apply(ce, valid, 1, gamma)
+
+
+class _OfCE(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ce: Tensor, valid: Tensor, kernel: int, *numbers: float) -> Tensor:
+        ce, valid = ce.contiguous(), valid.contiguous()
+        value, slope = torch.empty_like(ce), torch.empty_like(ce)
+        call = Call(CurveSlot, LOGITS_PER_PIXEL * ce.numel(), WIDTH=WIDTH, PIXELS=ce.numel())
+        options = _floats(numbers)
+        call.place(CE=ce, VALID=valid, NUMBERS=options, VALUE=value, SLOPE=slope)
+        call.run(curve_kernels()[kernel], options)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # that is, create_graph=True; once_differentiable would say nothing here
+            raise RuntimeError("functions of cross-entropy by numba have no second derivative")
+        (slope,) = ctx.saved_tensors
+        return gradients[0] * slope, *[None] * (len(ctx.needs_input_grad) - 1)

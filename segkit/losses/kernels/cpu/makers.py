@@ -19,7 +19,7 @@ from segkit.losses.kernels.cpu.loops import (
     sums,
     windows,
 )
-from segkit.losses.kernels.cpu.loops.criteria import masks
+from segkit.losses.kernels.cpu.loops.criteria import curve, masks
 
 
 def same_size_forward(version: int) -> Callable:
@@ -221,5 +221,19 @@ def direct_borders(version: int) -> Callable:
 def direct_borders_backward(version: int) -> Callable:
     def run(address: int) -> None:
         directions.write_back(address, version)
+
+    return run
+
+
+def write_curve(version: int) -> Callable:
+    def run(address: int) -> None:
+        curve.write_curve(address, version)
+
+    return run
+
+
+def write_focal(version: int) -> Callable:
+    def run(address: int) -> None:
+        curve.write_focal(address, version)
 
     return run

@@ -89,7 +89,7 @@ def test_trackers_get_what_the_run_records_and_change_nothing(tiny, monkeypatch,
     assert scalars == {(name, at) for name, at in expected | best}
     assert {tuple(call[2:]) for call in read_calls(calls, "log_image")} == shown | {("train_batch", 0)}
     final, ended = read_calls(calls, "summary")
-    assert final["final"]["best"]["iteration"] in (4, 8) and ended == {"state": "done"}
+    assert final["final"]["best"]["iteration"] in (4, 8) and ended == {"state": "done", "error": ""}
     (begun,) = read_calls(calls, "init offline")
     assert begun["name"] == f"tiny/{folder.path.name}" and begun["config"]["loss"]["thresh"] == 0.7
     assert read_calls(calls, "finish") == [{"exit_code": 0}]
@@ -151,7 +151,7 @@ def test_a_run_that_is_stopped_is_no_failed_one(tiny, monkeypatch):
     asked = []
     monkeypatch.setattr(run_module, "stop_code", lambda *_: asked.append(1) or (130 if len(asked) > 5 else 0))
     assert run("--config", "tiny.yaml", *TRACKED) == 130
-    assert read_calls(calls, "summary")[-1] == {"state": "stopped"}
+    assert read_calls(calls, "summary")[-1] == {"state": "stopped", "error": ""}
     assert read_calls(calls, "finish") == [{"exit_code": 130}]
     assert read_calls(calls, "set_terminated") == [["run-7", "KILLED"]]
 

@@ -91,8 +91,7 @@ class ToMlflow:
         with self._reached():
             self._send()
             self.client.set_tag(self.run_id, "segkit.state", state)
-            if error:
-                self.client.set_tag(self.run_id, "segkit.error", error[:LONGEST_PARAMETER])
+            self.client.set_tag(self.run_id, "segkit.error", error[:LONGEST_PARAMETER])
             self.client.set_terminated(self.run_id, STATES[state])
 
     # --- inside

@@ -109,7 +109,7 @@ class ToWandb:
 
     def end(self, state: str, code: int, error: str) -> None:
         """Finish the run: wandb calls one with another exit status than 0 failed, so `state` says which it is."""
-        self.run.summary.update({"state": state, **({"error": error} if error else {})})
+        self.run.summary.update({"state": state, "error": error})
         self.run.finish(exit_code=code)
 
     def _settings(self, wandb: Any) -> Any:

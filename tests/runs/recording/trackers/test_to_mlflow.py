@@ -58,7 +58,7 @@ def test_a_run_is_begun_with_its_settings_and_ended_with_its_state(tmp_path, mon
     names = [name for name, _ in read_calls(calls)]
     assert names == [
         *("connect", "get_experiment_by_name", "create_run", "log_batch", "log_text"),
-        *("log_batch", "log_image", "log_batch", "log_dict", "set_tag", "set_terminated"),
+        *("log_batch", "log_image", "log_batch", "log_dict", "set_tag", "set_tag", "set_terminated"),
     ]
     (begun,) = read_calls(calls, "create_run")
     tags = {
@@ -84,7 +84,7 @@ def test_states_have_mlflows_names(tmp_path, monkeypatch, state, called):
     log_a_run(tmp_path, state=state)
     assert read_calls(calls, "set_terminated") == [["run-7", called]]
     tags = {key: value for _, key, value in read_calls(calls, "set_tag")}
-    assert tags == {"segkit.state": state[0], **({"segkit.error": state[2]} if state[2] else {})}
+    assert tags == {"segkit.state": state[0], "segkit.error": state[2] if len(state) > 2 else ""}
 
 
 def test_what_a_server_did_not_take_is_sent_with_the_next(tmp_path, monkeypatch):

@@ -85,7 +85,10 @@ def test_a_run_is_begun_with_its_settings_and_ended_with_its_state(tmp_path, mon
         {"iteration": 5, "examples/0": "5x4: iteration 5"},
         {"t": "['a', 'b']: [['x', 1.0], ['y', None]]"},
     ]
-    assert read_calls(calls, "summary") == [{"final": {"best": {"mIoU": 0.5}}}, {"state": "stopped"}]
+    assert read_calls(calls, "summary") == [
+        {"final": {"best": {"mIoU": 0.5}}},
+        {"state": "stopped", "error": ""},
+    ]
     assert read_calls(calls, "finish") == [{"exit_code": 130}]
 
 
@@ -152,7 +155,10 @@ def test_wandb_itself_keeps_the_run_in_its_folder(tmp_path, monkeypatch):
     rows = [{key: row[key] for key in row if not key.startswith("_")} for row in first["history"]]
     assert rows[0] == {"iteration": 5, "train/loss": 1.5}
     assert any("examples/0/path" in row and row["iteration"] == 5 for row in rows)
-    assert {"final": {"best": {"mIoU": 0.5}}} in first["summary"] and {"state": "stopped"} in first["summary"]
+    assert {"final": {"best": {"mIoU": 0.5}}} in first["summary"] and {
+        "state": "stopped",
+        "error": "",
+    } in first["summary"]
     assert first["exit"] == [130]
     assert not any("train/loss" in row for row in second["history"])  # which has it already
     about = " ".join(first["environment"])

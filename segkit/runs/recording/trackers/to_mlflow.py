@@ -208,7 +208,8 @@ def _alone(store: Path | None) -> Generator[None]:
     if store is None:
         yield
         return
-    store.mkdir(parents=True, exist_ok=True)
+    (store / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+    os.chdir(store / ARTIFACTS)  # in which earlier versions make a folder of their own, empty
     handle = os.open(store, os.O_RDONLY)
     try:
         with suppress(OSError):  # a disk without locks

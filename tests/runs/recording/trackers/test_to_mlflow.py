@@ -155,7 +155,7 @@ def test_mlflow_itself_keeps_runs_in_a_database_beside_them(tmp_path, monkeypatc
         assert [report.what for report in reports] == ["place"], reports
     database = f"sqlite:///{store}/mlflow.db"
     assert reports[0].text.startswith(f"{database}, run ")
-    done = run_python("-W", "ignore", "-c", READ_RUNS, database)
+    done = run_python("-W", "ignore", "-c", READ_RUNS, database, cwd=store)
     assert done.returncode == 0, done.stderr
     ((name, status, parameters, tags, histories, files, artifacts),) = map(
         json.loads, done.stdout.splitlines()

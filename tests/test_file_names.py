@@ -26,6 +26,7 @@ OTHERS = {
     ("segkit/models/torchvision_segmentation.py", "'checkpoints'"): "the folder of torch.hub",
     ("segkit/runs/recording/pictures.py", "'examples/'"): "the tags of TensorBoard's pictures",
     ("segkit/data/cache/ram_folder.py", "'.lock'"): "the suffix of the lock beside a cache",
+    ("segkit/ablation/folder.py", "'tracking'"): "the folder of what trackers keep of an ablation's report",
     ("segkit/ablation/folder.py", "'.lock'"): "the lock of an ablation and the suffix of those of its runs",
 }
 #: The same for the report of a check.

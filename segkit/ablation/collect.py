@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.plan.resolved import write_resolved
+from segkit.ablation.publish import publish_report
 from segkit.ablation.running.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import SegkitError
@@ -40,8 +41,9 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
 
 
 def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
-    """Write the report into the plan's folder; returns the lines to print. Without a finished run of the baseline and
-    of one more variant there is nothing to compare, and the lines say so. With `pdf`, figures as PDF too."""
+    """Write the report into the plan's folder, and log it where the runs are; returns the lines to print. Without a
+    finished run of the baseline and of one more variant there is nothing to compare, and the lines say so. With `pdf`,
+    figures as PDF too."""
     study = collect_study(plan)
     lines = [f"missing   {text}" for text in study.missing]
     others = [variant for variant in plan.variants if variant != plan.baseline and study.of(variant)]
@@ -55,7 +57,8 @@ def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
 
     findings = find_all(study)
     path = write_findings(findings, plan.folder, pdf=pdf)
-    return [*lines, *problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
+    lines += [*problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
+    return lines + publish_report(plan)
 
 
 def write_report_only(plan: AblationPlan, *, imports: Sequence[str], pdf: bool = False) -> int:

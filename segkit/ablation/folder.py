@@ -26,6 +26,7 @@ class AblationFiles(ReportFiles):
     logs = Entry("logs", "The folder of what the runs and their jobs print.")
     configs = Entry("configs", "The folder of the configurations that the runs were started with.")
     locks = Entry("locks", "The folder of the locks that whoever trains a run holds.")
+    tracking = Entry("tracking", "What `log.wandb` and `log.mlflow` keep of the report.")
     resolved = Entry(
         "resolved.json", "What the variants are with every default filled in, for a report without torch."
     )

@@ -13,11 +13,13 @@ from segkit.ablation.running.overview import changed_lines, headline, run_table,
 from segkit.ablation.running.slots import make_slots, split_group
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan, inspect_run
 from segkit.errors import RunFolderInUse
+from segkit.runs.recording.trackers.kinds import require_trackers
 from segkit.system.locks import take_lock
 
 
 def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     """Print the plan with an estimate of its time. Writes nothing."""
+    require_packages(plan)
     slots = make_slots(devices, plan.runs[0].config.device)
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
@@ -33,6 +35,7 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
 
 def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str], pdf: bool = False) -> int:
     """Train what is not finished, then write the report, see `make_report`. Returns the exit status."""
+    require_packages(plan)
     slots = make_slots(devices, plan.runs[0].config.device)
     iterations = count_iterations(plan, inspect_plan(plan), slots)
     advice = "wait for it or stop it; the same command then continues"
@@ -61,6 +64,12 @@ def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool) -> i
         print_failures(outcomes)  # last, where it is seen
     left_alone = any(state.kind == IN_USE for state in states)
     return exit_code(outcomes, None) or (RunFolderInUse.exit_code if left_alone else 0)
+
+
+def require_packages(plan: AblationPlan) -> None:
+    """Raises ConfigError for what the runs would be logged with and is not installed."""
+    for variant in plan.variants:
+        require_trackers(plan.run_of(variant).config.log)
 
 
 def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: Sequence[str]) -> int:

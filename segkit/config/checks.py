@@ -3,14 +3,14 @@
 from collections.abc import Collection
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from segkit.config.blocks import Block, BlockChecker, find_slips
-from segkit.config.messages import list_problems
+from segkit.config.messages import list_problems, show_value
 from segkit.config.problem import Mark, Problem
-from segkit.config.schema import COMPONENTS, FIXED, Component, ComponentBlock, Config
+from segkit.config.schema import COMPONENTS, FIXED, SWITCHED, Component, ComponentBlock, Config
 from segkit.config.signature import read_fields
-from segkit.config.yaml_source import Node, to_node
+from segkit.config.yaml_source import Node, to_node, to_plain
 from segkit.errors import ConfigError
 
 _HEADER = ("name", "seed", "device")
@@ -31,7 +31,7 @@ def check_config(
         raise ConfigError(list_problems(problems))
     if values[""]["name"] is None:
         values[""]["name"] = name
-    blocks: dict[str, Any] = {key: model(**values[key]) for key, model in FIXED.items()}
+    blocks: dict[str, Any] = {key: _build_fixed(key, model, values) for key, model in FIXED.items()}
     for key, kind in COMPONENTS.items():
         if "." not in key:
             blocks[key] = _build_component(key, kind, checker.blocks, values)
@@ -41,6 +41,21 @@ def check_config(
         raise ConfigError(f"the file's name {name!r} cannot name a run; add `name: ...` to it") from error
     config._origins.update(_find_origins(checker.root, config.to_mapping()))
     return config
+
+
+def _build_fixed(key: str, model: type[BaseModel], values: dict[str, dict[str, Any]]) -> BaseModel:
+    """A block that names no component, with those in it that are on."""
+    inner = {
+        word: SWITCHED[f"{key}.{word}"](**values[f"{key}.{word}"])
+        for word in _switched_in(key)
+        if f"{key}.{word}" in values
+    }
+    return model(**values[key], **inner)
+
+
+def _switched_in(key: str) -> tuple[str, ...]:
+    """The keys of the blocks in a block that may be on or off."""
+    return tuple(path.removeprefix(f"{key}.") for path in SWITCHED if path.startswith(f"{key}."))
 
 
 def _build_component(
@@ -70,7 +85,20 @@ def _fill_blocks(root: Node) -> Node:
             entries[key] = Node(filled, node.mark, node.key_mark)
     for key in FIXED:
         entries.setdefault(key, Node({}, default))
+        entries[key] = _fill_switched(key, entries[key])
     return Node(entries, root.mark)
+
+
+def _fill_switched(key: str, node: Node) -> Node:
+    """The block with an empty block where one in it is `true`."""
+    if not isinstance(node.value, dict):
+        return node
+    on = {
+        word: Node({}, child.mark, child.key_mark)
+        for word, child in node.value.items()
+        if word in _switched_in(key) and child.value is True
+    }
+    return Node({**node.value, **on}, node.mark, node.key_mark) if on else node
 
 
 class _Checker:
@@ -91,7 +119,12 @@ class _Checker:
         for key, kind in COMPONENTS.items():
             self._resolve_component(key, kind)
         for key, model in FIXED.items():
-            self.blocks[key] = Block(read_fields(model), key)
+            inner = _switched_in(key)
+            fields = [field for field in read_fields(model) if field.name not in inner]
+            self.blocks[key] = Block(fields, key, other_keys=inner)
+        for key, model in SWITCHED.items():
+            if self._is_on(key):
+                self.blocks[key] = Block(read_fields(model), key)
         values = {"": self._check_header()}
         for key, block in self.blocks.items():
             node = self._find(key)
@@ -122,6 +155,14 @@ class _Checker:
         for word in key.split("."):
             node = node.value.get(word) if node is not None and isinstance(node.value, dict) else None
         return node
+
+    def _is_on(self, key: str) -> bool:
+        """Whether a block is there that may be on or off, after noting what is neither."""
+        node = self._find(key)
+        if node is not None and not isinstance(node.value, dict | bool | None):
+            found = show_value(to_plain(node))
+            self.checker.report(node.mark, f"{key}: expected a block, true, false or null, got {found}")
+        return node is not None and isinstance(node.value, dict)
 
     def _resolve_component(self, key: str, kind: ComponentBlock) -> None:
         """Note the parameters of the component that a block names."""

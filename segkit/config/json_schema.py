@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from segkit.config.schema import COMPONENTS, FIXED, NESTED, OPTION_SCHEDULE, ComponentBlock, Config
+from pydantic import BaseModel
+
+from segkit.config.schema import (
+    COMPONENTS,
+    FIXED,
+    NESTED,
+    OPTION_SCHEDULE,
+    SWITCHED,
+    ComponentBlock,
+    Config,
+)
 from segkit.config.signature import Parameter, read_fields, read_parameters, read_term_keys, summarise
 from segkit.registry import LOSSES
 from segkit.types import ComponentsOf, Duration
@@ -15,7 +25,7 @@ def json_schema() -> dict[str, Any]:
     """
     header = {p.name: p.json_schema() for p in read_fields(Config) if p.name in ("name", "seed", "device")}
     blocks = {key: _block_schema(key, block) for key, block in COMPONENTS.items() if "." not in key}
-    fixed = {key: _object_schema(read_fields(model), model.__doc__) for key, model in FIXED.items()}
+    fixed = {key: _fixed_schema(key, model) for key, model in FIXED.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "segkit configuration",
@@ -33,6 +43,20 @@ def json_schema() -> dict[str, Any]:
             "schedule": _way_schema(),
         },
     }
+
+
+def _fixed_schema(key: str, model: type[BaseModel]) -> dict[str, Any]:
+    """A block that names no component, and those in it that may be on or off."""
+    inner = {
+        path.removeprefix(f"{key}."): {
+            "anyOf": [_object_schema(read_fields(block), block.__doc__), {"type": ["boolean", "null"]}]
+        }
+        for path, block in SWITCHED.items()
+        if path.startswith(f"{key}.")
+    }
+    schema = _object_schema([p for p in read_fields(model) if p.name not in inner], model.__doc__)
+    schema["properties"] |= inner
+    return schema
 
 
 def _block_schema(key: str, block: ComponentBlock) -> dict[str, Any]:

@@ -173,6 +173,29 @@ class Predict(_Frozen):
     scales: Annotated[list[PositiveFloat], Field(min_length=1)] = [1.0]
 
 
+class Wandb(_Frozen):
+    """What a run is called in Weights & Biases; null is as its environment variables say (docs/trackers.md)."""
+
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    job_type: str | None = None
+    tags: list[str] = []
+    mode: Literal["online", "offline"] | None = None
+    pictures: bool = True
+
+
+class Mlflow(_Frozen):
+    """What a run is called in MLflow, and where; null is as its environment variables say (docs/trackers.md)."""
+
+    tracking_uri: str | None = None
+    experiment: str | None = None
+    run_name: str | None = None
+    tags: dict[str, str] = {}
+    pictures: bool = True
+
+
 class Log(_Frozen):
     """What is written, where, and how often."""
 
@@ -180,6 +203,8 @@ class Log(_Frozen):
     every: Duration = 50
     images_every: Duration = "25%"
     tensorboard: bool = True
+    wandb: Wandb | None = None
+    mlflow: Mlflow | None = None
 
 
 class Config(_Frozen):
@@ -277,3 +302,5 @@ NESTED = {
 #: A schedule in the place of a number of a loss.
 OPTION_SCHEDULE = ComponentBlock(SCHEDULES, OptionSchedule, "schedules", None)
 FIXED = {"train": Train, "eval": Eval, "predict": Predict, "log": Log}
+#: Blocks in these that are off unless they are there; `true` stands for one without settings, `false` for none.
+SWITCHED = {"log.wandb": Wandb, "log.mlflow": Mlflow}

@@ -34,13 +34,14 @@ def finish_run(
     bad: BadSampleLog,
     *,
     finished: bool,
+    code: int,
     flops: int,
     env: Mapping[str, Any],
 ) -> None:
     """Write the summary, the plots, the best and worst images of a finished run, and the model card.
 
-    `flops` are the operations per image, `env` is the content of env.json. The last checkpoint is on the disk
-    already: if a file cannot be written, resuming the run writes it.
+    `code` is the exit status that the run will end with, `flops` are the operations per image, `env` is the content of
+    env.json. The last checkpoint is on the disk already: if a file cannot be written, resuming the run writes it.
     """
     # best.pt may have been deleted meanwhile: the summary and the card name what is there
     settled = settle_best(folder, trainer.best, trainer.kept, until=trainer.iteration)
@@ -60,7 +61,9 @@ def finish_run(
     summary = recorder.finish(best=trainer.best, finished=finished, facts=facts)
     if finished:
         show_best_and_worst(experiment, trainer, recorder)
-    recorder.close()  # all is drawn now, which the card shows
+    recorder.close(
+        state="done" if finished else "stopped", code=code
+    )  # all is drawn now, which the card shows
     card = card_facts(experiment, trainer, recorder, flops=flops, env=env, seconds=summary["seconds"])
     recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
     if finished:  # a run that was killed between its last checkpoint and now writes no other

@@ -19,6 +19,7 @@ from segkit.runs.folder import named, runs_dir
 from segkit.runs.header import header
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
+from segkit.runs.recording.trackers.kinds import require_trackers
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path
@@ -41,6 +42,7 @@ def check(
     Refuses what `train_run` would refuse to resume.
     """
     config = named(config, overfit)
+    require_trackers(config.log)
     continuation = Continuation(config, runs_dir(config), resume, allow_change)
     found = continuation.choose()
     continuation = continuation.with_found_options(found)

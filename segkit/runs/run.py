@@ -1,10 +1,10 @@
 """One run: checks, run folder, training, and an honest account of how it ended."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -12,7 +12,6 @@ from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
 from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
 from segkit.data.loading.remembered import Remembered
-from segkit.data.palette import Legend
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import CannotWrite, OutOfMemory, SegkitError
 from segkit.runs.aside import set_aside_folders
@@ -26,9 +25,18 @@ from segkit.runs.header import count_flops, header
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.events.tensorboard_log import hyperparameters
+from segkit.runs.recording.opening import make_recorder
 from segkit.runs.recording.plots import draw_class_frequencies
 from segkit.runs.recording.recorder import Recorder
-from segkit.runs.state import describe_other_precision, go_back, go_on_from, precision_of, saver
+from segkit.runs.recording.trackers.kinds import require_trackers
+from segkit.runs.state import (
+    describe_other_precision,
+    go_back,
+    go_on_from,
+    goes_elsewhere,
+    precision_of,
+    saver,
+)
 from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
@@ -78,6 +86,7 @@ def train_run(
         return Ended(*follow(ranks, overfit=overfit))
     assert config is not None
     config = named(config, overfit)
+    require_trackers(config.log)
     continuation = Continuation(config, runs_dir(config), resume, allow_change)
     found = continuation.choose()  # before anything takes long
     continuation = continuation.with_found_options(found)
@@ -137,6 +146,7 @@ def train_in(
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     ranks = experiment.ranks
     first = found.state["trainer"]["iteration"] if found else 0
+    elsewhere = found is not None and goes_elsewhere(folder, found, experiment.config)
     kept = go_back(folder, found, tell=console.line) if found else {}
     # With what is found of best.pt: all processes are to write it at the same evaluation.
     ranks.share((folder.path, {**found.state["trainer"], "kept": kept} if found else None))
@@ -144,7 +154,7 @@ def train_in(
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}
     write_json(folder.env, env)
-    recorder = make_recorder(folder, experiment, console, first=first)
+    recorder = make_recorder(folder, experiment, console, first=first, elsewhere=elsewhere)
     bad = BadSampleLog(folder.bad_samples, tell=console.line)
     trainer = experiment.trainer(
         recorder=recorder,
@@ -166,14 +176,16 @@ def train_in(
         code = 0 if finished else max(ranks.gather(stop_code(interrupt, ranks)))
         if ranks.share(lacks_single_images(trainer, recorder, finished=finished)):
             recorder.take_again(trainer.evaluate_model())
-        finish_run(folder, experiment, trainer, recorder, bad, finished=finished, flops=start.flops, env=env)
+        facts = {"flops": start.flops, "env": env}
+        finish_run(folder, experiment, trainer, recorder, bad, finished=finished, code=code, **facts)
     except BaseException as error:
         error = explain(error, experiment)
         failure = ranks.fail(error)
         with suppress(CannotWrite, OSError):  # a full disk must not hide what went wrong before
             rescue(trainer, error, str(folder), tell=console.line)
         with suppress(CannotWrite, OSError):
-            recorder.close(at_once=not isinstance(error, Exception))
+            at_once, code = not isinstance(error, Exception), exit_code_of(failure)
+            recorder.close(at_once=at_once, code=code, error=describe(failure))
         with suppress(CannotWrite, OSError):
             note_failure(folder, failure, trainer.iteration, checkpoint=recorder.last_checkpoint)
             console.log(f"failed: {failure}")
@@ -191,30 +203,6 @@ def train_in(
         console.line(f"\n{bad.total()}")
     console.line(closing_line(trainer, experiment.plan.iterations, folder, finished=finished))
     return code
-
-
-def make_recorder(folder: RunFolder, experiment: Experiment, console: Console, *, first: int) -> Recorder:
-    """The recorder of a run that has `first` updates already."""
-    return Recorder(
-        folder,
-        labels=labels_of(experiment),
-        console=console,
-        total=experiment.plan.iterations,
-        log_every=experiment.plan.log_every,
-        first=first,
-        tensorboard=experiment.config.log.tensorboard,
-        device=experiment.device,
-        ranks=experiment.ranks,
-        first_batch=first_batch_of(experiment),
-        beside=True,
-    )
-
-
-def first_batch_of(experiment: Experiment) -> Callable[[], Mapping[str, Any]] | None:
-    """What reads the first batch of all processes; None where this one has all of it."""
-    if experiment.ranks.world == 1:
-        return None
-    return lambda: next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
 
 
 def describe_other_world(found: Found, world: int) -> list[str]:
@@ -240,9 +228,13 @@ def note_failure(folder: RunFolder, error: BaseException, iteration: int, *, che
         "failed",
         iteration=iteration,
         exit_code=exit_code_of(error),
-        error=str(error) or type(error).__name__,
+        error=describe(error),
         checkpoint=checkpoint,
     )
+
+
+def describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: bool) -> str:
@@ -255,11 +247,6 @@ def closing_line(trainer: Trainer, total: int, folder: RunFolder, *, finished: b
     best = trainer.best
     score = f"best mIoU {100 * best['mean_iou']:.1f} at {best['iteration']:,}   " if best["iteration"] else ""
     return f"\ndone      {score}{folder}"
-
-
-def labels_of(experiment: Experiment) -> Legend:
-    data = experiment.data.train
-    return Legend(tuple(data.class_names), tuple(experiment.data.palette), data.ignore_index)
 
 
 def exit_code_of(error: BaseException) -> int:

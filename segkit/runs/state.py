@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from segkit.config.schema import Config
 from segkit.runs.aside import remove_set_aside, set_aside_damaged, set_aside_later
 from segkit.runs.best import settle_best
 from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
 from segkit.runs.folder import RunFolder
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.recorder import Recorder
+from segkit.runs.resume import compare_configs, with_defaults
 from segkit.system.device import Precision
 from segkit.system.files import write_text
+from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
 
@@ -75,6 +78,14 @@ def describe_other_precision(found: Found, now: Precision) -> list[str]:
     return [
         f"resumed with amp {now.amp} on {now.device} instead of {before.amp} on {before.device}: not the same bits"
     ]
+
+
+def goes_elsewhere(folder: RunFiles, found: Found, config: Config) -> bool:
+    """Whether a run that goes on from a checkpoint may come to other values than were logged before: it gives up a
+    continuation, or trains otherwise. To be asked before `go_back`, which sets aside what is given up."""
+    before, after = with_defaults(found.state["config"], origin=str(found.path)), config.to_mapping()
+    latest = max(map(iteration_of, list_checkpoints(folder.checkpoints)), default=0)
+    return latest > iteration_of(found.path) or bool(compare_configs(before, after, allow=[*after]))
 
 
 def go_back(folder: RunFolder, found: Found, *, tell: Callable[[str], None]) -> dict[str, Any]:

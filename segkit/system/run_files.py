@@ -44,6 +44,7 @@ class RunFiles(NamedFolder):
     status = Entry("status.json", "How the run stands, see `RunFolder.write_status`.")
     model_card = Entry("README.md", "What was trained, on what, how well.")
     tensorboard = Entry("tb", "The folder of the TensorBoard events.")
+    tracking = Entry("tracking", "What `log.wandb` and `log.mlflow` keep of the run.")
     predictions = Entry("predictions", "The folder that `segkit predict` writes into by default.")
     onnx = Entry("model.onnx", "What `segkit export --to onnx` writes by default.")
     pt2 = Entry("model.pt2", "What `segkit export --to pt2` writes by default.")
@@ -118,7 +119,7 @@ def list_numbered(run: RunFiles) -> dict[Path, int]:
 
 def list_misplaced_folders(run: RunFiles) -> list[Path]:
     """The folders that have the name of a file of a run."""
-    folders = {run.checkpoints, run.example_pictures, run.tensorboard, run.predictions}
+    folders = {run.checkpoints, run.example_pictures, run.tensorboard, run.tracking, run.predictions}
     paths = [run.path / entry.name for entry in run.entries().values()]
     return [path for path in paths if path.is_dir() and path not in folders]
 

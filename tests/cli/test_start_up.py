@@ -16,6 +16,11 @@ sys.exit(status)
 #: What takes longest to import beside torch, and who would: torch's compiler, its types of images, plots and curves.
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy", "triton"}
 PICTURES = {"torchvision", "matplotlib", "tensorboard"}
+#: What speaks to Weights & Biases and MLflow, in other processes, if it is asked for.
+TRACKERS = {
+    *("wandb", "mlflow"),
+    *(f"segkit.runs.recording.trackers.{name}" for name in ("worker", "to_wandb", "to_mlflow")),
+}
 
 
 def loaded_by(*arguments, program=PROGRAM, **options):
@@ -61,6 +66,7 @@ def test_a_training_does_without_torchs_compiler(tmp_path):
     )
     assert list(tmp_path.glob("debug/*/checkpoints/*.pt"))
     assert not loaded & {*COMPILER, "torchvision"}
+    assert not loaded & TRACKERS
 
 
 def test_no_optimizer_loads_torchs_compiler():

@@ -57,7 +57,14 @@ def test_defaults(folder):
         "calibration": False,
         "at": "network",
     }
-    assert config.log.model_dump() == {"dir": "runs", "every": 50, "images_every": "25%", "tensorboard": True}
+    assert config.log.model_dump() == {
+        "dir": "runs",
+        "every": 50,
+        "images_every": "25%",
+        "tensorboard": True,
+        "wandb": None,
+        "mlflow": None,
+    }
 
 
 def test_optimizer_without_a_name_keeps_the_default_block(folder):

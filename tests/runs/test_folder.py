@@ -71,8 +71,8 @@ def test_the_files_have_the_documented_names(tmp_path):
     documented = """config.yaml env.json train.log results.csv results.png confusion_matrix.png confusion_matrix.csv
         check.json labels.png bad_samples.csv train_batch0.jpg loss_pixels.jpg val_batch0_labels.jpg
         val_batch0_pred.jpg best8.jpg worst8.jpg calibration.png temperature.json
-        per_image.npz examples.npz examples checkpoints best.pt summary.json status.json README.md tb predictions
-        model.onnx model.pt2 model.json run.zip .lock"""
+        per_image.npz examples.npz examples checkpoints best.pt summary.json status.json README.md tb tracking
+         predictions model.onnx model.pt2 model.json run.zip .lock"""
     assert names == set(documented.split())
 
 

@@ -102,6 +102,7 @@ def test_run_folder_has_what_it_promises(finished):
             assert min(plot.size) > 200
     not_here = {
         RunFiles.bad_samples.name,
+        RunFiles.tracking.name,
         RunFiles.predictions.name,
         RunFiles.calibration_plot.name,
         RunFiles.temperature.name,

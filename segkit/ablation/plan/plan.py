@@ -18,6 +18,7 @@ from segkit.ablation.plan.schema import (
     read_ablation,
     refuse_set_keys,
 )
+from segkit.ablation.plan.tracked import name_for_trackers
 from segkit.ablation.study.claims import LEVEL, METRICS, OF_CONFIDENCE
 from segkit.ablation.study.config_diff import differing_settings, relevant_settings
 from segkit.config.messages import list_problems
@@ -133,7 +134,9 @@ def load_plan(
         seeds=chosen,
         variants=tuple(configs),
         runs=tuple(
-            plan_run(variant, seed, configs[variant], folder) for seed in chosen for variant in configs
+            plan_run(variant, seed, configs[variant], folder, ablation=name)
+            for seed in chosen
+            for variant in configs
         ),
         group_by=parts.group_by,
         margin=parts.margin,
@@ -144,9 +147,10 @@ def load_plan(
     )
 
 
-def plan_run(variant: str, seed: int, config: Config, folder: Path) -> PlannedRun:
+def plan_run(variant: str, seed: int, config: Config, folder: Path, *, ablation: str) -> PlannedRun:
     """The run of a variant with one seed, in the ablation's folder."""
-    log = config.log.model_copy(update={"dir": str(folder)})
+    log = name_for_trackers(config.log, ablation=ablation, variant=variant, seed=seed)
+    log = log.model_copy(update={"dir": str(folder)})
     changes = {"name": f"{variant}-seed{seed}", "seed": seed, "log": log}
     return PlannedRun(variant, seed, config.model_copy(update=changes))
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
+TRAIN_VALUES = ("loss", "ce", "aux_loss", "lr", "grad_norm", "grad_scale")
+
 
 @dataclass
 class Window:
@@ -35,3 +38,8 @@ class Window:
     def from_state(cls, state: Mapping[str, Any]) -> "Window":
         """A window that goes on from `state`."""
         return cls(values={name: list(values) for name, values in state["values"].items()})
+
+
+def name_curves(values: Mapping[str, float]) -> dict[str, float]:
+    """The values of updates under the names of their curves."""
+    return {f"{'train' if name in TRAIN_VALUES else 'loss'}/{name}": value for name, value in values.items()}

@@ -23,27 +23,26 @@ from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.drawing import Draw, DrawAtOnce, DrawBeside
+from segkit.runs.recording.events.event_sketches import read_pictures
 from segkit.runs.recording.events.tensorboard_log import TensorBoardLog
-from segkit.runs.recording.log_window import Window
+from segkit.runs.recording.log_window import Window, name_curves
 from segkit.runs.recording.pending import PendingValues, describe_not_finite
 from segkit.runs.recording.pictures import draw_pictures, on_host
 from segkit.runs.recording.plots import draw_plots
 from segkit.runs.recording.results import ResultsTable, score_row, summarise
+from segkit.runs.recording.trackers.trackers import Trackers
 from segkit.schedule import due
 from segkit.system.console import Console, duration, percent
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.files import write_json
 from segkit.system.run_files import RunFiles
 
-#: Values of an update that are logged under `train/`; what else a loss reports goes under `loss/`.
-TRAIN_VALUES = ("loss", "ce", "aux_loss", "lr", "grad_norm", "grad_scale")
-
 #: Seconds between two drawings of the plots while training; drawing takes about one.
 PLOT_EVERY = 60.0
 
 
 class Recorder:
-    """Console, TensorBoard and result files of one run folder.
+    """Console, TensorBoard, trackers and result files of one run folder.
 
     With several `ranks`, what is logged is of all; `first_batch` reads the first batch of all, to be shown. Pictures
     and plots are drawn `beside` the run, by another process, or at once.
@@ -59,6 +58,7 @@ class Recorder:
         log_every: int,
         first: int = 0,
         tensorboard: bool = True,
+        trackers: Trackers | None = None,
         device: torch.device,
         ranks: Ranks = ALONE,
         first_batch: Callable[[], Mapping[str, Any]] | None = None,
@@ -72,7 +72,9 @@ class Recorder:
             purge_step=first + 1 if first else None,
             warn=console.line,
         )
-        self.drawing = (DrawBeside if beside else DrawAtOnce)(tensorboard=tensorboard)
+        self.trackers = Trackers() if trackers is None else trackers
+        shown = tensorboard or self.trackers.want_pictures
+        self.drawing = (DrawBeside if beside else DrawAtOnce)(tensorboard=shown)
         self.spared = BestEffort(console.line)
         self.pending = PendingValues(labels.class_names, ranks)
         self.processes = ranks.world
@@ -93,6 +95,7 @@ class Recorder:
     def start(self, config_text: str, hyperparameters: Mapping[str, Any] | None = None) -> None:
         """Begin the progress display and note the configuration."""
         self.events.begin(config_text, hyperparameters or {}, self.first)
+        self.trackers.begin()
         if not self.log_every:
             self._arrange_charts({})
         self.console.start_progress(total=self.total, done=self.first)
@@ -163,7 +166,7 @@ class Recorder:
         self._scalars(iteration, score_row(result, names))
         self.best_score = result.mean_iou if best else self.best_score
         if self.best_score >= 0:
-            self.events.scalars(iteration, {"val/best_mIoU": self.best_score})
+            self._curves(iteration, {"val/best_mIoU": self.best_score})
         mark = " (best)" if best else ""
         self.console.line(
             f"val   {iteration:<6,} mIoU {percent(result.mean_iou)}{mark}  acc {percent(accuracy)}  "
@@ -222,6 +225,7 @@ class Recorder:
             seconds=time.perf_counter() - self.started,
         )
         write_json(self.folder.summary, summary)
+        self.trackers.summary(summary)
         if finished:
             self.events.finish()
         return summary
@@ -241,14 +245,17 @@ class Recorder:
         from before it, comes after the pictures of its iteration."""
         self._note_drawn(until="pictures")
 
-    def close(self, *, at_once: bool = False) -> None:
-        """Wait for what is being drawn, unless `at_once`, and release the terminal and the events file; nothing more is
-        recorded."""
+    def close(self, *, at_once: bool = False, state: str = "failed", code: int = 1, error: str = "") -> None:
+        """Wait for what is being drawn, and for what trackers have left to send, unless `at_once`, and release the
+        terminal and the events file; nothing more is recorded. Trackers learn how the run has ended: `state` is done,
+        stopped or failed, `code` its exit status."""
         if not at_once:
             self._note_drawn(all_of_them=True)
         self.drawing.end(at_once=at_once)
         self.console.close()
         self.events.close()
+        self.trackers.end(state, code, error, wait=not at_once)
+        self.trackers.say(self.console.line, self.spared.note)
 
     # --- inside
 
@@ -259,11 +266,12 @@ class Recorder:
         self.images_seen += window.images
         rate = window.images / window.seconds if window.seconds else float("nan")
         wait = min(1.0, window.waited / window.seconds) if window.seconds else 0.0
-        scalars = {
-            f"{'train' if name in TRAIN_VALUES else 'loss'}/{name}": value for name, value in means.items()
-        }
         memory = memory_in_use(self.device)
-        scalars |= {"perf/img_per_s": rate, "perf/data_wait": wait, "perf/memory_gb": memory}
+        scalars = name_curves(means) | {
+            "perf/img_per_s": rate,
+            "perf/data_wait": wait,
+            "perf/memory_gb": memory,
+        }
         self._scalars(self.iteration, scalars)
         self._arrange_charts(scalars)
         self._note_drawn()
@@ -279,13 +287,9 @@ class Recorder:
     def _plot(self) -> None:
         self.plotted = time.perf_counter()
         self.plots_are_current = True
-        last = (
-            None
-            if self.last_evaluation is None
-            else (self.last_evaluation[0], self.last_evaluation[1].matrix)
-        )
-        counts = None if self.last_evaluation is None else self.last_evaluation[1].calibration
-        sure = None if counts is None else counts.scores()
+        iteration, result = self.last_evaluation or (0, None)
+        last = None if result is None else (iteration, result.matrix)
+        sure = None if result is None or result.calibration is None else result.calibration.scores()
         self.draw("plots", draw_plots, self.folder.path, self.labels, self.results, last, sure)
 
     def _draw_pictures(self, method: str, *arguments: Any) -> None:
@@ -295,15 +299,22 @@ class Recorder:
         """Record what came of the drawings that are done: events, and warnings."""
         for drawn in self.drawing.take(until=until, all_of_them=all_of_them):
             self.events.add(drawn.sketches)
+            if self.trackers.want_pictures:
+                self.trackers.pictures(read_pictures(drawn.sketches))
             if drawn.problem:
                 self.spared.note(drawn.what, drawn.problem)
             if drawn.details:
                 self.console.log(drawn.details)
+        self.trackers.say(self.console.line, self.spared.note)
 
     def _scalars(self, iteration: int, scalars: dict[str, float]) -> None:
         self.plots_are_current = False
         self.results.add(iteration, scalars)
+        self._curves(iteration, scalars)
+
+    def _curves(self, iteration: int, scalars: dict[str, float]) -> None:
         self.events.scalars(iteration, scalars)
+        self.trackers.scalars(iteration, scalars)
 
     def _arrange_charts(self, names: Mapping[str, float]) -> None:
         """Once, with the first values of training, which show whether the loss selects pixels."""

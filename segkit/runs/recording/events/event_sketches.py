@@ -21,6 +21,17 @@ class Sketch(NamedTuple):
     iteration: int
 
 
+def read_pictures(sketches: Iterable[Sketch]) -> list[tuple[str, int, bytes]]:
+    """Name, iteration and PNG file of each picture among the sketches."""
+    protocol: Any = summary_pb2
+    return [
+        (value.tag, iteration, value.image.encoded_image_string)
+        for encoded, iteration in sketches
+        for value in protocol.Summary.FromString(encoded).value
+        if value.HasField("image")
+    ]
+
+
 class EventSketches:
     """Encodes events and keeps them in `made`; none if they are not `wanted`."""
 

@@ -1,0 +1,31 @@
+"""A stand-in for mlflow: it writes down what it is asked for, and fails where `STAND_IN_FAILS` says so.
+
+What a run has is in the file `STAND_IN_CALLS`; there is one experiment and one run.
+"""
+
+import json
+import os
+from types import SimpleNamespace
+
+_CALLS = os.environ["STAND_IN_CALLS"]
+
+
+class MlflowClient:
+    def __init__(self, tracking_uri):
+        self._note("connect", [tracking_uri])
+
+    def __getattr__(self, name: str):
+        def method(*arguments, **options):
+            self._note(name, [*arguments, *options.values()])
+            info = SimpleNamespace(run_id="run-7")
+            return SimpleNamespace(info=info, experiment_id="3", data=SimpleNamespace(params={}))
+
+        return method
+
+    def _note(self, name: str, arguments: list) -> None:
+        with open(_CALLS, "a") as file:
+            file.write(json.dumps([name, arguments], default=str) + "\n")
+        with open(f"{_CALLS}.fails") as file:
+            fails = file.read().split()
+        if name in fails or "all" in fails:
+            raise RuntimeError(f"{name} fails")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from segkit.losses.criteria.border_relaxed_ce import find_near_classes, pixel_border_relaxed
-from segkit.losses.criteria.curve import Curve
 from segkit.losses.criteria.focal import pixel_focal
+from segkit.losses.criteria.function_of_ce import Curve
 from segkit.losses.criteria.generalized_ce import pixel_generalized
 from segkit.losses.criteria.logit_adjusted_ce import pixel_logit_adjusted
 from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing

@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from segkit.losses.criteria.curve import Curve
-from segkit.losses.criteria.function_of_ce import FunctionOfCE, pixel_function_of_ce
+from segkit.losses.criteria.function_of_ce import Curve, FunctionOfCE, pixel_function_of_ce
 from segkit.losses.criteria.values import PixelValues
 from segkit.losses.kernels import BackendName
 from segkit.registry import CRITERIA

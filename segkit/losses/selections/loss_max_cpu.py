@@ -55,27 +55,28 @@ def bound_threshold(count: np.ndarray, budget: float, q: float) -> tuple[float, 
     infinite = INFINITE[torch.float32]
     if count[infinite:].any():
         return None
-    count = count[: infinite + 1]
-    edges = (np.arange(infinite + 1, dtype=np.int32) << 16).view(np.float32).astype(np.float64)
-    top = np.flatnonzero(count)[-1] + 1
+    digits = np.flatnonzero(count)
+    lowest, top = int(digits[0]), int(digits[-1]) + 1
+    edges = (np.arange(lowest, top + 1, dtype=np.int32) << 16).view(np.float32).astype(np.float64)
+    count = count[lowest:top]
     with np.errstate(under="ignore"):
-        powers = (edges[: top + 1] / edges[top - 1 if edges[top] == np.inf else top]) ** q
-    powers = np.minimum(powers, 1e300)
-    count = count[:top]
+        powers = np.minimum(edges / (edges[-2] or 1.0), 2.0) ** q  # the last edge may be infinity
     n_from = count[::-1].cumsum()[::-1]  # how many have this digit or a higher one
     # Losses are between the edges of their digits, so sums of their powers are between two sums.
     least = np.concatenate([[0.0], (count * powers[:-1]).cumsum()])[:-1]
     most = np.concatenate([[0.0], (count * powers[1:]).cumsum()])[:-1]
     wanted = budget * powers[:-1]
     reached = np.flatnonzero((least + n_from * powers[:-1] >= wanted) & (powers[:-1] > TINY))
-    first = int(reached[-1]) if len(reached) else 0
-    if not SMALLEST <= edges[first] <= LARGEST:
+    first = int(reached[-1]) if len(reached) else -1
+    if first < 0 or not SMALLEST <= edges[first] <= LARGEST:
         return None
     # A little more than rounding could add.
     missed = np.flatnonzero((most + n_from * powers[:-1]) * (1 + 1e-9) < wanted)
     missed = missed[missed > first]
-    last = int(missed[0]) if len(missed) else infinite
-    return float(edges[first]), float(edges[last]), int(n_from[last]) if last < top else 0
+    if not len(missed):
+        return float(edges[first]), float("inf"), 0
+    last = int(missed[0])
+    return float(edges[first]), float(edges[last]), int(n_from[last])
 
 
 def solve_threshold(

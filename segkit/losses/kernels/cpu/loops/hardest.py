@@ -12,6 +12,7 @@ from numba import njit
 from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     ONE,
+    REORDERED,
     ZERO,
     bytes_,
     doubles,
@@ -160,15 +161,33 @@ def sum_powers(address, version):
         first = block * p[WIDTH]
         size = min(p[WIDTH], p[PIXELS] - first)
         value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
-        n_between = 0
-        for i in range(size):
-            below = (valid[i] != 0) & (value[i] > ZERO) & (value[i] <= low)  # a value of 0 adds nothing
-            power[i] = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
-            n_between += (valid[i] != 0) & (value[i] > low) & (value[i] < high)
-        total = 0.0
-        for i in range(size):
-            total += power[i]
-        sums[block], between[block] = total, n_between
+        _take_powers(value, valid, low, exponent, power, size)
+        sums[block] = _add_up(power, size)
+        between[block] = _count_between(value, valid, low, high, size)
+
+
+@njit(**FLAGS)
+def _take_powers(value, valid, low, exponent, power, size):
+    for i in range(size):
+        below = (value[i] > ZERO) & (value[i] <= low)  # a value of 0 adds nothing
+        ratio = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
+        power[i] = ratio if valid[i] != 0 else ZERO
+
+
+@njit(**REORDERED)
+def _add_up(power, size):
+    total = 0.0
+    for i in range(size):
+        total += power[i]
+    return total
+
+
+@njit(**FLAGS)
+def _count_between(value, valid, low, high, size):
+    count = np.int32(0)
+    for i in range(size):
+        count += np.int32((valid[i] != 0) & (value[i] > low) & (value[i] < high))
+    return count
 
 
 @njit(**FLAGS)
@@ -198,10 +217,13 @@ def find_between(address, version):
         size = min(p[WIDTH], p[PIXELS] - first)
         value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
         found = floats(p[FOUND], ends[block])
-        for i in range(size):
-            if (valid[i] != 0) & (value[i] > low) & (value[i] < high):
-                found[place] = value[i]
-                place += 1
+        for start in range(0, size, CHUNK):
+            stop = min(start + CHUNK, size)
+            if _count_between(value[start:stop], valid[start:stop], low, high, stop - start):
+                for i in range(start, stop):
+                    if (valid[i] != 0) & (value[i] > low) & (value[i] < high):
+                        found[place] = value[i]
+                        place += 1
 
 
 @njit(**FLAGS)

@@ -121,7 +121,7 @@ def test_wrong_factors_are_refused(value, place):
     print(caught.value)
 
 
-def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plots):
+def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plots, capsys):
     monkeypatch.chdir(tmp_path)
     settings = ["optimizer.groups={downs: [0.2, 1]}", "model.width=4", "device=cpu", "train.workers=0"]
     settings += ["data.train_size=8", "data.val_size=2", "train.iterations=4", "train.checkpoint_every=2"]
@@ -136,3 +136,12 @@ def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plo
     assert all(torch.equal(resumed["model"][name], tensor) for name, tensor in whole["model"].items())
     factors = [group["lr_factor"] for group in resumed["optimizer"]["param_groups"]]
     assert factors[0] == 1 and factors[1] == pytest.approx(0.2) and len(factors) > 3
+    # The configuration says what the rest of a run is like: torch would go on with the factors of before.
+    changes = ["optimizer.groups={downs: [0.5, 1]}", "optimizer.weight_decay=0.25", "train.iterations=5"]
+    assert run_command(train.main, ["--resume", str(run), *changes]) == 0
+    last = sorted(RunFiles(run).checkpoints.glob("*.pt"))[-1]
+    groups = torch.load(last, weights_only=True)["trainer"]["optimizer"]["param_groups"]
+    assert groups[1]["lr_factor"] == pytest.approx(0.5) and groups[0]["weight_decay"] == 0.25
+    capsys.readouterr()
+    assert run_command(train.main, ["--resume", str(run), "optimizer.groups={downs: 1}"]) == 4
+    assert "optimizer.groups: {'downs': [0.5, 1.0]} -> {'downs': 1.0}" in capsys.readouterr().err

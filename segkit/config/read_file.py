@@ -7,7 +7,10 @@ from pathlib import Path
 from segkit.config.carried.packed import parse_packed_config, read_packed_config
 from segkit.config.problem import Mark, Problem
 from segkit.config.yaml_source import MAX_BYTES, Node, parse_yaml
-from segkit.system.packed.members import is_packed
+from segkit.system.packed.members import describe_misnamed, is_packed
+
+#: What the first bytes of a zip file are.
+ZIP = b"PK"
 
 
 def read_file(path: Path, problems: list[Problem]) -> Node | None:
@@ -25,6 +28,10 @@ def read_file(path: Path, problems: list[Problem]) -> Node | None:
         return None
     if raw is None:
         problems.append(Problem(Mark(source), "is a pipe that nobody writes to"))
+        return None
+    misnamed = describe_misnamed(path) if raw.startswith(ZIP) else None
+    if misnamed is not None:
+        problems.append(Problem(Mark(source), f"is {misnamed}"))
         return None
     try:
         # A cut at the limit can split a character; the size is reported then, not the character.

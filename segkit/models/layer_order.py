@@ -1,12 +1,16 @@
 """In which order the layers of a network compute, found by watching one forward pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from segkit.errors import ConfigError
 from segkit.models.parts import is_within
+from segkit.system.memory import lacks_memory
 
 #: Into how many groups of neighbours the layers of a part are put: an optimizer is slower with a group for each of
 #: hundreds of layers, and twelve is what the networks have that layer-wise decay was made for.
@@ -18,20 +22,20 @@ def find_places(model: nn.Module, parts: Sequence[str], shape: Sequence[int]) ->
 
     The order is that in which modules with parameters of their own are first called for an image of that `shape`
     (C, H, W), in evaluation mode and without gradients, rather than that of their definition: transformers of several
-    stages often define all embeddings before all blocks. A module that is not called, because another one uses its
-    weights or nothing does in evaluation, counts as the last of what is called around it. Of two parts that a parameter
-    is in, the longer name counts. The model is left as it was.
+    stages often define all embeddings before all blocks. The parameters of a module that is not called, such as the
+    tokens of a transformer of which another method is, belong to the layer that was called last when they are first
+    used; those that nothing uses in evaluation to the last that is called around them. Of two parts that a parameter is
+    in, the longer name counts. The model is left as it was. Raises ConfigError where the forward pass fails.
     """
     if not parts:
         return {}
-    order = call_order(model, shape)
-    calls: dict[str, dict[str, int]] = {part: {} for part in parts}
-    for name, _ in model.named_parameters():
-        part = max((part for part in parts if is_within(name, part)), key=len, default=None)
-        if part is not None:
-            calls[part][name] = _called_by(name, order)
+    order, used = call_order(model, shape)
+    calls = {
+        name: used[name] if name in used else _called_by(name, order) for name, _ in model.named_parameters()
+    }
     places: dict[str, float] = {}
-    for found in calls.values():
+    for part in sorted(parts, key=len):  # a longer name takes its parameters from a shorter one
+        found = {name: call for name, call in calls.items() if is_within(name, part)}
         ranks = {call: rank for rank, call in enumerate(sorted(set(found.values())))}
         steps = min(STEPS, len(ranks)) - 1
         for name, call in found.items():
@@ -40,9 +44,29 @@ def find_places(model: nn.Module, parts: Sequence[str], shape: Sequence[int]) ->
     return places
 
 
+class _FirstUses(TorchDispatchMode):
+    """Notes in `used` the last call in `order` when a parameter, by name in `names`, is first part of a computation."""
+
+    def __init__(self, names: Mapping[int, str], order: Mapping[str, int]):
+        super().__init__()
+        self.names, self.order = names, order
+        self.used: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            name = self.names.get(id(value))
+            if name is not None:
+                self.used.setdefault(name, len(self.order) - 1)
+        return func(*args, **(kwargs or {}))
+
+
 @torch.no_grad()
-def call_order(model: nn.Module, shape: Sequence[int]) -> dict[str, int]:
-    """When the modules that hold parameters are first called for an image of that shape: their names, numbered."""
+def call_order(model: nn.Module, shape: Sequence[int]) -> tuple[dict[str, int], dict[str, int]]:
+    """When the modules that hold parameters are first called for an image of that shape: their names, numbered; and for
+    the parameters of those that are not called, after which of these calls they are first used.
+
+    Raises ConfigError where the model cannot be shown that image.
+    """
     order: dict[str, int] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -57,15 +81,26 @@ def call_order(model: nn.Module, shape: Sequence[int]) -> dict[str, int]:
         for name, module in model.named_modules()
         if next(module.parameters(), None) is not None
     ]
+    uses = _FirstUses({id(parameter): name for name, parameter in model.named_parameters()}, order)
     try:
         model.eval()
-        model(torch.zeros(1, *shape))
+        with uses:
+            model(torch.zeros(1, *shape))
+    except Exception as error:  # it is the code of whoever made the model
+        if lacks_memory(error):
+            raise
+        raise ConfigError(
+            "optimizer.groups: factors that differ between layers need the order of these, which is seen in a forward "
+            f"pass of one image {tuple(shape)} on the CPU, in evaluation mode. That failed: {type(error).__name__}: "
+            f"{error}\n   -> a model that can do it, or one factor for the part"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
-    return order
+    owned = {name: name.rpartition(".")[0] for name in uses.used}
+    return order, {name: call for name, call in uses.used.items() if owned[name] not in order}
 
 
 def _called_by(parameter: str, order: dict[str, int]) -> int:

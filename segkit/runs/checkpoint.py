@@ -16,6 +16,7 @@ from segkit.errors import CannotWrite, CheckpointError
 from segkit.runs.aside import set_aside
 from segkit.system.files import cannot_write, sweep_temporaries, write_atomically
 from segkit.system.memory import lacks_memory
+from segkit.system.packed.members import describe_misnamed
 from segkit.system.run_files import RunFiles, checkpoint_path, iteration_of, list_checkpoints
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
@@ -70,7 +71,7 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
         with open(path, "rb") as file:  # one open file: what is verified is what is loaded
             damage = find_damage(file)
             if damage:
-                raise _unusable(path, f"damaged, {damage}")
+                raise _unusable(path, describe_misnamed(file) or f"damaged, {damage}")
             file.seek(0)
             state = torch.load(file, map_location=map_location, weights_only=True)
     except OSError as error:

@@ -17,6 +17,7 @@ from segkit.system.locks import find_holder
 from segkit.system.packed.members import is_packed
 from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
 from segkit.system.typed import quote
+from segkit.training.optimizer_state import refuse_unfit
 
 REFUSE, WARN, SILENT = "refuse", "warn", "silent"
 
@@ -113,6 +114,7 @@ def compare_configs(
     for a key in `allow` that neither configuration has.
     """
     _check_allowed_keys(allow, old, new)
+    refuse_unfit(old.get("optimizer", {}), new.get("optimizer", {}), checkpoint or "the checkpoint")
     same_batch = _images_per_update(old) == _images_per_update(new)
     warnings, refused = [], {}
     for key, (before, after) in _changes(old, new).items():

@@ -118,6 +118,14 @@ def sync_folder(folder: str | Path) -> None:
             raise cannot_write(folder, error) from error
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make a folder with those around it, unless it is there. Raises CannotWrite."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
     """The CannotWrite to raise for `error`: path, reason, disk with its free space, what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))

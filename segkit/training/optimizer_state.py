@@ -1,26 +1,75 @@
 """A saved state of an optimizer, made to fit the run that goes on with it."""
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from segkit.errors import CheckpointError
+
 #: What a parameter group says about which of torch's implementations it runs on.
 KERNELS = ("fused", "foreach")
+#: By what the learning rate of a group is multiplied.
+FACTOR = "lr_factor"
+#: Options without which an optimizer keeps less, so that they cannot be switched on later.
+KEEP_MORE = ("amsgrad", "centered", "momentum")
+#: Optimizers that keep the same, so that one can go on with what another has left.
+KIN = ({"adam", "adamw"},)
+
+
+def find_unfit(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The keys of an `optimizer` block, with both values, that keep the state which the one before has left from being
+    used by the one after."""
+    names = before.get("name"), after.get("name")
+    if names[0] != names[1] and not any({*names} <= kin for kin in KIN):
+        return {"name": names}
+    unfit = {
+        key: (before.get(key), after[key]) for key in KEEP_MORE if after.get(key) and not before.get(key)
+    }
+    groups = before.get("groups") or {}, after.get("groups") or {}
+    return unfit if _division(groups[0]) == _division(groups[1]) else {**unfit, "groups": groups}
+
+
+def refuse_unfit(before: Mapping[str, Any], after: Mapping[str, Any], checkpoint: object) -> None:
+    """Raises CheckpointError for what `find_unfit` finds."""
+    unfit = find_unfit(before, after)
+    if unfit:
+        lines = (f"   optimizer.{key}: {old} -> {new}\n" for key, (old, new) in unfit.items())
+        raise CheckpointError(
+            f"what the optimizer keeps in {checkpoint} is of no use with\n{''.join(lines)}"
+            "   -> restore these values, or begin a new run with the weights alone: model.init_from=RUN"
+        )
+
+
+def _division(groups: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """What the order of the parameters in an optimizer depends on: the parts, in order, and of each whether factors
+    rise from layer to layer (1), fall (-1), or are the same (0)."""
+    ends = {part: factor if isinstance(factor, list) else [factor, factor] for part, factor in groups.items()}
+    return [(part, (last > first) - (last < first)) for part, (first, last) in ends.items()]
 
 
 def fit_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state for loading into `optimizer`, in which that is left as it is which no result depends on.
+    """The state for loading into `optimizer`, in which that is left as it is which the configuration says, and which
+    no result depends on.
 
-    These are torch's implementation, which not every run has (a sharded one lacks some), and the order in memory: the
-    fused ones go through weights, gradients and moments side by side without looking at their strides, so that moments
-    in the order of another run would meet the wrong weights.
+    The first are the options of its constructor and the factors of the learning rate: torch would load those of before.
+    What an optimizer notes of its own beside them is of the state. The others are torch's implementation, which not
+    every run has (a sharded one lacks some), and the order in memory: the fused ones go through weights, gradients and
+    moments side by side without looking at their strides, so that moments in the order of another run would meet the
+    wrong weights. Raises CheckpointError for a state of other parameters.
     """
     saved, own = state["param_groups"], optimizer.param_groups
-    if [len(group["params"]) for group in saved] != [len(group["params"]) for group in own]:
-        return state  # which torch refuses to load
+    counts = [[len(group["params"]) for group in groups] for groups in (saved, own)]
+    if counts[0] != counts[1]:
+        raise CheckpointError(
+            f"the state of the optimizer is of {counts[0]} parameters by group, and this one has {counts[1]}\n"
+            "   -> a new run that begins with the weights alone: model.init_from"
+        )
+    kept = {*KERNELS, FACTOR, *inspect.signature(type(optimizer)).parameters} - {"params"}
     groups = [
-        {**theirs, **{key: ours[key] for key in KERNELS if key in ours and key in theirs}}
+        {**theirs, **{key: ours[key] for key in kept if key in ours and key in theirs}}
         for theirs, ours in zip(saved, own, strict=True)
     ]
     parameters = {

@@ -1,5 +1,7 @@
 """`prepare_data.py convert --shards N`: the same samples in tar files, as webdataset reads them."""
 
+import os
+import signal
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image
 from segkit.commands.convert import shard_writer
 from segkit.commands.convert.convert import convert
 from segkit.commands.convert.pair_writer import PairMaker
+from segkit.commands.convert.shard_writer import ShardWriter
 from segkit.config.load import load_config
 from segkit.errors import ConfigError
 from segkit.runs.checkpoint import load_checkpoint
@@ -93,6 +96,26 @@ def test_only_what_changed_is_written_again(save, made, capsys, monkeypatch):
     assert not list(Path("out").glob("*.tar"))
     convert(config, Path("out"), workers=0, shard_size=100)
     assert len(list(Path("out").glob("*.tar"))) == 2 and not list(Path("out").rglob("*.jpg"))
+
+
+def test_half_of_another_division_is_not_trained_on(save, monkeypatch, capsys):
+    config = put_colours(save)
+    convert(config, Path("out"), workers=0, shard_size=1)
+    write = ShardWriter.__call__
+
+    def interrupted(self, shard):
+        os.kill(os.getpid(), signal.SIGINT)
+        return write(self, shard)
+
+    monkeypatch.setattr(ShardWriter, "__call__", interrupted)
+    assert convert(config, Path("out"), workers=0, shard_size=2) == 130
+    # The second sample is in the first shard of now and in the second of before.
+    assert len(list(Path("out").glob("train-*.tar"))) == 3 and not Path("out/train.yaml").exists()
+    assert "stopped   1 shards are there -> the same command writes the others" in capsys.readouterr().out
+    monkeypatch.setattr(ShardWriter, "__call__", write)
+    assert convert(config, Path("out"), workers=0, shard_size=2) == 0
+    assert "removed   2 files that an earlier call has written" in capsys.readouterr().out
+    assert len(build_dataset(load_config("out/train.yaml"), "train")) == 3
 
 
 def test_tar_files_of_others_are_not_read_with_ours(save):

@@ -55,7 +55,7 @@ def test_layers_are_ordered_as_they_compute():
     freeze(model, ["backbone.first"])
     modes = [module.training for module in model.modules()]
     names = ["", "backbone", "backbone.first", "backbone.attention", "backbone.last", "head"]
-    assert list(call_order(model, (3, 4, 5))) == names
+    assert list(call_order(model, (3, 4, 5))[0]) == names
     places = find_places(model, ["backbone"], (3, 4, 5))
     expected = {
         "token": 0.0,
@@ -70,6 +70,54 @@ def test_layers_are_ordered_as_they_compute():
     assert [module.training for module in model.modules()] == modes
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert find_places(model, [], (3, 4, 5)) == {}
+
+
+class Tokens(nn.Module):
+    """A transformer as timm's are: another method than `forward` gives the features of its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(1, 4, 1, 1))
+        self.unused = nn.Parameter(torch.zeros(4))
+        self.embed = nn.Conv2d(3, 4, 1)
+        self.blocks = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+
+    def features(self, image):
+        assert self.position.dtype == image.dtype  # a look is no use
+        return self.blocks(self.embed(image) + self.position)
+
+
+def test_tokens_of_a_transformer_that_is_not_called_are_of_its_first_layer():
+    model = nn.Module()
+    model.backbone, model.forward = Tokens(), lambda image: model.backbone.features(image)
+    places = find_places(model, ["backbone"], (3, 4, 5))
+    assert places["backbone.position"] == places["backbone.embed.weight"] == 0
+    assert places["backbone.unused"] == places["backbone.blocks.2.weight"] == 1
+
+
+def test_layers_of_a_part_count_though_a_longer_name_has_them():
+    deep = nn.Sequential(nn.Sequential(*[nn.Conv2d(1, 1, 1) for _ in range(5)]))
+    whole = find_places(deep, ["0"], (1, 2, 2))
+    both = find_places(deep, ["0", "0.0"], (1, 2, 2))
+    assert whole["0.0.weight"] == 0 and both["0.0.weight"] == 1  # the only one of its part
+    assert both == {**whole, "0.0.weight": 1, "0.0.bias": 1}
+
+
+def test_a_model_that_cannot_be_shown_one_image_is_refused():
+    class Pairs(nn.Conv2d):
+        def forward(self, image):
+            raise ValueError(f"{len(image)} images, and two are needed")
+
+    model = nn.Sequential(Pairs(3, 2, 1)).train()
+    with pytest.raises(ConfigError) as caught:
+        find_places(model, ["0"], (3, 4, 5))
+    text = str(caught.value)
+    assert (
+        text.startswith("optimizer.groups: factors that differ between layers")
+        and "one image (3, 4, 5)" in text
+    )
+    assert "ValueError: 1 images, and two are needed\n   -> " in text
+    assert model[0].training and not model[0]._forward_pre_hooks
 
 
 def test_many_layers_become_few_groups_and_one_layer_is_the_last():
@@ -121,7 +169,7 @@ def test_wrong_factors_are_refused(value, place):
     print(caught.value)
 
 
-def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plots):
+def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plots, capsys):
     monkeypatch.chdir(tmp_path)
     settings = ["optimizer.groups={downs: [0.2, 1]}", "model.width=4", "device=cpu", "train.workers=0"]
     settings += ["data.train_size=8", "data.val_size=2", "train.iterations=4", "train.checkpoint_every=2"]
@@ -136,3 +184,12 @@ def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plo
     assert all(torch.equal(resumed["model"][name], tensor) for name, tensor in whole["model"].items())
     factors = [group["lr_factor"] for group in resumed["optimizer"]["param_groups"]]
     assert factors[0] == 1 and factors[1] == pytest.approx(0.2) and len(factors) > 3
+    # The configuration says what the rest of a run is like: torch would go on with the factors of before.
+    changes = ["optimizer.groups={downs: [0.5, 1]}", "optimizer.weight_decay=0.25", "train.iterations=5"]
+    assert run_command(train.main, ["--resume", str(run), *changes]) == 0
+    last = sorted(RunFiles(run).checkpoints.glob("*.pt"))[-1]
+    groups = torch.load(last, weights_only=True)["trainer"]["optimizer"]["param_groups"]
+    assert groups[1]["lr_factor"] == pytest.approx(0.5) and groups[0]["weight_decay"] == 0.25
+    capsys.readouterr()
+    assert run_command(train.main, ["--resume", str(run), "optimizer.groups={downs: 1}"]) == 4
+    assert "optimizer.groups: {'downs': [0.5, 1.0]} -> {'downs': 1.0}" in capsys.readouterr().err

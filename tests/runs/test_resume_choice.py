@@ -193,7 +193,6 @@ def test_the_same_configuration_resumes_without_a_word():
         ({"data__classes": ["a", "b", "c"]}, "data.classes: ['a', 'b'] -> ['a', 'b', 'c']"),
         ({"data__weight_map": {"name": "boundary"}}, "data.weight_map.name: (absent) -> boundary"),
         ({"loss__thresh": 0.6}, "loss.thresh: 0.7 -> 0.6"),
-        ({"optimizer__name": "adamw"}, "optimizer.name: sgd -> adamw"),
         ({"train__batch_size": 8}, "train.batch_size: 16 -> 8"),
         ({"train__accumulate": 2}, "train.accumulate: 1 -> 2"),
         ({"train__amp": "off"}, "train.amp: auto -> off"),
@@ -210,6 +209,19 @@ def test_another_experiment_is_refused_unless_allowed(change, line):
     assert allowed[0] == line.split(":")[0]
     warnings = compare_configs(CONFIG, changed(**change), allow=allowed)  # the advice works
     assert f"resumed with another configuration: {line} (allowed)" in warnings
+
+
+def test_what_the_state_of_the_optimizer_does_not_fit_cannot_be_allowed():
+    with pytest.raises(CheckpointError, match=r"\n   optimizer\.name: sgd -> adamw\n"):
+        compare_configs(CONFIG, changed(optimizer__name="adamw"), allow=["optimizer.name"])
+    groups = changed(optimizer__groups={"stem": [0.1, 1]}, optimizer__nesterov=True)
+    with pytest.raises(CheckpointError) as caught:
+        compare_configs(CONFIG, groups, allow=["optimizer"], checkpoint="runs/a/000100.pt")
+    assert str(caught.value).splitlines() == [
+        "what the optimizer keeps in runs/a/000100.pt is of no use with",
+        "   optimizer.groups: {} -> {'stem': [0.1, 1]}",
+        "   -> restore these values, or begin a new run with the weights alone: model.init_from=RUN",
+    ]
 
 
 def test_all_refused_changes_are_listed_at_once():

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.training.optimizer_state import fit_state
+from segkit.errors import CheckpointError
+from segkit.training.optimizer_state import find_unfit, fit_state
 
 OPTIMIZERS = {"SGD": {"momentum": 0.9}, "AdamW": {}}
 
@@ -43,15 +44,40 @@ def test_moments_stay_with_their_weights(name, before, after):
     torch.testing.assert_close(other.weight, model.weight, rtol=1e-5, atol=1e-6)
 
 
-def test_the_implementation_is_that_of_the_run():
+def test_implementation_and_options_are_those_of_the_run():
     _, fused = build("SGD", torch.contiguous_format)
-    plain = torch.optim.SGD(nn.Conv2d(8, 8, 3).parameters(), lr=0.1)
+    fused.param_groups[0]["noted"] = 7  # as some optimizers do with what they learn
+    plain = torch.optim.SGD(nn.Conv2d(8, 8, 3).parameters(), lr=0.1, momentum=0.8, weight_decay=0.01)
+    plain.param_groups[0]["noted"] = 0
     (group,) = fit_state(fused.state_dict(), plain)["param_groups"]
-    assert group["fused"] is None and group["lr"] == 0.05 and group["momentum"] == 0.9
+    assert group["fused"] is None and group["noted"] == 7
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.8, 0.01)
 
 
-def test_a_state_of_other_parameters_is_left_for_torch_to_refuse():
+def test_a_state_of_other_parameters_is_refused():
     _, optimizer = build("SGD", torch.contiguous_format)
     other = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
-    state = optimizer.state_dict()
-    assert fit_state(state, other) is state
+    with pytest.raises(CheckpointError, match=r"is of \[2\] parameters by group, and this one has \[1\]"):
+        fit_state(optimizer.state_dict(), other)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "unfit"),
+    [
+        ({"weight_decay": 0.0, "momentum": 0.9}, {"weight_decay": 0.1, "momentum": 0.8}, []),
+        ({"momentum": 0.9}, {"momentum": 0.0}, []),
+        ({"momentum": 0.0, "amsgrad": False}, {"momentum": 0.9, "amsgrad": True}, ["amsgrad", "momentum"]),
+        ({"groups": {"a": 0.1}}, {"groups": {"a": 0.2}}, []),
+        ({"groups": {"a": [0.1, 1]}}, {"groups": {"a": [0.2, 1]}}, []),
+        ({"groups": {"a": [0.1, 1]}}, {"groups": {"a": [1, 0.1]}}, ["groups"]),
+        ({"groups": {"a": [0.1, 1]}}, {"groups": {"a": 0.1}}, ["groups"]),
+        ({"groups": {"a": [1, 1]}}, {"groups": {"a": 0.1}}, []),
+        ({"groups": {"a": 0.1}}, {"groups": {}}, ["groups"]),
+        ({}, {"groups": {"a": 0.1}}, ["groups"]),
+        ({"groups": {"a": 0.1, "b": 0.2}}, {"groups": {"b": 0.2, "a": 0.1}}, ["groups"]),
+        ({"name": "sgd", "momentum": 0.0}, {"name": "adamw", "groups": {"a": 1}}, ["name"]),
+        ({"name": "adam"}, {"name": "adamw"}, []),
+    ],
+)
+def test_what_a_state_does_not_fit(before, after, unfit):
+    assert sorted(find_unfit(before, after)) == unfit

@@ -31,7 +31,8 @@ class VariantScores:
 
     `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `ce` is
     plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training (None if
-    runs were not evaluated equally often), `minutes` the training time of a run without validation.
+    runs were not evaluated equally often, or have a class in their mean that is left out here), `minutes` the
+    training time of a run without validation.
     """
 
     variant: str
@@ -151,6 +152,8 @@ def find_all(study: Study) -> Findings:
     )
     # The best of more looks is better by chance alone.
     alike = len({count_evaluations(run) for run in study.runs}) == 1
+    # A run counts a class that it predicts and no image has in its mean, as 0.
+    alike = alike and not any(compared.comparisons[0].unlabelled.values())
     return Findings(
         study,
         tuple(score_variant(variant, study.of(variant), main, alike=alike) for variant in runs),
@@ -186,7 +189,8 @@ def count_evaluations(run: Run) -> int:
 
 
 def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: bool) -> VariantScores:
-    """The scores of the runs of one variant; `alike`: all runs of the study were evaluated equally often."""
+    """The scores of the runs of one variant; `alike`: all runs of the study were evaluated equally often, and on
+    the same classes as here."""
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),

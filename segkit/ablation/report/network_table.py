@@ -24,8 +24,9 @@ def network_table(findings: Findings) -> Table | None:
     )  # fmt: skip
     rows = tuple(_row(findings, scores, costs[scores.variant]) for scores in findings.scores)
     caption = (
-        "Networks: parameters, floating-point operations of the forward pass of one validation image (a multiply-add "
-        "is two), and images per second, memory and minutes of a training, without its validation."
+        "Networks: trained parameters, floating-point operations of the forward pass of one image as large as in "
+        "training (a multiply-add is two), and images per second, memory and minutes of a training, without its "
+        "validation."
     )
     note = (
         "img/s and minutes are of the machine as it was while the run was trained; runs beside each other slow "

@@ -94,11 +94,11 @@ def p_text(p: float | None) -> str:
 
 
 def amount_text(value: float | None) -> str:
-    """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`."""
+    """A speed, a size or a duration with about three digits: `3,120`, `41.5`, `2.08`, `0.0032`."""
     if not is_number(value):
         return NOTHING
     return AMOUNT.write(value, _amount_digits(value))
 
 
 def _amount_digits(value: float) -> int:
-    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 or value == 0 else 4

@@ -62,8 +62,8 @@ def main_table(findings: Findings) -> Table:
         "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
         "squares. Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, "
-        "best mIoU the best evaluation during training, shown where all runs were evaluated equally often; all other "
-        "scores are of the last one. img/s and GB are those of training."
+        "best mIoU the best evaluation during training, shown where all runs were evaluated equally often and on "
+        "the classes of this table; all other scores are of the last one. img/s and GB are those of training."
     )
     return Table(columns, rows, caption=caption, note=note)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from segkit.commands.convert.pair_writer import MaskForm, PairMaker, PairWriter, can_copy, refuse_channels
-from segkit.commands.convert.record import Record
+from segkit.commands.convert.record import Record, remove_file
 from segkit.commands.convert.shard_writer import MASK, ShardWriter, refuse_strange_shards
 from segkit.config.schema import Config
 from segkit.data.cache.settings import settings_text
@@ -75,18 +75,22 @@ def _convert(
     record.refuse_strangers(planned)
     if shard_size is not None:
         refuse_strange_shards(record.folder, parts, planned | record.files.keys())
-    what = "samples" if shard_size is None else "shards"
+    # Until all is written, files of before may hold the same samples once more: nothing is to be trained on them.
+    remove_file(record.folder / CONFIG)
+    what, done = "samples" if shard_size is None else "shards", 0
     with Interrupt() as interrupt:
         for split, writer in writers.items():
-            new = write_part(writer, record, workers=workers, stop=interrupt)
+            new, there = write_part(writer, record, workers=workers, stop=interrupt)
+            done += there
             if interrupt.exit_code is not None:
-                there = f"{len(record.entries):,} {what} are there"
-                print(f"stopped   {there} -> the same command writes the others")
+                print(
+                    f"stopped   {done:,} {what} are there -> the same command writes the others, and then {CONFIG}"
+                )
                 return interrupt.exit_code
             print(f"{split:9} {say_parts(writer)}, {new:,} of them new")
     gone = record.finish((split, name) for split, writer in writers.items() for name in writer.names)
     if gone:
-        print(f"removed   {gone:,} files of samples that are none any more")
+        print(f"removed   {gone:,} files that an earlier call has written and nothing needs any more")
     written = converted_config(config, parts["train"], record.folder, copy=copy)
     if shard_size is not None:
         written = sharded_config(written, [writer.maker for writer in writers.values()])
@@ -111,10 +115,12 @@ def say_parts(writer: PairWriter | ShardWriter) -> str:
     return samples if isinstance(writer, PairWriter) else f"{len(writer.names):,} shards of {samples}"
 
 
-def write_part(writer: PairWriter | ShardWriter, record: Record, *, workers: int, stop: Interrupt) -> int:
+def write_part(
+    writer: PairWriter | ShardWriter, record: Record, *, workers: int, stop: Interrupt
+) -> tuple[int, int]:
     """Write what is missing of a part, with a progress bar on a terminal, until asked to stop; returns how many entries
-    (samples, or shards) are new."""
-    new, total = 0, len(writer.names)
+    (samples, or shards) are new, and how many there are of the part."""
+    new, there, total = 0, 0, len(writer.names)
     with tqdm(
         desc=writer.part,
         total=total,
@@ -127,6 +133,7 @@ def write_part(writer: PairWriter | ShardWriter, record: Record, *, workers: int
                 if record.entries.get((entry.part, entry.name)) != entry:
                     record.add(entry)
                     new += 1
+                there += 1
                 bar.update()
                 if stop.requested:
                     break
@@ -134,7 +141,7 @@ def write_part(writer: PairWriter | ShardWriter, record: Record, *, workers: int
             # What stops this process often reaches the workers too.
             if not stop.requested:
                 raise
-    return new
+    return new, there
 
 
 def name_files(dataset: Any) -> Sequence[str]:

@@ -65,13 +65,13 @@ class Record:
             raise cannot_write(self.path, error) from error
 
     def finish(self, planned: Iterable[tuple[str, str]]) -> int:
-        """Remove what was written of samples that are none any more, and write a line per sample and the list of
-        digests, for `sha256sum -c`. Returns how many files went. Raises CannotWrite."""
+        """Remove what an earlier call has written and none of the `planned` entries has, and write a line per entry and
+        the list of digests, for `sha256sum -c`. Returns how many files went. Raises CannotWrite."""
         kept = {key: self.entries[key] for key in planned}
         files = {file: digest for entry in kept.values() for file, digest in entry.files.items()}
         gone = [file for file in self.files if file not in files]
         for file in gone:
-            (self.folder / file).unlink(missing_ok=True)
+            remove_file(self.folder / file)
         self.entries = kept
         lines = [json.dumps(asdict(entry), ensure_ascii=False) for entry in kept.values()]
         write_text(self.path, "".join(f"{line}\n" for line in lines))
@@ -98,6 +98,14 @@ def digest_of(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if there is one. Raises CannotWrite."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _read(line: str) -> Entry | None:

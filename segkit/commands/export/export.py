@@ -29,7 +29,7 @@ from segkit.commands.export.trace import trace
 from segkit.errors import ConfigError
 from segkit.runs.exported.onnx_network import IDS, IMAGE, LOGITS, open_session
 from segkit.runs.predictor import Predictor, load_predictor
-from segkit.system.files import write_bytes, write_json
+from segkit.system.files import make_folder, write_bytes, write_json
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.run_files import RunFiles, folder_around
 
@@ -92,7 +92,7 @@ def export_weights(
         lines += report_int8(small, found, cost, time_in_turn(small.run, found.run, shown))
         found, precision = small, "int8"
     print("\n".join(lines), flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, found.content)
     about = describe(
         predictor, with_preprocessing=with_preprocessing, size=size, opset=found.opset, precision=precision

@@ -77,7 +77,8 @@ def card_text(facts: CardFacts) -> str:
 def _begin(facts: CardFacts) -> list[str]:
     about, config = facts.about, facts.config
     count = facts.summary.get("parameters")
-    size = f" with {count:,} parameters" if isinstance(count, int) else ""
+    trained = "trained parameters, and others that were frozen" if config.model.freeze else "parameters"
+    size = f" with {count:,} {trained}" if isinstance(count, int) else ""
     average = ", a moving average of what was trained" if config.train.ema is not None else ""
     of = "an unknown iteration" if about.iteration is None else f"iteration {about.iteration:,}"
     network = code_span(_described(facts.settings["model"]))

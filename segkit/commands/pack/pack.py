@@ -21,6 +21,7 @@ from segkit.runs.packed.tensors import require_safetensors, to_bytes
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.resume import run_folder_of
 from segkit.system.console import percent
+from segkit.system.files import make_folder
 from segkit.system.locks import find_holder
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.packed.members import SUFFIX, NeededImport, PackedFiles, is_packed
@@ -79,7 +80,7 @@ def pack_run(
     members, shown = gather(
         predictor, run, about, imports, exported, without=without, licence=licence, dataset=dataset
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_packed(path, members, segkit=__version__, imports=imports)
     print("\n".join(report(path, predictor, about, imports, members, shown, exported, note)), flush=True)
     return 0

@@ -14,7 +14,7 @@ from segkit.runs.best import scored_weights
 from segkit.runs.checkpoint import NoneIntact, load_checkpoint, newest_intact
 from segkit.runs.packed.open import open_packed
 from segkit.system.memory import lacks_memory
-from segkit.system.packed.members import is_packed
+from segkit.system.packed.members import describe_misnamed, is_packed
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles
 
 #: Where other programs keep the weights in a file that holds more than those.
@@ -97,7 +97,9 @@ def _read_pickled(path: Path) -> dict[Any, Any]:
     except (OSError, RuntimeError, ValueError, KeyError, IndexError, EOFError, TypeError) as error:
         if lacks_memory(error):
             raise
-        raise CheckpointError(f"model.init_from: {path} cannot be read: {error}") from error
+        misnamed = describe_misnamed(path)
+        reason = f"is {misnamed}" if misnamed is not None else f"cannot be read: {error}"
+        raise CheckpointError(f"model.init_from: {path} {reason}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"model.init_from: {path} holds a {type(state).__name__}, not tensors by name")
     return state

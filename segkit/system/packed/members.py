@@ -1,8 +1,9 @@
 """What the members of a packed run are called, and what its manifest says of them."""
 
 import os
+import zipfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,3 +61,15 @@ class Manifest(_Strict):
 def is_packed(path: str | os.PathLike[str]) -> bool:
     """Whether a path has the suffix of a packed run."""
     return Path(path).suffix.lower() == SUFFIX
+
+
+def describe_misnamed(file: str | os.PathLike[str] | IO[bytes]) -> str | None:
+    """What to say of a packed run that was renamed, and so is taken for something else; None of any other file."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            renamed = PackedFiles.manifest.name in archive.namelist()
+    except (
+        Exception
+    ):  # flipped bytes surface as almost any exception, and are described by who reads the file
+        return None
+    return f"a packed run, whose name has to end with {SUFFIX} -> rename it" if renamed else None

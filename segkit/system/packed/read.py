@@ -81,7 +81,7 @@ def _judge_table(archive: zipfile.ZipFile, path: Path, *, size: int) -> None:
     seen: set[str] = set()
     for entry in entries:
         name = show_name(entry.filename)
-        if not _is_inside(entry.filename):
+        if not _is_inside(entry.filename.removesuffix("/")):
             _refuse(path, f"its member {name} would lie outside of the folder that it is unpacked into")
         if entry.filename in seen:
             _refuse(path, f"it has two members {name}")
@@ -92,7 +92,11 @@ def _judge_table(archive: zipfile.ZipFile, path: Path, *, size: int) -> None:
         if entry.flag_bits & 1:
             _refuse(path, f"its member {name} is encrypted")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            _refuse(path, f"its member {name} is compressed, and segkit stores all as it is")
+            _refuse(
+                path,
+                f"its member {name} is compressed, and segkit stores all as it is -> zip -0, or the file as it was "
+                "packed",
+            )
     # Nothing grows when it is read, so members that together are larger than the file share their bytes.
     if sum(entry.file_size for entry in entries) > size:
         _refuse(path, "its members together are larger than itself")

@@ -60,6 +60,20 @@ def test_a_run_that_begins_with_its_weights(tmp_path):
         read_source(tmp_path / "none.zip")
 
 
+def test_one_that_was_renamed_is_named_as_such(tmp_path):
+    path = pack(make_run(tmp_path).path, tmp_path / "net.zip").rename(tmp_path / "net")
+    advice = r"a packed run, whose name has to end with \.zip -> rename it"
+    for opened in (load_predictor, read_source, load_config):
+        with pytest.raises((CheckpointError, ConfigError), match=advice):
+            opened(path)
+    with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+        archive.writestr("a", "b")
+    for opened in (load_predictor, read_source, load_config):
+        with pytest.raises((CheckpointError, ConfigError)) as caught:
+            opened(tmp_path / "other")
+        assert "packed" not in str(caught.value)
+
+
 def test_places_stay_behind_and_are_asked_for(tmp_path, capsys):
     data = {**write_files(tmp_path / "set"), "weight_map": {"name": "file", "root": str(tmp_path / "maps")}}
     first = make_run(tmp_path, data={"name": "folder", "root": data["root"], "classes": ["a", "b"]})

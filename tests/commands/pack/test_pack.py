@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,22 @@ def test_what_cannot_be_packed(tmp_path, monkeypatch, capsys, words, message):
     assert run_script("pack", run, *words) == 2
     assert capsys.readouterr().err.startswith(message)
     assert not RunFiles(run).packed.exists()
+
+
+def test_a_place_that_cannot_be_written(tmp_path, capsys):
+    run = make_run(tmp_path).path
+    (tmp_path / "file").write_text("theirs")
+    assert run_script("pack", run, "--output", tmp_path / "file" / "net.zip") == 7
+    found = capsys.readouterr().err
+    assert found.startswith(f"cannot write {tmp_path / 'file'}: a file is where a folder should be\n")
+
+
+def test_the_card_tells_frozen_parameters_apart(tmp_path):
+    run = make_run(tmp_path, model={**MAPPING["model"], "freeze": ["stem"]}).path
+    (run / "summary.json").write_text('{"parameters": 1234}')
+    with zipfile.ZipFile(pack(run, tmp_path / "net.zip")) as archive:
+        card = archive.read("README.md").decode()
+    assert "with 1,234 trained parameters, and others that were frozen, trained with" in card
 
 
 def test_weights_without_a_run(tmp_path, capsys):

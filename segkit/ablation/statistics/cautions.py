@@ -15,6 +15,9 @@ WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed t
 NEEDED_SEEDS = 3  # so many seeds must tell that
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
 SURE = 3.3  # standard errors of a correlation that chance exceeds in one study of 2,000
+#: What is so of all differences if it is the baseline that varies: its error is in each of them, and is estimated from
+#: the steadier others too (docs/ablation.md has what was measured).
+SHARED = "; every difference is to it, and verdicts are wrong more often than they claim"
 COLLAPSED = 0.995  # the share of all predictions that one class must have
 
 
@@ -57,7 +60,9 @@ def list_cautions(
         *cautions,
         *_list_correlated(found, metric, grouped=grouped),
         *_list_collapsed(found, class_names),
-        *_list_wide_spreads({v: row for v, row in scores.items() if v in found.trained and row}, metric),
+        *_list_wide_spreads(
+            {v: row for v, row in scores.items() if v in found.trained and row}, metric, baseline=baseline
+        ),
     )
 
 
@@ -124,7 +129,9 @@ def _list_collapsed(found: Pairs, class_names: Sequence[str]) -> list[str]:
     return cautions
 
 
-def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]], metric: Metric) -> list[str]:
+def _list_wide_spreads(
+    scores: Mapping[str, Mapping[int, float]], metric: Metric, *, baseline: str
+) -> list[str]:
     cautions, unit = [], metric.unit
     for variant, ratio in find_spreads(scores).items():
         row = scores[variant]
@@ -136,7 +143,7 @@ def _list_wide_spreads(scores: Mapping[str, Mapping[int, float]], metric: Metric
                 f"by {metric.title} {variant} varies {times} the others from seed to seed, most of all with seed "
                 f"{furthest} "
                 f"({unit.write(row[furthest], unit.digits)}, where the median of its seeds is "
-                f"{unit.write(middle, unit.digits)}): look at that run"
+                f"{unit.write(middle, unit.digits)}): look at that run{SHARED if variant == baseline else ''}"
             )
     return cautions
 

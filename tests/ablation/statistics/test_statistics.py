@@ -376,6 +376,16 @@ def test_a_variant_that_varies_more_than_the_others_is_named():
     [warning] = [text for text in comparison.warnings if "wild" in text]
     assert warning.startswith("by mIoU wild varies ")
     assert "times as much as the others from seed to seed, most of all with seed 2 (" in warning
+    assert warning.endswith("look at that run")
+    # As the baseline it is in every difference.
+    [warning] = [
+        text
+        for text in compare_to_baseline(matrices, "wild", replicates=200).warnings
+        if "wild varies" in text
+    ]
+    assert warning.endswith(
+        "look at that run; every difference is to it, and verdicts are wrong more often than they claim"
+    )
 
 
 def test_equal_scores_by_other_errors_are_no_difference():

@@ -12,6 +12,11 @@ def is_within(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
 
 
+def find_part(name: str, parts: Iterable[str]) -> str | None:
+    """Which of the parts a parameter of that name is in; of several the one with the longest name."""
+    return max((part for part in parts if is_within(name, part)), key=len, default=None)
+
+
 def require_parts(model: nn.Module, parts: Iterable[str], *, key: str) -> None:
     """Raises ConfigError for a part that has no parameter, naming the option `key`."""
     names = [name for name, _ in model.named_parameters()]

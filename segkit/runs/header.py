@@ -11,6 +11,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
+from segkit.models.parts import find_part
 from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
 
@@ -44,6 +45,7 @@ def header(
         f"loss      {describe_loss(experiment)}",
         f"schedule  {plan.iterations:,} iterations = {epochs:.1f} epochs · batch {experiment.batch_size}{accumulate} · "
         f"{config.optimizer.name} lr {config.optimizer.params['lr']:g} {config.schedule.name}{warmup}",
+        *describe_groups(experiment),
         f"device    {describe_device(experiment.device, experiment.ranks.world)}  amp {experiment.precision.amp}  "
         + describe_workers(experiment),
         *(
@@ -61,6 +63,30 @@ def _describe_parameters(experiment: Experiment) -> str:
     return f"{experiment.parameters / 1e6:.2f} M parameters" + (
         f" and {frozen / 1e6:.2f} M frozen" if frozen else ""
     )
+
+
+def describe_groups(experiment: Experiment) -> list[str]:
+    """A line on each part of the model whose learning rate is multiplied: by what, and of how many parameters."""
+    parts = experiment.config.optimizer.groups
+    factors = {
+        id(parameter): group["lr_factor"]
+        for group in experiment.optimizer.param_groups
+        for parameter in group["params"]
+        if "lr_factor" in group
+    }
+    sizes: dict[str, dict[float, int]] = {part: {} for part in parts}
+    for name, parameter in experiment.model.named_parameters():
+        part = find_part(name, parts)
+        if part is not None and id(parameter) in factors:
+            found = sizes[part]
+            factor = factors[id(parameter)]
+            found[factor] = found.get(factor, 0) + parameter.numel()
+    lines = []
+    for part, found in sizes.items():
+        low, high = min(found), max(found)
+        text = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}, in {len(found)} groups of layers"
+        lines.append(f"          lr x {text}: {part}, {sum(found.values()):,} parameters")
+    return lines
 
 
 def describe_workers(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from segkit.config.schema import OptimizerBlock
 from segkit.errors import ConfigError
-from segkit.models.parts import is_within, require_parts
+from segkit.models.parts import find_part, require_parts
 from segkit.registry import OPTIMIZERS
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.
@@ -62,7 +62,7 @@ def _group(
     require_parts(model, groups, key="optimizer.groups")
     found: dict[tuple[str, float], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
-        part = max((part for part in groups if is_within(name, part)), key=len, default="")
+        part = find_part(name, groups) or ""
         factor = groups.get(part, 1.0)
         if isinstance(factor, list):  # between the first layer and the last on a geometric line
             first, last = factor

@@ -14,6 +14,7 @@ from segkit.errors import ConfigError
 from segkit.models.layer_order import STEPS, call_order, find_places
 from segkit.models.parts import freeze
 from segkit.runs.folder import RunFiles
+from segkit.runs.header import describe_groups
 from segkit.training.build import build
 from segkit.training.build_optimizer import build_optimizer
 
@@ -193,3 +194,19 @@ def test_a_run_of_such_rates_resumes_to_the_bit(tmp_path, monkeypatch, quick_plo
     capsys.readouterr()
     assert run_command(train.main, ["--resume", str(run), "optimizer.groups={downs: 1}"]) == 4
     assert "optimizer.groups: {'downs': [0.5, 1.0]} -> {'downs': 1.0}" in capsys.readouterr().err
+
+
+def test_the_header_says_what_each_part_is_trained_by():
+    groups = "optimizer.groups={downs: [0.1, 1], classifier: 2, downs.1: 0}"
+    experiment = build(load_config("debug.yaml", [groups, "model.width=4", "device=cpu"]))
+    sizes = {
+        part: sum(each.numel() for each in module.parameters())
+        for part, module in (("downs.0", experiment.model.downs[0]), ("downs.1", experiment.model.downs[1]))
+    }
+    of_classifier = sum(each.numel() for each in experiment.model.classifier.parameters())
+    assert describe_groups(experiment) == [
+        f"          lr x 0.1 to 0.268, in 4 groups of layers: downs, {sizes['downs.0']:,} parameters",
+        f"          lr x 2: classifier, {of_classifier:,} parameters",
+        f"          lr x 0: downs.1, {sizes['downs.1']:,} parameters",
+    ]
+    assert describe_groups(build(load_config("debug.yaml", ["model.width=4", "device=cpu"]))) == []

@@ -19,6 +19,9 @@ from torch import Tensor
 
 from segkit.evaluation.confidence_bins import BINS, UNIT, WIDTH
 
+#: Numbers below UNIT whose sum an int32 holds.
+COLUMNS = 2**11
+
 #: Whether the confidences are counted, or the probabilities of every class as well.
 Calibration = bool | Literal["classwise"]
 
@@ -187,18 +190,20 @@ def _count_classes_on_host(units: Tensor, label: Tensor, ignored: Tensor) -> Ten
     units.mul_((~ignored).float()[:, None])  # masked_fill_ of all classes takes seven times as long
     own = units.gather(1, label.masked_fill(ignored, 0)[:, None])[:, 0]  # (R, W)
     hits = (label * (BINS + 1)).add_((own / WIDTH).ceil_().clamp_min_(1).long()).masked_fill_(ignored, 0)
-    flat = units.numpy().reshape(-1)
+    whole = units.int()
+    columns = range(0, width, COLUMNS)
+    total = sum(whole[:, :, x : x + COLUMNS].sum(dim=2, dtype=torch.int32).sum(dim=0) for x in columns)
+    flat = whole.numpy().reshape(-1)
     above = np.flatnonzero(flat > WIDTH)  # NumPy is several times as fast as torch in this
     value = flat[above]
     first = np.arange(classes, dtype=np.int32) * (BINS + 1)
-    cell = np.tile(np.repeat(first, width), rows)[above] + np.ceil(value / np.float32(WIDTH)).astype(np.int32)
+    cell = np.tile(np.repeat(first, width), rows)[above] + (value + (WIDTH - 1) >> WIDTH.bit_length() - 1)
     found = np.zeros((3, classes, BINS + 1), dtype=np.int64)
-    size = found[0].size
-    found[0] = np.bincount(cell, minlength=size).reshape(found[0].shape)
-    found[1] = np.bincount(hits.numpy().reshape(-1), minlength=size).reshape(found[1].shape)
-    found[2] = np.bincount(cell, value, minlength=size).reshape(found[2].shape)  # exact up to 2^53
+    counted = [(cell, None), (hits.numpy().reshape(-1), None), (cell, value)]  # exact up to 2^53
+    for one, (where, weights) in zip(found, counted, strict=True):
+        one[:] = np.bincount(where, weights, minlength=one.size).reshape(one.shape)
     found[0, :, 1] = int((~ignored).sum()) - found[0].sum(axis=1)
-    found[2, :, 1] = units.sum(dim=(0, 2), dtype=torch.float64).numpy() - found[2].sum(axis=1)
+    found[2, :, 1] = np.asarray(total) - found[2].sum(axis=1)
     return torch.from_numpy(found[:, :, 1:]).permute(1, 2, 0)
 
 

@@ -123,8 +123,10 @@ def test_the_probabilities_of_every_class_equal_a_loop_over_all_pixels(channels,
 
 
 @pytest.mark.parametrize(("channels", "scale"), [(2, 0.5), (5, 3.0), (19, 0.0), (19, 30.0)])
-def test_classes_are_counted_alike_where_nothing_may_wait(channels, scale):
+@pytest.mark.parametrize("columns", [1, 7, 2**11])
+def test_classes_are_counted_alike_where_nothing_may_wait(channels, scale, columns, monkeypatch):
     """The way of a GPU, on the CPU, to the last unit: also of no pixel, of none that is valid, and of NaN."""
+    monkeypatch.setattr(calibration, "COLUMNS", columns)
     logits, target = make(channels=channels, scale=scale, size=(23, 17))
     shares = upsample(logits, target.shape[-2:])[0].softmax(dim=0).transpose(0, 1).contiguous()  # (H, C, W)
     shares[3, :, 5] = math.nan
@@ -269,3 +271,17 @@ def test_torchmetrics_finds_the_same_calibration_error(channels):
     )  # fmt: skip
     scores = count(logits, target).scores()
     assert scores.ece == pytest.approx(float(expected), abs=2e-6) and scores.ece > 0.01
+
+
+def test_the_sum_of_a_row_is_exact():
+    """Of more columns than an int32 has room for."""
+    shares = torch.ones(2, 2, 5000)
+    shares[:, 1] = 0
+    nothing = torch.zeros(2, 5000, dtype=torch.bool)
+    found = count_class_bins(shares, torch.zeros(2, 5000, dtype=torch.int64), nothing)
+    assert found[0, -1].tolist() == [10_000, 10_000, 10_000 * UNIT] and found[1, 0].tolist() == [10_000, 0, 0]
+    low = torch.full((1, 2, 70_000), 1 / 16)  # in the lowest bin, whose sum is what is left
+    found = count_class_bins(
+        low, torch.ones(1, 70_000, dtype=torch.int64), torch.zeros(1, 70_000, dtype=torch.bool)
+    )
+    assert found[:, 0].tolist() == [[70_000, 0, 70_000 * UNIT // 16], [70_000, 70_000, 70_000 * UNIT // 16]]

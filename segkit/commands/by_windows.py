@@ -18,6 +18,7 @@ from segkit.data.decoding.tiff_facts import TiffFacts
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import predict_blocks
 from segkit.runs.predictor import Predictor
+from segkit.system.device import weights_cast_once
 from segkit.system.files import write_atomically
 from segkit.system.printable import show_path
 
@@ -91,7 +92,11 @@ def predict_by_windows(predictor: Predictor, source: Path, result: Path, *, quie
         rows = tqdm(total=file.height, unit="row", leave=False, disable=True if quiet else None)
 
         def write(target: BinaryIO) -> None:
-            with _created(rasterio, target.name, file, predictor) as out, rows:
+            with (
+                _created(rasterio, target.name, file, predictor) as out,
+                rows,
+                weights_cast_once(image.device),
+            ):
                 for first, part in ids:
                     out.write(part, 1, window=((first, first + len(part)), (0, file.width)))
                     rows.update(len(part))

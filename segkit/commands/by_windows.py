@@ -22,8 +22,8 @@ from segkit.system.device import weights_cast_once
 from segkit.system.files import write_atomically
 from segkit.system.printable import show_path
 
-#: Bytes of blocks that GDAL keeps; its own measure is a share of the machine's memory.
-CACHE = 2**26
+#: Bytes of blocks that GDAL keeps, if those of a window are no more. By itself it takes a share of the memory.
+CACHE = 2**24
 #: Rows of a strip of what is written; tiles begin at multiples of it.
 STRIP = 32
 
@@ -86,7 +86,7 @@ def predict_by_windows(predictor: Predictor, source: Path, result: Path, *, quie
     """
     rasterio = require_windows(predictor)
     facts = read_facts(source)
-    with _opened(rasterio, source) as file:
+    with _opened(rasterio, source, predictor.views.tile or (1, 1)) as file:
         image = WindowedImage(file, source, facts, predictor)
         ids = rows_of_ids(predictor, image)
         rows = tqdm(total=file.height, unit="row", leave=False, disable=True if quiet else None)
@@ -135,14 +135,28 @@ def rows_of_ids(predictor: Predictor, image: Any) -> Iterator[tuple[int, np.ndar
             band = None
 
 
+def choose_cache(file: Any, tile: tuple[int, int]) -> int:
+    """Bytes of the blocks that windows of this size and the next ones to their right have a part in: with fewer each
+    would be decoded for every window in it, which of strips as wide as the image are all of a row."""
+    (height, width), rows, columns = file.block_shapes[0], tile[0], 2 * tile[1]
+    most = [
+        min(-(-pixels // block) + 1, -(-whole // block)) * block
+        for pixels, block, whole in ((rows, height, file.height), (columns, width, file.width))
+    ]
+    return max(CACHE, most[0] * most[1] * file.count * np.dtype(file.dtypes[0]).itemsize)
+
+
 @contextmanager
-def _opened(rasterio: Any, path: Path) -> Generator[Any]:
+def _opened(rasterio: Any, path: Path, tile: tuple[int, int]) -> Generator[Any]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
     with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # most images are not
         try:
-            with rasterio.open(path, driver="GTiff") as file:
+            with (
+                rasterio.open(path, driver="GTiff") as file,
+                rasterio.Env(GDAL_CACHEMAX=choose_cache(file, tile)),
+            ):
                 yield file
         except RasterioIOError as error:
             raise DataError(f"cannot read {show_path(path)}: {error}") from error

@@ -1,9 +1,12 @@
 """TIFF files that are segmented window by window: the same ids as of the whole image, and what is kept of the file."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from segkit.commands import by_windows
 from segkit.commands.predict import predict_images, with_other_views
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import predict_blocks
@@ -48,6 +51,21 @@ def test_ids_are_those_of_the_image_in_memory(run, tmp_path, layout):
         colours = file.colormap(1)
         assert [colours[n][:3] for n in range(5)] == [tuple(color) for color in predictor.labels.palette]
     assert len(expected.unique()) > 1
+
+
+def test_the_cache_holds_the_blocks_of_a_window_and_of_a_row_of_strips():
+    def cache(block, size=(20_000, 20_000), dtype="uint8", bands=3):
+        file = SimpleNamespace(
+            block_shapes=[block] * bands, height=size[0], width=size[1], count=bands, dtypes=[dtype] * bands
+        )
+        return by_windows.choose_cache(file, (512, 512))
+
+    assert cache((256, 256)) == cache((512, 512)) == by_windows.CACHE
+    assert cache((1, 20_000)) == 513 * 20_000 * 3, "each row of windows reads its strips once"
+    assert cache((1, 20_000), dtype="uint16", bands=4) == 513 * 20_000 * 8
+    assert cache((4096, 4096)) == 8192 * 8192 * 3, "a window may lie on four"
+    assert cache((20_000, 20_000)) == 20_000 * 20_000 * 3, "and never more than there is"
+    assert cache((8, 30), size=(20, 30)) == by_windows.CACHE
 
 
 def test_the_georeference_is_kept(run, tmp_path):

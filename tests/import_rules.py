@@ -57,6 +57,12 @@ RULES = [
         lazily=True,
     ),
     Rule(
+        "commands/evaluate commands/evaluate_per_image",
+        "torchvision matplotlib",
+        "scoring waits for no torchvision, which loads torch's compiler",
+        lazily=True,
+    ),
+    Rule(
         "losses/*",
         "segkit.training segkit.config segkit.data segkit.models",
         "usable in a notebook with two tensors",

@@ -23,6 +23,7 @@ from segkit import train
 from segkit.commands.predict import predict_images
 from segkit.evaluation.model_output import output_logits
 from segkit.runs.predictor import Predictor, load_predictor
+from segkit.system.device import amp_for_predictions
 
 TASK = "scripts.bench.predicting:measure"
 OURS, PLAIN = "predict", "a plain loop"
@@ -85,7 +86,7 @@ def prepare(folder: Path, size: tuple[int, int], count: int) -> Path:
 
 def measure(*, side: str, run: str, folder: str, device: str) -> dict[str, Any]:
     """In one process: seconds of an image, and the most bytes held beyond those of the loaded network."""
-    predictor = load_predictor(run, device)
+    load_predictor(run, device)
     images = sorted((Path(folder) / "images").glob("*.jpg"))
     output = Path(folder) / side.replace(" ", "_")
     output.mkdir(exist_ok=True)
@@ -95,20 +96,25 @@ def measure(*, side: str, run: str, folder: str, device: str) -> dict[str, Any]:
         predict_images(
             run, Path(folder) / "images", output=output, forms=["palette"], opacity=0.5, device=device
         )
-    else:
-        predict_plainly(predictor, images, output)
+    else:  # which loads the network once more, as the command does
+        predict_plainly(load_predictor(run, device), images, output)
     seconds = (time.perf_counter() - begun) / len(images)
     return {"seconds": seconds, "bytes": _status("VmHWM") - held}
 
 
 @torch.no_grad()
 def predict_plainly(predictor: Predictor, images: Sequence[Path], output: Path) -> None:
-    """Load, forward, resize the logits, argmax, save; in the precision that `predict` uses."""
+    """Load, normalise, forward, resize the logits, argmax, save; in the precision and layout that `predict` uses."""
+    mean, std = predictor.preprocess.mean, predictor.preprocess.std
+    layout = predictor.preprocess.memory_format
+    dtype = amp_for_predictions(predictor.config.train.amp, predictor.device)
     for path in images:
         with Image.open(path) as file:
             pixels = np.array(file.convert("RGB"))
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(predictor.device)
-        logits = output_logits(predictor.forward(batch)).float()
+        with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not None):
+            shown = ((batch.float() - mean) / std).contiguous(memory_format=layout)
+            logits = output_logits(predictor.model(shown)).float()
         logits = F.interpolate(logits, batch.shape[-2:], mode="bilinear", align_corners=False)
         ids = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
         Image.fromarray(ids).save(output / f"{path.stem}.png")

@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         refuse_launcher("--per-image")
         return evaluate_per_image(args.weights, args.overrides, **options)
 
-    from segkit.commands.error_report.report import ReportOptions
+    from segkit.commands.error_report.options import ReportOptions
     from segkit.commands.evaluate import evaluate_weights  # these need torch
     from segkit.distributed.ranks import joined_ranks
 

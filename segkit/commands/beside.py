@@ -14,14 +14,17 @@ Result = TypeVar("Result")
 AHEAD = BEHIND = 2
 
 
-def read_ahead(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`read` of each item in their order, the next ones already under way. An error comes where the item would."""
-    with ThreadPoolExecutor(AHEAD) as pool:
+def read_ahead(
+    read: Callable[[Item], Result], items: Sequence[Item], *, ahead: int = AHEAD
+) -> Iterator[Result]:
+    """`read` of each item in their order, the next `ahead` ones already under way. An error comes where the item
+    would."""
+    with ThreadPoolExecutor(ahead) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(read, item))
-                if len(waiting) > AHEAD:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

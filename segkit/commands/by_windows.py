@@ -1,8 +1,7 @@
 """Segmenting a TIFF file that is larger than memory: read, shown to the network and written window by window."""
 
-import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,13 +17,12 @@ from segkit.data.decoding.tiff_facts import TiffFacts
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import predict_blocks
 from segkit.runs.predictor import Predictor
+from segkit.system.device import weights_cast_once
 from segkit.system.files import write_atomically
 from segkit.system.printable import show_path
 
-#: Bytes of blocks that GDAL keeps; its own measure is a share of the machine's memory.
-CACHE = 2**26
-#: Rows of a strip of what is written; tiles begin at multiples of it.
-STRIP = 32
+#: What reads and writes parts of TIFF files, and the packages that it needs: the first that is installed is taken.
+LIBRARIES = {"by_rasterio": ("rasterio",), "by_tifffile": ("tifffile", "imagecodecs")}
 
 
 class WindowedImage:
@@ -41,14 +39,10 @@ class WindowedImage:
     def __getitem__(self, part: tuple[Any, slice, slice]) -> Tensor:
         _, rows, columns = part
         window = (
-            (rows.start, min(rows.stop, self.shape[2])),
-            (columns.start, min(columns.stop, self.shape[3])),
+            slice(rows.start, min(rows.stop, self.shape[2])),
+            slice(columns.start, min(columns.stop, self.shape[3])),
         )
-        try:
-            values = np.moveaxis(self.file.read(window=window), 0, 2)  # (S, h, w) -> (h, w, S)
-        except OSError as error:  # rasterio's is one
-            reason = error.__cause__ or error  # "see previous exception"
-            raise DataError(f"cannot read {show_path(self.path)}: {reason}") from error
+        values = self.file.read(*window)
         samples = Samples(as_shown(values, self.facts), self.facts.alpha, self.facts.is_colour)
         channels, value_range = self.predictor.channels, self.predictor.value_range
         advice = f"the weights were trained on images of {channels} channels: bring it to that"
@@ -67,13 +61,17 @@ def require_windows(predictor: Predictor) -> Any:
             f"{predictor.resize[0]} x {predictor.resize[1]}, and windows of a larger one would look different to it "
             "-> --save ids"
         )
-    try:
-        import rasterio
-    except ImportError as error:
-        raise ConfigError(
-            "--save geotiff needs rasterio, which is not installed -> pip install 'segkit[geo]'"
-        ) from error
-    return rasterio
+    for name, packages in LIBRARIES.items():
+        try:
+            for package in packages:
+                importlib.import_module(package)
+        except ImportError:
+            continue
+        return importlib.import_module(f"segkit.commands.tiff_files.{name}")
+    raise ConfigError(
+        "--save geotiff needs rasterio, or tifffile and imagecodecs, which are not installed "
+        "-> pip install 'segkit[geo]'"
+    )
 
 
 def predict_by_windows(predictor: Predictor, source: Path, result: Path, *, quiet: bool = False) -> None:
@@ -83,18 +81,20 @@ def predict_by_windows(predictor: Predictor, source: Path, result: Path, *, quie
     of tiles. Raises ConfigError as `require_windows`, DataError for a file that cannot be read in this way, and
     CannotWrite.
     """
-    rasterio = require_windows(predictor)
+    library = require_windows(predictor)
     facts = read_facts(source)
-    with _opened(rasterio, source) as file:
+    with library.opened(source, predictor.views.tile or (1, 1)) as file:
         image = WindowedImage(file, source, facts, predictor)
-        ids = rows_of_ids(predictor, image)
         rows = tqdm(total=file.height, unit="row", leave=False, disable=True if quiet else None)
 
+        def parts() -> Iterator[tuple[int, np.ndarray]]:
+            for first, part in rows_of_ids(predictor, image):
+                yield first, part
+                rows.update(len(part))
+
         def write(target: BinaryIO) -> None:
-            with _created(rasterio, target.name, file, predictor) as out, rows:
-                for first, part in ids:
-                    out.write(part, 1, window=((first, first + len(part)), (0, file.width)))
-                    rows.update(len(part))
+            with rows, weights_cast_once(image.device):
+                library.write_ids(target.name, parts(), file, predictor.labels)
 
         write_atomically(result, write, durable=False)
 
@@ -128,43 +128,3 @@ def rows_of_ids(predictor: Predictor, image: Any) -> Iterator[tuple[int, np.ndar
         if columns.stop == width:
             yield rows.start, band
             band = None
-
-
-@contextmanager
-def _opened(rasterio: Any, path: Path) -> Generator[Any]:
-    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-
-    with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # most images are not
-        try:
-            with rasterio.open(path, driver="GTiff") as file:
-                yield file
-        except RasterioIOError as error:
-            raise DataError(f"cannot read {show_path(path)}: {error}") from error
-
-
-def _created(rasterio: Any, path: str, source: Any, predictor: Predictor) -> Any:
-    """The file for the result, with the colours of the classes and the georeference of the source."""
-    count = len(predictor.labels.class_names)
-    out = rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=source.height,
-        width=source.width,
-        count=1,
-        dtype="uint8" if count <= 256 else "uint16",
-        compress="deflate",
-        blockysize=STRIP,
-        BIGTIFF="IF_SAFER",
-    )
-    points, system = source.gcps
-    if points:
-        out.gcps = points, system
-    elif not source.transform.is_identity:
-        out.transform = source.transform
-    if source.crs is not None:
-        out.crs = source.crs
-    if count <= 256:
-        out.write_colormap(1, dict(enumerate(predictor.labels.palette)))
-    return out

@@ -7,8 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from segkit.commands.error_report.options import ReportOptions
 from segkit.commands.error_report.places import PlaceMeter, join_places
-from segkit.commands.error_report.report import ReportOptions, write_report
 from segkit.config.carried.places import refuse_unsaid_places
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
@@ -162,6 +162,8 @@ def score(
         weights = {"weights": str(predictor.path), "iteration": predictor.iteration}
         write_json(output, {**weights, "split": split, **scores, **extra})
     if report is not None and places is not None:
+        from segkit.commands.error_report.report import write_report  # loads torchvision, for its pictures
+
         write_report(
             report, predictor, config, dataset, result, places, views=views, split=split, overrides=overrides
         )

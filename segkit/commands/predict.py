@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from segkit.commands.beside import WriteBehind, read_ahead
+from segkit.commands.beside import AHEAD, WriteBehind, read_ahead
 from segkit.commands.by_windows import predict_by_windows, require_windows
 from segkit.config.load import config_from_mapping
 from segkit.data.containers.parted_files import files_of
@@ -24,7 +24,7 @@ from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import as_rgb, mix_with_colors
 from segkit.runs.predictor import Predictor, load_predictor
-from segkit.system.device import choose_device
+from segkit.system.device import choose_device, weights_cast_once
 from segkit.system.files import cannot_write, write_atomically
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.printable import show_path
@@ -106,9 +106,11 @@ def predict_images(
         except OSError as error:
             raise cannot_write(stem, error) from error
 
-    read = read_ahead(predictor.read_image, images[own])
+    # A CPU computes many times as long as it reads, with the threads that would read.
+    ahead = 1 if predictor.device.type == "cpu" else AHEAD
+    read = read_ahead(predictor.read_image, images[own], ahead=ahead)
     shown = tqdm(read, total=len(images[own]), unit="image", disable=None if ranks.main else True)
-    with WriteBehind(save) as saver:
+    with WriteBehind(save) as saver, weights_cast_once(predictor.device):
         for image, stem in zip(shown, stems[own], strict=True):
             saver.submit(stem, image, predictor.predict_with(image, *asked))
     return _finish(predictor, images, output, forms, ranks)

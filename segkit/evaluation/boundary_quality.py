@@ -5,6 +5,7 @@ neither does the edge of the image.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,12 @@ class BorderCounts:
         return BoundaryScores(iou, f1, self.tolerance)
 
 
+#: Classes that are looked at together, a bit for each; wider numbers are moved many times as slowly.
+TOGETHER = 32
+#: The bit of the classes that are not among those that are looked at together.
+OTHER = 1
+
+
 class BoundaryMeter:
     """Counts the pixels near the borders of each class. The tolerance is in pixels, 1 at least.
 
@@ -77,38 +84,81 @@ class BoundaryMeter:
 
     def count(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The counts (N, C, 6) of BorderCounts, of labels and predicted class ids, both (N, H, W) on any device."""
-        counts = torch.zeros(len(target), self.num_classes, 6, dtype=torch.int64)
-        labels, answers = target.cpu().long().numpy(), prediction.cpu().long().numpy()
-        for found, label, answer in zip(counts, labels, answers, strict=True):
+        counts = np.zeros((len(target), self.num_classes, 6), dtype=np.int64)
+        for found, label, answer in zip(counts, target.cpu().numpy(), prediction.cpu().numpy(), strict=True):
             valid = label != self.ignore_index  # (H, W)
-            for class_id in np.unique(np.concatenate([label[valid], answer[valid]])).tolist():
-                found[class_id] = torch.tensor(self._count(valid, label == class_id, answer == class_id))
-        return counts
+            label = np.where(valid, label, label.dtype.type(0))
+            for bits in _deal_out_bits(self._find_classes(label, answer), self.num_classes):
+                found += self._count(bits, label, answer, valid)
+        return torch.from_numpy(counts)
 
-    def _count(self, valid: np.ndarray, label: np.ndarray, answer: np.ndarray) -> list[int]:
-        """The counts (6,) of one class from the pixels (H, W) that have it."""
-        near_label, label_border = self._border(label & valid, valid & ~label)
-        near_answer, answer_border = self._border(answer & valid, valid & ~answer)
-        counts = [
-            near_label & near_answer,
-            near_label | near_answer,
-            answer_border & within(label_border, self.tolerance),
-            answer_border,
-            label_border & within(answer_border, self.tolerance),
-            label_border,
+    def _find_classes(self, label: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """The classes that may be in them, of few simply all."""
+        if self.num_classes <= TOGETHER // 2:
+            return np.arange(self.num_classes)
+        sums = [np.bincount(ids.ravel(), minlength=self.num_classes) for ids in (label, answer)]
+        return np.flatnonzero(sums[0] + sums[1])
+
+    def _count(
+        self, bits: np.ndarray, label: np.ndarray, answer: np.ndarray, valid: np.ndarray
+    ) -> np.ndarray:
+        """The counts (C, 6) of the classes that have a bit of their own in `bits` (C,)."""
+        labels, answers = np.take(bits, label) * valid, np.take(bits, answer) * valid  # (H, W)
+        near_label, label_border = self._find_borders(labels)
+        near_answer, answer_border = self._find_borders(answers)
+        # By class: what is true of a pixel, in bits; most pixels are far from every border.
+        of_label = [
+            near_label,
+            label_border != 0,
+            (label_border & within(answer_border, self.tolerance)) != 0,
+            near_label & near_answer & (labels == answers),
         ]
-        return [int(np.count_nonzero(count)) for count in counts]
+        of_answer = [
+            near_answer,
+            answer_border != 0,
+            (answer_border & within(label_border, self.tolerance)) != 0,
+        ]
+        near, border, good, hits = self._count_by_class(label, of_label)
+        near_too, border_too, good_too = self._count_by_class(answer, of_answer)
+        return np.stack([hits, near + near_too - hits, good_too, border_too, good, border], axis=1)
 
-    def _border(self, inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of `inside` within the tolerance of one `outside`, and those that touch one; all (H, W)."""
-        return inside & within(outside, self.tolerance), inside & within(outside, 1)
+    def _find_borders(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of bits (H, W): which pixels are within the tolerance of one of another class, and the bits of those that
+        touch one, 0 elsewhere."""
+        own = ids > OTHER
+        near, touching = ((within(ids, distance) != ids) & own for distance in (self.tolerance, 1))
+        return near, ids * touching
+
+    def _count_by_class(self, ids: np.ndarray, what: list[np.ndarray]) -> np.ndarray:
+        """How many pixels of each class have each property (H, W): (properties, C)."""
+        flags = np.zeros(ids.shape, dtype=np.uint8)
+        for place, each in enumerate(what):
+            flags |= each.view(np.uint8) << place
+        chosen = flags != 0
+        size = 1 << len(what)
+        cell = ids[chosen].astype(np.int64) * size + flags[chosen]
+        counts = np.bincount(cell, minlength=size * self.num_classes).reshape(self.num_classes, size)
+        combination = np.arange(size)
+        return np.stack([counts[:, combination >> place & 1 == 1].sum(axis=1) for place in range(len(what))])
+
+
+def _deal_out_bits(present: np.ndarray, num_classes: int) -> Iterator[np.ndarray]:
+    """For some of the classes `present` at a time the bits (C,) of all classes: their own, or that of all others."""
+    for start in range(0, len(present), TOGETHER - 1):
+        chosen = present[start : start + TOGETHER - 1]
+        dtype = next(each for each in (np.uint8, np.uint16, np.uint32) if len(chosen) < 8 * each(0).nbytes)
+        bits = np.full(num_classes, OTHER, dtype=dtype)
+        bits[chosen] = dtype(2) << np.arange(len(chosen), dtype=dtype)
+        yield bits
 
 
 def within(points: np.ndarray, distance: float) -> np.ndarray:
-    """The pixels (H, W) that are at most `distance` pixels from one of `points` (H, W), between centres; both bool.
+    """What is at most `distance` pixels from each pixel, between centres: the bits of all of `points` (H, W) there,
+    which are bool or unsigned integers.
 
     A disc is a stack of rows: points are spread along their rows, as far as each row of the disc goes, and what that
-    gives is moved up and down. Few passes over bytes, where distances would be numbers of every pixel.
+    gives is moved up and down. Few passes over bytes, where distances would be numbers of every pixel; and those are of
+    all classes together, where each has a bit.
     """
     found = points.copy()
     spread, reach = points.copy(), 0

@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from segkit.evaluation.confidence_bins import BINS, UNIT, WIDTH
+
+#: Numbers below UNIT whose sum an int32 holds.
+COLUMNS = 2**11
 
 #: Whether the confidences are counted, or the probabilities of every class as well.
 Calibration = bool | Literal["classwise"]
@@ -151,26 +155,56 @@ def count_bins(confidence: Tensor, right: Tensor, ignored: Tensor) -> Tensor:
     # Bins count from 1 here, and bin 0 collects what is ignored. WIDTH is a power of two, so that nothing is rounded.
     bins = (units / WIDTH).ceil_().clamp_min_(1).masked_fill_(ignored, 0)
     cell = bins.mul_(2).add_(right.float()).long()
-    # A table for each row: on a GPU millions of pixels would queue for the few cells of a single one.
-    sums = torch.zeros(2, len(cell), 2 * (BINS + 1), dtype=torch.int64, device=cell.device)
-    sums[0].scatter_add_(1, cell, torch.ones((), dtype=torch.int64, device=cell.device).expand_as(cell))
-    sums[1].scatter_add_(1, cell, units.long())
-    counts, sure = sums.sum(dim=1).view(2, BINS + 1, 2)[:, 1:]  # of each bin: wrong, right
+    add_up = _add_up if cell.device.type == "cpu" else _add_up_without_waiting
+    sums = torch.stack([add_up(cell, what, 2 * (BINS + 1)) for what in (None, units)])
+    counts, sure = sums.view(2, BINS + 1, 2)[:, 1:]  # of each bin: wrong, right
     return torch.stack([counts.sum(dim=-1), counts[:, 1], sure.sum(dim=-1)], dim=-1)
 
 
 def count_class_bins(shares: Tensor, label: Tensor, ignored: Tensor) -> Tensor:
     """The bins (C, BINS, 3) of each class, of probabilities (R, C, W) of one image, which are changed, and its labels
     (R, W). `ignored` pixels are not counted, whatever their label."""
-    classes = shares.shape[1]
-    first = torch.arange(classes, dtype=torch.float32, device=shares.device)[:, None] * (BINS + 1)  # (C, 1)
-    units = shares.mul_(UNIT).nan_to_num_(nan=0.0).round_()
+    count = _count_classes_on_host if shares.device.type == "cpu" else _count_classes_without_waiting
+    return count(shares.mul_(UNIT).nan_to_num_(nan=0.0).round_(), label, ignored)
+
+
+def _count_classes_without_waiting(units: Tensor, label: Tensor, ignored: Tensor) -> Tensor:
+    """The bins (C, BINS, 3) of probabilities in units (R, C, W); on any device, and there nothing waits for it."""
+    classes = units.shape[1]
+    first = torch.arange(classes, dtype=torch.float32, device=units.device)[:, None] * (BINS + 1)  # (C, 1)
     bins = (units / WIDTH).ceil_().clamp_min_(1).masked_fill_(ignored[:, None], 0)  # as in count_bins
     cell = bins.add_(first).long()
     own = cell.gather(1, label.masked_fill(ignored, 0)[:, None])
-    add_up = _add_up if cell.device.type == "cpu" else _add_up_without_waiting
-    sums = [add_up(*what, classes * (BINS + 1)) for what in ((cell, None), (own, None), (cell, units))]
+    what = (cell, None), (own, None), (cell, units)
+    sums = [_add_up_without_waiting(*each, classes * (BINS + 1)) for each in what]
     return torch.stack(sums, dim=-1).view(classes, BINS + 1, 3)[:, 1:]
+
+
+def _count_classes_on_host(units: Tensor, label: Tensor, ignored: Tensor) -> Tensor:
+    """The same on a CPU, from `units` that are changed.
+
+    Most classes are improbable in most pixels, so that most numbers lie in the lowest bin. Only the others are looked
+    at one by one; the lowest has what is left of all pixels and of the sum of all numbers, which are whole.
+    """
+    rows, classes, width = units.shape
+    units.mul_((~ignored).float()[:, None])  # masked_fill_ of all classes takes seven times as long
+    own = units.gather(1, label.masked_fill(ignored, 0)[:, None])[:, 0]  # (R, W)
+    hits = (label * (BINS + 1)).add_((own / WIDTH).ceil_().clamp_min_(1).long()).masked_fill_(ignored, 0)
+    whole = units.int()
+    columns = range(0, width, COLUMNS)
+    total = sum(whole[:, :, x : x + COLUMNS].sum(dim=2, dtype=torch.int32).sum(dim=0) for x in columns)
+    flat = whole.numpy().reshape(-1)
+    above = np.flatnonzero(flat > WIDTH)  # NumPy is several times as fast as torch in this
+    value = flat[above]
+    first = np.arange(classes, dtype=np.int32) * (BINS + 1)
+    cell = np.tile(np.repeat(first, width), rows)[above] + (value + (WIDTH - 1) >> WIDTH.bit_length() - 1)
+    found = np.zeros((3, classes, BINS + 1), dtype=np.int64)
+    counted = [(cell, None), (hits.numpy().reshape(-1), None), (cell, value)]  # exact up to 2^53
+    for one, (where, weights) in zip(found, counted, strict=True):
+        one[:] = np.bincount(where, weights, minlength=one.size).reshape(one.shape)
+    found[0, :, 1] = int((~ignored).sum()) - found[0].sum(axis=1)
+    found[2, :, 1] = np.asarray(total) - found[2].sum(axis=1)
+    return torch.from_numpy(found[:, :, 1:]).permute(1, 2, 0)
 
 
 def _add_up(cell: Tensor, units: Tensor | None, cells: int) -> Tensor:
@@ -182,7 +216,8 @@ def _add_up(cell: Tensor, units: Tensor | None, cells: int) -> Tensor:
 
 
 def _add_up_without_waiting(cell: Tensor, units: Tensor | None, cells: int) -> Tensor:
-    """The same on a device, where torch.bincount would wait for the largest value; a table for each row."""
+    """The same on a device, where torch.bincount would wait for the largest value. A table for each row: on a GPU
+    millions of pixels would queue for the few cells of a single one."""
     cell = cell.flatten(1)
     one = torch.ones((), dtype=torch.int64, device=cell.device)
     what = one.expand_as(cell) if units is None else units.flatten(1).long()

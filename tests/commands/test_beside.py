@@ -7,16 +7,17 @@ import pytest
 from segkit.commands.beside import AHEAD, BEHIND, WriteBehind, read_ahead
 
 
-def test_items_come_in_order_and_few_are_read_ahead():
+@pytest.mark.parametrize("ahead", [1, AHEAD, 5])
+def test_items_come_in_order_and_few_are_read_ahead(ahead):
     begun = []
 
     def read(item):
         begun.append(item)
         return 10 * item
 
-    for place, result in enumerate(read_ahead(read, range(20))):
+    for place, result in enumerate(read_ahead(read, range(20), ahead=ahead)):
         assert result == 10 * place
-        assert len(begun) <= place + 1 + AHEAD
+        assert len(begun) <= place + 1 + ahead
     assert sorted(begun) == list(range(20))
 
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from segkit.commands import evaluate as command
 from segkit.commands.error_report import page as page_module
+from segkit.commands.error_report.options import ReportOptions
 from segkit.commands.error_report.pictures import errors_in_colors
-from segkit.commands.error_report.report import ReportOptions
 from segkit.commands.error_report.rows import (
     choose_classes,
     choose_examples,

@@ -104,6 +104,23 @@ def test_every_image_has_counts_of_its_own(tolerance):
     assert counts.tolist() == [reference_counts(*pair, classes=4, tolerance=tolerance) for pair in pairs]
 
 
+@pytest.mark.parametrize("classes", [6, 7, 8, 15, 16, 17, 31, 32, 70])
+def test_counts_are_right_of_any_number_of_classes(classes):
+    """They are looked at together, a bit for each, 31 at a time."""
+    generator = torch.Generator().manual_seed(classes)
+    target = (
+        torch.randint(classes, (5, 8), generator=generator).repeat_interleave(3, 0).repeat_interleave(2, 1)
+    )
+    prediction = target.roll(1, 1)
+    prediction[4:9, 3:7] = target.roll(5, 0)[4:9, 3:7]
+    target[torch.rand(target.shape, generator=generator) < 0.1] = IGNORE
+    meter = BoundaryMeter(num_classes=classes, ignore_index=IGNORE, tolerance=2.0)
+    expected = reference_counts(target, prediction, classes=classes, tolerance=2.0)
+    for dtype in (torch.uint8, torch.int64):
+        assert meter.count(target[None].to(dtype), prediction[None])[0].tolist() == expected
+    assert sum(counts[0] for counts in expected) > 20 and sum(counts[2] for counts in expected) > 20
+
+
 def test_perfect_and_hopeless_predictions():
     target, _ = blobs(0, ignored=0)
     perfect = measure((target, target))

@@ -122,14 +122,34 @@ def test_the_probabilities_of_every_class_equal_a_loop_over_all_pixels(channels,
     assert alone.scores().classwise_ece is None and max(errors) > 0.01
 
 
-def test_classes_are_counted_alike_where_nothing_may_wait(monkeypatch):
-    """The way of a GPU, on the CPU."""
-    logits, target = make()
-    shares = upsample(logits, target.shape[-2:])[0].softmax(dim=0).transpose(0, 1)  # (H, C, W)
+@pytest.mark.parametrize(("channels", "scale"), [(2, 0.5), (5, 3.0), (19, 0.0), (19, 30.0)])
+@pytest.mark.parametrize("columns", [1, 7, 2**11])
+def test_classes_are_counted_alike_where_nothing_may_wait(channels, scale, columns, monkeypatch):
+    """The way of a GPU, on the CPU, to the last unit: also of no pixel, of none that is valid, and of NaN."""
+    monkeypatch.setattr(calibration, "COLUMNS", columns)
+    logits, target = make(channels=channels, scale=scale, size=(23, 17))
+    shares = upsample(logits, target.shape[-2:])[0].softmax(dim=0).transpose(0, 1).contiguous()  # (H, C, W)
+    shares[3, :, 5] = math.nan
+    shares[4, :, 6] = torch.eye(channels)[0]
     label, ignored = target[0].long(), target[0] == IGNORE
-    expected = count_class_bins(shares.clone(), label, ignored)
+    for few in (ignored, torch.ones_like(ignored), ~ignored):
+        labels = label.masked_fill(ignored & ~few, channels - 1)
+        units = (shares * UNIT).nan_to_num(nan=0.0).round()
+        expected = calibration._count_classes_without_waiting(units, labels, few)
+        assert expected[..., 0].sum(dim=1).eq((~few).sum()).all()
+        assert torch.equal(count_class_bins(shares.clone(), labels, few), expected)
+    nothing = count_class_bins(shares[:0].clone(), label[:0], ignored[:0])
+    assert torch.equal(nothing, torch.zeros(channels, BINS, 3, dtype=torch.int64))
+
+
+def test_pixels_are_counted_alike_where_nothing_may_wait(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    confidence = torch.rand(19, 23, generator=generator)
+    confidence[2, 2] = math.nan
+    right, ignored = (torch.rand(19, 23, generator=generator) < share for share in (0.7, 0.2))
+    expected = count_bins(confidence, right, ignored)
     monkeypatch.setattr(calibration, "_add_up", calibration._add_up_without_waiting)
-    assert torch.equal(count_class_bins(shares.clone(), label, ignored), expected)
+    assert torch.equal(count_bins(confidence, right, ignored), expected)
 
 
 def test_a_bin_has_its_upper_edge():
@@ -251,3 +271,17 @@ def test_torchmetrics_finds_the_same_calibration_error(channels):
     )  # fmt: skip
     scores = count(logits, target).scores()
     assert scores.ece == pytest.approx(float(expected), abs=2e-6) and scores.ece > 0.01
+
+
+def test_the_sum_of_a_row_is_exact():
+    """Of more columns than an int32 has room for."""
+    shares = torch.ones(2, 2, 5000)
+    shares[:, 1] = 0
+    nothing = torch.zeros(2, 5000, dtype=torch.bool)
+    found = count_class_bins(shares, torch.zeros(2, 5000, dtype=torch.int64), nothing)
+    assert found[0, -1].tolist() == [10_000, 10_000, 10_000 * UNIT] and found[1, 0].tolist() == [10_000, 0, 0]
+    low = torch.full((1, 2, 70_000), 1 / 16)  # in the lowest bin, whose sum is what is left
+    found = count_class_bins(
+        low, torch.ones(1, 70_000, dtype=torch.int64), torch.zeros(1, 70_000, dtype=torch.bool)
+    )
+    assert found[:, 0].tolist() == [[70_000, 0, 70_000 * UNIT // 16], [70_000, 70_000, 70_000 * UNIT // 16]]

@@ -204,6 +204,21 @@ def test_normalised_images_equal_the_formula(channels, mean, std):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(1, 3, 7, 5), (2, 3, 64, 33), (3, 4, 1, 9), (0, 3, 4, 4), (1, 1, 0, 3)])
+def test_strips_of_an_image_are_normalised_as_the_whole(channels_last, size, monkeypatch):
+    image = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    normalize = Normalize([0.4, 0.5, 0.6, 0.3][: size[1]], [0.21] * size[1], channels_last=channels_last)
+    expected = ((image.float() - normalize.mean) / normalize.std).contiguous(
+        memory_format=normalize.memory_format
+    )
+    for strip in (1, 1000, 2**20):
+        monkeypatch.setattr(device_module, "STRIP", strip)
+        found = normalize(image)
+        assert torch.equal(found, expected) and found.is_contiguous(memory_format=normalize.memory_format)
+        assert torch.equal(normalize(image.contiguous(memory_format=torch.channels_last)), expected)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 def test_normalised_images_have_the_memory_format_asked_for(channels_last):
     normalize = Normalize([0.5] * 3, [0.5] * 3, channels_last=channels_last)
     result = normalize(torch.zeros(2, 3, 5, 6, dtype=torch.uint8))

@@ -7,9 +7,10 @@ import numpy as np
 
 from segkit.commands.error_report.charts import render_calibration, render_distances, render_sizes
 from segkit.commands.error_report.confusion import image_cell, pair_data, render_confusion, render_pairs
+from segkit.commands.error_report.options import Rank
 from segkit.commands.error_report.pictures import Example
 from segkit.commands.error_report.places import PlaceCounts
-from segkit.commands.error_report.rows import ImageRow, Pair, Rank, rank_worst
+from segkit.commands.error_report.rows import ImageRow, Pair, rank_worst
 from segkit.commands.error_report.script import SCRIPT
 from segkit.commands.error_report.style import STYLE
 from segkit.commands.error_report.tables import Cell, class_cell, count, number, render_table, share, words

@@ -2,39 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from segkit.commands.error_report.options import ReportOptions
 from segkit.commands.error_report.page import Facts, render_page
 from segkit.commands.error_report.pictures import look_again
 from segkit.commands.error_report.places import PlaceCounts
-from segkit.commands.error_report.rows import Rank, choose_examples, list_images, list_pairs
+from segkit.commands.error_report.rows import choose_examples, list_images, list_pairs
 from segkit.config.schema import Config
-from segkit.errors import ConfigError
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.views import Views
 from segkit.runs.predictor import Predictor
 from segkit.system.files import cannot_write, write_text
 from segkit.system.typed import typed
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Where the page goes, how many images it shows, and by what they are ranked."""
-
-    path: Path
-    worst: int = 12
-    rank: Rank = "miou"
-
-    def check(self) -> None:
-        """Raises ConfigError, before anything is scored, for what would be no page."""
-        if self.worst < 1:
-            raise ConfigError(f"--worst is a number of images, at least 1, got {self.worst} -> --worst 12")
-        if self.path.is_dir():
-            raise ConfigError(
-                f"--report is a file, and {self.path} is a folder -> --report {self.path / 'errors.html'}"
-            )
 
 
 def write_report(

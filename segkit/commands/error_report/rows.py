@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from segkit.commands.error_report.options import Rank
 from segkit.evaluation import metrics
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.image_matrices import ImageMatrices
-
-#: By what images are ranked: mIoU of their own confusion matrix, or the share of their pixels that are wrong.
-Rank = Literal["miou", "wrong"]
 
 #: Images that are named for a pair of classes; pairs that are listed, and those of which an example is shown too.
 NAMED, PAIRS, EXAMPLES = 10, 40, 8

@@ -17,8 +17,8 @@ from segkit.commands.export.int8 import Cost, measure, quantise, read_calibratio
 from segkit.commands.export.network import make_network
 from segkit.commands.export.parity import (
     LEAST_EQUAL,
-    ROUNDS,
     Images,
+    InTurn,
     Parity,
     compare,
     find_images,
@@ -156,7 +156,7 @@ def report(
     """The lines that say what was written, and how it compares with the network that it was made of."""
     opset = "torch.export" if found.opset is None else f"opset {found.opset}"
     runtime = "the exported program" if found.opset is None else "ONNX Runtime"
-    exported, eager = (1000 * each for each in parity.seconds)
+    exported, eager = 1000 * parity.timed.first, 1000 * parity.timed.second
     threads = torch.get_num_threads()
     logits = "" if parity.logits is None else f"logits differ by {parity.logits:.1e} at most, "
     height, width = images.images[0].shape[-2:]
@@ -169,16 +169,16 @@ def report(
         "images": f"{len(images.images)} of {images.source}",
         "parity": f"{logits}{parity.equal:.4%} of the class ids are equal (at least {LEAST_EQUAL:.2%} have to be)",
         "latency": f"{exported:.1f} ms in {runtime}, {eager:.1f} ms in PyTorch fp32: {exported / eager:.2f} times "
-        f"(medians of {ROUNDS} in turn, one image of {height} x {width}, {threads} "
+        f"(medians of {parity.timed.rounds} in turn, one image of {height} x {width}, {threads} "
         f"{'thread' if threads == 1 else 'threads'})",
     }
     return [f"{name:<8} {text}" for name, text in rows.items()]
 
 
-def report_int8(small: Exported, found: Exported, cost: Cost, seconds: tuple[float, float]) -> list[str]:
+def report_int8(small: Exported, found: Exported, cost: Cost, timed: InTurn) -> list[str]:
     """The lines that say what 8 bits cost and gain."""
     before, after, low, high = (100 * each for each in cost[:4])
-    quick, slow = (1000 * each for each in seconds)
+    quick, slow = 1000 * timed.first, 1000 * timed.second
     return [
         f"int8     {len(small.content) / 1e6:.1f} MB instead of {len(found.content) / 1e6:.1f}, {quick:.1f} ms "
         f"instead of {slow:.1f} in ONNX Runtime: {quick / slow:.2f} times; it is what is kept",

@@ -18,8 +18,8 @@ from segkit.runs.predictor import Predictor
 
 #: Validation images that are compared, and how often one of them is timed in each of the two.
 IMAGES, ROUNDS = 8, 7
-#: Seconds of the clock after which no further round of timing begins.
-LONGEST = 20.0
+#: Seconds of the clock after which there are only so many rounds of timing: of a large network the median is of fewer.
+LONGEST, FEWEST = 5.0, 3
 #: The least share of the pixels whose class ids are the same.
 LEAST_EQUAL = 0.9999
 #: Of generated images, where there are no others.
@@ -35,11 +35,19 @@ class Images(NamedTuple):
 
 class Parity(NamedTuple):
     """What was found: `logits` is the largest difference (None of a file that gives ids), `equal` the share of class
-    ids that are the same, `seconds` the medians of the exported network and of PyTorch's in fp32, of one image."""
+    ids that are the same, `timed` the times of the exported network and of PyTorch's in fp32, of one image."""
 
     logits: float | None
     equal: float
-    seconds: tuple[float, float]
+    timed: "InTurn"
+
+
+class InTurn(NamedTuple):
+    """The median seconds of two that were called in turn, and of how many rounds they are."""
+
+    first: float
+    second: float
+    rounds: int
 
 
 def find_images(predictor: Predictor, overrides: Sequence[str], size: tuple[int, int] | None) -> Images:
@@ -105,13 +113,13 @@ def compare(predictor: Predictor, run: Run, images: Sequence[Tensor], *, ids_ins
             "may; nothing is kept"
         )
     shown = images[0] if ids_inside else predictor.preprocess(images[0])
-    seconds = time_in_turn(run, whole if ids_inside else network, shown)
-    return Parity(None if ids_inside else most, share, seconds)
+    timed = time_in_turn(run, whole if ids_inside else network, shown)
+    return Parity(None if ids_inside else most, share, timed)
 
 
 def time_in_turn(
     first: Run, second: Run, image: Any, *, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, float]:
+) -> InTurn:
     """The median seconds of each, called in turn, so that what else the machine does meets both; the first round, in
     which memory is taken, does not count."""
     begun, times = clock(), ([], [])
@@ -121,6 +129,6 @@ def time_in_turn(
             run(image)
             if number:
                 kept.append(clock() - before)
-        if number and clock() - begun > LONGEST:
+        if number >= FEWEST and clock() - begun > LONGEST:
             break
-    return statistics.median(times[0]), statistics.median(times[1])
+    return InTurn(statistics.median(times[0]), statistics.median(times[1]), len(times[0]))

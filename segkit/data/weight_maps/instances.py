@@ -21,7 +21,9 @@ def label_instances(classes: np.ndarray, inside: np.ndarray, *, diagonal: bool) 
     starts[:, 1:] &= ~(inside[:, :-1] & (classes[:, 1:] == classes[:, :-1]))
     runs = np.cumsum(starts, dtype=np.int32).reshape(inside.shape) * inside  # (H, W) 0 outside
     pairs = [_touching(runs, classes, shift) for shift in ((-1, 0, 1) if diagonal else (0,))]
-    first = _merge(np.concatenate(pairs, axis=1), count=int(starts.sum()))  # run -> first run of its object
+    first = merge_runs(
+        np.concatenate(pairs, axis=1), count=int(starts.sum())
+    )  # run -> first run of its object
     is_first = first == np.arange(len(first))
     number = np.cumsum(is_first, dtype=np.int32) - 1
     return number[first][runs]
@@ -39,7 +41,7 @@ def _touching(runs: np.ndarray, classes: np.ndarray, shift: int) -> np.ndarray:
     return pairs[:, changes]
 
 
-def _merge(pairs: np.ndarray, *, count: int) -> np.ndarray:
+def merge_runs(pairs: np.ndarray, *, count: int) -> np.ndarray:
     """For each of the runs 0 ... count, the smallest run that it is connected to by `pairs` (2, n)."""
     root = np.arange(count + 1)
     while pairs.size:

@@ -7,25 +7,13 @@ nothing is connected through them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from segkit.data.weight_maps.instances import label_instances
 from segkit.evaluation.objects.counts import COLUMNS, ObjectCounts
-from segkit.evaluation.objects.scores import TWENTIETHS
-
-
-class Overlaps(NamedTuple):
-    """Which objects share pixels: number of the true one, of the predicted one, and how many pixels, (M,) each.
-
-    Numbers count from 1; 0 is what belongs to no object.
-    """
-
-    true: np.ndarray
-    predicted: np.ndarray
-    pixels: np.ndarray
+from segkit.evaluation.objects.overlaps import compare_overlaps
+from segkit.evaluation.objects.runs import find_objects, overlap_runs
 
 
 class ObjectMeter:
@@ -61,72 +49,6 @@ class ObjectMeter:
                 true, answered = (
                     find_objects((ids == class_id) & valid, min_size=self.min_size) for ids in (label, answer)
                 )
-                counts[n, k], entropies[n, k] = compare_objects(true, answered)
+                overlaps = overlap_runs(true, answered)
+                counts[n, k], entropies[n, k] = compare_overlaps(overlaps, true.total, answered.total)
         return ObjectCounts(counts, entropies, self.classes, self.min_size)
-
-
-def find_objects(inside: np.ndarray, *, min_size: int = 0) -> np.ndarray:
-    """The connected pixels of `inside` (H, W), numbered from 1 on, int32; 0 outside, and where they are fewer than
-    `min_size`."""
-    objects = label_instances(inside, inside, diagonal=False)
-    if min_size <= 1:
-        return objects
-    large = np.bincount(objects.ravel()) >= min_size
-    large[0] = False
-    return np.where(large, np.cumsum(large, dtype=np.int32), np.int32(0))[objects]
-
-
-def compare_objects(true: np.ndarray, predicted: np.ndarray) -> tuple[list[int], tuple[float, float]]:
-    """The columns of `ObjectCounts.counts` and of its `entropies`, from the numbers of objects (H, W), 0 for none."""
-    overlaps = find_overlaps(true, predicted)
-    found = count_found(overlaps)
-    there = Overlaps(*(values[overlaps.true > 0] for values in overlaps))
-    pixels_true, pixels_predicted = _sizes(there)
-    pairs = [_count_pairs(sizes) for sizes in (there.pixels, pixels_true, pixels_predicted)]
-    numbers = [int(true.max(initial=0)), int(predicted.max(initial=0))]
-    split = _entropy(there.pixels, pixels_true[there.true])
-    merge = _entropy(there.pixels, pixels_predicted[there.predicted])
-    return [*numbers, *found, *pairs], (split, merge)
-
-
-def find_overlaps(true: np.ndarray, predicted: np.ndarray) -> Overlaps:
-    """All pairs of objects, or of an object and none, that share a pixel, sorted."""
-    columns = int(predicted.max(initial=0)) + 1
-    pair = (true.astype(np.int64) * columns + predicted).ravel()  # (H W)
-    # Few pixels differ from the one before, and runs of equal ones are faster to sort than pixels.
-    starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    lengths = np.diff(starts, append=len(pair))
-    pairs, place = np.unique(pair[starts], return_inverse=True)
-    pixels = np.zeros(len(pairs), dtype=np.int64)
-    np.add.at(pixels, place, lengths)
-    return Overlaps(*np.divmod(pairs, columns), pixels)
-
-
-def count_found(overlaps: Overlaps) -> list[int]:
-    """How many pairs of a true and a predicted object have an IoU above each threshold."""
-    pixels_true, pixels_predicted = _sizes(overlaps)
-    both = (overlaps.true > 0) & (overlaps.predicted > 0)
-    true, predicted, shared = (values[both] for values in overlaps)
-    union = pixels_true[true] + pixels_predicted[predicted] - shared
-    # In whole numbers, so that an IoU of exactly 0.55 is not above 0.55.
-    return [int((20 * shared > part * union).sum()) for part in TWENTIETHS]
-
-
-def _sizes(overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of each true and of each predicted object, by number from 0 on."""
-    true, predicted = (
-        np.bincount(numbers, weights=overlaps.pixels).astype(np.int64)  # exact up to 2^53
-        for numbers in (overlaps.true, overlaps.predicted)
-    )
-    return true, predicted
-
-
-def _count_pairs(sizes: np.ndarray) -> int:
-    """Ordered pairs of different pixels within each."""
-    return int((sizes * (sizes - 1)).sum())
-
-
-def _entropy(shared: np.ndarray, given: np.ndarray) -> float:
-    """H(A | B) in bits of the overlaps `shared` (M,), which lie in parts of B of `given` pixels; 0 of nothing."""
-    total = int(shared.sum())
-    return float((shared * np.log2(given / shared)).sum() / total) if total else 0.0

@@ -68,8 +68,8 @@ def blend_tiles(
     """The logits of `images` (N, C, H, W), block by block: which part of the images, and its logits (N, K, h, w) in
     fp32, which are overwritten when the next block comes.
 
-    `look` gives the logits (N, K, h, w) of a tile (N, C, h, w). The blocks are apart and cover the images, from left to
-    right and from top to bottom.
+    `look` gives the logits (N, K, h, w) of a tile (N, C, h, w), which are changed. The blocks are apart and cover the
+    images, from left to right and from top to bottom.
     """
     height, width = images.shape[-2:]
     kept: Tensor | None = None  # rows that the next row of tiles has a part in
@@ -80,10 +80,11 @@ def blend_tiles(
         for c, x in enumerate(columns.starts):
             next_x = columns.starts[c + 1] if c + 1 < len(columns.starts) else width
             tile = images[..., y : y + rows.length, x : x + columns.length]
-            logits = look(tile).float() * (rows.weights[r][:, None] * columns.weights[c])
+            logits = look(tile).float().mul_(rows.weights[r][:, None] * columns.weights[c])
             if beside is not None:
                 logits[..., : beside.shape[-1]] += beside
-            done, beside = logits[..., : next_x - x], logits[..., next_x - x :]
+            # A copy, since a part of a tile's logits would keep all of them in memory while the next one is computed.
+            done, beside = logits[..., : next_x - x], logits[..., next_x - x :].clone()
             place = slice(x, next_x)
             if kept is None and len(rows.starts) > 1:
                 most = max(a + rows.length - b for a, b in zip(rows.starts, rows.starts[1:], strict=False))
@@ -94,4 +95,5 @@ def blend_tiles(
             if kept is not None:
                 kept[..., : rest.shape[-2], place] = rest
             yield (slice(y, next_y), place), final
+            del logits, done, final, rest  # else they are in memory while the next tile is computed
         waiting = y + rows.length - next_y

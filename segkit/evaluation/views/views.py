@@ -163,4 +163,6 @@ def predict_blocks(forward: Forward, images: Any, views: Views) -> Iterator[tupl
     of it when sliced as one.
     """
     for block, logits in views.blocks(forward, images):
-        yield block, predict_pixels(logits, (logits.shape[-2], logits.shape[-1]))
+        ids = predict_pixels(logits, (logits.shape[-2], logits.shape[-1]))
+        del logits  # else it is in memory while the next tile is computed
+        yield block, ids

@@ -307,10 +307,21 @@ def test_generated_images_where_the_data_cannot_be_read(exported):
 
 
 def test_what_is_timed_takes_turns():
-    called, now = [], iter(range(1000))
-    first, second = (lambda _, name=name: called.append(name) for name in "ab")
-    assert time_in_turn(first, second, None, clock=lambda: float(next(now))) == (1.0, 1.0)
-    assert called == ["a", "b"] * (len(called) // 2) and len(called) > 6
+    for second_takes, rounds in ((0.25, 7), (1.0, 4), (64.0, 3)):  # of a slow network fewer
+        called, now = [], [0.0]
+
+        def run(name, takes, called=called, now=now):
+            called.append(name)
+            now[0] += takes
+
+        found = time_in_turn(
+            lambda _, run=run: run("a", 0.25),
+            lambda _, run=run, takes=second_takes: run("b", takes),
+            None,
+            clock=lambda now=now: now[0],
+        )
+        assert found == (0.25, second_takes, rounds)
+        assert called == ["a", "b"] * (rounds + 1), "the first of all does not count"
 
 
 def test_one_logit_stands_for_two_classes(exported):

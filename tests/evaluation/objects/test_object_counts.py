@@ -9,12 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from segkit.data.weight_maps.instances import label_instances
 from segkit.errors import ConfigError
 from segkit.evaluation.objects import scores
 from segkit.evaluation.objects.counts import ObjectCounts, object_table
-from segkit.evaluation.objects.meter import ObjectMeter, compare_objects, find_objects
+from segkit.evaluation.objects.meter import ObjectMeter
+from segkit.evaluation.objects.overlaps import Overlaps, compare_overlaps
 from segkit.evaluation.objects.report import object_table_text, objects_as_json
 from segkit.evaluation.objects.request import ObjectRequest
+from segkit.evaluation.objects.runs import find_objects, overlap_runs
 from tests.paths import REAL_DATA
 
 IGNORE = 255
@@ -99,6 +102,69 @@ def blobs(seed, *, size=(9, 12), classes=3, ignored=0.05):
     return target.to(torch.uint8), prediction
 
 
+# The same pixel by pixel: the numbers of objects in images, which are slower than their runs and equal to the bit.
+
+
+def number_objects(inside: np.ndarray, *, min_size: int = 0) -> np.ndarray:
+    """The connected pixels of `inside` (H, W), numbered from 1 on, int32; 0 outside, and where they are fewer than
+    `min_size`."""
+    objects = label_instances(inside, inside, diagonal=False)
+    if min_size <= 1:
+        return objects
+    large = np.bincount(objects.ravel()) >= min_size
+    large[0] = False
+    return np.where(large, np.cumsum(large, dtype=np.int32), np.int32(0))[objects]
+
+
+def find_overlaps(true: np.ndarray, predicted: np.ndarray) -> Overlaps:
+    """All pairs of objects, or of an object and none, that share a pixel, sorted."""
+    columns = int(predicted.max(initial=0)) + 1
+    pair = (true.astype(np.int64) * columns + predicted).ravel()  # (H W)
+    # Few pixels differ from the one before, and runs of equal ones are faster to sort than pixels.
+    starts = np.flatnonzero(np.diff(pair, prepend=-1))
+    lengths = np.diff(starts, append=len(pair))
+    pairs, place = np.unique(pair[starts], return_inverse=True)
+    pixels = np.zeros(len(pairs), dtype=np.int64)
+    np.add.at(pixels, place, lengths)
+    return Overlaps(*np.divmod(pairs, columns), pixels)
+
+
+def compare_objects(true, predicted):
+    """The columns of `ObjectCounts.counts` and of its `entropies`, from the numbers of objects (H, W), 0 for none."""
+    overlaps = find_overlaps(true, predicted)
+    return compare_overlaps(overlaps, int(true.max(initial=0)), int(predicted.max(initial=0)))
+
+
+def paint(objects, shape):
+    """The numbers of objects in an image."""
+    painted = np.zeros((shape[0], shape[1] + 1), dtype=np.int32)
+    for start, end, number in zip(*objects, strict=True):
+        painted.reshape(-1)[start:end] = number
+    assert not painted[:, -1].any(), "what goes on into the next row"
+    return painted[:, :-1]
+
+
+@pytest.mark.parametrize("min_size", [0, 1, 2, 5])
+@pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 1), (23, 31)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.7, 1.0])
+def test_runs_are_the_objects_that_pixels_are(size, share, min_size):
+    random = np.random.default_rng(0)
+    images = [random.random(size) < share, random.random(size) < 0.6]
+    runs = [find_objects(each, min_size=min_size) for each in images]
+    dense = [number_objects(each, min_size=min_size) for each in images]
+    for objects, numbers in zip(runs, dense, strict=True):
+        assert np.array_equal(paint(objects, size), numbers)
+        assert objects.sizes().tolist() == [0, *np.bincount(numbers.ravel(), minlength=1)[1:].tolist()]
+    for one, other in ((0, 1), (1, 0), (1, 1)):
+        found, expected = overlap_runs(runs[one], runs[other]), find_overlaps(dense[one], dense[other])
+        rows, expected_rows = (
+            set(zip(*(v.tolist() for v in each), strict=True)) for each in (found, expected)
+        )
+        assert rows == {row for row in expected_rows if row[:2] != (0, 0)}
+        counts = [runs[each].total for each in (one, other)]
+        assert compare_overlaps(found, *counts) == compare_objects(dense[one], dense[other])
+
+
 @pytest.mark.parametrize("min_size", [0, 3, 10])
 @pytest.mark.parametrize("seed", range(4))
 def test_counts_are_those_of_the_definition(seed, min_size):
@@ -140,13 +206,13 @@ def test_scores_are_those_of_scikit_image(background):
 def test_objects_are_those_of_scikit_image():
     measure = pytest.importorskip("skimage.measure", reason="scikit-image is the oracle here")
     inside = np.random.default_rng(0).random((60, 70)) < 0.6
-    objects = find_objects(inside)
+    objects = paint(find_objects(inside), inside.shape)
     np.testing.assert_array_equal(objects, measure.label(inside, connectivity=1))
 
 
 def test_small_objects_are_none():
     inside = np.random.default_rng(0).random((60, 70)) < 0.6
-    objects, large = find_objects(inside), find_objects(inside, min_size=7)
+    objects, large = (paint(find_objects(inside, min_size=size), inside.shape) for size in (0, 7))
     sizes = np.bincount(objects.ravel())
     expected = [n for n in range(1, len(sizes)) if sizes[n] >= 7]
     assert 1 < len(expected) < len(sizes) - 1
@@ -327,7 +393,7 @@ def test_neurons():
     with Image.open(sorted(path.iterdir())[0]) as image:
         target = torch.from_numpy(np.asarray(image) // 255).long()
     assert score((target, target)) == score((target, target), min_size=30) == PERFECT
-    objects = find_objects(target.numpy() == 1)
+    objects = paint(find_objects(target.numpy() == 1), target.shape)
     row = objects[256]
     ends = np.flatnonzero((row[:-1] > 0) & (row[1:] == 0))  # the last pixels before membrane
     gap = next((end, start) for end in ends for start in np.flatnonzero(row > 0) if start > end)

@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # What the tests start finds the package compiled, also where somebody asked Python not to keep what it compiles.
@@ -73,17 +74,48 @@ def _caches_of_their_own(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory):
-    """`built_once(name, build)`: a folder that `build(folder)` has filled, for all processes that share out the tests.
-    It is only read: a test that changes something works on a copy."""
+def one_at_a_time(tmp_path_factory):
+    """`with one_at_a_time(name) as place:`, of all processes that share out the tests; the place is a folder of all."""
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent
 
-    def find(name: str, build: Callable[[Path], None]) -> Path:
-        folder, done = place / f"built-{name}", place / f"built-{name}.done"
-        with open(place / f"built-{name}.lock", "w") as lock:
+    @contextmanager
+    def take_turns(name: str) -> Iterator[Path]:
+        with open(place / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield place
+
+    return take_turns
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_compiled_once(one_at_a_time):
+    """The kernels of the backend `numba`, which take a minute: who comes second waits, and finds them on the disk."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or importlib.util.find_spec("numba") is None:
+        yield
+        return
+    from segkit.losses.kernels.cpu import compiled
+
+    compile_kernel = compiled._compile
+
+    def compile_in_turn(make):
+        with one_at_a_time(f"compiled-{make.__name__}"):
+            return compile_kernel(make)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_compile", compile_in_turn)
+        yield
+
+
+@pytest.fixture(scope="session")
+def built_once(one_at_a_time):
+    """`built_once(name, build)`: a folder that `build(folder)` has filled, for all processes that share out the tests.
+    It is only read: a test that changes something works on a copy."""
+
+    def find(name: str, build: Callable[[Path], None]) -> Path:
+        with one_at_a_time(f"built-{name}") as place:
+            folder, done = place / f"built-{name}", place / f"built-{name}.done"
             if not done.exists():
                 shutil.rmtree(folder, ignore_errors=True)  # of one that failed
                 folder.mkdir()

@@ -5,6 +5,7 @@ Imports inside functions count like the others, unless the rule says otherwise.
 
 import ast
 import fnmatch
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,7 +172,9 @@ class Source:
         return []
 
 
+@functools.cache
 def is_below(name: str, pattern: str) -> bool:
+    """Whether a dotted name is what the pattern says, or lies in it."""
     return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*")
 
 
@@ -203,6 +206,7 @@ def forbidden_imports(source: Source, rule: Rule, sources: list[Source]) -> list
 
 def reached_when_imported(source: Source, rule: Rule, sources: list[Source]) -> list[str]:
     """Forbidden modules that importing `source` imports, through any chain of files of the package."""
+    by_module = {other.module: other for other in sources}
     found, seen, waiting = [], {source.module}, [(source, source.shown)]
     while waiting:
         current, chain = waiting.pop()
@@ -211,11 +215,13 @@ def reached_when_imported(source: Source, rule: Rule, sources: list[Source]) -> 
                 continue
             if any(is_below(imported.name, never) for never in rule.never.split()):
                 found.append(f"{chain}:{imported.line} imports {imported.name}: {rule.because}")
-            for other in sources:
+            parts = imported.name.split(".")
+            for length in range(1, len(parts) + 1):
                 # `from a.b import c` runs a, a.b and, if it is a file, a.b.c.
-                if other.module not in seen and is_below(imported.name, other.module):
-                    seen.add(other.module)
-                    waiting.append((other, f"{chain} -> {other.shown}"))
+                module = ".".join(parts[:length])
+                if module in by_module and module not in seen:
+                    seen.add(module)
+                    waiting.append((by_module[module], f"{chain} -> {by_module[module].shown}"))
     return found
 
 

@@ -40,7 +40,10 @@ every_loss_of_lists = pytest.mark.parametrize("name, options", LISTS, ids=str)
 every_pooled_loss = pytest.mark.parametrize(
     "name, options", [v for v in LISTS if v[1].get("scope") != "image"], ids=str
 )
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
+every_dtype, half_precision = (
+    pytest.mark.parametrize("dtype", dtypes, ids=lambda dtype: str(dtype).removeprefix("torch."))
+    for dtypes in (DTYPES, DTYPES[1:])
+)
 
 
 def run(name, options, batch, weight="its own"):
@@ -206,7 +209,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-@every_dtype
+@half_precision
 @every_loss
 def test_half_precision_logits_give_the_value_of_fp32(name, options, dtype, size):
     """At any size, with ignored regions and weights: logits are converted first."""

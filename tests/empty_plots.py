@@ -3,9 +3,11 @@
 What the plots show is tested where they are drawn, and that a run draws them in tests/runs/test_run.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 
@@ -26,3 +28,11 @@ def replace_plots(replace: Callable[[str, Callable[..., None]], object]) -> None
     replace("segkit.runs.recording.class_frequencies.plot_shares", path_first)
     replace("segkit.commands.check_data.plot_shares", path_first)
     replace("segkit.runs.recording.plots.plot_results", path_last)
+
+
+@contextmanager
+def empty_plots() -> Iterator[None]:
+    """Within it none is drawn, for what several tests share; a test of its own takes the fixture `quick_plots`."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_plots(patch.setattr)
+        yield

@@ -16,6 +16,7 @@ from PIL import Image
 import segkit
 from segkit.runs import train as library
 from segkit.runs.run import Ended
+from tests.empty_plots import empty_plots
 from tests.paths import ROOT
 
 TINY = ("train.iterations=2", "log.tensorboard=false", "eval.every=2", "log.images_every=2")
@@ -29,7 +30,8 @@ def _quickly(quick_plots):
 @pytest.fixture(scope="module")
 def run(built_once):
     def train(folder: Path) -> None:
-        segkit.train("debug.yaml", *TINY, f"log.dir={folder}")
+        with empty_plots():
+            segkit.train("debug.yaml", *TINY, f"log.dir={folder}")
 
     (found,) = built_once("library-run", train).glob("debug/*")
     return segkit.Run(found)

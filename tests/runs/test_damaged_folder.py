@@ -3,12 +3,14 @@
 import csv
 import os
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
 from segkit.runs.folder import read_status
 from segkit.system.run_files import RunFiles
+from tests.empty_plots import empty_plots
 from tests.runs.planted_scores import TINY, only_run, run
 from tests.scripts import run_script
 
@@ -18,10 +20,8 @@ SHORT = ("--config", "tiny.yaml", "log.every=1")
 @pytest.fixture(scope="session")
 def four(built_once):
     """A working folder with a run of 4 iterations."""
-    from contextlib import chdir
-
     def build(folder: Path) -> None:
-        with chdir(folder):
+        with chdir(folder), empty_plots():
             Path("tiny.yaml").write_text(TINY)
             assert run(*SHORT, "train.iterations=4") == 0
 

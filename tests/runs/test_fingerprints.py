@@ -91,7 +91,7 @@ def test_an_edited_file_changes_the_data_fingerprint(tmp_path, monkeypatch):
     assert found() != before
 
 
-def test_resuming_on_changed_files_is_refused(tmp_path, capsys):
+def test_resuming_on_changed_files_is_refused(tmp_path, capsys, quick_plots):
     data = tmp_path / "data"
     write_folder(data)
     config = [

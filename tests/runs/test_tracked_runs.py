@@ -1,6 +1,7 @@
 """Runs that are tracked by other packages, here by stand-ins: what these get, and that nothing else changes."""
 
 import csv
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from segkit.runs import run as run_module
 from segkit.runs.checkpoint import load_checkpoint
 from segkit.runs.recording.trackers import kinds
 from segkit.system.run_files import RunFiles
+from tests.empty_plots import empty_plots
 from tests.runs.recording.trackers.tracked import read_calls, use_stand_ins
 
 TINY = """
@@ -58,8 +60,7 @@ def untracked(tmp_path_factory):
     """The weights of the run that nobody tracks."""
     folder = tmp_path_factory.mktemp("untracked")
     (folder / "tiny.yaml").write_text(TINY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with chdir(folder), empty_plots():
         assert run("--config", "tiny.yaml", "log.tensorboard=false") == 0
         return weights()
 

@@ -150,7 +150,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         start(tmp_path / "w.pt")
 
 
-def test_a_run_that_goes_on_needs_the_file_no_more_and_is_the_same_to_the_bit(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_needs_the_file_no_more_and_is_the_same_to_the_bit(
+    tmp_path, monkeypatch, quick_plots
+):
     """With a frozen part and a group of another learning rate."""
     monkeypatch.chdir(tmp_path)
     weights = tmp_path / "weights.pt"

@@ -56,6 +56,13 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _quickly(request):
+    """Plots are drawn by one test, and otherwise only noticed."""
+    if request.function is not test_summary:
+        request.getfixturevalue("quick_plots")
+
+
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()

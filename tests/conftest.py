@@ -1,6 +1,8 @@
 """What several test files share."""
 
+import dataclasses
 import fcntl
+import functools
 import gc
 import importlib
 import importlib.util
@@ -44,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     import torch
 
+    Image.init()  # once, rather than in every process that a run forks to draw
     # Sums in one order on every machine, and no fight for the cores with other processes.
     torch.set_num_threads(1)
     if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
@@ -124,6 +127,35 @@ def built_once(one_at_a_time):
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shapes_drawn_once():
+    """Every process draws an image of `shapes` once, however many runs see it: it was a fifth of the time of runs of
+    seconds. What draws them is tested with `shapes_drawn_anew`."""
+    from segkit.data.datasets.shapes import Shapes
+
+    draw, drawn = Shapes.__getitem__, {}
+
+    @functools.wraps(draw)
+    def draw_once(self: Shapes, index: int):
+        key = (type(self), *vars(self).items(), index)
+        if key not in drawn:
+            drawn[key] = draw(self, index)
+        sample = drawn[key]
+        return dataclasses.replace(sample, image=sample.image.clone(), target=sample.target.clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "__getitem__", draw_once)
+        yield
+
+
+@pytest.fixture
+def shapes_drawn_anew(monkeypatch):
+    """Images of `shapes` are drawn each time that somebody asks, as outside the tests."""
+    from segkit.data.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "__getitem__", Shapes.__getitem__.__wrapped__)
 
 
 @pytest.fixture

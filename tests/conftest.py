@@ -1,11 +1,16 @@
 """What several test files share."""
 
+import dataclasses
+import faulthandler
 import fcntl
+import functools
 import gc
 import importlib
 import importlib.util
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +32,7 @@ from tests.processes import use_default_signals
 
 use_default_signals()
 
+HANGS = 1800.0  # seconds
 MOST_PROCESSES = 4  # each imports torch and collects all tests, which takes it ten seconds and half a GB
 
 
@@ -42,8 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Import torch, where tests run: the process that only shares them out goes on without it."""
     if config.getoption("numprocesses", None):
         return
+    config.pluginmanager.register(EndOfWhatHangs())
     import torch
 
+    Image.init()  # once, rather than in every process that a run forks to draw
     # Sums in one order on every machine, and no fight for the cores with other processes.
     torch.set_num_threads(1)
     if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
@@ -52,6 +60,29 @@ def pytest_configure(config: pytest.Config) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
             importlib.import_module("triton.language")
+
+
+class EndOfWhatHangs:
+    """Ends this process, with a traceback of every thread, HANGS seconds after it has begun a test and no other since,
+    or a minute less; far beyond HANG_LIMIT of tests/processes.py, which comes first.
+
+    pytest's own starts a thread for every test, and waits for it to end: where others want the cores, for as long as
+    many a test takes.
+    """
+
+    def __init__(self) -> None:
+        self.stderr = os.dup(2)  # while a test runs pytest has another there
+        self.since = -math.inf
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> None:
+        if time.monotonic() - self.since > 60:
+            self.since = time.monotonic()
+            faulthandler.dump_traceback_later(HANGS, exit=True, file=self.stderr)
+
+    def pytest_unconfigure(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(self.stderr)
 
 
 def pytest_collection_finish() -> None:
@@ -124,6 +155,35 @@ def built_once(one_at_a_time):
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shapes_drawn_once():
+    """Every process draws an image of `shapes` once, however many runs see it: it was a fifth of the time of runs of
+    seconds. What draws them is tested with `shapes_drawn_anew`."""
+    from segkit.data.datasets.shapes import Shapes
+
+    draw, drawn = Shapes.__getitem__, {}
+
+    @functools.wraps(draw)
+    def draw_once(self: Shapes, index: int):
+        key = (type(self), *vars(self).items(), index)
+        if key not in drawn:
+            drawn[key] = draw(self, index)
+        sample = drawn[key]
+        return dataclasses.replace(sample, image=sample.image.clone(), target=sample.target.clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shapes, "__getitem__", draw_once)
+        yield
+
+
+@pytest.fixture
+def shapes_drawn_anew(monkeypatch):
+    """Images of `shapes` are drawn each time that somebody asks, as outside the tests."""
+    from segkit.data.datasets.shapes import Shapes
+
+    monkeypatch.setattr(Shapes, "__getitem__", Shapes.__getitem__.__wrapped__)
 
 
 @pytest.fixture

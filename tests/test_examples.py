@@ -71,7 +71,7 @@ def curve(folder: Path, loss: str, *arguments: str) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows if row.get(name)] for name in columns}
 
 
-def test_numpy_ce_trains_to_the_curve_of_ce(forgotten, tmp_path, monkeypatch):
+def test_numpy_ce_trains_to_the_curve_of_ce(forgotten, tmp_path, monkeypatch, quick_plots):
     monkeypatch.chdir(ROOT)
     expected = curve(tmp_path, "ce")
     found = curve(tmp_path, "numpy_ce", "--import", "examples/numpy_cross_entropy.py")
@@ -121,7 +121,7 @@ def test_numpy_ce_refuses_a_weight_map(example):
         example.NumpyCE(2)(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), torch.ones(1, 1, 1), iteration=0)
 
 
-def test_the_loss_from_a_paper_is_poly_ce_and_trains(forgotten, tmp_path, monkeypatch):
+def test_the_loss_from_a_paper_is_poly_ce_and_trains(forgotten, tmp_path, monkeypatch, quick_plots):
     """The snippet of docs/extending.md, with its own command."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     (code,) = (code for code in snippets(page, "python") if code.startswith("# my_criteria.py"))

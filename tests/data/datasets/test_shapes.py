@@ -15,6 +15,8 @@ from segkit.data.datasets.shapes import (
     thin_line,
 )
 
+pytestmark = pytest.mark.usefixtures("shapes_drawn_anew")
+
 
 def same(a, b):
     return torch.equal(a.image, b.image) and torch.equal(a.target, b.target)

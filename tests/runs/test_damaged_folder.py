@@ -20,6 +20,7 @@ SHORT = ("--config", "tiny.yaml", "log.every=1")
 @pytest.fixture(scope="session")
 def four(built_once):
     """A working folder with a run of 4 iterations."""
+
     def build(folder: Path) -> None:
         with chdir(folder), empty_plots():
             Path("tiny.yaml").write_text(TINY)

@@ -17,6 +17,7 @@ from segkit.data.decoding.tiff_facts import TiffFacts
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import predict_blocks
 from segkit.runs.predictor import Predictor
+from segkit.system.cpu.allocator import large_blocks_given_back
 from segkit.system.device import weights_cast_once
 from segkit.system.files import write_atomically
 from segkit.system.printable import show_path
@@ -83,7 +84,7 @@ def predict_by_windows(predictor: Predictor, source: Path, result: Path, *, quie
     """
     library = require_windows(predictor)
     facts = read_facts(source)
-    with library.opened(source, predictor.views.tile or (1, 1)) as file:
+    with large_blocks_given_back(), library.opened(source, predictor.views.tile or (1, 1)) as file:
         image = WindowedImage(file, source, facts, predictor)
         rows = tqdm(total=file.height, unit="row", leave=False, disable=True if quiet else None)
 

@@ -13,8 +13,14 @@ from tests.paths import ROOT
 #: Prints whether memory is kept, and the page faults of the second time that 64 MB are taken, written and freed.
 PROGRAM = """
 import ctypes, resource, sys
-from segkit.system.cpu.allocator import keep_freed_memory
-kept = keep_freed_memory() if sys.argv[1] == "keep" else False
+from contextlib import ExitStack
+from segkit.system.cpu.allocator import keep_freed_memory, large_blocks_given_back
+kept = keep_freed_memory() if sys.argv[1] != "leave" else False
+stack = ExitStack()
+if sys.argv[1] in ("give back", "given back"):
+    stack.enter_context(large_blocks_given_back())
+if sys.argv[1] == "given back":
+    stack.close()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
@@ -49,6 +55,11 @@ def test_freed_memory_is_used_again_without_page_faults():
 
 
 @glibc
+def test_large_blocks_are_given_back_for_a_while():
+    assert page_faults("give back")[1] >= 10 > page_faults("given back")[1]
+
+
+@glibc
 @pytest.mark.parametrize("variable", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
 def test_a_user_who_sets_up_the_allocator_has_the_say(variable):
     value = "200000" if variable.startswith("MALLOC") else "glibc.malloc.trim_threshold=200000"
@@ -59,5 +70,6 @@ def test_a_user_who_sets_up_the_allocator_has_the_say(variable):
 def test_a_system_without_mallopt_is_left_alone(monkeypatch):
     for name in allocator.SET_BY_USER:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(allocator, "_is_kept", False)
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     assert allocator.keep_freed_memory() is False

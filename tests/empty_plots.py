@@ -3,11 +3,11 @@
 What the plots show is tested where they are drawn, and that a run draws them in tests/runs/test_run.py.
 """
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 
@@ -33,6 +33,14 @@ def replace_plots(replace: Callable[[str, Callable[..., None]], object]) -> None
 @contextmanager
 def empty_plots() -> Iterator[None]:
     """Within it none is drawn, for what several tests share; a test of its own takes the fixture `quick_plots`."""
+    import pytest  # not where programs are started that only set them in place
+
     with pytest.MonkeyPatch.context() as patch:
         replace_plots(patch.setattr)
         yield
+
+
+def set_for_good(name: str, stand_in: Callable[..., None]) -> None:
+    """Let it stand there to the end of the process."""
+    module, _, attribute = name.rpartition(".")
+    setattr(importlib.import_module(module), attribute, stand_in)

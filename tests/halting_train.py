@@ -4,20 +4,18 @@ HALT_AFTER is how many steps it makes before. It then makes the file HALT_MARK a
 the file is there already, or HALT_ONLY is not in the command line, it never waits.
 """
 
-import importlib
 import os
 import runpy
 import select
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as if train.py itself had been started
 
-from tests.empty_plots import replace_plots
+from tests.empty_plots import replace_plots, set_for_good
 from tests.paths import ROOT
 from tests.processes import HANG_LIMIT
 
@@ -43,10 +41,5 @@ if os.environ.get("HALT_ONLY", "") in " ".join(sys.argv):
     register_optimizer_step_post_hook(halt)
 
 
-def put_in_place(name: str, stand_in: Callable[..., None]) -> None:
-    module, _, attribute = name.rpartition(".")
-    setattr(importlib.import_module(module), attribute, stand_in)
-
-
-replace_plots(put_in_place)
+replace_plots(set_for_good)
 runpy.run_path(str(ROOT / "train.py"), run_name="__main__")

@@ -12,6 +12,7 @@ from segkit.errors import DataError
 from segkit.models.unet import UNet
 from segkit.registry import DATASETS, MODELS
 from segkit.runs import checkpoint
+from tests.empty_plots import replace_plots, set_for_good
 
 FAULT = os.environ.get("FAULT", "")
 HERE = os.environ.get("RANK", "0") == os.environ.get("FAULT_RANK", "1")
@@ -62,3 +63,5 @@ if FAULT == "full disk" and HERE:
         save(path, state)
 
     checkpoint.save_checkpoint = save_checkpoint
+
+replace_plots(set_for_good)  # they would take a third of the time of a run

@@ -41,10 +41,6 @@ def make_inputs(channels=3, size=(4, 4), soft=False):
 MOVES = (0, 10, 100)
 
 
-def iterations_of(name):
-    return MOVES if name == "bootstrapped_ce" else (10,)
-
-
 def assert_nothing_waits(loss, inputs, iterations=(10,)):
     logits, target, weight = inputs
     for iteration in iterations:
@@ -65,7 +61,8 @@ def assert_nothing_waits(loss, inputs, iterations=(10,)):
 def test_registered_losses(name, size):
     loss = build(name).to("meta")
     loss.needs_weight = getattr(loss, "needs_weight", False)
-    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3, size), iterations_of(name))
+    moves = name == "bootstrapped_ce"
+    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3, size), MOVES if moves else (10,))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +127,7 @@ def test_registered_losses_among_several_processes(name, two_processes):
     """`lovasz`, which the sum has for a term, is left out: it gathers pixels, and asks how many the others have."""
     loss = build(name).to("meta")
     loss.needs_weight = getattr(loss, "needs_weight", False)
-    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3), iterations_of(name))
+    assert_nothing_waits(loss, make_inputs(1 if name == "bce" else 3), iterations=MOVES)
 
 
 def test_the_stand_in_for_other_processes_counts(two_processes):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkit.ablation.statistics.joint import find_spreads
+from segkit.ablation.statistics.chance.seeds import find_apart, find_spreads
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Pair, Pairs
 
@@ -15,9 +15,10 @@ WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed t
 NEEDED_SEEDS = 3  # so many seeds must tell that
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
 SURE = 3.3  # standard errors of a correlation that chance exceeds in one study of 2,000
-#: What is so of all differences if it is the baseline that varies: its error is in each of them, and is estimated from
-#: the steadier others too (docs/ablation.md has what was measured).
-SHARED = "; every difference is to it, and verdicts are wrong more often than they claim"
+#: What it means for the intervals if the baseline varies more, or a variant so much that it is not asked about the
+#: others (chance/seeds.py).
+SHARED = "; every difference is to it, and as uncertain"
+APART = "; what seeds do to it is told by its own seeds alone, and of the others without it"
 COLLAPSED = 0.995  # the share of all predictions that one class must have
 
 
@@ -133,17 +134,19 @@ def _list_wide_spreads(
     scores: Mapping[str, Mapping[int, float]], metric: Metric, *, baseline: str
 ) -> list[str]:
     cautions, unit = [], metric.unit
+    apart = find_apart({variant: row for variant, row in scores.items() if variant != baseline})
     for variant, ratio in find_spreads(scores).items():
         row = scores[variant]
-        if ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS:
+        if variant in apart or (ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS):
             middle = float(np.median(list(row.values())))
             furthest = max(row, key=lambda seed: abs(row[seed] - middle))
             times = "far more than" if math.isinf(ratio) else f"{ratio:.0f} times as much as"
+            meaning = SHARED if variant == baseline else APART if variant in apart else ""
             cautions.append(
                 f"by {metric.title} {variant} varies {times} the others from seed to seed, most of all with seed "
                 f"{furthest} "
                 f"({unit.write(row[furthest], unit.digits)}, where the median of its seeds is "
-                f"{unit.write(middle, unit.digits)}): look at that run{SHARED if variant == baseline else ''}"
+                f"{unit.write(middle, unit.digits)}): look at that run{meaning}"
             )
     return cautions
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segkit.ablation.statistics.joint import ImagePart, SeedPart, find_seed_parts, joint_interval
+from segkit.ablation.statistics.chance.joint import ImagePart, joint_interval
+from segkit.ablation.statistics.chance.seeds import SeedPart, find_seed_parts
 from segkit.ablation.statistics.metrics import OF_A_CLASS
 from segkit.ablation.statistics.pairs import Pair, Pairs
 

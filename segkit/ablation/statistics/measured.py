@@ -6,17 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from segkit.ablation.statistics.chance.joint import ImagePart, clip, joint_interval, joint_p
+from segkit.ablation.statistics.chance.needed import find_images_needed, find_seeds_needed
+from segkit.ablation.statistics.chance.seeds import SeedPart, find_seed_parts
 from segkit.ablation.statistics.difference import Difference, Score, choose_verdict, score
-from segkit.ablation.statistics.joint import (
-    ImagePart,
-    SeedPart,
-    clip,
-    find_seed_parts,
-    joint_interval,
-    joint_p,
-)
 from segkit.ablation.statistics.metrics import Metric
-from segkit.ablation.statistics.needed import find_images_needed, find_seeds_needed
 from segkit.ablation.statistics.pairs import Pair, Pairs
 
 

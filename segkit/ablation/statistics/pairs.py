@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segkit.ablation.statistics.bootstrap import sum_units
+from segkit.ablation.statistics.chance.bootstrap import sum_units
 from segkit.ablation.statistics.run_counts import KINDS, Kind, RunCounts, count_matrices
 from segkit.errors import ConfigError
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from segkit.ablation.statistics.bootstrap import draw_chunks, resample
+from segkit.ablation.statistics.chance.bootstrap import draw_chunks, resample
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Pair, Pairs
 

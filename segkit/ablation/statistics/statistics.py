@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segkit.ablation.statistics.cautions import count_predicted, list_cautions
+from segkit.ablation.statistics.chance.distributions import HIGHEST_LEVEL
 from segkit.ablation.statistics.classes import CLASS_IOU, ClassDifferences, measure_classes
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.statistics.measured import judge_all, measure
 from segkit.ablation.statistics.metrics import MIOU, Metric
 from segkit.ablation.statistics.pairs import Pairs, Runs, count_pairs
 from segkit.ablation.statistics.replicates import resample_differences
-from segkit.ablation.statistics.student import HIGHEST_LEVEL
 from segkit.errors import ConfigError
 
 

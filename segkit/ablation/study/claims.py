@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segkit.ablation.statistics.student import HIGHEST_LEVEL
+from segkit.ablation.statistics.chance.distributions import HIGHEST_LEVEL
 from segkit.config.messages import show_value
 
 #: The level of intervals where nobody asks for another.

@@ -25,14 +25,16 @@ SEED_SPREAD = 0.04
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of study. `effect` is what the last variant finds more (a logit), `spread` how many times as much as the
-    others the first variant varies from seed to seed; `frames` in a row look alike, and are grouped if `grouped`."""
+    """A kind of study. `effect` is what the last variant finds more (a logit), `spread` and `base_spread` how many
+    times as much as the others the first variant and the baseline vary from seed to seed; `frames` in a row look alike,
+    and are grouped if `grouped`."""
 
     variants: int = 3
     seeds: int = 3
     images: int = 100
     effect: float = 0.0
     spread: float = 1.0
+    base_spread: float = 1.0
     frames: int = 1
     grouped: bool = True
 
@@ -62,7 +64,7 @@ def draw_study(case: Case, generator: np.random.Generator) -> dict[str, dict[int
     study: dict[str, dict[int, np.ndarray]] = {}
     for variant in range(case.variants + 1):
         taste = generator.normal(0, 0.3, (clips, classes)).repeat(case.frames, axis=0)
-        spread = SEED_SPREAD * (case.spread if variant == 1 else 1.0)
+        spread = SEED_SPREAD * {0: case.base_spread, 1: case.spread}.get(variant, 1.0)
         gain = case.effect if variant == case.variants else 0.0
         study[f"v{variant}"] = {
             seed: _predict(
@@ -152,6 +154,12 @@ CASES = {
     "3 variants, 3 seeds, one varies 3 times as much": Case(spread=3.0),
     "6 variants, 3 seeds, one varies 3 times as much": Case(variants=6, spread=3.0),
     "12 variants, 3 seeds, one varies 3 times as much": Case(variants=12, spread=3.0),
+    "6 variants, 3 seeds, one varies 10 times as much": Case(variants=6, spread=10.0),
+    "3 variants, 3 seeds, the baseline varies 3 times as much": Case(base_spread=3.0),
+    "6 variants, 3 seeds, the baseline varies 3 times as much": Case(variants=6, base_spread=3.0),
+    "12 variants, 3 seeds, the baseline varies 3 times as much": Case(variants=12, base_spread=3.0),
+    "6 variants, 5 seeds, the baseline varies 3 times as much": Case(variants=6, seeds=5, base_spread=3.0),
+    "6 variants, 3 seeds, the baseline varies 10 times as much": Case(variants=6, base_spread=10.0),
     "1 variant, 3 seeds": Case(variants=1),
     "1 variant, 5 seeds": Case(variants=1, seeds=5),
     "1 variant, 10 seeds": Case(variants=1, seeds=10),

@@ -5,26 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from segkit.ablation.statistics import bootstrap
-from segkit.ablation.statistics.bootstrap import (
+from segkit.ablation.statistics.chance import bootstrap
+from segkit.ablation.statistics.chance.bootstrap import (
     draw_chunks,
     find_interval,
     p_value,
     resample,
 )
-from segkit.ablation.statistics.student import student_inside, student_quantile
-
-# Upper 2.5 % points of Student's t, from the tables.
-T_TABLE = {
-    1: 12.7062,
-    2: 4.30265,
-    3: 3.18245,
-    4: 2.77645,
-    5: 2.57058,
-    19: 2.09302,
-    100: 1.98397,
-    101: 1.98373,
-}
 
 
 def random_table(units, rows, columns, seed):
@@ -75,29 +62,6 @@ def test_fewer_replicates_are_the_first_of_more():
 def test_sums_are_exact_beyond_float32():
     table = np.full((2, 3, 1), 2**40 + 1)
     assert (resample_all(table, replicates=4, seed=0)[0] == 2**41 + 2).all()
-
-
-@pytest.mark.parametrize(("freedom", "t"), T_TABLE.items())
-def test_student_equals_the_tables(freedom, t):
-    assert student_inside(t, freedom) == pytest.approx(0.95, abs=3e-6)
-    assert student_quantile(0.95, freedom) == pytest.approx(t, rel=1e-4)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 6, 7, 50])
-@pytest.mark.parametrize("t", [0.0, 0.3, 1.7, 5.0])
-def test_student_equals_the_integral(freedom, t):
-    x = np.linspace(-t, t, 20_001)
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
-    density = scale * (1 + x**2 / freedom) ** (-(freedom + 1) / 2)
-    area = (density.sum() - density[0]) * (x[1] - x[0])  # the density is symmetric: the trapezoid rule
-    assert student_inside(t, freedom) == pytest.approx(area, abs=1e-7)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 8, 24, 199])
-@pytest.mark.parametrize("level", [0.0, 0.3, 0.8, 0.95, 0.999, 1 - 1e-6])
-def test_student_quantile_equals_scipys(level, freedom):
-    stats = pytest.importorskip("scipy.stats")
-    assert student_quantile(level, freedom) == pytest.approx(stats.t.ppf(0.5 + level / 2, freedom), rel=1e-6)
 
 
 def test_p_of_many_units_is_twice_the_tail():

@@ -1,112 +1,19 @@
-"""The joint interval, its p, and what seeds do, against slow obvious versions; SciPy's distributions as oracles."""
+"""The joint interval and its p, and how many seeds and images would have shown a difference."""
 
-import itertools
 import math
-import statistics
 
 import numpy as np
 import pytest
 
-from segkit.ablation.statistics.bootstrap import find_interval
-from segkit.ablation.statistics.joint import (
-    SMALLEST_P,
-    ImagePart,
-    SeedPart,
-    find_seed_parts,
-    find_spreads,
-    find_variation,
-    joint_interval,
-    joint_p,
-)
-from segkit.ablation.statistics.needed import MOST_SEEDS, find_images_needed, find_seeds_needed
-
-
-def draw_scores(variants=4, seeds=3, spread=0.01, seed=0):
-    random = np.random.default_rng(seed)
-    common = random.normal(0, 0.02, seeds)
-    return {
-        f"v{v}": {s: 0.5 + 0.01 * v + common[s] + random.normal(0, spread) for s in range(seeds)}
-        for v in range(variants)
-    }
+from segkit.ablation.statistics.chance.bootstrap import find_interval
+from segkit.ablation.statistics.chance.joint import SMALLEST_P, ImagePart, joint_interval, joint_p
+from segkit.ablation.statistics.chance.needed import MOST_SEEDS, find_images_needed, find_seeds_needed
+from segkit.ablation.statistics.chance.seeds import SeedPart
 
 
 def draw_images(value=0.02, spread=0.004, units=50, replicates=4000, seed=0):
     samples = np.random.default_rng(seed).normal(value, spread, replicates)
     return ImagePart(samples, value, units)
-
-
-# What seeds do.
-
-
-@pytest.mark.parametrize(("variants", "seeds"), [(2, 2), (2, 5), (4, 3), (7, 4)])
-def test_the_mean_square_is_that_of_a_two_way_table(variants, seeds):
-    """By the textbook's sums of a full table: what is left after the row's and the column's mean."""
-    scores = draw_scores(variants, seeds)
-    table = [[row[s] for s in range(seeds)] for row in scores.values()]
-    grand = statistics.fmean(itertools.chain(*table))
-    rows = [statistics.fmean(row) for row in table]
-    columns = [statistics.fmean(column) for column in zip(*table, strict=True)]
-    left = [(table[v][s] - rows[v] - columns[s] + grand) ** 2 for v in range(variants) for s in range(seeds)]
-    found = find_variation(scores)
-    assert found.freedom == (variants - 1) * (seeds - 1)
-    assert found.mean_square == pytest.approx(math.fsum(left) / found.freedom, rel=1e-9)
-
-
-def test_two_variants_are_the_paired_t():
-    """Half the variance of the differences, so that sqrt(2 MS / S) is their standard error."""
-    stats = pytest.importorskip("scipy.stats")
-    scores = draw_scores(2, 5)
-    differences = [scores["v1"][s] - scores["v0"][s] for s in range(5)]
-    part = find_seed_parts(scores, "v0")["v1"]
-    assert part.freedom == 4
-    value = statistics.fmean(differences)
-    expected = stats.ttest_rel(list(scores["v1"].values()), list(scores["v0"].values())).pvalue
-    nothing = ImagePart(np.full(1000, value), value, 1000)
-    assert joint_p(value, nothing, part) == pytest.approx(expected, rel=1e-3)
-
-
-def test_seeds_that_are_missing_leave_fewer_degrees_of_freedom():
-    scores = draw_scores(4, 4)
-    del scores["v1"][0], scores["v2"][3]
-    found = find_variation(scores)
-    assert found.freedom == 14 - (4 + 4 - 1)
-    assert find_variation({"v0": {0: 0.5}, "v1": {0: 0.6}}) is None
-    assert find_variation({"v0": {0: 0.5, 1: 0.6}}) is None  # nothing to tell a seed from a variant by
-    assert find_variation({}) is None
-
-
-def test_a_variant_is_never_said_to_vary_less_than_its_own_pairs():
-    scores = draw_scores(4, 3)
-    scores["v3"] = {0: 0.45, 1: 0.6, 2: 0.5}
-    parts = find_seed_parts(scores, "v0")
-    own = statistics.stdev([scores["v3"][s] - scores["v0"][s] for s in range(3)]) / math.sqrt(3)
-    together = math.sqrt(2 * find_variation(scores).mean_square / 3)
-    assert own > together
-    assert parts["v3"].standard_error == pytest.approx(own)
-    assert parts["v1"].standard_error == pytest.approx(together)
-    assert {part.freedom for part in parts.values()} == {6}
-
-
-def test_one_shared_seed_tells_nothing():
-    scores = draw_scores(3, 3)
-    scores["v1"] = {0: 0.5, 7: 0.6}
-    parts = find_seed_parts(scores, "v0")
-    assert parts["v1"] is None and parts["v2"] is not None
-
-
-def test_the_one_that_varies_is_told_from_the_others():
-    scores = draw_scores(5, 5)
-    assert max(find_spreads(scores).values()) < 4
-    scores["v2"] = {s: score + 0.1 * (s == 3) for s, score in scores["v2"].items()}
-    spreads = find_spreads(scores)
-    assert max(spreads, key=spreads.get) == "v2" and spreads["v2"] > 4
-    assert find_spreads({v: dict.fromkeys(range(3), 0.5) for v in "abc"}) == {}
-    steady = {
-        "a": dict.fromkeys(range(3), 0.5),
-        "b": dict.fromkeys(range(3), 0.6),
-        "c": {0: 0.1, 1: 0.2, 2: 0.5},
-    }
-    assert find_spreads(steady)["c"] == math.inf
 
 
 # The interval and p.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.ablation.statistics.bootstrap import find_interval
+from segkit.ablation.statistics.chance.bootstrap import find_interval
 from segkit.ablation.statistics.metrics import (
     CE,
     MIOU,

@@ -2,8 +2,8 @@
 
 import math
 
-from segkit.ablation.statistics.joint import SeedPart
-from segkit.ablation.statistics.student import student_quantile
+from segkit.ablation.statistics.chance.distributions import student_quantile
+from segkit.ablation.statistics.chance.seeds import SeedPart
 
 MOST_SEEDS = 100  # beyond, nobody trains them
 
@@ -14,7 +14,7 @@ def find_seeds_needed(
     """With so many seeds the interval at `level` would leave out 0, were the difference, what a seed does and the part
     from images (its half-width) the same. None where even MOST_SEEDS would not do."""
     for number in range(seeds, MOST_SEEDS + 1):
-        freedom = max(1, part.freedom * (number - 1) // (seeds - 1))
+        freedom = part.freedom * (number - 1) / (seeds - 1)
         noise = student_quantile(level, freedom) * part.standard_error * math.sqrt(seeds / number)
         if math.hypot(from_images, noise) < abs(value):
             return number

@@ -33,7 +33,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from segkit.ablation.statistics.student import student_inside
+from segkit.ablation.statistics.chance.distributions import student_inside
 
 CHUNK_CELLS = 1_000_000  # numbers held for one chunk of replicates, 8 MB each time they are held
 

@@ -32,7 +32,7 @@ from segkit.runs.resume import with_earlier_meanings
 from segkit.system.device import Normalize, amp_for_predictions, choose_device, to_device
 from segkit.system.memory import lacks_memory
 from segkit.system.packed.members import is_packed
-from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around
+from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around, name_runs_below
 from segkit.system.typed import typed
 from segkit.training.build import build_component, build_normalize, build_views
 
@@ -289,7 +289,8 @@ def _load(path: Path) -> tuple[Path, dict[str, Any], str]:
     if isinstance(found, NoneIntact):
         reasons = "".join(f"\n   {item.path}: {item.reason}" for item in found.skipped)
         raise CheckpointError(
-            f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}{reasons}"
+            f"no usable checkpoint in {path}: neither {RunFiles.best.name} nor {NUMBERED_CHECKPOINTS}"
+            f"{reasons}{name_runs_below(path)}"
         )
     newer = ", ".join(item.path.name for item in found.skipped)
     last, unusable = (

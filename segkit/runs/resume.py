@@ -15,7 +15,7 @@ from segkit.errors import CheckpointError, ConfigError, RunFolderInUse
 from segkit.runs.checkpoint import Found, NoneIntact, Skipped, load_checkpoint, newest_intact
 from segkit.system.locks import find_holder
 from segkit.system.packed.members import is_packed
-from segkit.system.run_files import RunFiles, folder_around, list_checkpoints
+from segkit.system.run_files import RunFiles, folder_around, list_checkpoints, name_runs_below
 from segkit.system.typed import quote
 from segkit.training.optimizer_state import refuse_unfit
 
@@ -286,9 +286,13 @@ def resumed_config(resume: str, overrides: Sequence[str]) -> Config:
     refuse_packed(Path(resume))
     folder = Path(resume) if Path(resume).is_dir() else run_folder_of(Path(resume))
     if folder is None or not RunFiles(folder).is_run:
+        inside = name_runs_below(Path(resume)) if Path(resume).is_dir() else ""
         raise CheckpointError(
-            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}\n"
-            "   -> give a run folder or a checkpoint in one; if that file was lost: "
-            f"--config FILE --resume {quote(Path(resume))}"
+            f"nothing to resume at {resume}: there is no run folder with a {RunFiles.config.name}"
+            + (
+                inside
+                or "\n   -> give a run folder or a checkpoint in one; if that file was lost: "
+                f"--config FILE --resume {quote(Path(resume))}"
+            )
         )
     return load_config(folder, overrides)

@@ -132,7 +132,7 @@ def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
     return CannotWrite(
         f"cannot write {path}: {reason}\n"
         f"   {describe_disk(path)}\n"
-        "   -> free some space or choose another place (log.dir=PATH); what was there before is unchanged"
+        "   -> free some space or choose another place (of a run log.dir=PATH); what was there before is unchanged"
     )
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from segkit.system.entries import Entry, NamedFolder
+from segkit.system.typed import quote
 
 _NUMBERED = re.compile(r"(\d+)\.pt")
 _ASIDE = ".aside"
@@ -157,6 +158,19 @@ def list_runs_below(above: Path) -> list[Path]:
     return [
         path for path in folders if RunFiles(path).checkpoints.is_dir() or RunFiles(path).status.is_file()
     ]
+
+
+def name_runs_below(above: Path) -> str:
+    """A line of advice for who gave the folder around runs, as an ablation makes one, instead of a run; else empty."""
+    runs = list_runs_below(above)
+    if not runs:
+        return ""
+    there = (
+        f"the run in it, {quote(runs[0])}"
+        if len(runs) == 1
+        else f"one of the {len(runs)} runs in it, such as {quote(runs[-1])}"
+    )
+    return f"\n   -> give {there}"
 
 
 def _picture_name(iteration: int) -> str:

@@ -152,6 +152,15 @@ def test_a_link_to_a_checkpoint_that_is_gone(folder, capsys):
     )
 
 
+def test_the_folder_around_a_run_names_it(folder, capsys):
+    """As that of a variant and seed in an ablation, which has the runs below it."""
+    assert run("--resume", str(folder.parent)) == 4
+    assert capsys.readouterr().err == (
+        f"nothing to resume at {folder.parent}: there is no run folder with a config.yaml\n"
+        f"   -> give the run in it, {folder}\n"
+    )
+
+
 def test_a_run_without_its_configuration(folder, capsys):
     (folder / "config.yaml").unlink()
     assert run("--resume", str(folder)) == 4

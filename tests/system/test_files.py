@@ -140,7 +140,7 @@ def test_a_full_disk_keeps_the_old_file_and_is_named(small_disk):
     assert lines[0] == f"cannot write {path}: the disk is full"
     assert lines[1].startswith(f"   disk tmpfs at {small_disk}: 0.00")
     assert lines[1].endswith("of 0.0003 GB free")
-    assert lines[2].startswith("   -> free some space or choose another place (log.dir=PATH)")
+    assert lines[2].startswith("   -> free some space or choose another place (of a run log.dir=PATH)")
     assert path.read_bytes() == b"old"
     assert [p.name for p in small_disk.iterdir()] == ["a"]
 

@@ -14,6 +14,7 @@ from segkit.system.run_files import (
     list_runs_below,
     list_runs_in,
     list_set_aside,
+    name_runs_below,
     number_of_set_aside,
     path_set_aside,
 )
@@ -114,6 +115,9 @@ def test_runs_are_found_in_a_folder_and_below_it(tmp_path):
     assert sorted(list_runs_in(tmp_path)) == [failed, started, other]
     assert list_runs_below(tmp_path) == [failed, started, deep]
     assert list_runs_in(tmp_path / "nowhere") == list_runs_below(tmp_path / "nowhere") == []
+    assert name_runs_below(tmp_path) == f"\n   -> give one of the 3 runs in it, such as {deep}"
+    assert name_runs_below(deep.parent) == f"\n   -> give the run in it, {deep}"
+    assert name_runs_below(tmp_path / "nowhere") == ""
 
 
 def test_the_folder_around_a_checkpoint_named_from_anywhere(tmp_path, monkeypatch):

@@ -3,27 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts.bench import (
-    annotations,
-    costs,
-    data_path,
-    outside,
-    overhead,
-    predicting,
-    scoring,
-    selection,
-    startup,
-    updates,
-)
-from scripts.bench.loss_entries import INTERPOLATED, PLAIN, SORTED
-from scripts.bench.rows import Row
+from scripts.bench.data import annotations, data_path
+from scripts.bench.losses import costs, overhead, selection
+from scripts.bench.losses.loss_entries import INTERPOLATED, PLAIN, SORTED
+from scripts.bench.measure.rows import Row
+from scripts.bench.scoring import evaluating, predicting
+from scripts.bench.training import outside, startup, updates
 
 PASS, SHORT, UNMEASURED = "pass", "short", "not measured here"
 #: How many times as fast the updates of these networks have to be as those of the version before, on a CPU with AMX.
 LEAST = {"ohem.yaml": 2.2, "deeplabv3_mobilenet_v3_large": 1.8, "camvid/ohem.yaml": 1.8}
 #: And as those of a plain loop in fp32, on any CPU that computes in bf16.
 LEAST_PLAIN = {"ohem.yaml": 1.8, "deeplabv3_mobilenet_v3_large": 1.4, "camvid/ohem.yaml": 1.8}
-PREDICTED = ("predict_pixels", scoring.ARGMAX)
+PREDICTED = ("predict_pixels", evaluating.ARGMAX)
 #: In the names of the cases of which OHEM keeps one pixel in ten.
 TENTH = ", 10% hard"
 MINED = tuple(f"{name}, direct" for name in ("ohem_ce", "bootstrapped_ce", "weighted_mask_ce"))
@@ -278,7 +270,7 @@ BARS: tuple[Bar, ...] = (
     Bar(7, "predictions from a stride, 150 classes, glibc's defaults", "scoring", 0.35,
         _pair(*PREDICTED, " 150 classes", allocator="default")),
     *_bars_of_updates(),
-    Bar(7, "confusion matrix", "scoring", 0.2, _pair(scoring.OUR_CONFUSION, scoring.CONFUSION)),
+    Bar(7, "confusion matrix", "scoring", 0.2, _pair(evaluating.OUR_CONFUSION, evaluating.CONFUSION)),
     *_bars_of_numba(),
     *_bars_of_commands(),
     *_bars_of_annotations(),

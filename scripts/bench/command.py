@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from scripts.bench.settings import add_options
+from scripts.bench.measure.settings import add_options
 from segkit.cli.parser import CommandParser
 from segkit.system.environment import require_torch_pair
 

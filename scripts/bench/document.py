@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench.bars import Verdict
-from scripts.bench.rows import Row
-from scripts.bench.settings import Settings
+from scripts.bench.measure.rows import Row
+from scripts.bench.measure.settings import Settings
 from segkit.system.files import write_json, write_text
 
 

@@ -5,24 +5,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.bench.annotations import bench_annotations
 from scripts.bench.bars import judge
-from scripts.bench.costs import bench_costs
-from scripts.bench.cuda_checks import bench_cuda
-from scripts.bench.data_path import bench_data
+from scripts.bench.data.annotations import bench_annotations
+from scripts.bench.data.data_path import bench_data
 from scripts.bench.document import save_document, show_document
-from scripts.bench.losses import bench_losses
-from scripts.bench.models import bench_models
-from scripts.bench.outside import bench_outside
-from scripts.bench.overhead import bench_overhead
-from scripts.bench.predicting import bench_predicting
-from scripts.bench.rows import Row
-from scripts.bench.scoring import bench_scoring
-from scripts.bench.selection import bench_selection
-from scripts.bench.settings import Settings, read_settings
-from scripts.bench.startup import bench_startup
-from scripts.bench.step import bench_step
-from scripts.bench.updates import bench_updates
+from scripts.bench.losses.beside_plain import bench_losses
+from scripts.bench.losses.costs import bench_costs
+from scripts.bench.losses.cuda_checks import bench_cuda
+from scripts.bench.losses.overhead import bench_overhead
+from scripts.bench.losses.selection import bench_selection
+from scripts.bench.measure.rows import Row
+from scripts.bench.measure.settings import Settings, read_settings
+from scripts.bench.scoring.evaluating import bench_scoring
+from scripts.bench.scoring.predicting import bench_predicting
+from scripts.bench.training.models import bench_models
+from scripts.bench.training.outside import bench_outside
+from scripts.bench.training.startup import bench_startup
+from scripts.bench.training.step import bench_step
+from scripts.bench.training.updates import bench_updates
 from segkit.system.environment import environment
 
 BENCHES = {

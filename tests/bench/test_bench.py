@@ -9,12 +9,13 @@ import json
 import pytest
 import torch
 
-from scripts.bench import peers, run_all
+from scripts.bench import run_all
 from scripts.bench.bars import BARS, PASS, SHORT, UNMEASURED, judge
-from scripts.bench.data_path import PlainPipeline
+from scripts.bench.data.data_path import PlainPipeline
+from scripts.bench.data.image_files import write_images
 from scripts.bench.document import show_bars, show_rows
-from scripts.bench.image_files import write_images
-from scripts.bench.loss_cases import (
+from scripts.bench.losses import peers
+from scripts.bench.losses.loss_cases import (
     ELEVEN,
     FULL,
     IGNORE_INDEX,
@@ -25,10 +26,10 @@ from scripts.bench.loss_cases import (
     shrink,
     tenth_hard,
 )
-from scripts.bench.loss_entries import OURS, PEERS, build_loss, call_peer
-from scripts.bench.memory import peak_bytes
-from scripts.bench.process import MeasurementFailed, measure_afresh
-from scripts.bench.rows import Row, rows_of
+from scripts.bench.losses.loss_entries import OURS, PEERS, build_loss, call_peer
+from scripts.bench.measure.memory import peak_bytes
+from scripts.bench.measure.process import MeasurementFailed, measure_afresh
+from scripts.bench.measure.rows import Row, rows_of
 from segkit.evaluation.metrics import confusion_matrix
 from segkit.losses import bootstrapped_cross_entropy, ohem_cross_entropy, weighted_mask_cross_entropy
 
@@ -198,7 +199,9 @@ def test_memory_counts_what_is_held_at_a_time():
 
 def test_a_fresh_process_has_its_threads_and_says_why_it_failed(tmp_path):
     arguments = {"spread": "random", "count": 64, "rounds": 1, "device": "cpu"}
-    found = measure_afresh("scripts.bench.selection:measure", arguments, threads=1, allocator="retained")
+    found = measure_afresh(
+        "scripts.bench.losses.selection:measure", arguments, threads=1, allocator="retained"
+    )
     assert set(found["seconds"]) == {"sort", "topk", "select_hardest"}
     with pytest.raises(MeasurementFailed, match=r"json:nothing ended with status 1:\n"):
         measure_afresh("json:nothing", {}, threads=1)

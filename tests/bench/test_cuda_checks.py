@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.bench import cuda_checks
-from scripts.bench.cuda_checks import (
+from scripts.bench.losses import cuda_checks
+from scripts.bench.losses.cuda_checks import (
     bench_cuda,
     check_compile,
     check_recompilation,
@@ -14,9 +14,9 @@ from scripts.bench.cuda_checks import (
     moving_losses,
     rows_of_checks,
 )
-from scripts.bench.loss_cases import Case, make_inputs
-from scripts.bench.process import MeasurementFailed
-from scripts.bench.settings import Settings
+from scripts.bench.losses.loss_cases import Case, make_inputs
+from scripts.bench.measure.process import MeasurementFailed
+from scripts.bench.measure.settings import Settings
 
 CPU = torch.device("cpu")
 SMALL = Case(19, (16, 32), images=2, stride=8, dtype="bfloat16")

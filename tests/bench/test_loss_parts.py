@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from scripts.bench import overhead
 from scripts.bench.bars import PASS, TENTH, judge
-from scripts.bench.loss_cases import FULL, Case, make_inputs, tenth_hard
-from scripts.bench.loss_entries import OURS, SORTED, baseline_of, build_loss
-from scripts.bench.losses import Part, parts_for
-from scripts.bench.rows import Row
-from scripts.bench.settings import Settings
+from scripts.bench.losses import overhead
+from scripts.bench.losses.beside_plain import Part, parts_for
+from scripts.bench.losses.loss_cases import FULL, Case, make_inputs, tenth_hard
+from scripts.bench.losses.loss_entries import OURS, SORTED, baseline_of, build_loss
+from scripts.bench.measure.rows import Row
+from scripts.bench.measure.settings import Settings
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from scripts.bench import models, run_models
+from scripts.bench import run_models
+from scripts.bench.training import models
 from segkit.models import LightFPN
 
 QUICK = ["--small", "--processes", "0", "--rounds", "1", "--threads", "1"]

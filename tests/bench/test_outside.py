@@ -2,11 +2,11 @@
 
 import pytest
 
-from scripts.bench import outside
 from scripts.bench.bars import PASS, UNMEASURED, judge
-from scripts.bench.outside_worker import METHODS, Clock
-from scripts.bench.process import MeasurementFailed
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import MeasurementFailed
+from scripts.bench.measure.settings import Settings
+from scripts.bench.training import outside
+from scripts.bench.training.outside_worker import METHODS, Clock
 from segkit.training.trainer import Trainer
 
 PARTS = {"start": 2.0, "updates": 5.0, "validation": 1.0, "panels": 0.0, "checkpoints": 0.5, "rest": 0.5}

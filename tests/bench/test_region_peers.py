@@ -2,7 +2,7 @@
 
 import torch
 
-from scripts.bench.region_peers import rmi as unfolded_rmi
+from scripts.bench.losses.region_peers import rmi as unfolded_rmi
 from segkit.losses import rmi_loss
 from tests.losses.cases import make_batch
 

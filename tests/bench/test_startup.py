@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import startup
 from scripts.bench.bars import PASS, SHORT, UNMEASURED, judge
-from scripts.bench.process import MeasurementFailed
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import MeasurementFailed
+from scripts.bench.measure.settings import Settings
+from scripts.bench.training import startup
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from scripts.bench.cuda_checks import rows_of_checks
+from scripts.bench.losses.cuda_checks import rows_of_checks
 from scripts.gpu.tasks import benches, check_losses, install, promises, resume, training
 from segkit.commands.check_loss import Outcome, find_loss
 from segkit.registry import LOSSES

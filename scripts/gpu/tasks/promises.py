@@ -10,11 +10,11 @@ from functools import partial
 
 import torch
 
-from scripts.bench import cuda_checks
-from scripts.bench.loss_cases import make_inputs, shrink
-from scripts.bench.loss_entries import build_loss
-from scripts.bench.rows import Row
-from scripts.bench.settings import Settings
+from scripts.bench.losses import cuda_checks
+from scripts.bench.losses.loss_cases import make_inputs, shrink
+from scripts.bench.losses.loss_entries import build_loss
+from scripts.bench.measure.rows import Row
+from scripts.bench.measure.settings import Settings
 
 
 def main(arguments: Sequence[str]) -> int:

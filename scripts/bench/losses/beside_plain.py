@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import (
+from scripts.bench.losses.loss_cases import (
     ELEVEN,
     FULL,
     GPU,
@@ -22,12 +21,21 @@ from scripts.bench.loss_cases import (
     shrink,
     tenth_hard,
 )
-from scripts.bench.loss_entries import BACKENDS, DEFINED, OURS, SORTED, baseline_of, build_loss, make_calls
-from scripts.bench.memory import peak_bytes
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.losses.loss_entries import (
+    BACKENDS,
+    DEFINED,
+    OURS,
+    SORTED,
+    baseline_of,
+    build_loss,
+    make_calls,
+)
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.memory import peak_bytes
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 
-TASK = "scripts.bench.losses:measure"
+TASK = "scripts.bench.losses.beside_plain:measure"
 
 
 @dataclass(frozen=True)

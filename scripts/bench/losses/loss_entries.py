@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.bench import peers
-from scripts.bench.loss_cases import IGNORE_INDEX, Case, Inputs
+from scripts.bench.losses import peers
+from scripts.bench.losses.loss_cases import IGNORE_INDEX, Case, Inputs
 from segkit.losses import PixelLoss
 from segkit.losses.kernels.choice import refuse_backend
 from segkit.registry import LOSSES

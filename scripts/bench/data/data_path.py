@@ -15,10 +15,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from scripts.bench.clock import time_in_turns
-from scripts.bench.image_files import SIZE, write_images
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.data.image_files import SIZE, write_images
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.data.augments.standard import Standard
 from segkit.data.cache.cached_data import Cached, keep_in_memory
 from segkit.data.cache.place import on_disk
@@ -27,7 +27,7 @@ from segkit.data.loading.loader import train_batches
 from segkit.data.loading.view import TrainView
 from segkit.system.device import Normalize
 
-TASK, LOADER_TASK = "scripts.bench.data_path:measure", "scripts.bench.data_path:measure_loader"
+TASK, LOADER_TASK = "scripts.bench.data.data_path:measure", "scripts.bench.data.data_path:measure_loader"
 PLAIN = "Pillow + torchvision v2 in float"
 OURS, NORMALISED = "segkit", "segkit, normalised on the CPU"
 CACHED, IN_MEMORY = "segkit, data.cache=disk", "segkit, data.cache=ram"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.process import call_task, measure_afresh
+from scripts.bench.measure.process import call_task, measure_afresh
 from segkit.errors import ConfigError
 
 

@@ -1,6 +1,6 @@
 """A measurement in a fresh process: its threads, its allocator, nothing left over from another measurement.
 
-python -m scripts.bench.process scripts.bench.losses:measure '{"case": ...}'
+python -m scripts.bench.measure.process scripts.bench.losses.beside_plain:measure '{"case": ...}'
 """
 
 import importlib
@@ -14,7 +14,7 @@ from typing import Any
 
 from segkit.errors import SegkitError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 #: How glibc hands out memory. By default large blocks are given back to the system and cleared for the next use, which
 #: takes half of the time of a plain cross-entropy; `retained` keeps them.
@@ -38,7 +38,7 @@ def measure_afresh(
     count = str(threads)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     variables = {**kept, **ALLOCATORS[allocator], "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    command = [sys.executable, "-m", "scripts.bench.process", task, json.dumps(arguments)]
+    command = [sys.executable, "-m", "scripts.bench.measure.process", task, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

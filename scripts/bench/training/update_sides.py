@@ -1,6 +1,6 @@
 """Seconds of an update, by segkit and by a plain loop: also a program, that another checkout's segkit can be run by.
 
-PYTHONPATH=CHECKOUT python scripts/bench/update_sides.py '{"side": "segkit", "mapping": {...}, "updates": 8}'
+PYTHONPATH=CHECKOUT python scripts/bench/training/update_sides.py '{"side": "segkit", "mapping": {...}, "updates": 8}'
 
 So it takes nothing from scripts/, and of segkit what all versions have.
 """

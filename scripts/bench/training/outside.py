@@ -24,10 +24,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts.bench import outside_worker
-from scripts.bench.process import ROOT, MeasurementFailed
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import ROOT, MeasurementFailed
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
+from scripts.bench.training import outside_worker
 
 PARTS = ("start", "updates", "validation", "panels", "checkpoints", "rest")
 OUTSIDE, AFTER_START, WHOLE, BEFORE = "outside", "after start", "whole run", "baseline"

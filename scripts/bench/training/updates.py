@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.bench import update_sides
-from scripts.bench.process import MeasurementFailed
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import MeasurementFailed
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
+from scripts.bench.training import update_sides
 
-TASK = "scripts.bench.update_sides:measure"
+TASK = "scripts.bench.training.update_sides:measure"
 OURS, PLAIN, KEPT, BEFORE = "segkit", "plain loop, fp32", "plain loop, fp32, memory kept", "baseline"
 #: By the configuration whose network it is: the model, the size of its images, and how many.
 NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {

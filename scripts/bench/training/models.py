@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.bench.clock import time_in_turns
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.evaluation.operations import count_operations
 from segkit.registry import MODELS
 from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32
 
-TASK = "scripts.bench.models:measure"
+TASK = "scripts.bench.training.models:measure"
 CLASSES = 11
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 TRAINING, PREDICTION = "training", "prediction"

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.bench import peers, region_peers
-from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import AREA, IGNORE_INDEX, LARGE_AREA, Case, Inputs, make_inputs, shrink
-from scripts.bench.loss_entries import OURS, baseline_of, call_peer
-from scripts.bench.losses import make_step, peak_of
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.losses import peers, region_peers
+from scripts.bench.losses.beside_plain import make_step, peak_of
+from scripts.bench.losses.loss_cases import AREA, IGNORE_INDEX, LARGE_AREA, Case, Inputs, make_inputs, shrink
+from scripts.bench.losses.loss_entries import OURS, baseline_of, call_peer
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.registry import LOSSES
 
-TASK = "scripts.bench.costs:measure"
+TASK = "scripts.bench.losses.costs:measure"
 #: Cityscapes' classes, in images small enough for the losses that keep much.
 CASES = (
     Case(19, (256, 512)),

@@ -16,16 +16,16 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from scripts.bench.process import call_task, measure_afresh
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import call_task, measure_afresh
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit import train
 from segkit.commands.predict import predict_images
 from segkit.evaluation.model_output import output_logits
 from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import amp_for_predictions
 
-TASK = "scripts.bench.predicting:measure"
+TASK = "scripts.bench.scoring.predicting:measure"
 OURS, PLAIN = "predict", "a plain loop"
 CLASSES = 19
 #: Of the images, and how many.

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.bench.process import ROOT, MeasurementFailed
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.process import ROOT, MeasurementFailed
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 
 CONFIG = ("--config", "debug.yaml")
 SHOWING = {

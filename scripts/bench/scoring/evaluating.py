@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.bench import peers
-from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import IGNORE_INDEX, LOW, Case, make_inputs, shrink
-from scripts.bench.memory import peak_bytes
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.losses import peers
+from scripts.bench.losses.loss_cases import IGNORE_INDEX, LOW, Case, make_inputs, shrink
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.memory import peak_bytes
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.evaluation import metrics
 from segkit.evaluation.upsampled_scores import predict_pixels, score_pixels
 
-TASK = "scripts.bench.scoring:measure"
+TASK = "scripts.bench.scoring.evaluating:measure"
 ARGMAX, SCORED = "interpolate + argmax", "interpolate + argmax + F.cross_entropy"
 CONFUSION = "confusion matrix as torchmetrics"
 UNCHECKED = "confusion matrix as torchmetrics, without its checks"

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from scripts.bench.loss_cases import IGNORE_INDEX, Case, Inputs, make_inputs
-from scripts.bench.loss_entries import OURS, build_loss
-from scripts.bench.process import MeasurementFailed
-from scripts.bench.rows import Row
-from scripts.bench.settings import Settings
+from scripts.bench.losses.loss_cases import IGNORE_INDEX, Case, Inputs, make_inputs
+from scripts.bench.losses.loss_entries import OURS, build_loss
+from scripts.bench.measure.process import MeasurementFailed
+from scripts.bench.measure.rows import Row
+from scripts.bench.measure.settings import Settings
 from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.kernels.choice import refuse_backend
 from segkit.registry import LOSSES, SCHEDULES
 
-TASK = "scripts.bench.cuda_checks:measure"
+TASK = "scripts.bench.losses.cuda_checks:measure"
 CASE = Case(19, (256, 512), images=8, stride=8, dtype="bfloat16")
 BACKENDS = ("auto", "triton")
 #: What compiles where the result is looked at, and where only how often: there tracing alone decides, in seconds.

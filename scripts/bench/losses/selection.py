@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.bench.clock import time_in_turns
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.losses.selections import select_hardest
 
-TASK = "scripts.bench.selection:measure"
+TASK = "scripts.bench.losses.selection:measure"
 SORT, TOP_K, OURS = "sort", "topk", "select_hardest"
 #: How losses may be spread; equal ones and zeros are what late training and saturated probabilities give.
 SPREADS = ("random", "all equal", "99 % zeros")

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from scripts.bench.clock import time_in_turns
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 
 IMAGES, POLYGONS = 118_000, 860_000
 SMALL_IMAGES, SMALL_POLYGONS = 50, 300
@@ -49,7 +49,7 @@ def bench_annotations(settings: Settings, *, tell: Callable[[str], None] = lambd
     for size in SIZES[:1] if settings.small else SIZES:
         tell(f"annotations: drawing on {size[1]}x{size[0]}")
         found = settings.measure(
-            "scripts.bench.annotations:measure_drawing", {"size": size, "rounds": settings.rounds}
+            "scripts.bench.data.annotations:measure_drawing", {"size": size, "rounds": settings.rounds}
         )
         case = f"draw {OBJECTS} polygons on {size[1]}x{size[0]}"
         rows += rows_of(found, bench="annotations", case=case, baselines=(TOOLS,))
@@ -65,7 +65,7 @@ def _bench_open(
         tell(f"annotations: opening, turn {turn + 1}")
         taken = {
             entry: once.measure(
-                "scripts.bench.annotations:measure_opening", {"entry": entry, "folder": folder}
+                "scripts.bench.data.annotations:measure_opening", {"entry": entry, "folder": folder}
             )[0]
             for entry in (JSON, INDEX, DATASET)
         }

@@ -1,6 +1,6 @@
 """Trains configs/ohem.yaml and writes the seconds of its parts: a program, so that any checkout can be run by it.
 
-PYTHONPATH=CHECKOUT python scripts/bench/outside_worker.py SECONDS.json train.iterations=60
+PYTHONPATH=CHECKOUT python scripts/bench/training/outside_worker.py SECONDS.json train.iterations=60
 
 So it takes nothing from scripts/, and of segkit what all versions have.
 """

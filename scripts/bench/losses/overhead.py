@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 
-from scripts.bench import peers
-from scripts.bench.clock import time_in_turns
-from scripts.bench.loss_cases import Case, make_inputs
-from scripts.bench.loss_entries import OURS, PLAIN, call_peer, make_our_call
-from scripts.bench.losses import make_step
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.losses import peers
+from scripts.bench.losses.beside_plain import make_step
+from scripts.bench.losses.loss_cases import Case, make_inputs
+from scripts.bench.losses.loss_entries import OURS, PLAIN, call_peer, make_our_call
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 
-TASK = "scripts.bench.overhead:measure"
+TASK = "scripts.bench.losses.overhead:measure"
 #: A number instead of another call: what a loss may take.
 LIMIT, LIMIT_SECONDS = "1 ms", 1e-3
 CASE = Case(19, (64, 64), images=1)

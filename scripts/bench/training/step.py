@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.bench import peers
-from scripts.bench.clock import time_in_turns
-from scripts.bench.rows import Row, rows_of
-from scripts.bench.settings import Settings
+from scripts.bench.losses import peers
+from scripts.bench.measure.clock import time_in_turns
+from scripts.bench.measure.rows import Row, rows_of
+from scripts.bench.measure.settings import Settings
 from segkit.config.load import config_from_mapping
 from segkit.runs.preflight import SilentRecorder
 from segkit.training.build import build
 from segkit.training.experiment import Experiment
 
-TASK = "scripts.bench.step:measure"
+TASK = "scripts.bench.training.step:measure"
 PLAIN_CE, PLAIN_OHEM = "plain loop, cross-entropy", "plain loop, OHEM by full sort"
 REFERENCE = "loop as in torchvision's reference, cross-entropy"
 

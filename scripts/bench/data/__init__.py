@@ -1,0 +1,1 @@
+"""From files to batches, and annotation files, beside other libraries."""

@@ -1,0 +1,1 @@
+"""Evaluation and prediction beside the direct way."""

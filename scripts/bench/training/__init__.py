@@ -1,0 +1,1 @@
+"""Steps, whole runs, what they start with, and networks, beside a plain loop or another checkout."""

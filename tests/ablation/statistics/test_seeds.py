@@ -192,9 +192,9 @@ def test_several_can_stand_out_one_beside_the_other():
     assert find_apart(scores) == {"v3", "v5"}
 
 
-def test_chance_leaves_one_out_in_a_study_of_a_hundred():
+def test_chance_leaves_one_out_in_a_study_of_twenty():
     left_out = sum(bool(find_apart(draw_scores(5, 3, seed=number))) for number in range(1000))
-    assert 1 <= left_out <= 20
+    assert 20 <= left_out <= 70
 
 
 def test_who_cannot_be_told_stays():

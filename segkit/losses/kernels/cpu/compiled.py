@@ -143,10 +143,19 @@ def border_kernels() -> BorderKernels:
     return BorderKernels(*(_compile(make) for make in borders + directions))
 
 
+class LovaszKernels(NamedTuple):
+    """Addresses of the compiled functions of `lovasz`."""
+
+    read: int
+    walk: int
+    write_back: int
+
+
 @functools.cache
-def lovasz_kernel() -> int:
-    """The address of `lovasz.walk`."""
-    return _compile(makers.walk)
+def lovasz_kernels() -> LovaszKernels:
+    """Those of `lovasz`."""
+    made = makers.lovasz_read, makers.lovasz_walk, makers.lovasz_write_back
+    return LovaszKernels(*(_compile(make) for make in made))
 
 
 def _compile(make: Callable[[int], Callable]) -> int:

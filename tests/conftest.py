@@ -120,25 +120,6 @@ def one_at_a_time(tmp_path_factory):
     return take_turns
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _kernels_compiled_once(one_at_a_time):
-    """The kernels of the backend `numba`, which take a minute: who comes second waits, and finds them on the disk."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or importlib.util.find_spec("numba") is None:
-        yield
-        return
-    from segkit.losses.kernels.cpu import compiled
-
-    compile_kernel = compiled._compile
-
-    def compile_in_turn(make):
-        with one_at_a_time(f"compiled-{make.__name__}"):
-            return compile_kernel(make)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_compile", compile_in_turn)
-        yield
-
-
 @pytest.fixture(scope="session")
 def built_once(one_at_a_time):
     """`built_once(name, build)`: a folder that `build(folder)` has filled, for all processes that share out the tests.

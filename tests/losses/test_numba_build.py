@@ -1,11 +1,13 @@
 """How the kernels of the backend `numba` come to be: compiled once, kept on the disk; what happens without numba."""
 
+import errno
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -208,6 +210,89 @@ def test_a_compilation_that_was_cut_short_leaves_no_older_code_to_run(tmp_path, 
         cut_short.setattr(IndexDataCacheFile, "_save_data", lambda *_: None)
         run(2)
     assert run(2) == 2
+
+
+COMPILE = """
+import sys, time
+from numba.core.ccallback import CFunc
+from segkit.losses.kernels.cpu import compiled
+sys.path.insert(0, sys.argv[1])
+import kernels_of_a_test
+
+compile_it = CFunc._compile_uncached
+
+def say(self):
+    time.sleep(1)
+    print("compiled", flush=True)
+    return compile_it(self)
+
+CFunc._compile_uncached = say
+print("ready", flush=True)
+sys.stdin.readline()
+compiled._compile(kernels_of_a_test.make)
+"""
+
+
+def test_of_processes_that_start_at_once_one_compiles(tmp_path):
+    (tmp_path / "kernels_of_a_test.py").write_text(MODULE)
+    command = [sys.executable, "-c", COMPILE, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    started = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert sorted(said) == [[], ["compiled"]]
+
+
+@pytest.mark.parametrize("kept_in", [None, "elsewhere"], ids=["beside the source", "NUMBA_CACHE_DIR"])
+def test_nobody_waits_for_ever(tmp_path, monkeypatch, kept_in):
+    folder = tmp_path / (kept_in or "__pycache__")
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(folder) if kept_in else "")
+    monkeypatch.setattr(compiled, "LONGEST_WAIT", 0.3)
+    folder.mkdir()
+    source, entered = tmp_path / "kernels.py", []
+    with open(folder / "segkit_kernels.lock", "a") as lock:
+        compiled.fcntl.flock(lock, compiled.fcntl.LOCK_EX)
+        waited = []
+        monkeypatch.setattr(compiled.time, "sleep", lambda seconds: waited.append(seconds))
+        with compiled.take_turn(source, "run_1"):
+            entered.append("after a while")
+        assert waited
+        waited.clear()
+        (folder / "kernels.run_2-1.py311.1.nbc").touch()
+        with compiled.take_turn(source, "run_2"):
+            entered.append("what is there already")
+        assert not waited
+    monkeypatch.setattr(compiled, "LONGEST_WAIT", 1e9)
+    with compiled.take_turn(source, "run_1"):
+        entered.append("when the other has ended")
+    assert len(entered) == 3 and not waited
+
+
+def test_where_there_are_no_locks_each_compiles_for_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
+    (tmp_path / "__pycache__").write_text("a file where the folder should be")
+    entered = []
+    with compiled.take_turn(tmp_path / "kernels.py", "run"):
+        entered.append("no folder")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    with monkeypatch.context() as without:
+        without.setattr(compiled.fcntl, "flock", refuse)
+        (tmp_path / "other").mkdir()
+        with compiled.take_turn(tmp_path / "other" / "kernels.py", "run"):
+            entered.append("a disk that has none")
+    monkeypatch.setattr(compiled, "fcntl", None)
+    (tmp_path / "third").mkdir()
+    with compiled.take_turn(tmp_path / "third" / "kernels.py", "run"):
+        entered.append("a system that has none")
+    assert len(entered) == 3 and not (tmp_path / "third" / "__pycache__").exists()
 
 
 def test_files_of_compiled_code_are_named_by_source_and_processor(monkeypatch):

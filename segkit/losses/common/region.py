@@ -86,7 +86,13 @@ def region_mean(form: RegionForm, regions: Regions, *, classes: Classes) -> Tens
     losses = form(regions)  # (C,)
     if classes == "all":
         return losses.mean()
-    present = regions.sum(regions.y) > 0
+    return mean_of_classes(losses, regions.sum(regions.y) > 0, classes)
+
+
+def mean_of_classes(losses: Tensor, present: Tensor, classes: Classes) -> Tensor:
+    """The mean of losses (C,) over the classes, 0-d: those that are `present` (C,) bool, or all."""
+    if classes == "all":
+        return losses.mean()
     # Times 0 and not dropped, so that a NaN is never hidden.
     return (losses * present).sum() / present.sum().clamp_min(1)
 

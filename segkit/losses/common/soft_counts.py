@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segkit.losses.common.batch_loss import BatchLoss, choose_region_scope
 from segkit.losses.common.reduction import read_weight
-from segkit.losses.common.region import Classes, Common, Regions, check_classes, read_regions
+from segkit.losses.common.region import Classes, Common, Regions, check_classes, mean_of_classes, read_regions
 from segkit.losses.criteria import PixelValues, read_inputs, values_of
 from segkit.losses.criteria.comparison import Comparison
 from segkit.losses.criteria.inputs import Inputs, check_shapes
@@ -126,12 +126,7 @@ def overlap_loss(
 
 def class_mean(form: CountForm, counts: SoftCounts, *, classes: Classes) -> Tensor:
     """The mean of `form` over the classes, 0-d. A class is present if its true region has mass."""
-    losses = form(counts)  # (C,)
-    if classes == "all":
-        return losses.mean()
-    present = counts.true > 0
-    # Times 0 and not dropped, so that a NaN is never hidden.
-    return (losses * present).sum() / present.sum().clamp_min(1)
+    return mean_of_classes(form(counts), counts.true > 0, classes)
 
 
 def count_softly(

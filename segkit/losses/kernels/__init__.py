@@ -26,6 +26,7 @@ from segkit.losses.kernels.cross_entropy import (
     numba_borders,
     numba_criterion,
     numba_cross_entropy,
+    numba_lovasz,
     numba_soft_counts,
     upsampled_cross_entropy,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "numba_borders",
     "numba_criterion",
     "numba_cross_entropy",
+    "numba_lovasz",
     "numba_runs",
     "numba_soft_counts",
     "triton_runs",

@@ -135,13 +135,9 @@ def numba_compiles(values: Tensor, kernels: str, what: str) -> bool:
 def counts_by_numba(logits: Tensor, target: Tensor) -> bool:
     """Whether what overlaps of soft regions is summed by compiled loops: where `auto` would be `numba` for logits of
     the target's size, which others are resized to first."""
-    if target.is_floating_point() or torch.compiler.is_compiling() or target.ndim != logits.ndim - 1:
-        return False
-    if logits.shape[2:] != target.shape[1:] and logits.ndim != 4:
-        return False
-    if target.numel() * logits.shape[1] < WORTH_COMPILING or _refuse_numba(logits.device, logits.dtype):
-        return False
-    return _try_numba("soft_count_kernels", "losses of regions", "they are computed without")
+    return _regions_by_numba(logits, target) and _try_numba(
+        "soft_count_kernels", "losses of regions", "they are computed without"
+    )
 
 
 def borders_by_numba(logits: Tensor, target: Tensor) -> bool:
@@ -154,13 +150,20 @@ def borders_by_numba(logits: Tensor, target: Tensor) -> bool:
     return all(_try_numba(name, "active boundary loss", "it is computed without") for name in kernels)
 
 
-def lovasz_by_numba(p: Tensor) -> bool:
-    """Whether the Lovasz extension of probabilities (N, C, *spatial) is found by compiled loops."""
-    if torch.compiler.is_compiling() or p.dtype != torch.float32 or p[:, 0].numel() >= 2**31:
+def lovasz_by_numba(logits: Tensor, target: Tensor) -> bool:
+    """Whether the Lovasz extension is found by compiled loops: where sums of regions would be."""
+    if not _regions_by_numba(logits, target) or target.numel() >= 2**31:
         return False
-    if p.numel() < WORTH_COMPILING or _refuse_numba(p.device) is not None:
+    return _try_numba("lovasz_kernels", "Lovasz extension", "it is found without")
+
+
+def _regions_by_numba(logits: Tensor, target: Tensor) -> bool:
+    if target.is_floating_point() or torch.compiler.is_compiling() or target.ndim != logits.ndim - 1:
         return False
-    return _try_numba("lovasz_kernel", "Lovasz extension", "it is found without")
+    if logits.shape[2:] != target.shape[1:] and logits.ndim != 4:
+        return False
+    enough = target.numel() * logits.shape[1] >= WORTH_COMPILING
+    return enough and _refuse_numba(logits.device, logits.dtype) is None
 
 
 @functools.cache

@@ -90,6 +90,18 @@ def numba_soft_counts(
     return counts, ce, wrong, valid
 
 
+def numba_lovasz(
+    logits: Tensor, target: Tensor, mass: Tensor | None, *, ignore_index: int, absent: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """losses and present (C,), ce, wrong and valid (N, *spatial) of `fused_lovasz`. Raises LabelError."""
+    from segkit.losses.kernels.cpu.lovasz import fused_lovasz  # imports numba
+
+    *found, n_broken = fused_lovasz(logits, target, mass, ignore_index=ignore_index, absent=absent)
+    _check_labels(n_broken, logits, target, ignore_index)
+    losses, present, ce, wrong, valid = found
+    return losses, present, ce, wrong, valid
+
+
 def numba_borders(
     logits: Tensor,
     target: Tensor,

@@ -3,17 +3,23 @@
 import torch
 from torch import Tensor
 
+from segkit.losses.common.reduction import read_weight
 from segkit.losses.common.region import (
     Classes,
     RegionLoss,
     Regions,
     check_classes,
     choose_region_scope,
+    mean_of_classes,
     read_regions,
     region_mean,
 )
-from segkit.losses.criteria import read_inputs
-from segkit.losses.kernels import lovasz_by_numba
+from segkit.losses.criteria import PixelValues, read_inputs
+from segkit.losses.criteria.comparison import Comparison
+from segkit.losses.criteria.inputs import check_shapes
+from segkit.losses.kernels import lovasz_by_numba, numba_lovasz
+from segkit.losses.kernels.labels import valid_pixels
+from segkit.losses.kernels.reference import resize
 from segkit.losses.scope import RegionScopeName, Scope, gather_pixels
 from segkit.registry import LOSSES
 
@@ -27,7 +33,15 @@ def lovasz(
     scope: RegionScopeName = "batch",
 ) -> RegionLoss:
     """Lovasz-Softmax: a convex surrogate of 1 - IoU, the mean over classes."""
-    return RegionLoss(num_classes, ignore_index, class_lovasz, classes=classes, scope=scope, name="lovasz")
+    return LovaszLoss(num_classes, ignore_index, class_lovasz, classes=classes, scope=scope, name="lovasz")
+
+
+class LovaszLoss(RegionLoss):
+    """The registered loss: without maps of classes x pixels where the kernels can."""
+
+    def evaluate(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, PixelValues]:
+        given = {"scope": self.scope, "classes": self.classes, "ignore_index": self.criterion.ignore_index}
+        return _extend_fused(logits, target, weight, **given) or super().evaluate(logits, target, weight)
 
 
 def lovasz_loss(
@@ -47,17 +61,44 @@ def lovasz_loss(
     with a valid pixel ("present"), or "all". Inputs and errors as for `pixel_cross_entropy`, of soft labels one-hot
     ones. After Berman et al. 2018 (The Lovasz-Softmax loss).
     """
+    chosen = choose_region_scope(scope)
+    check_classes(classes)
+    fused = _extend_fused(logits, target, weight, scope=chosen, classes=classes, ignore_index=ignore_index)
+    if fused is not None:
+        return fused[0]
     inputs = read_inputs(logits, target, ignore_index=ignore_index)
-    regions = read_regions(inputs, weight, scope=choose_region_scope(scope))
-    return region_mean(class_lovasz, regions, classes=check_classes(classes))
+    return region_mean(class_lovasz, read_regions(inputs, weight, scope=chosen), classes=classes)
+
+
+def _extend_fused(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    scope: Scope,
+    classes: Classes,
+    ignore_index: int,
+) -> tuple[Tensor, PixelValues] | None:
+    """The loss, 0-d, and plain cross-entropy of the pixels, by compiled loops; None where these do not run, or the
+    pixels of several processes have one order."""
+    learned = weight is not None and weight.requires_grad
+    if learned or scope.processes() > 1 or not lovasz_by_numba(logits, target):
+        return None
+    check_shapes(logits, target)
+    mass = None
+    if weight is not None:
+        mass = whole_masses(read_weight(weight, valid_pixels(target, ignore_index), torch.float32))
+    resized = logits
+    if logits.shape[2:] != target.shape[1:]:
+        resized = resize(logits.float(), target.shape[1:])
+    given = {"ignore_index": ignore_index, "absent": classes == "all"}
+    losses, present, ce, wrong, valid = numba_lovasz(resized, target, mass, **given)
+    compared = Comparison(target, ignore_index, logits.shape[1], None, ce, wrong, valid, None, "numba")
+    return mean_of_classes(losses, present, classes), compared.values(ce)
 
 
 def class_lovasz(regions: Regions) -> Tensor:
     """The loss of each class (C,)."""
-    if regions.scope.processes() == 1 and not regions.weight.requires_grad and lovasz_by_numba(regions.p):
-        from segkit.losses.kernels.cpu.lovasz import lovasz_of_classes  # imports numba
-
-        return lovasz_of_classes(regions.p, regions.y, whole_masses(regions.weight.squeeze(1)))
     errors = (regions.y - regions.p).abs()  # (N, C, *spatial), 0 at ignored pixels
     per_class = zip(errors.unbind(1), regions.y.unbind(1), strict=True)
     weight = regions.weight.squeeze(1).reshape(-1)

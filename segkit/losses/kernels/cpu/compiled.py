@@ -2,10 +2,13 @@
 
 import functools
 import hashlib
+import importlib.util
 import platform
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba import __version__ as numba_version
@@ -13,6 +16,10 @@ from numba import cfunc, config, types
 
 from segkit.losses.kernels.cpu import loops, makers
 
+#: Locks of files, which Windows has not.
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+#: Seconds after which a process that compiles is not waited for any more.
+LONGEST_WAIT = 300.0
 #: What numba raises where it finds no folder that it can write to, or cannot write after all.
 NO_CACHE = (RuntimeError, OSError)
 
@@ -143,10 +150,19 @@ def border_kernels() -> BorderKernels:
     return BorderKernels(*(_compile(make) for make in borders + directions))
 
 
+class LovaszKernels(NamedTuple):
+    """Addresses of the compiled functions of `lovasz`."""
+
+    read: int
+    walk: int
+    write_back: int
+
+
 @functools.cache
-def lovasz_kernel() -> int:
-    """The address of `lovasz.walk`."""
-    return _compile(makers.walk)
+def lovasz_kernels() -> LovaszKernels:
+    """Those of `lovasz`."""
+    made = makers.lovasz_read, makers.lovasz_walk, makers.lovasz_write_back
+    return LovaszKernels(*(_compile(make) for make in made))
 
 
 def _compile(make: Callable[[int], Callable]) -> int:
@@ -155,12 +171,46 @@ def _compile(make: Callable[[int], Callable]) -> int:
     function = make(version)
     function.__qualname__ = name_files(make.__name__, version)
     signature = types.void(types.int64)
-    try:
-        compiled = cfunc(signature, cache=True)(function)
-    except NO_CACHE:
-        compiled = cfunc(signature)(function)
+    with take_turn(Path(make.__code__.co_filename), function.__qualname__):
+        try:
+            compiled = cfunc(signature, cache=True)(function)
+        except NO_CACHE:
+            compiled = cfunc(signature)(function)
     _kept.append(compiled)
     return compiled.address
+
+
+@contextmanager
+def take_turn(source: Path, name: str) -> Generator[None, None, None]:
+    """Of processes that start at once one compiles what is called `name` and is a function of `source`, and the others
+    wait for it, to find it on the disk. Nobody waits for what lies there already, nor for ever: after `LONGEST_WAIT`,
+    and where there is no folder to write to or its disk knows no locks, each compiles for itself."""
+    folder = Path(config.CACHE_DIR) if config.CACHE_DIR else source.parent / "__pycache__"
+    if fcntl is None or any(folder.rglob(f"*.{name}-*.nbc")):
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = stack.enter_context(open(folder / "segkit_kernels.lock", "a"))
+        except OSError:
+            pass  # numba may find another folder
+        else:
+            _wait_for(handle.fileno())
+        yield  # the system gives the lock back with the file, or with the process
+
+
+def _wait_for(handle: int) -> None:
+    latest = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < latest:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:  # a disk without locks
+            return
+        else:
+            return
 
 
 def require_half_precision() -> None:

@@ -11,7 +11,6 @@ from segkit.losses.kernels.cpu.loops import (
     cells,
     directions,
     hardest,
-    lovasz,
     resized,
     same_size,
     skeleton,
@@ -20,6 +19,7 @@ from segkit.losses.kernels.cpu.loops import (
     windows,
 )
 from segkit.losses.kernels.cpu.loops.criteria import curve, masks
+from segkit.losses.kernels.cpu.loops.lovasz import order, pixels
 
 
 def same_size_forward(version: int) -> Callable:
@@ -141,9 +141,23 @@ def write_powers(version: int) -> Callable:
     return run
 
 
-def walk(version: int) -> Callable:
+def lovasz_read(version: int) -> Callable:
     def run(address: int) -> None:
-        lovasz.walk(address, version)
+        pixels.read(address, version)
+
+    return run
+
+
+def lovasz_walk(version: int) -> Callable:
+    def run(address: int) -> None:
+        order.walk(address, version)
+
+    return run
+
+
+def lovasz_write_back(version: int) -> Callable:
+    def run(address: int) -> None:
+        pixels.write_back(address, version)
 
     return run
 

@@ -123,6 +123,16 @@ mantissa, exponent = _on_bits("mantissa", _make_mantissa), _on_bits("exponent", 
 
 
 @intrinsic
+def from_bits(typing_context, bits):
+    """The float32 that has these bits, the lowest 32 of an int64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.int64), generate
+
+
+@intrinsic
 def take_ticket(typing_context, address):
     """Adds 1 to the int64 at `address`, at once for all threads: what it was before."""
 

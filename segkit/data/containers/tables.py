@@ -105,6 +105,28 @@ def find_columns(table: Table, image: str | None, label: str | None) -> tuple[st
     return found_image, found_label
 
 
+def find_image_column(table: Table, image: str | None, label: str | None) -> str:
+    """The column of images where none of labels need be: the one that is named, or else the only one that is not of
+    labels by its name, or has a usual one. Raises DataError."""
+    images = image_columns(read_features(table))
+    if image is not None:
+        if image not in images:
+            raise DataError(
+                f"no column {image!r} of images, on which the weights were trained, in {show_path(table.root)}, "
+                f"{table.split}; there are: {_show(images)}"
+            )
+        return image
+    others = [name for name in images if name != label and name.lower() not in LABEL_WORDS]
+    usual = [name for name in others if name.lower() in IMAGE_WORDS]
+    found = next((each[0] for each in (others, usual) if len(each) == 1), None)
+    if found is None:
+        raise DataError(
+            f"which column of {show_path(table.root)}, {table.split}, are the images? of images there are: "
+            f"{_show(images)} -> leave one, or train with data.image_column=NAME"
+        )
+    return found
+
+
 def find_names(table: Table) -> dict[int, str] | None:
     """The names of the classes by value: of id2label.json, or of the only column that lists classes; None if neither
     says them. Raises DataError for a file that cannot be used."""

@@ -1,6 +1,8 @@
 """NIfTI volumes, of which one slice is read at a time. They need nibabel, the extra `nnunet`."""
 
+import gzip
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,8 @@ from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 SUFFIXES = (".nii.gz", ".nii")
+#: The axes of a volume in the order in which nnU-Net keeps them.
+AXES = ("z", "y", "x")
 
 
 class VolumeHead(NamedTuple):
@@ -44,6 +48,24 @@ def read_volume_head(path: Path) -> VolumeHead:
     with explained(path):
         state = path.stat()
         return _read_head(path, (state.st_size, state.st_mtime_ns))
+
+
+def is_volume(path: Path) -> str:
+    """The suffix by which a file is taken for a volume, as it is written; "" for any other file."""
+    name = path.name.lower()
+    return next((path.name[-len(suffix) :] for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def find_farthest(spacings: Sequence[Sequence[float]]) -> int:
+    """The axis (0, 1, 2: x, y, z) along which voxels lie farthest apart, in the median of volumes; of equal ones the
+    last, as nnU-Net's 2D networks have it."""
+    return 2 - int(np.argmax(np.median([spacing[::-1] for spacing in spacings], axis=0)))
+
+
+def cut(path: Path, axis: int) -> list[Slice]:
+    """The slices of a volume across an axis, called by it and their number from 0. Raises as `read_volume_head`."""
+    count = read_volume_head(path).shape[axis]
+    return [Slice(path, f"{AXES[2 - axis]}{place}", axis, place) for place in range(count)]
 
 
 def find_filled(path: Path, axis: int) -> np.ndarray:
@@ -94,3 +116,20 @@ def _load(path: Path, *, keep_file_open: bool = False) -> Any:
             f"cannot read {show_path(path)}: a NIfTI volume\n   -> pip install nibabel   (the extra `nnunet`) reads it"
         ) from None
     return nibabel.load(path, keep_file_open=keep_file_open)
+
+
+def label_suffix(path: Path) -> str:
+    """The suffix of a file of labels of a volume: that of the volume."""
+    return is_volume(path).lower()
+
+
+def encode_labels(labels: np.ndarray, volume: Path) -> bytes:
+    """A file of labels (x, y, z) that lie where the voxels of `volume` do, of its format."""
+    with explained(volume):
+        source = _load(volume)
+        header = source.header.copy()
+        header.set_data_dtype(labels.dtype)
+        content = type(source)(labels, source.affine, header).to_bytes()
+    return (
+        gzip.compress(content, compresslevel=6, mtime=0) if label_suffix(volume).endswith(".gz") else content
+    )

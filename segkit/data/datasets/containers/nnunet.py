@@ -22,12 +22,12 @@ from segkit.data.containers.cases import (
     read_split,
 )
 from segkit.data.containers.parted_files import PartedFiles, shown_below
-from segkit.data.decoding.bands import Bands
+from segkit.data.decoding.bands import join_bands
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.decoding.pages import find_pages
 from segkit.data.decoding.parts import Source
+from segkit.data.decoding.volumes import AXES, cut, find_farthest, find_filled, is_volume, read_volume_head
 from segkit.data.decoding.volumes import SUFFIXES as VOLUMES
-from segkit.data.decoding.volumes import Slice, find_filled, read_volume_head
 from segkit.data.files.divide import choose_validation
 from segkit.data.files.label_map import IGNORE, LabelMap
 from segkit.data.files.options import Ends, Fraction, Meanings, check_classes, find_ends
@@ -36,8 +36,6 @@ from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
 from segkit.types import NonNegativeInt, Size
 
-#: The axes of a volume in the order in which nnU-Net keeps them.
-AXES = ("z", "y", "x")
 TIFF = (".tif", ".tiff")
 
 
@@ -125,6 +123,8 @@ class NnUNet(PartedFiles):
             found=value_range == "auto",
             resize=resize,
         )
+        if place is not None and axis == "auto":
+            self.found_options["axis"] = AXES[2 - place]
 
 
 def _check_ending(described: Description, root: Path) -> None:
@@ -173,11 +173,10 @@ def _find_axis(cases: Iterable[CaseFiles], axis: str) -> int | None:
     """The axis (0, 1, 2: x, y, z) that volumes are cut across; None for images."""
     spacings = []
     for case in cases:
-        if not case.labels.name.lower().endswith(VOLUMES):
+        if not is_volume(case.labels):
             return None
-        spacings.append(read_volume_head(case.labels).spacing[::-1])  # in the order of AXES
-    chosen = int(np.argmax(np.median(spacings, axis=0))) if axis == "auto" else AXES.index(axis)
-    return 2 - chosen
+        spacings.append(read_volume_head(case.labels).spacing)
+    return find_farthest(spacings) if axis == "auto" else 2 - AXES.index(axis)
 
 
 def _find_drawn(case: CaseFiles, axis: int | None, *, skip_empty: bool) -> list[Drawn]:
@@ -189,8 +188,8 @@ def _find_drawn(case: CaseFiles, axis: int | None, *, skip_empty: bool) -> list[
         _require_equal(case, [len(found) for found in pages], "pages")
         if len(pages[0]) > 1:
             *images, labels = pages
-            return _number(case, [_join(bands) for bands in zip(*images, strict=True)], labels)
-    return [Drawn(case.name, _join(case.images), case.labels)]
+            return _number(case, [join_bands(bands) for bands in zip(*images, strict=True)], labels)
+    return [Drawn(case.name, join_bands(case.images), case.labels)]
 
 
 def _find_slices(case: CaseFiles, axis: int, *, skip_empty: bool) -> list[Drawn]:
@@ -199,11 +198,8 @@ def _find_slices(case: CaseFiles, axis: int, *, skip_empty: bool) -> list[Drawn]
     count = read_volume_head(case.labels).shape[axis]
     kept = find_filled(case.labels, axis) if skip_empty else np.ones(count, dtype=bool)
 
-    def cut(path: Path) -> list[Source]:
-        return [Slice(path, f"{AXES[2 - axis]}{place}", axis, place) for place in range(count)]
-
-    images = [_join(bands) for bands in zip(*(cut(path) for path in case.images), strict=True)]
-    drawn = _number(case, images, cut(case.labels))
+    images = [join_bands(bands) for bands in zip(*(cut(path, axis) for path in case.images), strict=True)]
+    drawn = _number(case, images, cut(case.labels, axis))
     return [each for each, keep in zip(drawn, kept.tolist(), strict=True) if keep]
 
 
@@ -218,10 +214,6 @@ def _require_equal(case: CaseFiles, sizes: Sequence[object], what: str) -> None:
 
 def _show(size: object) -> str:
     return "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
-
-
-def _join(bands: Sequence[Source]) -> Source:
-    return bands[0] if len(bands) == 1 else Bands.of(tuple(bands))
 
 
 def _number(case: CaseFiles, images: Sequence[Source], labels: Sequence[Source]) -> list[Drawn]:

@@ -21,6 +21,7 @@ SOURCES = {
     "npz": "all.npz",
     "cases": "imagesTr",
     "volumes": "imagesTr",
+    "itk volumes": "imagesTr",
     "saved": "",
     "parquet": "",
 }
@@ -71,7 +72,8 @@ def test_a_whole_file_has_the_ids_of_all_its_images(trained, tmp_path):
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, pages)
     names = {"stack": ["train-volume_ids.tif"], "arrays": ["images_ids.npy"], "npz": ["all_ids.npy"]}
-    expected = names.get(kind, [f"case_0{n}_ids.nii.gz" for n in range(0, COUNT, 2)])
+    ending = {"volumes": ".nii.gz", "itk volumes": ".mha"}.get(kind)
+    expected = names.get(kind, [f"case_0{n}_ids{ending}" for n in range(0, COUNT, 2)])
     assert [path.name for path in files] == expected
 
 
@@ -86,6 +88,12 @@ def read_whole(path):
                 image.seek(number)
                 pages.append(np.array(image))
             return np.stack(pages)
+    if path.suffix == ".mha":
+        itk = pytest.importorskip("SimpleITK")
+        image = itk.ReadImage(str(path))
+        # Where NIfTI's axes lead to the right and to the front, those of ITK lead to the left and to the back.
+        assert (image.GetSpacing(), image.GetDirection()[::4]) == ((1, 1, 3), (-1, -1, 1))
+        return itk.GetArrayFromImage(image)
     nibabel = pytest.importorskip("nibabel")
     volume = nibabel.load(path)
     assert volume.header.get_zooms() == (1, 1, 3)

@@ -235,6 +235,14 @@ def make_nifti() -> None:
         nibabel.save(nibabel.Nifti1Image(np.stack(arrays, 2), np.eye(4)), ROOT / folder / f"case{end}.nii.gz")
 
 
+def make_itk(ending: str) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    for folder, end in (("imagesTr", "_0000"), ("labelsTr", "")):
+        (ROOT / folder).mkdir()
+        arrays = [image_of(s)[:, :, 0].T.astype(np.int16) if end else drawn(s).T for s in STEMS]
+        itk.WriteImage(itk.GetImageFromArray(np.stack(arrays)), str(ROOT / folder / f"case{end}{ending}"))
+
+
 def make_dicom() -> None:
     pydicom = pytest.importorskip("pydicom")
     images()
@@ -281,6 +289,8 @@ KINDS = {
     "table": (make_parquet, "train.parquet: Parquet, as Hugging Face's datasets have", "pyarrow"),
     "jsonl": (make_jsonl, "train/metadata.jsonl: the list of a Hugging Face image folder", ""),
     "nifti": (make_nifti, "imagesTr/case_0000.nii.gz: NIfTI volume, compressed", "nibabel"),
+    "itk": (lambda: make_itk(".nrrd"), "imagesTr/case_0000.nrrd: NRRD volume", "SimpleITK"),
+    "itk, MetaImage": (lambda: make_itk(".mha"), "imagesTr/case_0000.mha: MetaImage volume", "SimpleITK"),
     "dicom": (make_dicom, "masks/a.dcm and 1 more: DICOM", "pydicom"),
 }
 

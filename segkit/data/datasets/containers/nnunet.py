@@ -49,7 +49,8 @@ class Drawn(NamedTuple):
 
 @DATASETS.register("nnunet")
 class NnUNet(PartedFiles):
-    """A data set of nnU-Net 2: dataset.json, imagesTr and labelsTr, of images, or of volumes slice by slice.
+    """A data set of nnU-Net: dataset.json, imagesTr and labelsTr, of images, or of volumes slice by slice. What version
+    1 wrote, and the Medical Segmentation Decathlon, is read likewise.
 
     root           the folder with dataset.json, such as nnUNet_raw/Dataset001_NAME
     fold           which of the parts in splits_final.json trains and validates
@@ -66,8 +67,9 @@ class NnUNet(PartedFiles):
     resize         [height, width] that every image is brought to, or null
 
     The classes are those of dataset.json, and the channels of a case are the bands of its image. PNG, BMP and TIFF need
-    nothing else; NIfTI needs nibabel (the extra `nnunet`), and of a .nii.gz file everything before a slice is unpacked
-    to read it: data.cache=disk does that once. A sample is called like its case, of volumes with the number of the
+    nothing else; NIfTI needs nibabel (the extra `nnunet`), MetaImage and NRRD SimpleITK (the extra `itk`). Of a .nii.gz
+    file everything before a slice is unpacked to read it, of compressed MetaImage and NRRD the whole volume:
+    data.cache=disk does that once. A sample is called like its case, of volumes with the number of the
     slice, from 0: `case_012`.
 
     Raises DataError for what is missing or cannot be used, ConfigError for options that contradict each other.
@@ -122,6 +124,7 @@ class NnUNet(PartedFiles):
             value_range=ends,
             found=value_range == "auto",
             resize=resize,
+            notes=[] if place is None else _note_ways([cases[name] for name in parts[split]]),
         )
         if place is not None and axis == "auto":
             self.found_options["axis"] = AXES[2 - place]
@@ -132,7 +135,7 @@ def _check_ending(described: Description, root: Path) -> None:
     if ending not in (*SUFFIXES, *VOLUMES):
         raise DataError(
             f"{shown_below(described.path, root)}: file_ending {described.ending!r} is not read\n"
-            "   -> save the files as .png, .tif or .nii.gz, and say so there"
+            "   -> save the files as .png, .tif, .nii.gz, .mha or .nrrd, and say so there"
         )
 
 
@@ -201,6 +204,21 @@ def _find_slices(case: CaseFiles, axis: int, *, skip_empty: bool) -> list[Drawn]
     images = [join_bands(bands) for bands in zip(*(cut(path, axis) for path in case.images), strict=True)]
     drawn = _number(case, images, cut(case.labels, axis))
     return [each for each, keep in zip(drawn, kept.tolist(), strict=True) if keep]
+
+
+def _note_ways(cases: Sequence[CaseFiles]) -> list[str]:
+    """What is said of labels whose axes lead elsewhere than those of their images, by their heads."""
+    found = []
+    for case in cases:
+        ways = [read_volume_head(path).ways for path in (case.labels, *case.images)]
+        found += [(case, ways[0], other) for other in ways[1:] if other != ways[0]][:1]
+    if not found:
+        return []
+    case, labels, image = found[0]
+    return [
+        f"in {len(found)} of {len(cases)} cases, axes of image and labels lead elsewhere, by their heads ({image} and "
+        f"{labels} in {case.name}): they are read voxel by voxel, as nnU-Net does -> look at some of them"
+    ]
 
 
 def _require_equal(case: CaseFiles, sizes: Sequence[object], what: str) -> None:

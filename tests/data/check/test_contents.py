@@ -355,6 +355,10 @@ def film() -> bytes:
 
 #: Content of a file that no script makes masks of, and what is said of it. Its name says nothing.
 OTHERS = {
+    "JSON-MIN": (
+        '[{"image": "/a.jpg", "tag": [{"rle": [0], "original_width": 60}], "annotation_id": 5}]',
+        "Label Studio's JSON-MIN -> export the project as JSON",
+    ),
     "boxes of YOLO": ("0 0.5 0.5 0.1 0.2\n", "boxes, as YOLO has them, of which no mask can be made"),
     "boxes of VOC": (
         "<annotation><object><bndbox/></object></annotation>",
@@ -400,6 +404,20 @@ def test_other_files(case):
     content, text = OTHERS[case]
     write("sub/thing.dat", content)
     assert describe_contents(ROOT)[0] == [f"sub/thing.dat: {text}"]
+
+
+def test_masks_of_label_studios_tasks():
+    """Called as label_studio_converter 0.0.59 calls them, in brush.save_brush_images_from_annotation."""
+    images()
+    for task in (11, 12):
+        for label in ("cat", "tree-trunk"):
+            save(f"task-{task}-annotation-{3 * task}-by-me@home.org-tag-{label}-0.png", drawn("a") * 255)
+    lines, script = describe_contents(ROOT)
+    assert lines[0] == (
+        "task-11-annotation-33-by-me@home.org-tag-cat-0.png and 3 more: one label of a task of Label Studio's, which "
+        "names no image -> export the project as JSON, which has the same pixels: data.name=label_studio"
+    )
+    assert script == ""
 
 
 def test_objects_in_an_array_are_not_loaded():

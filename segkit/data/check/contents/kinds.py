@@ -47,6 +47,8 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"v/1\x01", Kind("", "OpenEXR, a format that is not read -> save as PNG")),
     (0, b"%PDF", Kind("", "PDF")),
 )
+#: How Label Studio calls the pixels of one label in one annotation, in its exports of brush labels as PNG and NumPy.
+_OF_A_TASK = re.compile(r"task-\d+-annotation-\d+-by-.*\.(png|npy)")
 _OTHER = Kind("", "of no kind that is known here")
 
 
@@ -59,6 +61,12 @@ def find_kind(path: Path) -> Kind:
         return Kind("", f"cannot be read: {error.strerror}")
     if not head:
         return Kind("", "empty")
+    if _OF_A_TASK.fullmatch(path.name):
+        return Kind(
+            "",
+            "one label of a task of Label Studio's, which names no image -> export the project as JSON, which has the "
+            "same pixels: data.name=label_studio",
+        )
     if head.startswith(b"\x93NUMPY"):
         return _describe_array(path)
     if path.name.lower().endswith(".npz") and head.startswith(b"PK"):

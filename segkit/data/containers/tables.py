@@ -3,6 +3,7 @@
 Only what is looked at is decoded, and not by that library: an image that a cell holds is read like a file.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -135,6 +136,13 @@ def find_names(table: Table) -> dict[int, str] | None:
         names = _read_json(path)
         if not isinstance(names, dict) or not all(re.fullmatch("[0-9]+", str(key)) for key in names):
             raise DataError(f'{show_path(path)}: expected {{"0": NAME, "1": NAME ...}}')
+        wrong = [key for key, name in names.items() if type(name) not in (str, int) or not str(name).strip()]
+        if wrong:
+            raise DataError(
+                f"{show_path(path)}: {wrong[0]!r}: expected the name of a class, got {names[wrong[0]]!r}"
+            )
+        if len(names) < 2 or len({int(key) for key in names}) < len(names):
+            raise DataError(f"{show_path(path)}: expected at least 2 classes, each once")
         return {int(key): str(name) for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
     listed = [
         feature.feature.names
@@ -151,7 +159,7 @@ def list_cells(table: Table, files: Sequence[Path], column: str) -> list[Cell]:
         first = len(cells)
         cells += [
             Cell(path, f"{column}[{row}]", table, column, row)
-            for row in range(first, first + _count_rows(path))
+            for row in range(first, first + _count_rows(path, _state(path)))
         ]
     if len(cells) != len(_open(table)):
         raise DataError(
@@ -192,17 +200,31 @@ def _open(table: Table) -> Any:
             f"no split {table.split!r} in {show_path(table.root)}; there are: {_show(list(files))}"
         )
     paths = tuple(files[table.split])
-    return _open_files(table, paths, tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+    return _open_files(table, paths, tuple(map(_state, paths)))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 @lru_cache(maxsize=8)  # rows are mapped into memory, and read when they are asked for
-def _open_files(table: Table, files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> Any:
+def _open_files(table: Table, files: tuple[Path, ...], states: tuple[tuple[int, ...], ...]) -> Any:
     with _library(table.root) as datasets:
         if (table.root / SAVED).is_file():
             return datasets.load_from_disk(str(table.root / table.split))
         if (table.root / STATE).is_file():
             return datasets.load_from_disk(str(table.root))
-        return datasets.Dataset.from_parquet([str(file) for file in files], split=table.split)
+        # The library knows its copy of a file again by its time alone: another file of that time would be the old one.
+        told = json.dumps([[str(file), *state] for file, state in zip(files, states, strict=True)])
+        cache = (
+            Path(datasets.config.HF_DATASETS_CACHE)
+            / f"segkit-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        )
+        return datasets.Dataset.from_parquet(
+            [str(file) for file in files], split=table.split, cache_dir=str(cache)
+        )
 
 
 def _saved_files(folder: Path) -> list[Path]:
@@ -210,7 +232,7 @@ def _saved_files(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=65536)
-def _count_rows(path: Path) -> int:
+def _count_rows(path: Path, state: tuple[int, ...]) -> int:
     with _library(path):
         import pyarrow
         import pyarrow.parquet
@@ -239,6 +261,11 @@ def _library(path: Path) -> Generator[Any]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
+        configs = re.search(r"available configs: \[(.+?)\]", str(error))
+        if configs is not None:
+            raise DataError(
+                f"{show_path(path)} holds several data sets: {configs[1]} -> data.config=NAME"
+            ) from error
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DataError(f"cannot read {show_path(path)}: {first}") from error
     finally:

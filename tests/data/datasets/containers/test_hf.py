@@ -1,6 +1,7 @@
 """`hf`: tables that the library `datasets` itself writes, where it is installed."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -165,6 +166,53 @@ def test_what_is_missing(tmp_path):
     assert refusal(DataError, lambda: hf(empty)) == (
         f"no dataset_dict.json, state.json nor .parquet files in {empty}"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"0": "a", "1": null}', "'1': expected the name of a class, got None"),
+        ('{"0": "a", "1": {"name": "b"}}', "'1': expected the name of a class, got {'name': 'b'}"),
+        ('{"0": " ", "1": "b"}', "'0': expected the name of a class, got ' '"),
+        ('{"0": "a", "00": "b", "1": "c"}', "expected at least 2 classes, each once"),
+        ("{}", "expected at least 2 classes, each once"),
+        ('["a", "b"]', 'expected {"0": NAME, "1": NAME ...}'),
+    ],
+)
+def test_names_of_classes_that_are_none(tmp_path, content, message):
+    make_parquet(tmp_path)
+    (tmp_path / "id2label.json").write_text(content)
+    assert refusal(DataError, lambda: hf(tmp_path)) == f"{tmp_path}/id2label.json: {message}"
+
+
+def test_several_data_sets_in_a_folder(tmp_path):
+    for name in ("fine", "coarse"):
+        (tmp_path / name).mkdir()
+        as_table(slice(4)).to_parquet(str(tmp_path / name / "train.parquet"))
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: fine\n  data_files: fine/*.parquet\n"
+        "- config_name: coarse\n  data_files: coarse/*.parquet\n---\n"
+    )
+    options = {"classes": CLASSES, "val_fraction": 0.3, "channels": 1}
+    assert refusal(DataError, lambda: hf(tmp_path, **options)) == (
+        f"{tmp_path} holds several data sets: 'fine', 'coarse' -> data.config=NAME"
+    )
+    assert hf(tmp_path, config="coarse", **options).images[0].file == tmp_path / "coarse/train.parquet"
+
+
+def test_another_table_of_the_same_time_is_read(tmp_path):
+    """As `rsync -t` and archives make them; the library takes its copy of the earlier one."""
+    path = tmp_path / "train.parquet"
+    options = {"classes": CLASSES, "val_fraction": 0.3, "channels": 1}
+    found = []
+    for rows in (slice(0, 4), slice(5, 10)):
+        as_table(rows).to_parquet(str(path))
+        os.utime(path, (10**9, 10**9))
+        dataset = hf(tmp_path, **options)
+        row = int(dataset.names[0][-6:])
+        np.testing.assert_array_equal(dataset[0].image[0], IMAGES[rows][row])
+        found.append(dataset[0].image)
+    assert not np.array_equal(*found)
 
 
 def test_cells_that_hold_nothing(tmp_path):

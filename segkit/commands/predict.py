@@ -16,7 +16,8 @@ from segkit.commands.by_windows import predict_by_windows, require_windows
 from segkit.commands.predict_plan import ENDINGS, Segmented, find_segmented, plan_results, refuse_replacing
 from segkit.commands.whole_files import WholeFiles, ending_of
 from segkit.config.load import config_from_mapping
-from segkit.data.containers.unlabelled import Trained, Unlabelled, find_images, find_unlabelled, split_member
+from segkit.data.containers.array_layout import Trained
+from segkit.data.containers.unlabelled import Unlabelled, find_images, find_unlabelled, split_member
 from segkit.data.palette import Color
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from segkit.commands.predict import predict_images
-from segkit.data.containers.unlabelled import Trained, find_unlabelled
+from segkit.data.containers.array_layout import Trained
+from segkit.data.containers.parted_files import files_of
+from segkit.data.containers.unlabelled import find_unlabelled
 from segkit.errors import ConfigError, DataError
 from segkit.runs.predictor import load_predictor
 from tests.data.containers.contained_folders import COUNT, IMAGES, KINDS, LABELS, describe_cases, open_part
@@ -211,6 +213,36 @@ def test_of_a_folder_with_several_kinds_the_trained_one_is_taken(tmp_path):
         DataError, match=r"no images in it \(looked for .png, .*.npy, .npz, .parquet and volumes\)"
     ):
         find_unlabelled(tmp_path, describe())
+
+
+def test_which_files_are_the_channels_of_a_case(tmp_path):
+    def names(*files, channels=2):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for file in files:
+            Image.fromarray(IMAGES[0]).save(tmp_path / file)
+        found = find_unlabelled(tmp_path, describe("nnunet", channels))
+        for file in files:  # each by itself stands for its case
+            (one,) = find_unlabelled(tmp_path / file, describe("nnunet", channels))
+            assert one in found and tmp_path / file in files_of(one.images[0])
+        return {each.stem: [path.name for path in files_of(each.images[0])] for each in found}
+
+    assert names("a_0000.png", "a_0001.png", "b.png") == {"a": ["a_0000.png", "a_0001.png"], "b": ["b.png"]}
+    assert names("IMG_1234.png", "IMG_1235.png") == {
+        "IMG_1234": ["IMG_1234.png"],
+        "IMG_1235": ["IMG_1235.png"],
+    }
+    assert names("a_0000.png", "b_0000.png", channels=1) == {"a": ["a_0000.png"], "b": ["b_0000.png"]}
+    for files, there in (
+        (("a_0000.png", "a_0002.png"), "_0000, _0002"),
+        (("a_0000.png", "a_0001.png", "a_0002.png"), "_0000, _0001, _0002"),
+    ):
+        with pytest.raises(DataError) as raised:
+            names(*files)
+        assert str(raised.value) == (
+            f"case a has the channels {there} in {tmp_path}, and the weights were trained on 2\n"
+            "   -> if they are images of their own, call them otherwise"
+        )
 
 
 def test_rows_without_labels(tmp_path):

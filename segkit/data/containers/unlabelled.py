@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
+from segkit.data.containers.array_layout import Trained, find_layout
 from segkit.data.containers.tables import (
     PARQUET,
     SAVED,
@@ -24,7 +25,6 @@ from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.decoding.pages import page_name, split_stack
 from segkit.data.decoding.parts import Source
 from segkit.data.decoding.volumes import AXES, cut, find_farthest, is_volume, read_volume_head
-from segkit.data.files.file_patterns import STEM
 from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 from segkit.system.printable import show_path
@@ -32,15 +32,6 @@ from segkit.system.printable import show_path
 Kind = Literal["image", "stack", "array", "volume", "table"]
 #: A channel of a case, as nnU-Net numbers them at the end of a name.
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The data that a network was trained on: the name of its data set, its options, and the channels of an image."""
-
-    name: str
-    options: Mapping[str, Any]
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,18 @@ class Unlabelled:
     names: Sequence[str]
     images: Sequence[Source]
     axis: int | None = None
+
+
+class _Case(NamedTuple):
+    """What its results are called, and the files of its channels by number."""
+
+    name: str
+    channels: Mapping[int, Path]
+
+    @property
+    def files(self) -> list[Path]:
+        """In the order of the channels."""
+        return [self.channels[number] for number in sorted(self.channels)]
 
 
 def find_unlabelled(source: Path, trained: Trained) -> list[Unlabelled]:
@@ -72,8 +75,9 @@ def find_unlabelled(source: Path, trained: Trained) -> list[Unlabelled]:
         raise DataError(f"--source {source}: a table is read with its folder -> --source {file.parent}")
     if file.suffix.lower() in (ARRAY, ARCHIVE):
         return [_open_array(file, member, trained)]
-    files = [file] if trained.name != "nnunet" else _find_channels(file)
-    return [_open_case(files, trained)]
+    beside = sorted(path for path in file.parent.glob("*") if path.is_file())
+    cases = _find_cases(beside if trained.name == "nnunet" else [file], trained)
+    return [_open_case(case, trained) for case in cases if file in case.files]
 
 
 def find_images(source: Path) -> list[Path]:
@@ -105,10 +109,7 @@ def _find_below(root: Path, trained: Trained) -> list[Unlabelled]:
             f"--source {root}: no images in it (looked for {', '.join(SUFFIXES)}, {ARRAY}, {ARCHIVE}, {PARQUET} and "
             "volumes)"
         )
-    cases: dict[Path, list[Path]] = {}
-    for path in chosen:
-        cases.setdefault(_case_of(path) if trained.name == "nnunet" else path, []).append(path)
-    return [_open_case(files, trained) for files in cases.values()]
+    return [_open_case(case, trained) for case in _find_cases(chosen, trained)]
 
 
 def split_member(source: Path) -> tuple[Path, str | None]:
@@ -124,28 +125,37 @@ def _stem_of(path: Path) -> str:
     return path.name.removesuffix(is_volume(path)) if is_volume(path) else path.stem
 
 
-def _case_of(path: Path) -> Path:
-    """The path by which the channels of a case are told from those of others."""
-    named = _CHANNEL.fullmatch(_stem_of(path))
-    return path.with_name(f"{named[1] if named else _stem_of(path)}{path.name[len(_stem_of(path)) :]}")
+def _find_cases(paths: Sequence[Path], trained: Trained) -> list[_Case]:
+    """The files by image: of a network of nnU-Net's data those with the channels of a case together, NAME_0000 and so
+    on. What is numbered without a first, such as the frames of a camera, are images of their own."""
+    numbered: dict[tuple[Path, str, str], dict[int, Path]] = {}
+    keys = {}
+    for path in paths if trained.name == "nnunet" else ():
+        stem = _stem_of(path)
+        named = _CHANNEL.fullmatch(stem)
+        if named is not None:
+            keys[path] = (path.parent, named[1], path.name[len(stem) :])
+            numbered.setdefault(keys[path], {})[int(named[2])] = path
+    found = []
+    for path in paths:
+        files = numbered[keys[path]] if path in keys else {}
+        if 0 not in files:
+            found.append(_Case(_stem_of(path), {0: path}))
+        elif files[0] == path:
+            found.append(_Case(keys[path][1], files))
+    return found
 
 
-def _find_channels(path: Path) -> list[Path]:
-    """All files of the case that a file is a channel of."""
-    case = _case_of(path)
-    if case == path:
-        return [path]
-    return sorted(each for each in path.parent.glob("*") if each.is_file() and _case_of(each) == case != each)
-
-
-def _open_case(files: Sequence[Path], trained: Trained) -> Unlabelled:
+def _open_case(case: _Case, trained: Trained) -> Unlabelled:
     """The images of a file, or of files with a channel each. Raises DataError for channels that do not fit together."""
+    stem, files = case.name, case.files
     first = files[0]
-    stem = _stem_of(_case_of(first) if trained.name == "nnunet" else first)
-    if trained.name == "nnunet" and len(files) not in (1, trained.channels):
+    if sorted(case.channels) != list(range(len(files))) or len(files) not in (1, trained.channels):
+        there = shorten([f"_{number:04}" for number in sorted(case.channels)])
         raise DataError(
-            f"case {show_path(stem)} has {len(files)} channels in {show_path(first.parent)}, and the weights were "
-            f"trained on {trained.channels}: {shorten([path.name for path in files])}"
+            f"case {show_path(stem)} has the channels {there} in "
+            f"{show_path(first.parent)}, and the weights were trained on {trained.channels}\n"
+            "   -> if they are images of their own, call them otherwise"
         )
     if is_volume(first):
         return _open_volumes(files, stem, trained)
@@ -204,7 +214,7 @@ def _open_array(path: Path, member: str | None, trained: Trained) -> Unlabelled:
                 f"--source {path}: which of its arrays? -> --source {path}#NAME with one of {shorten(there)}"
             )
     shape = read_head(path, member).shape
-    one, axis = _find_layout(shape, show_path(f"{path}#{member}" if member else path), trained)
+    one, axis = find_layout(shape, show_path(f"{path}#{member}" if member else path), trained)
 
     def part(row: int | None) -> ArrayPart:
         rowed = "" if row is None else str(row)
@@ -216,51 +226,6 @@ def _open_array(path: Path, member: str | None, trained: Trained) -> Unlabelled:
     return Unlabelled(
         "array", path, path.stem, _number(path.stem, shape[0]), [part(row) for row in range(shape[0])]
     )
-
-
-def _find_layout(
-    shape: tuple[int, ...], what: str, trained: Trained
-) -> tuple[bool, Literal["first", "last"] | None]:
-    """Whether an array is one image, and where its channels are. Raises DataError where the data of the training does
-    not tell it."""
-    size = "x".join(map(str, shape))
-    if 0 in shape or not 2 <= len(shape) <= 4:
-        raise DataError(f"cannot use {what}: an array of {size or 'one number'} holds no images")
-    if trained.name == "arrays":
-        one = STEM in str(trained.options.get("train_images", "")) or len(shape) == 2
-    else:
-        # Of three axes, the last one may be that of channels, unless it is as well the width of images.
-        one = len(shape) == 2 or (len(shape) == 3 and shape[2] == trained.channels)
-        if len(shape) == 3 and not one and shape[0] == trained.channels > 1:
-            raise DataError(
-                f"cannot tell what {what} is: {size} may be an image of {trained.channels} channels, or as many "
-                "images\n"
-                f"   -> save it as (H, W, {trained.channels}), or as (N, H, W, {trained.channels})"
-            )
-    image = shape if one else shape[1:]
-    if len(image) == 2:
-        return one, None
-    if len(image) != 3:
-        raise DataError(
-            f"cannot use {what}: {size} is not {'(H, W)' if one else '(N, H, W)'}, nor that with an axis of channels, "
-            "as the weights were trained on"
-        )
-    option = trained.options.get("channel_axis", "auto") if trained.name == "arrays" else "auto"
-    if option in ("first", "last"):
-        return one, "first" if option == "first" else "last"
-    fits = [
-        place
-        for place, count in (("last", image[2]), ("first", image[0]))
-        if count == trained.channels or (count, trained.channels) in ((1, 3), (3, 1))
-    ]
-    if len(fits) != 1:
-        why = "either may be the channels" if fits else f"no axis is of {trained.channels} channels"
-        raise DataError(
-            f"cannot tell where the channels of {what} are: an image is {'x'.join(map(str, image))}, and {why}\n"
-            "   -> save it with the channels last, of which the weights were trained on "
-            f"{trained.channels}, or train with data.channel_axis"
-        )
-    return one, "last" if fits == ["last"] else "first"
 
 
 def _open_tables(root: Path, trained: Trained) -> list[Unlabelled]:

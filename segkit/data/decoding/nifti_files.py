@@ -50,6 +50,9 @@ def encode_labels(labels: np.ndarray, volume: Path) -> bytes:
     source = _load(volume)
     header = source.header.copy()
     header.set_data_dtype(labels.dtype)
+    header["cal_min"] = header["cal_max"] = (
+        0  # by which viewers would show ids as black and white as its voxels
+    )
     content = type(source)(labels, source.affine, header).to_bytes()
     return (
         gzip.compress(content, compresslevel=6, mtime=0) if volume.name.lower().endswith(".gz") else content

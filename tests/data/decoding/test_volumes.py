@@ -141,6 +141,28 @@ def test_labels_lie_where_their_volume_does(tmp_path, ending):
     assert found.GetPixelID() == sitk().sitkUInt8
 
 
+@pytest.mark.parametrize(("ending", "kind"), [("nii", "Nifti1Image"), ("nii.gz", "Nifti2Image")])
+def test_labels_of_a_nifti_volume_that_is_scaled(tmp_path, ending, kind):
+    """What its head says of its numbers is not of the labels."""
+    nibabel = pytest.importorskip("nibabel", reason="nibabel, which writes NIfTI, is not installed")
+    affine = np.array([[0, -2, 0, 7], [3, 0, 0, -8], [0, 0, 9, 9], [0, 0, 0, 1]], float)
+    image = getattr(nibabel, kind)(VOXELS * 0.37 - 1024.5, affine)
+    image.header.set_data_dtype(np.int16)
+    image.header["cal_max"] = 400
+    image.header.set_xyzt_units("mm", "sec")
+    path = tmp_path / f"a.{ending}"
+    nibabel.save(image, path)
+    assert nibabel.load(path).dataobj.slope != 1
+    labels = (VOXELS % 300).astype(np.uint16)
+    written = tmp_path / f"b{label_suffix(path)}"
+    written.write_bytes(encode_labels(labels, path))
+    assert_slices(written, labels)
+    found = nibabel.load(written)
+    assert type(found) is type(image) and found.get_data_dtype() == np.uint16
+    np.testing.assert_array_equal(found.affine, affine)
+    assert (found.header["cal_max"], found.header.get_xyzt_units()) == (0, ("mm", "sec"))
+
+
 def test_a_changed_file_is_read_anew(tmp_path):
     """By the file of the numbers, too: the head of an .mhd file stays what it was."""
     for ending in ("mhd", "nrrd"):

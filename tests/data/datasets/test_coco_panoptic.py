@@ -233,6 +233,28 @@ def test_ids_that_are_saved_as_numbers(tmp_path, mode):
     assert "1.png has the segment " in refused(tmp_path)
 
 
+def test_what_cityscapes_own_script_writes(tmp_path):
+    """In the layout and with the names of createPanopticImgs of cityscapesScripts 2.3.0, which calls an image
+    CITY_..._gtFine_leftImg8bit.png: there is no such file."""
+    for part in ("train", "val"):
+        name = "bad-honnef_000000_000019"
+        image = f"leftImg8bit/{part}/bad-honnef/{name}_leftImg8bit.png"
+        save_image(tmp_path / image)
+        save_segments(
+            tmp_path / f"gtFine/cityscapes_panoptic_{part}/{name}_gtFine_panoptic.png", segments_of()
+        )
+        segments = [{"id": n, "category_id": 1 + (n == DOG), "iscrowd": 0} for n in (CAT, DOG, CROWD)]
+        entry = {"image_id": name, "file_name": f"{name}_gtFine_panoptic.png", "segments_info": segments}
+        content = coco([image_entry(name, f"{name}_gtFine_leftImg8bit.png")], [entry], ("cat", "dog"))
+        write_json(tmp_path / f"gtFine/cityscapes_panoptic_{part}.json", content)
+    files = {f"{part}_annotations": f"gtFine/cityscapes_panoptic_{part}.json" for part in ("train", "val")}
+    for part in ("train", "val"):
+        dataset = open_panoptic(tmp_path, part, **files)
+        assert dataset.notes == []
+        assert dataset.files(0)[0] == tmp_path / f"leftImg8bit/{part}/bad-honnef/{name}_leftImg8bit.png"
+        np.testing.assert_array_equal(dataset[0].target, expected(0, 1, 0, 255))
+
+
 def test_an_image_without_segments(tmp_path):
     write_panoptic(tmp_path, change=lambda content: content["annotations"].pop())
     path = tmp_path / "annotations/panoptic_train.json"

@@ -68,14 +68,10 @@ def read_all(path: Path) -> np.ndarray:
 def files_of_volume(path: Path) -> tuple[Path, ...]:
     """All files that a volume is in: its numbers may lie beside its head, where one of several files is not found."""
     try:
-        with path.open("rb") as file:
-            found = _BESIDE.search(_cut_head(file.read(_HEAD)))
+        state = path.stat()
+        return _find_files(path, (state.st_size, state.st_mtime_ns))
     except OSError:  # which whoever reads it reports
         return (path,)
-    if found is None or found[2].upper() == b"LOCAL":
-        return (path,)
-    beside = path.parent / found[2].decode("utf-8", "surrogateescape")
-    return (path, beside) if beside.is_file() else (path,)
 
 
 def label_suffix(suffix: str) -> str:
@@ -95,6 +91,16 @@ def encode_labels(labels: np.ndarray, volume: Path) -> bytes:
         path = Path(folder) / f"labels{label_suffix(volume.suffix.lower())}"
         library.WriteImage(image, str(path), True)
         return path.read_bytes()
+
+
+@lru_cache(maxsize=4096)  # every slice asks
+def _find_files(path: Path, state: tuple[int, ...]) -> tuple[Path, ...]:
+    with path.open("rb") as file:
+        found = _BESIDE.search(_cut_head(file.read(_HEAD)))
+    if found is None or found[2].upper() == b"LOCAL":
+        return (path,)
+    beside = path.parent / found[2].decode("utf-8", "surrogateescape")
+    return (path, beside) if beside.is_file() else (path,)
 
 
 @lru_cache(maxsize=2)  # images and labels of one case

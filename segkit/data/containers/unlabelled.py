@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from segkit.data.containers.array_layout import Trained, find_layout
-from segkit.data.containers.tables import (
-    PARQUET,
-    SAVED,
-    STATE,
-    Table,
-    find_image_column,
-    list_cells,
-    list_splits,
-)
+from segkit.data.containers.table_columns import find_image_column
+from segkit.data.containers.tables import PARQUET, SAVED, STATE, Table, list_cells, list_splits
 from segkit.data.decoding.arrays import ARCHIVE, ARRAY, ArrayPart, list_members, read_head
 from segkit.data.decoding.bands import join_bands
 from segkit.data.decoding.opening import SUFFIXES

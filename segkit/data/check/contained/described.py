@@ -6,15 +6,13 @@ from typing import Any
 
 from segkit.data.check.find_layout import VAL_FRACTION, FoundLayout
 from segkit.data.containers.cases import DESCRIPTION, IMAGES, SPLITS, read_json
+from segkit.data.containers.table_columns import find_columns, find_names, image_columns
 from segkit.data.containers.tables import (
     PARQUET,
     SAVED,
     STATE,
     VALIDATION,
     Table,
-    find_columns,
-    find_names,
-    image_columns,
     list_cells,
     list_splits,
     read_features,

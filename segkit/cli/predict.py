@@ -26,7 +26,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a run folder, a checkpoint, a packed run or an .onnx file",
     )
     parser.add_argument(
-        "--source", required=True, type=Path, metavar="PATH", help="an image or a folder of images"
+        "--source",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="an image, a folder of images, or what training reads: a stack of pages, .npy or FILE.npz#ARRAY, a "
+        "volume, a folder of tables of Hugging Face's",
     )
     parser.add_argument(
         "--output",
@@ -37,10 +42,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--save",
         nargs="+",
-        choices=("overlay", "palette", "ids", "confidence", "probabilities", "geotiff"),
+        choices=("overlay", "palette", "ids", "confidence", "probabilities", "volume", "geotiff"),
         help="overlay: the image under the classes' colours; palette: PNG of ids with colours, of up to 256 classes; "
         "ids: grey PNG; confidence: grey PNG of the probability of what is predicted; probabilities: .npz of those "
-        "of all classes; geotiff: TIFF of ids for TIFF files of any size, with their georeference, needs predict.tile "
+        "of all classes; volume: one file of ids of the same kind for all images of a stack, an array or a volume; "
+        "geotiff: TIFF of ids for TIFF files of any size, with their georeference, needs predict.tile "
         "(overlay and palette; overlay and ids of more classes)",
     )
     parser.add_argument(

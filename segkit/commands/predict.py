@@ -1,6 +1,6 @@
 """Segmenting images that have no labels, at their original size."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from segkit.commands.beside import AHEAD, WriteBehind, read_ahead
 from segkit.commands.by_windows import predict_by_windows, require_windows
+from segkit.commands.predict_plan import ENDINGS, Segmented, find_segmented, plan_results, refuse_replacing
+from segkit.commands.whole_files import WholeFiles, ending_of
 from segkit.config.load import config_from_mapping
-from segkit.data.containers.parted_files import files_of
-from segkit.data.decoding.opening import SUFFIXES
-from segkit.data.decoding.pages import page_name, split_stack
-from segkit.data.decoding.parts import Source
+from segkit.data.containers.array_layout import Trained
+from segkit.data.containers.unlabelled import Unlabelled, find_images, find_unlabelled, split_member
 from segkit.data.palette import Color
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
@@ -27,19 +27,9 @@ from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import choose_device, weights_cast_once
 from segkit.system.files import cannot_write, write_atomically
 from segkit.system.memory import lack_of_memory_explained
-from segkit.system.printable import show_path
 from segkit.system.run_files import RunFiles, folder_around
 from segkit.training.build import build_views
 
-#: What is added to an image's name, without its suffix, for each form of the result.
-ENDINGS = {
-    "overlay": "_overlay.jpg",
-    "palette": ".png",
-    "ids": "_ids.png",
-    "confidence": "_confidence.png",
-    "probabilities": "_probabilities.npz",
-    "geotiff": "_ids.tif",
-}
 #: What these need beside the ids.
 ASKED = ("confidence", "probabilities")
 
@@ -62,62 +52,73 @@ def predict_images(
     classes: Sequence[str] | None = None,
     ranks: Ranks = ALONE,
 ) -> int:
-    """Segment an image, every page of a stack, or what is below a folder; returns the exit status. In several processes
-    each takes its part of the images.
+    """Segment an image, every image of a stack, an array, a volume or a table, or what is below a folder; returns the
+    exit status. In several processes each takes its part of the images.
 
     `overrides` are `key=value` of the block `predict`: how the images are shown to the network. Writes
-    `STEM_overlay.jpg`, `STEM.png` (ids with a palette), `STEM_ids.png` and `STEM_ids.tif` as `forms` asks (see
-    `choose_forms`), in the folders of the source; of `classes`, if some are named, overlays show the colours and
+    `STEM_overlay.jpg`, `STEM.png` (ids with a palette), `STEM_ids.png` and so on as `forms` asks (see `choose_forms`),
+    in the folders of the source; of `classes`, if some are named, overlays show the colours and
     probabilities are written, and of the others not. Raises DataError for an image that cannot be read, naming it, and
     ConfigError, before any is segmented, if a result would replace another or an image.
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"--opacity {opacity}: must be in [0, 1]")
-    images = find_images(source)
+    if not source.exists() and "#" not in str(source):
+        raise DataError(f"--source {source}: no such file or folder")
     place = choose_device(device, local=ranks.local, local_world=ranks.local_world)
     predictor = with_other_views(load_predictor(weights, place), overrides)
     chosen = find_classes(classes, predictor.labels.class_names)
     output = output or RunFiles(folder_around(predictor.path)).predictions
-    base = source if source.is_dir() else source.parent
-    images, stems = find_stems(images, base, output, by_page="geotiff" not in (forms or ()))
     forms = choose_forms(forms, len(predictor.labels.class_names))
     if chosen is not None and not {"overlay", "probabilities"} & set(forms):
         raise ConfigError(f"--classes is of overlay and probabilities, and --save has {', '.join(forms)}")
-    results = plan_results(source, images, stems, forms)
-    refuse_replacing(images, results)
-    own = slice(ranks.rank, None, ranks.world)
+    files = find_files(source, trained_on(predictor), forms)
+    base = source if source.is_dir() else split_member(source)[0].parent
+    images = find_segmented(files, base, output)
+    endings = {str(each.whole): ending_of(each.file) for each in images if "volume" in forms}
+    results = plan_results(source, images, forms, endings)
+    refuse_replacing([each.image for each in images], results)
+    if "volume" in forms:  # all images of a file in one process
+        of_file = {id(file): number for number, file in enumerate(files)}
+        own = [each for each in images if of_file[id(each.file)] % ranks.world == ranks.rank]
+    else:
+        own = images[ranks.rank :: ranks.world]
     if "geotiff" in forms:
         require_windows(predictor)
-        for path, stem in zip(images[own], stems[own], strict=True):
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            predict_by_windows(
-                predictor, Path(path), Path(f"{stem}{ENDINGS['geotiff']}"), quiet=not ranks.main
-            )
+        for each in own:
+            each.stem.parent.mkdir(parents=True, exist_ok=True)
+            result = Path(f"{each.stem}{ENDINGS['geotiff']}")
+            predict_by_windows(predictor, each.file.place, result, quiet=not ranks.main)
         return _finish(predictor, images, output, forms, ranks)
 
     asked = [form for form in ASKED if form in forms]
 
-    def save(stem: Path, image: Tensor, found: dict[str, Tensor]) -> None:
+    wholes = WholeFiles()
+
+    def save(each: Segmented, image: Tensor, found: dict[str, Tensor]) -> None:
+        stem = each.stem
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             palette = predictor.labels.palette
             save_prediction(stem, image, found["ids"], palette, forms=forms, opacity=opacity, classes=chosen)
             save_confidences(stem, found, predictor.labels.class_names, classes=chosen)
+            if "volume" in forms:
+                wholes.add(each, as_stored_ids(found["ids"]))
         except OSError as error:
             raise cannot_write(stem, error) from error
 
     # A CPU computes many times as long as it reads, with the threads that would read.
     ahead = 1 if predictor.device.type == "cpu" else AHEAD
-    read = read_ahead(predictor.read_image, images[own], ahead=ahead)
-    shown = tqdm(read, total=len(images[own]), unit="image", disable=None if ranks.main else True)
+    read = read_ahead(predictor.read_image, [each.image for each in own], ahead=ahead)
+    shown = tqdm(read, total=len(own), unit="image", disable=None if ranks.main else True)
     with WriteBehind(save) as saver, weights_cast_once(predictor.device):
-        for image, stem in zip(shown, stems[own], strict=True):
-            saver.submit(stem, image, predictor.predict_with(image, *asked))
+        for image, each in zip(shown, own, strict=True):
+            saver.submit(each, image, predictor.predict_with(image, *asked))
     return _finish(predictor, images, output, forms, ranks)
 
 
 def _finish(
-    predictor: Predictor, images: Sequence[Source], output: Path, forms: Sequence[str], ranks: Ranks
+    predictor: Predictor, images: Sequence[Segmented], output: Path, forms: Sequence[str], ranks: Ranks
 ) -> int:
     ranks.gather(None)  # when all are done
     if ranks.main:
@@ -176,72 +177,23 @@ def choose_forms(forms: Sequence[str] | None, classes: int) -> Sequence[str]:
     return forms
 
 
-def find_images(source: Path) -> list[Path]:
-    """The image itself, or all images below a folder in name order. Raises DataError if there is none."""
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise DataError(f"--source {source}: no such file or folder")
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise DataError(f"--source {source}: no images in it (looked for {', '.join(SUFFIXES)})")
-    return found
+def trained_on(predictor: Predictor) -> Trained:
+    """The data that the network was trained on."""
+    data = predictor.config.data
+    return Trained(data.name, data.params, predictor.channels)
 
 
-def find_stems(
-    images: Sequence[Path], base: Path, output: Path, *, by_page: bool
-) -> tuple[list[Source], list[Path]]:
-    """What is segmented, `by_page` each page of a stack by itself, and the results of each without their endings: in
-    the folders that the images have below `base`."""
-    found: list[tuple[Source, Path]] = []
-    for path in images:
-        stem, pages = output / path.relative_to(base).with_suffix(""), split_stack(path) if by_page else []
-        names = [page_name(path, number, len(pages)) for number in range(len(pages))]
-        found += (
-            zip(pages, (stem.with_name(name) for name in names), strict=True) if pages else [(path, stem)]
-        )
-    return [image for image, _ in found], [stem for _, stem in found]
+def find_files(source: Path, trained: Trained, forms: Sequence[str]) -> list[Unlabelled]:
+    """What is segmented. Raises DataError where there is none, and ConfigError for what windows are not read of."""
+    if "geotiff" not in forms:
+        return find_unlabelled(source, trained)
+    images = [source] if source.is_file() else find_images(source)
+    return [Unlabelled("image", path, path.stem, [path.stem], [path]) for path in images]
 
 
-def plan_results(
-    source: Path, images: Sequence[Source], stems: Sequence[Path], forms: Sequence[str]
-) -> dict[Path, Source]:
-    """The image that each file to be written comes from; `stems` are the names of the results without their endings.
-
-    Raises ConfigError if two images would have a result of one name, as `a.jpg` and `a.png`, or `a.jpg` and `a_ids.jpg`
-    by `a_ids.png`, or if one's result would be where the folder of another's has to be.
-    """
-    results: dict[Path, Source] = {}
-    for image, stem in zip(images, stems, strict=True):
-        for form in dict.fromkeys(forms):
-            result = Path(f"{stem}{ENDINGS[form]}")
-            if result in results:
-                raise _clash(source, result, f"{show_path(results[result])} and {show_path(image)}")
-            results[result] = image
-    for result, image in results.items():
-        for folder in result.parents:
-            if folder in results:
-                raise _clash(
-                    source, folder, f"{show_path(results[folder])} and be the folder of {show_path(image)}"
-                )
-    return results
-
-
-def _clash(source: Path, result: Path, images: str) -> ConfigError:
-    return ConfigError(
-        f"--source {source}: two results would be called {show_path(result)}: it would hold {images}\n"
-        "   -> rename one of them, or segment them apart: --source IMAGE --output DIR"
-    )
-
-
-def refuse_replacing(images: Sequence[Source], results: Iterable[Path]) -> None:
-    """Raises ConfigError if a result would have the name of one of the images."""
-    sources = {path.resolve() for image in images for path in files_of(image)}
-    for result in results:
-        if result.resolve() in sources:
-            raise ConfigError(
-                f"--output: the result {show_path(result)} would replace that image -> another folder"
-            )
+def as_stored_ids(ids: Tensor) -> np.ndarray:
+    """Class ids (H, W) in the type that files have them in, uint8 or uint16."""
+    return ids.numpy().astype(np.uint8 if ids.dtype == torch.uint8 else np.uint16)
 
 
 def save_prediction(
@@ -266,13 +218,12 @@ def save_prediction(
             shown = torch.isin(ids, torch.tensor(classes, dtype=ids.dtype))
             picture = torch.where(shown, picture, as_rgb(image))
         save("overlay", Image.fromarray(picture.permute(1, 2, 0).numpy()), quality=92)
-    depth = np.uint8 if ids.dtype == torch.uint8 else np.uint16
     if "palette" in forms:
         picture = Image.fromarray(ids.numpy())
         picture.putpalette([value for color in palette for value in color])
         save("palette", picture, compress_level=COMPRESSION)
     if "ids" in forms:
-        save("ids", Image.fromarray(ids.numpy().astype(depth)), compress_level=COMPRESSION)
+        save("ids", Image.fromarray(as_stored_ids(ids)), compress_level=COMPRESSION)
 
 
 def save_confidences(

@@ -4,29 +4,35 @@
     root/imagesTr/CASE_0000.png            a file for each channel, or one for all of red, green and blue
     root/labelsTr/CASE.png
 
-Source: nnU-Net's documentation, dataset_format.md (https://github.com/MIC-DKFZ/nnUNet), version 2.
+Source: nnU-Net's documentation, dataset_format.md (https://github.com/MIC-DKFZ/nnUNet), version 2, and of version 1,
+which the Medical Segmentation Decathlon (http://medicaldecathlon.com) shares: `modality` for channel_names, labels as
+value: name, the cases as a list, and always NIfTI.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.data.containers.parted_files import shown_below
 from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
 DESCRIPTION, SPLITS = "dataset.json", "splits_final.json"
 IMAGES, LABELS = "imagesTr", "labelsTr"
+#: The files of version 1, which does not say it.
+ENDING_1 = ".nii.gz"
 #: What nnU-Net calls the label of pixels that count for nothing.
 IGNORE = "ignore"
 
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.json says: names of the classes by id, the value that is ignored, channels, and the end of files."""
+    """What dataset.json says: names of the classes by id, the value that is ignored, channels, and the end of files;
+    `listed` are the cases that it lists itself, `training` those in the list of version 1."""
 
     path: Path
     class_names: list[str]
@@ -34,6 +40,7 @@ class Description:
     channels: int
     ending: str
     listed: Mapping[str, Any] | None = None
+    training: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,12 @@ def read_description(root: Path) -> Description:
     path = root / DESCRIPTION
     data = read_json(path)
     channels = _take(data, "channel_names", path, dict, older="modality")
-    ending = _take(data, "file_ending", path, str)
     labels = _take(data, "labels", path, dict)
-    if all(re.fullmatch("[0-9]+", str(key)) for key in labels):
-        raise DataError(
-            f"{show_path(path)}: labels are value: name, as nnU-Net 1 has them -> name: value, as nnU-Net 2 has them"
-        )
+    is_first = all(re.fullmatch("[0-9]+", key) for key in labels)
+    if is_first:
+        labels = _turn_labels(labels, path)
+        data = {"file_ending": ENDING_1, **data}
+    ending = _take(data, "file_ending", path, str)
     regions = [name for name, value in labels.items() if isinstance(value, list)]
     if regions:
         raise DataError(
@@ -75,13 +82,31 @@ def read_description(root: Path) -> Description:
             f"{show_path(path)}: labels: expected the values 0, 1, 2 ... of at least 2 classes, got "
             f"{shorten(sorted(classes.values()))}"
         )
-    return Description(path, names, labels.get(IGNORE), len(channels), ending, data.get("dataset"))
+    training = data.get("training") if is_first else None
+    if training is not None and not isinstance(training, list):
+        raise DataError(f"{show_path(path)}: training: expected a list of cases")
+    ignored = labels.get(IGNORE)
+    return Description(path, names, ignored, len(channels), ending, data.get("dataset"), training)
+
+
+def _turn_labels(labels: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Labels as version 2 has them, name: value, of those of version 1. Raises DataError."""
+    turned: dict[str, Any] = {}
+    for value, name in labels.items():
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{show_path(path)}: labels: {value!r}: expected a name, got {name!r}")
+        if name in turned:
+            raise DataError(f"{show_path(path)}: labels: {turned[name]} and {value} are both called {name!r}")
+        turned[name] = int(value)
+    return turned
 
 
 def find_cases(root: Path, description: Description) -> dict[str, CaseFiles]:
     """The cases by name. Raises DataError for a folder without, and for channels or labels that are missing."""
     if description.listed is not None:
         return _find_listed(root, description.listed)
+    if description.training:
+        return _find_training(root, description, description.training)
     ending, folder = description.ending, root / IMAGES
     found: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob(f"*{ending}")):
@@ -155,6 +180,38 @@ def _find_listed(root: Path, listed: Mapping[str, Any]) -> dict[str, CaseFiles]:
                 f'{DESCRIPTION}: dataset: {name}: expected {{"images": [...], "label": ...}}'
             ) from None
         cases[name] = CaseFiles(name, paths, root / labels)
+    return cases
+
+
+def _find_training(root: Path, description: Description, training: Sequence[Any]) -> dict[str, CaseFiles]:
+    """The cases that version 1 lists: by the file itself, as the Decathlon has it, or by the name to which nnU-Net adds
+    the number of a channel."""
+    cases: dict[str, CaseFiles] = {}
+    for place, entry in enumerate(training):
+        try:
+            image, labels = root / entry["image"], root / entry["label"]
+        except (TypeError, KeyError):
+            raise DataError(
+                f'{DESCRIPTION}: training: entry {place}: expected {{"image": ..., "label": ...}}, got '
+                f"{shorten([entry])}"
+            ) from None
+        name = image.name.removesuffix(description.ending)
+        if name in cases:
+            raise DataError(f"{DESCRIPTION}: training: case {name} is listed twice")
+        numbered = [
+            image.with_name(f"{name}_{number:04}{description.ending}")
+            for number in range(description.channels)
+        ]
+        there = [path for path in numbered if path.is_file()]
+        if there and len(there) < len(numbered):
+            missing = next(path for path in numbered if path not in there)
+            raise DataError(
+                f"case {name} has no {missing.name}: {DESCRIPTION} names {len(numbered)} channels (modality)"
+            )
+        for path, what in ((labels, "labels"), *([] if there else [(image, "image")])):
+            if not path.is_file():
+                raise DataError(f"case {name} has no {what}: {shown_below(path, root)} is missing")
+        cases[name] = CaseFiles(name, tuple(there) or (image,), labels)
     return cases
 
 

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from segkit.data.decoding.images_and_masks import ValueRange, read_image, read_labels
 from segkit.data.decoding.parts import Source
@@ -58,7 +59,7 @@ class PartedFiles(PairedFiles):
         )
         self.images, self.labels, self.meanings = list(images), list(labels), meanings
         ends = list(value_range) if found and isinstance(value_range, tuple) else None
-        self.found_options = {} if ends is None else {"value_range": ends}
+        self.found_options: dict[str, Any] = {} if ends is None else {"value_range": ends}
 
     def sources(self, index: int) -> tuple[Source, Source]:
         """The parts, or files, that image and labels of sample `index` are read from."""

@@ -3,10 +3,11 @@
 Only what is looked at is decoded, and not by that library: an image that a cell holds is read like a file.
 """
 
+import hashlib
 import io
 import json
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,16 +21,8 @@ from segkit.system.printable import show_name, show_path
 #: Files that `save_to_disk` writes for several splits, and for one.
 SAVED, STATE = "dataset_dict.json", "state.json"
 PARQUET = ".parquet"
-#: The names of classes by value, as the models of the hub have them.
-ID2LABEL = "id2label.json"
 #: What the split that validates is called, the usual name first.
 VALIDATION = ("validation", "val", "valid", "dev", "test")
-#: What columns of images and of labels are usually called.
-IMAGE_WORDS = ("image", "images", "img", "pixel_values", "photo", "input", "picture")
-LABEL_WORDS = (
-    "label", "labels", "annotation", "annotations", "mask", "masks", "segmentation", "segmentation_mask", "seg",
-    "semantic_segmentation", "gt", "target", "label_map",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,11 @@ class Cell(Stored):
 def list_splits(root: Path, config: str | None = None) -> dict[str, list[Path]]:
     """The files of each split, in the order of their rows. Raises DataError for a folder without tables."""
     if (root / SAVED).is_file():
-        return {split: _saved_files(root / split) for split in _read_json(root / SAVED)["splits"]}
+        splits = read_json(root / SAVED)
+        names = splits.get("splits") if isinstance(splits, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f'{show_path(root / SAVED)}: expected {{"splits": [NAME, ...]}}')
+        return {split: _saved_files(root / split) for split in names}
     if (root / STATE).is_file():
         return {"train": _saved_files(root)}
     if next(root.rglob(f"*{PARQUET}"), None) is None:
@@ -73,55 +70,6 @@ def read_features(table: Table) -> dict[str, Any]:
     return dict(_open(table).features)
 
 
-def image_columns(features: Mapping[str, Any]) -> list[str]:
-    """The columns that hold images, or say nothing of their bytes and paths but that they are such."""
-    return [
-        name
-        for name, feature in features.items()
-        if type(feature).__name__ == "Image"
-        or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"})
-    ]
-
-
-def find_columns(table: Table, image: str | None, label: str | None) -> tuple[str, str]:
-    """The columns of images and of labels: those that are named, or else told by type and name. Raises DataError."""
-    features = read_features(table)
-    images = image_columns(features)
-    for key, name in (("image_column", image), ("label_column", label)):
-        if name is not None and name not in images:
-            what = f"is of type {features[name]}" if name in features else "is not there"
-            raise DataError(f"data.{key}={name}: {what}; columns of images: {_show(images)}")
-    labels = [name for name in images if name.lower() in LABEL_WORDS and name != image]
-    found_label = label or (labels[0] if len(labels) == 1 else None)
-    others = [name for name in images if name != found_label]
-    usual = [name for name in others if name.lower() in IMAGE_WORDS]
-    found_image = image or next((each[0] for each in (others, usual) if len(each) == 1), None)
-    if found_image is None or found_label is None:
-        raise DataError(
-            f"which columns of {show_path(table.root)} are images, and which their labels? of images there are: "
-            f"{_show(images)}; others: {_show([name for name in features if name not in images])}\n"
-            "   -> data.image_column=NAME data.label_column=NAME"
-        )
-    return found_image, found_label
-
-
-def find_names(table: Table) -> dict[int, str] | None:
-    """The names of the classes by value: of id2label.json, or of the only column that lists classes; None if neither
-    says them. Raises DataError for a file that cannot be used."""
-    path = table.root / ID2LABEL
-    if path.is_file():
-        names = _read_json(path)
-        if not isinstance(names, dict) or not all(re.fullmatch("[0-9]+", str(key)) for key in names):
-            raise DataError(f'{show_path(path)}: expected {{"0": NAME, "1": NAME ...}}')
-        return {int(key): str(name) for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
-    listed = [
-        feature.feature.names
-        for feature in read_features(table).values()
-        if type(getattr(feature, "feature", None)).__name__ == "ClassLabel"
-    ]
-    return dict(enumerate(listed[0])) if len(listed) == 1 else None
-
-
 def list_cells(table: Table, files: Sequence[Path], column: str) -> list[Cell]:
     """The images of a column. Raises DataError for files that cannot be read."""
     cells: list[Cell] = []
@@ -129,8 +77,10 @@ def list_cells(table: Table, files: Sequence[Path], column: str) -> list[Cell]:
         first = len(cells)
         cells += [
             Cell(path, f"{column}[{row}]", table, column, row)
-            for row in range(first, first + _count_rows(path))
+            for row in range(first, first + _count_rows(path, _state(path)))
         ]
+    if not cells:
+        raise DataError(f"no rows: {table.split} of {show_path(table.root)} is empty")
     if len(cells) != len(_open(table)):
         raise DataError(
             f"cannot read {show_path(table.root)}: {table.split} has {len(_open(table))} rows, its files {len(cells)}"
@@ -138,7 +88,8 @@ def list_cells(table: Table, files: Sequence[Path], column: str) -> list[Cell]:
     return cells
 
 
-def _show(names: Sequence[str]) -> str:
+def show_names(names: Sequence[str]) -> str:
+    """Names in a message, printable."""
     return ", ".join(show_name(name) for name in names) or "none"
 
 
@@ -167,28 +118,53 @@ def _open(table: Table) -> Any:
     files = list_splits(table.root, table.config)
     if table.split not in files:
         raise DataError(
-            f"no split {table.split!r} in {show_path(table.root)}; there are: {_show(list(files))}"
+            f"no split {table.split!r} in {show_path(table.root)}; there are: {show_names(list(files))}"
         )
     paths = tuple(files[table.split])
-    return _open_files(table, paths, tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+    return _open_files(table, paths, tuple(map(_state, paths)))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 @lru_cache(maxsize=8)  # rows are mapped into memory, and read when they are asked for
-def _open_files(table: Table, files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> Any:
+def _open_files(table: Table, files: tuple[Path, ...], states: tuple[tuple[int, ...], ...]) -> Any:
     with _library(table.root) as datasets:
         if (table.root / SAVED).is_file():
             return datasets.load_from_disk(str(table.root / table.split))
         if (table.root / STATE).is_file():
             return datasets.load_from_disk(str(table.root))
-        return datasets.Dataset.from_parquet([str(file) for file in files], split=table.split)
+        # The library knows its copy of a file again by its time alone: another file of that time would be the old one.
+        told = json.dumps([[str(file), *state] for file, state in zip(files, states, strict=True)])
+        cache = (
+            Path(datasets.config.HF_DATASETS_CACHE)
+            / f"segkit-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        )
+        return datasets.Dataset.from_parquet(
+            [str(file) for file in files], split=table.split, cache_dir=str(cache)
+        )
 
 
 def _saved_files(folder: Path) -> list[Path]:
-    return [folder / each["filename"] for each in _read_json(folder / STATE)["_data_files"]]
+    try:
+        files = [folder / each["filename"] for each in read_json(folder / STATE)["_data_files"]]
+    except (KeyError, TypeError):
+        raise DataError(
+            f"{show_path(folder / STATE)} lists no files: damaged, or not of save_to_disk"
+        ) from None
+    if not files:
+        raise DataError(f"no rows: {show_path(folder)} was saved empty")
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{show_path(folder / STATE)} lists {show_path(missing)}, and there is no such file")
+    return files
 
 
 @lru_cache(maxsize=65536)
-def _count_rows(path: Path) -> int:
+def _count_rows(path: Path, state: tuple[int, ...]) -> int:
     with _library(path):
         import pyarrow
         import pyarrow.parquet
@@ -217,6 +193,13 @@ def _library(path: Path) -> Generator[Any]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
+        if "corresponds to no data" in str(error):
+            raise DataError(f"no rows: a table of {show_path(path)} is empty") from error
+        configs = re.search(r"available configs: \[(.+?)\]", str(error))
+        if configs is not None:
+            raise DataError(
+                f"{show_path(path)} holds several data sets: {configs[1]} -> data.config=NAME"
+            ) from error
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DataError(f"cannot read {show_path(path)}: {first}") from error
     finally:
@@ -224,16 +207,11 @@ def _library(path: Path) -> Generator[Any]:
             datasets.enable_progress_bars()
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Raises DataError for a file that is missing or no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {show_path(path)}: {error.strerror}") from error
     except (ValueError, RecursionError):
         raise DataError(f"cannot read {show_path(path)}: it is no JSON, or damaged") from None
-
-
-def as_label_map(names: Mapping[int, str]) -> dict[int | str, int | str]:
-    """The label map of values that have names: none if they count from 0."""
-    places: dict[int | str, int | str] = {value: place for place, value in enumerate(names)}
-    return {} if all(value == place for value, place in places.items()) else places

@@ -1,8 +1,9 @@
 """`coco_panoptic`: COCO's panoptic labels, a JSON file and a folder of PNG files in which every segment has an id."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from segkit.data.annotations.coco.part import (
 from segkit.data.decoding.images_and_masks import read_labels
 from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.options import Channels, Ends, Fraction
+from segkit.data.files.validate import shorten
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
@@ -103,46 +105,80 @@ class CocoPanoptic(CocoImages):
         """Class ids (H, W). Raises DataError for segments that are not explained."""
         ((number, entry),) = self.file.annotations(self.numbers[index])
         mask = self.mask_paths[index]
-        segments = _read_segments(mask)  # (H, W)
-        if segments.shape != size:
-            raise DataError(
-                f"image and mask sizes differ: {self.shown(self.image_paths[index])} {size[1]}x{size[0]}, "
-                f"{self.shown(mask)} {segments.shape[1]}x{segments.shape[0]}"
-            )
         try:
-            values = {VOID: self.background} | {
-                segment["id"]: self.ignore_index
-                if segment.get("iscrowd") and self.crowd == "ignore"
-                else self.value_of(segment)
-                for segment in entry["segments_info"]
-            }
-        except KeyError:
-            raise self.wrong(index, number, entry, "a segment has no id -> write the file again") from None
+            values = self._values_of(entry["segments_info"])
         except ValueError as error:
             raise self.wrong(index, number, entry, str(error)) from None
-        return self._replace(segments, values, self.shown(mask))
+        unknown: list[np.ndarray] = []
+        for segments in _readings(mask):  # (H, W)
+            if segments.shape != size:
+                raise DataError(
+                    f"image and mask sizes differ: {self.shown(self.image_paths[index])} {size[1]}x{size[0]}, "
+                    f"{self.shown(mask)} {segments.shape[1]}x{segments.shape[0]}"
+                )
+            found, strange = self._replace(segments, values)
+            if not len(strange):
+                self._refuse_void(segments, values, self.shown(mask))
+                return found
+            unknown.append(strange)
+        strange = min(unknown, key=len)
+        wrong = int(strange[0])
+        raise DataError(
+            f"segment without a category: {self.shown(mask)} has the segment {wrong} in "
+            f"{int((strange == wrong).sum())} pixels, which segments_info of {self.shown(self.file.path)} does not "
+            "list\n   -> are the PNG files those of another JSON file?"
+        )
 
-    def _replace(self, segments: np.ndarray, values: Mapping[int, int], source: str) -> np.ndarray:
-        """The class ids of segments (H, W)."""
+    def _refuse_void(self, segments: np.ndarray, values: Mapping[int, int], source: str) -> None:
+        if len(values) > 1 and not segments.any():
+            raise DataError(
+                f"none of the {len(values) - 1} segments that segments_info of {self.shown(self.file.path)} lists is "
+                f"in {source}: every pixel is void -> are the PNG files those of another JSON file?"
+            )
+
+    def _values_of(self, segments: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+        """The class id, or `ignore_index`, of each segment by its id. Raises ValueError for what contradicts itself."""
+        values: dict[int, int] = {}
+        for segment in segments:
+            if "id" not in segment:
+                raise ValueError("a segment has no id -> write the file again")
+            key = segment["id"]
+            if type(key) not in (int, float) or key != key // 1 or not 0 <= key < 256**3:
+                raise ValueError(
+                    f"a segment has the id {shorten([repr(key)])}, expected a whole number below 256 * 256 * 256"
+                )
+            value = self.value_of(segment)
+            if segment.get("iscrowd") and self.crowd == "ignore":
+                value = self.ignore_index
+            if values.setdefault(int(key), value) != value:
+                raise ValueError(
+                    f"two segments have the id {int(key)}, and are of two classes -> number them anew"
+                )
+        return {VOID: self.background} | values
+
+    def _replace(self, segments: np.ndarray, values: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The class ids of segments (H, W), and those segments (n,) of pixels that have none."""
         ids = np.array(sorted(values), dtype=np.int64)
         place = np.searchsorted(ids, segments).clip(max=len(ids) - 1)
-        known = ids[place] == segments
-        if not known.all():
-            wrong = int(segments[~known][0])
-            raise DataError(
-                f"segment without a category: {source} has the segment {wrong} in {int((segments == wrong).sum())} "
-                f"pixels, which segments_info of {self.shown(self.file.path)} does not list\n"
-                "   -> are the PNG files those of another JSON file?"
-            )
-        return np.array([values[n] for n in ids.tolist()], dtype=self.target_dtype)[place]
+        strange = segments[ids[place] != segments]
+        return np.array([values[n] for n in ids.tolist()], dtype=self.target_dtype)[place], strange
 
 
-def _read_segments(path: Path) -> np.ndarray:
-    """The ids of the segments (H, W) in a PNG file. Raises DataError."""
-    values, are_colours = read_labels(path)
+def _readings(path: Path) -> Iterator[np.ndarray]:
+    """The ids of the segments (H, W) in a PNG file; what else its numbers may be, where they are no colours. Raises
+    DataError.
+
+    Programs that make PNG files smaller save few colours as a palette, and greys as one number: what such a file shows
+    is what it held, red + 256 green + 65536 blue. Others save the ids themselves as numbers, with any palette.
+    """
+    shown, are_colours = read_labels(path, colours=True)
+    if are_colours:
+        yield shown >> 16 | shown & 0xFF00 | (shown & 0xFF) << 16
+    elif shown.dtype == np.uint8:
+        yield shown.astype(np.int64) * (1 + 256 + 65536)
+    numbers, are_colours = read_labels(path)
     if not are_colours:
-        return values
-    return values >> 16 | values & 0xFF00 | (values & 0xFF) << 16
+        yield numbers
 
 
 def _refuse_outlines(file: CocoFile) -> None:
@@ -162,6 +198,12 @@ def _find_masks(root: Path, part: Part, folder: str | None) -> Sequence[Path]:
     pngs = [name for name in (part.file.pngs or []) if name is not None]
     source = part.file.path
     places = mask_folders(source, root) if folder is None else [root / folder]
+    twice = [name for name, count in Counter(pngs).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{show_path(source)}: the segments of two images are in one PNG file, {show_path(twice[0])} "
+            "-> name each file with its folder"
+        )
     for place in places:
         if pngs and (place / pngs[part.numbers[0]]).is_file():
             return [place / pngs[number] for number in part.numbers]

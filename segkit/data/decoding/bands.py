@@ -1,5 +1,6 @@
 """An image whose bands are files of their own, put together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class Bands(Numbers):
                     f"{show_path(band)} {sizes[1]}"
                 )
         return Samples(np.stack(arrays, axis=2), alpha=(), is_colour=False)
+
+
+def join_bands(bands: Sequence[Source]) -> Source:
+    """The image of these bands; the only one is the image itself."""
+    return bands[0] if len(bands) == 1 else Bands.of(tuple(bands))
 
 
 def _read_band(band: Source) -> np.ndarray:

@@ -235,6 +235,14 @@ def make_nifti() -> None:
         nibabel.save(nibabel.Nifti1Image(np.stack(arrays, 2), np.eye(4)), ROOT / folder / f"case{end}.nii.gz")
 
 
+def make_itk(ending: str) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    for folder, end in (("imagesTr", "_0000"), ("labelsTr", "")):
+        (ROOT / folder).mkdir()
+        arrays = [image_of(s)[:, :, 0].T.astype(np.int16) if end else drawn(s).T for s in STEMS]
+        itk.WriteImage(itk.GetImageFromArray(np.stack(arrays)), str(ROOT / folder / f"case{end}{ending}"))
+
+
 def make_dicom() -> None:
     pydicom = pytest.importorskip("pydicom")
     images()
@@ -281,6 +289,8 @@ KINDS = {
     "table": (make_parquet, "train.parquet: Parquet, as Hugging Face's datasets have", "pyarrow"),
     "jsonl": (make_jsonl, "train/metadata.jsonl: the list of a Hugging Face image folder", ""),
     "nifti": (make_nifti, "imagesTr/case_0000.nii.gz: NIfTI volume, compressed", "nibabel"),
+    "itk": (lambda: make_itk(".nrrd"), "imagesTr/case_0000.nrrd: NRRD volume", "SimpleITK"),
+    "itk, MetaImage": (lambda: make_itk(".mha"), "imagesTr/case_0000.mha: MetaImage volume", "SimpleITK"),
     "dicom": (make_dicom, "masks/a.dcm and 1 more: DICOM", "pydicom"),
 }
 
@@ -345,6 +355,10 @@ def film() -> bytes:
 
 #: Content of a file that no script makes masks of, and what is said of it. Its name says nothing.
 OTHERS = {
+    "JSON-MIN": (
+        '[{"image": "/a.jpg", "tag": [{"rle": [0], "original_width": 60}], "annotation_id": 5}]',
+        "Label Studio's JSON-MIN -> export the project as JSON",
+    ),
     "boxes of YOLO": ("0 0.5 0.5 0.1 0.2\n", "boxes, as YOLO has them, of which no mask can be made"),
     "boxes of VOC": (
         "<annotation><object><bndbox/></object></annotation>",
@@ -390,6 +404,20 @@ def test_other_files(case):
     content, text = OTHERS[case]
     write("sub/thing.dat", content)
     assert describe_contents(ROOT)[0] == [f"sub/thing.dat: {text}"]
+
+
+def test_masks_of_label_studios_tasks():
+    """Called as label_studio_converter 0.0.59 calls them, in brush.save_brush_images_from_annotation."""
+    images()
+    for task in (11, 12):
+        for label in ("cat", "tree-trunk"):
+            save(f"task-{task}-annotation-{3 * task}-by-me@home.org-tag-{label}-0.png", drawn("a") * 255)
+    lines, script = describe_contents(ROOT)
+    assert lines[0] == (
+        "task-11-annotation-33-by-me@home.org-tag-cat-0.png and 3 more: one label of a task of Label Studio's, which "
+        "names no image -> export the project as JSON, which has the same pixels: data.name=label_studio"
+    )
+    assert script == ""
 
 
 def test_objects_in_an_array_are_not_loaded():

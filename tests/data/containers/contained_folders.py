@@ -1,5 +1,5 @@
 """Folders of every kind that holds several images in a file, with the same 10 images and labels, and blocks that read
-them. Hugging Face's tables are written by their own library, volumes by nibabel, stacks by Pillow."""
+them. Hugging Face's tables are written by their own library, volumes by nibabel and SimpleITK, stacks by Pillow."""
 
 import json
 from collections.abc import Callable
@@ -101,6 +101,19 @@ def make_volumes(root: Path) -> dict[str, Any]:
     return {"name": "nnunet"}
 
 
+def make_itk_volumes(root: Path) -> dict[str, Any]:
+    """The same volumes as MetaImage, whose numbers lie beside their heads."""
+    itk = pytest.importorskip(
+        "SimpleITK", reason="SimpleITK, which writes MetaImage and NRRD, is not installed"
+    )
+    block = make_volumes(root)
+    describe_cases(root, ".mhd")
+    for path in sorted(root.rglob("*.nii.gz")):
+        itk.WriteImage(itk.ReadImage(str(path)), str(path).replace(".nii.gz", ".mhd"))
+        path.unlink()
+    return block
+
+
 def as_table(rows: slice) -> Any:
     """Some of the images as a table of Hugging Face's."""
     datasets = pytest.importorskip("datasets", reason="the library datasets is not installed")
@@ -136,6 +149,7 @@ KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": make_npz,
     "cases": make_cases,
     "volumes": make_volumes,
+    "itk volumes": make_itk_volumes,
     "saved": make_saved,
     "parquet": make_parquet,
 }

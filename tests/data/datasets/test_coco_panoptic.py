@@ -139,6 +139,122 @@ def test_a_segment_without_an_id(tmp_path):
     )
 
 
+def change_segment(**changes):
+    def change(content):
+        content["annotations"][0]["segments_info"][0].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize("key", ["7", None, True, 7.5, -1, 256**3, float("nan")])
+def test_ids_of_segments_that_are_none(tmp_path, key):
+    write_panoptic(tmp_path, change=change_segment(id=key))
+    assert refused(tmp_path) == (
+        "annotations/panoptic_train.json: annotations[0] of images/train/1.jpg: a segment has the id "
+        f"{key!r}, expected a whole number below 256 * 256 * 256"
+    )
+
+
+def test_two_segments_of_one_id(tmp_path):
+    """Of one class they say the same, of two nobody knows which."""
+    write_panoptic(tmp_path, change=change_segment(id=DOG))
+    assert refused(tmp_path).endswith(
+        f"images/train/1.jpg: two segments have the id {DOG}, and are of two classes -> number them anew"
+    )
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0]["segments_info"].append(
+        {"id": float(CAT), "category_id": 1}
+    ))  # fmt: skip
+    np.testing.assert_array_equal(open_panoptic(tmp_path)[0].target, expected(0, 1, 0, 255))
+
+
+def test_a_png_file_in_which_all_is_void(tmp_path):
+    write_panoptic(tmp_path)
+    save_segments(tmp_path / "annotations/panoptic_train/1.png", np.zeros(SIZE, int))
+    assert refused(tmp_path) == (
+        "none of the 3 segments that segments_info of annotations/panoptic_train.json lists is in "
+        "annotations/panoptic_train/1.png: every pixel is void -> are the PNG files those of another JSON file?"
+    )
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0].update(segments_info=[]))
+    save_segments(tmp_path / "annotations/panoptic_train/1.png", np.zeros(SIZE, int))
+    assert (open_panoptic(tmp_path)[0].target == 255).all()
+
+
+def test_one_png_file_for_two_images(tmp_path):
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][-1].update(file_name="1.png"))
+    with pytest.raises(DataError) as raised:
+        open_panoptic(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path}/annotations/panoptic_train.json: the segments of two images are in one PNG file, 1.png "
+        "-> name each file with its folder"
+    )
+
+
+def test_png_files_that_were_made_smaller(tmp_path):
+    """Few colours as a palette, in whatever order, and greys as one number, as lossless optimisers save them. Pillow
+    writes them here."""
+    write_panoptic(tmp_path)
+    path = tmp_path / "annotations/panoptic_train/1.png"
+    with Image.open(path) as image:
+        smaller = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=8)
+    smaller.save(path)
+    with Image.open(path) as image:
+        assert image.mode == "P"
+    np.testing.assert_array_equal(open_panoptic(tmp_path)[0].target, expected(0, 1, 0, 255))
+    # Places in the palette that are ids, too, of other segments.
+    places = np.unique(np.asarray(smaller)).tolist()
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0]["segments_info"].extend(
+        {"id": place, "category_id": 2} for place in places if place
+    ))  # fmt: skip
+    smaller.save(path)
+    np.testing.assert_array_equal(open_panoptic(tmp_path)[0].target, expected(0, 1, 0, 255))
+
+    grey = 0x010101
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0].update(segments_info=[
+        {"id": 5 * grey, "category_id": 1}, {"id": 9 * grey, "category_id": 2}
+    ]))  # fmt: skip
+    numbers = np.where(np.arange(SIZE[1]) % 2, 5, 9) * np.ones((SIZE[0], 1), int)
+    Image.fromarray(numbers.astype(np.uint8)).save(path)
+    np.testing.assert_array_equal(open_panoptic(tmp_path)[0].target, np.where(numbers == 5, 0, 1))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16"])
+def test_ids_that_are_saved_as_numbers(tmp_path, mode):
+    segments = [{"id": 5, "category_id": 1}, {"id": 9, "category_id": 2}]
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0].update(segments_info=segments))
+    numbers = np.where(np.arange(SIZE[1]) % 2, 5, 9) * np.ones((SIZE[0], 1), int)
+    image = Image.fromarray(numbers.astype(np.uint16 if mode == "I;16" else np.uint8))
+    if mode == "P":
+        image.putpalette([value for n in range(256) for value in (255 - n, n, 7)])
+    image.save(tmp_path / "annotations/panoptic_train/1.png")
+    np.testing.assert_array_equal(open_panoptic(tmp_path)[0].target, np.where(numbers == 5, 0, 1))
+    segments.pop()
+    write_panoptic(tmp_path, change=lambda content: content["annotations"][0].update(segments_info=segments))
+    image.save(tmp_path / "annotations/panoptic_train/1.png")
+    assert "1.png has the segment " in refused(tmp_path)
+
+
+def test_what_cityscapes_own_script_writes(tmp_path):
+    """In the layout and with the names of createPanopticImgs of cityscapesScripts 2.3.0, which calls an image
+    CITY_..._gtFine_leftImg8bit.png: there is no such file."""
+    for part in ("train", "val"):
+        name = "bad-honnef_000000_000019"
+        image = f"leftImg8bit/{part}/bad-honnef/{name}_leftImg8bit.png"
+        save_image(tmp_path / image)
+        save_segments(
+            tmp_path / f"gtFine/cityscapes_panoptic_{part}/{name}_gtFine_panoptic.png", segments_of()
+        )
+        segments = [{"id": n, "category_id": 1 + (n == DOG), "iscrowd": 0} for n in (CAT, DOG, CROWD)]
+        entry = {"image_id": name, "file_name": f"{name}_gtFine_panoptic.png", "segments_info": segments}
+        content = coco([image_entry(name, f"{name}_gtFine_leftImg8bit.png")], [entry], ("cat", "dog"))
+        write_json(tmp_path / f"gtFine/cityscapes_panoptic_{part}.json", content)
+    files = {f"{part}_annotations": f"gtFine/cityscapes_panoptic_{part}.json" for part in ("train", "val")}
+    for part in ("train", "val"):
+        dataset = open_panoptic(tmp_path, part, **files)
+        assert dataset.notes == []
+        assert dataset.files(0)[0] == tmp_path / f"leftImg8bit/{part}/bad-honnef/{name}_leftImg8bit.png"
+        np.testing.assert_array_equal(dataset[0].target, expected(0, 1, 0, 255))
+
+
 def test_an_image_without_segments(tmp_path):
     write_panoptic(tmp_path, change=lambda content: content["annotations"].pop())
     path = tmp_path / "annotations/panoptic_train.json"

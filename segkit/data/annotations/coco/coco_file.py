@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from segkit.data.annotations.coco.json_entries import decode_entry
-from segkit.data.annotations.coco.read_index import Category, read_index
+from segkit.data.annotations.coco.kept_index import find_index
+from segkit.data.annotations.coco.read_index import Category
 from segkit.data.decoding.opening import explained
 from segkit.data.files.paired_files import file_state
 from segkit.errors import DataError
@@ -36,11 +37,12 @@ class CocoFile:
     used        for each category, how many annotations have it, or how many segments of a panoptic file
     strays      numbers of annotations, or of those of segments, whose category is not there
     drawn       how many annotations have a segmentation
+    notes       what somebody should know who starts again
     pngs        of a panoptic file, the name of the PNG file of each image, or None for an image without; else None
     """
 
     def __init__(self, path: Path, state: tuple[int, int]):
-        index = read_index(path)
+        index, self.notes = find_index(path)
         self.path, self._state = path, state
         self.names, self.sizes = index.names, index.sizes.astype(np.int32)
         self.categories: list[Category] = index.categories

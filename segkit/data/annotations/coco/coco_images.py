@@ -75,7 +75,7 @@ class CocoImages(AnnotatedImages):
             channels=channels,
             value_range=ends,
             resize=resize,
-            notes=[*part.notes, *_describe_strays(part.file)],
+            notes=[*part.file.notes, *part.notes, *_describe_strays(part.file)],
         )
         self.file, self.numbers = part.file, part.numbers
         self.background = ignore_index if background == IGNORE else classes.index(background)

@@ -1,6 +1,7 @@
 """Where the images lie that a file names."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +15,13 @@ from segkit.system.printable import show_path
 TRIED = 50
 #: Folders below the root in which images lie, with {split} for the name of the part and {set} for what the name of the
 #: JSON file has after its first word: train2017 of instances_train2017.json.
-FOLDERS = ("", "images", "images/{split}", "images/{set}", "{split}", "{set}", "{split}/images", "data")
+FOLDERS = (
+    "", "images", "images/{split}", "images/{set}", "{split}", "{set}", "{split}/images", "data",
+    "leftImg8bit/{split}",
+)  # fmt: skip
+#: How Cityscapes' own script for panoptic files (createPanopticImgs) calls an image. The file is called CITY_..., in a
+#: folder of the city, without _gtFine.
+_CITYSCAPES = re.compile(r"(([^_/]+)_\d{6}_\d{6})_gt(?:Fine|Coarse)(_leftImg8bit\.png)")
 
 
 def find_image_files(
@@ -29,8 +36,8 @@ def find_image_files(
     """
     asked = [names[n] for n in spread(len(names), TRIED)]
     places = _candidates(root, source, folder, split)
-    ways = [(place, whole) for whole in (True, False) for place in places]
-    there = [sum((place / _relative(name, whole)).is_file() for name in asked) for place, whole in ways]
+    ways = [(place, form) for form in (_whole, _last, _of_city) for place in places]
+    there = [sum((place / form(name)).is_file() for name in asked) for place, form in ways]
     best = max(range(len(ways)), key=lambda n: there[n])
     if not there[best] and asked:
         looked = [
@@ -40,15 +47,15 @@ def find_image_files(
             f"no images of {show_path(source)}: {show_path(asked[0])} is not in {shorten(looked, most=6) or root}\n"
             "   -> data.images=FOLDER, in which they lie as the file names them"
         )
-    place, whole = ways[best]
-    paths = [place / _relative(name, whole) for name in names]
+    place, form = ways[best]
+    paths = [place / form(name) for name in names]
     _refuse_equal(paths, names, source=source, root=root)
     return paths, _find_missing(paths, root)
 
 
 def sample_names(names: Sequence[str]) -> list[str]:
     """What samples are called: the files' names without suffix, unless two would be called the same."""
-    whole = [_relative(name, True).lstrip("/") for name in names]
+    whole = [_whole(name).lstrip("/") for name in names]
     short = [os.path.splitext(name)[0] for name in whole]
     return short if len(set(short)) == len(short) else whole
 
@@ -61,10 +68,19 @@ def _candidates(root: Path, source: Path, folder: str | None, split: str) -> lis
     return list(dict.fromkeys([source.parent, *(root / text for text in texts)]))
 
 
-def _relative(name: str, whole: bool) -> str:
-    """A file's name as a path, or without its folders, which may be those of another machine."""
-    path = name.replace("\\", "/")
-    return path if whole else PurePosixPath(path).name
+def _whole(name: str) -> str:
+    """A file's name as a path."""
+    return name.replace("\\", "/")
+
+
+def _last(name: str) -> str:
+    """The same without its folders, which may be those of another machine."""
+    return PurePosixPath(_whole(name)).name
+
+
+def _of_city(name: str) -> str:
+    """Where a file of Cityscapes' lies that its panoptic files call otherwise; any other name as it is."""
+    return _CITYSCAPES.sub(r"\2/\1\3", _whole(name))
 
 
 def _refuse_equal(paths: Sequence[Path], names: Sequence[str], *, source: Path, root: Path) -> None:

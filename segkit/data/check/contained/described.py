@@ -6,15 +6,13 @@ from typing import Any
 
 from segkit.data.check.find_layout import VAL_FRACTION, FoundLayout
 from segkit.data.containers.cases import DESCRIPTION, IMAGES, SPLITS, read_json
+from segkit.data.containers.table_columns import find_columns, find_names, image_columns
 from segkit.data.containers.tables import (
     PARQUET,
     SAVED,
     STATE,
     VALIDATION,
     Table,
-    find_columns,
-    find_names,
-    image_columns,
     list_cells,
     list_splits,
     read_features,
@@ -24,11 +22,12 @@ from segkit.errors import DataError
 
 
 def propose_cases(root: Path) -> dict[str, Any] | None:
-    """The block for a folder of nnU-Net 2; None for any other."""
+    """The block for a folder of nnU-Net's; None for any other."""
     if not (root / IMAGES).is_dir() or not (root / DESCRIPTION).is_file():
         return None
     described = read_json(root / DESCRIPTION)
-    if not isinstance(described, dict) or not {"channel_names", "file_ending"} <= described.keys():
+    first, second = ({"modality", "labels", "training"}, {"channel_names", "file_ending"})
+    if not isinstance(described, dict) or not (first <= described.keys() or second <= described.keys()):
         return None
     divided = (root / SPLITS).is_file()
     return {"name": "nnunet", "root": str(root), **({} if divided else {"val_fraction": VAL_FRACTION})}

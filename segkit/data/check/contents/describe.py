@@ -16,7 +16,7 @@ MOST_LINES = 12
 #: Kinds of annotations in the order in which they are to be used, if there are several.
 ORDER = (
     "panoptic", "coco", "labelme", "datumaro", "cvat", "label_studio", "label_me", "jsonl", "yolo", "objects",
-    "nifti", "dicom", "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
+    "nifti", "itk", "dicom", "hdf5", "zarr", "npz", "npy", "mat", "stack", "jp2", "table",
 )  # fmt: skip
 #: Folders in which nnU-Net keeps the channels of an image as files of its name.
 CHANNELS = ("imagesTr", "imagesTs")

@@ -26,10 +26,9 @@ for path in [p for p in sorted(root.rglob("*")) if p.is_file() and pydicom.misc.
     Image.fromarray(pydicom.dcmread(path).pixel_array).save(path.with_name(path.stem + ".png"))
 """
 
-NIFTI = """\
-import nibabel
-for path in sorted(root.rglob("*.nii*")):
-    volume, stem = np.asarray(nibabel.load(path).dataobj), path.name.split(".nii")[0]
+_VOLUMES = """\
+for path in FILES:
+    volume, stem = OPEN
     is_mask = "label" in path.parent.name.lower() or "mask" in str(path.relative_to(root)).lower() or "seg" in stem
     if not is_mask:
         volume = (volume - volume.min()) * (255 / max(1, np.ptp(volume)))
@@ -42,6 +41,13 @@ for path in sorted(root.rglob("*.nii*")):
     for n in range(volume.shape[2]):
         Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
 """
+
+NIFTI = "import nibabel\n" + _VOLUMES.replace("FILES", 'sorted(root.rglob("*.nii*"))').replace(
+    "OPEN", 'np.asarray(nibabel.load(path).dataobj), path.name.split(".nii")[0]'
+)
+ITK = "import SimpleITK\n" + _VOLUMES.replace(
+    "FILES", '[p for p in sorted(root.rglob("*")) if p.suffix.lower() in (".mha", ".mhd", ".nrrd", ".nhdr")]'
+).replace("OPEN", "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T, path.stem")
 
 ARRAYS = """\
 arrays = {}

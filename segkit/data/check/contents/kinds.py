@@ -29,6 +29,7 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\xff\x4f\xff\x51", Kind("jp2", "JPEG 2000, a format that is not read")),
     (128, b"DICM", Kind("dicom", "DICOM")),
     (344, b"n+1\0", Kind("nifti", "NIfTI volume")),
+    (0, b"NRRD000", Kind("itk", "NRRD volume")),
     (0, b"MATLAB 5.0 MAT-file", Kind("mat", "MATLAB file")),
     (0, b"MATLAB 7.3 MAT-file", Kind("hdf5", "MATLAB 7.3 file, which is HDF5")),
     (0, b"\x89HDF\r\n\x1a\n", Kind("hdf5", "HDF5")),
@@ -46,6 +47,8 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"v/1\x01", Kind("", "OpenEXR, a format that is not read -> save as PNG")),
     (0, b"%PDF", Kind("", "PDF")),
 )
+#: How Label Studio calls the pixels of one label in one annotation, in its exports of brush labels as PNG and NumPy.
+_OF_A_TASK = re.compile(r"task-\d+-annotation-\d+-by-.*\.(png|npy)")
 _OTHER = Kind("", "of no kind that is known here")
 
 
@@ -58,6 +61,12 @@ def find_kind(path: Path) -> Kind:
         return Kind("", f"cannot be read: {error.strerror}")
     if not head:
         return Kind("", "empty")
+    if _OF_A_TASK.fullmatch(path.name):
+        return Kind(
+            "",
+            "one label of a task of Label Studio's, which names no image -> export the project as JSON, which has the "
+            "same pixels: data.name=label_studio",
+        )
     if head.startswith(b"\x93NUMPY"):
         return _describe_array(path)
     if path.name.lower().endswith(".npz") and head.startswith(b"PK"):
@@ -72,6 +81,8 @@ def find_kind(path: Path) -> Kind:
             return kind
     if head[:1] == b"\x80" and re.match(rb"\x80[\x02-\x05]", head):
         return Kind("", "a pickle, which is never opened -> save its arrays as .npy")
+    if re.match(rb"(ObjectType|NDims)\s*=", head):
+        return Kind("itk", "MetaImage volume")
     name, text = describe_text(path, head)
     return Kind(name, text) if text else _OTHER
 

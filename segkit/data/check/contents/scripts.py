@@ -5,7 +5,17 @@ names of the classes in `classes.txt`; or, of files with many images, it makes a
 needs, and what their first line installs.
 """
 
-from segkit.data.check.contents.format_scripts import ARRAYS, CONVERT, DICOM, H5, NIFTI, STACKS, TABLES, ZARR
+from segkit.data.check.contents.format_scripts import (
+    ARRAYS,
+    CONVERT,
+    DICOM,
+    H5,
+    ITK,
+    NIFTI,
+    STACKS,
+    TABLES,
+    ZARR,
+)
 
 _BEGIN = """\
 from pathlib import Path
@@ -213,6 +223,7 @@ _SCRIPTS = {
     "stack": ("", STACKS),
     "dicom": ("pydicom", DICOM),
     "nifti": ("nibabel", NIFTI),
+    "itk": ("SimpleITK", ITK),
     "hdf5": (
         "h5py",
         "import h5py\n" + ARRAYS.replace("OPEN", H5).replace("FILES", 'sorted(root.rglob("*.h*5"))'),

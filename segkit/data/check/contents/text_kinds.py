@@ -16,6 +16,7 @@ JSON_WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "annotations of the VGG Image Annotator -> export them as COCO", ('"shape_attributes"',)),
     ("datumaro", "Datumaro's own format", ('"dm_format',)),
     ("label_studio", "Label Studio's tasks", ('"annotations"', '"result"')),
+    ("", "Label Studio's JSON-MIN -> export the project as JSON", ('"annotation_id"', '"original_width"')),
     ("", "Supervisely's annotations -> export them as masks", ('"classTitle"',)),
     ("", "Cityscapes' polygons", ('"imgHeight"', '"objects"')),
     ("", "GeoJSON -> rasterio.features.rasterize makes masks of it", ('"FeatureCollection"',)),

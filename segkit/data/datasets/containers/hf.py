@@ -10,17 +10,8 @@ from dataclasses import replace
 from typing import Literal
 
 from segkit.data.containers.parted_files import PartedFiles
-from segkit.data.containers.tables import (
-    ID2LABEL,
-    VALIDATION,
-    Cell,
-    Table,
-    as_label_map,
-    find_columns,
-    find_names,
-    list_cells,
-    list_splits,
-)
+from segkit.data.containers.table_columns import ID2LABEL, as_label_map, find_columns, find_names
+from segkit.data.containers.tables import VALIDATION, Cell, Table, list_cells, list_splits
 from segkit.data.files.divide import choose_validation
 from segkit.data.files.options import Channels, Classes, Ends, Fraction, find_ends, read_meanings
 from segkit.data.files.paired_files import existing_root

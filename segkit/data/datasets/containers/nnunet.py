@@ -22,12 +22,12 @@ from segkit.data.containers.cases import (
     read_split,
 )
 from segkit.data.containers.parted_files import PartedFiles, shown_below
-from segkit.data.decoding.bands import Bands
+from segkit.data.decoding.bands import join_bands
 from segkit.data.decoding.opening import SUFFIXES
 from segkit.data.decoding.pages import find_pages
 from segkit.data.decoding.parts import Source
+from segkit.data.decoding.volumes import AXES, cut, find_farthest, find_filled, is_volume, read_volume_head
 from segkit.data.decoding.volumes import SUFFIXES as VOLUMES
-from segkit.data.decoding.volumes import Slice, find_filled, read_volume_head
 from segkit.data.files.divide import choose_validation
 from segkit.data.files.label_map import IGNORE, LabelMap
 from segkit.data.files.options import Ends, Fraction, Meanings, check_classes, find_ends
@@ -36,8 +36,6 @@ from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
 from segkit.types import NonNegativeInt, Size
 
-#: The axes of a volume in the order in which nnU-Net keeps them.
-AXES = ("z", "y", "x")
 TIFF = (".tif", ".tiff")
 
 
@@ -51,7 +49,8 @@ class Drawn(NamedTuple):
 
 @DATASETS.register("nnunet")
 class NnUNet(PartedFiles):
-    """A data set of nnU-Net 2: dataset.json, imagesTr and labelsTr, of images, or of volumes slice by slice.
+    """A data set of nnU-Net: dataset.json, imagesTr and labelsTr, of images, or of volumes slice by slice. What version
+    1 wrote, and the Medical Segmentation Decathlon, is read likewise.
 
     root           the folder with dataset.json, such as nnUNet_raw/Dataset001_NAME
     fold           which of the parts in splits_final.json trains and validates
@@ -68,8 +67,9 @@ class NnUNet(PartedFiles):
     resize         [height, width] that every image is brought to, or null
 
     The classes are those of dataset.json, and the channels of a case are the bands of its image. PNG, BMP and TIFF need
-    nothing else; NIfTI needs nibabel (the extra `nnunet`), and of a .nii.gz file everything before a slice is unpacked
-    to read it: data.cache=disk does that once. A sample is called like its case, of volumes with the number of the
+    nothing else; NIfTI needs nibabel (the extra `nnunet`), MetaImage and NRRD SimpleITK (the extra `itk`). Of a .nii.gz
+    file everything before a slice is unpacked to read it, of compressed MetaImage and NRRD the whole volume:
+    data.cache=disk does that once. A sample is called like its case, of volumes with the number of the
     slice, from 0: `case_012`.
 
     Raises DataError for what is missing or cannot be used, ConfigError for options that contradict each other.
@@ -124,7 +124,10 @@ class NnUNet(PartedFiles):
             value_range=ends,
             found=value_range == "auto",
             resize=resize,
+            notes=[] if place is None else _note_ways([cases[name] for name in parts[split]]),
         )
+        if place is not None and axis == "auto":
+            self.found_options["axis"] = AXES[2 - place]
 
 
 def _check_ending(described: Description, root: Path) -> None:
@@ -132,7 +135,7 @@ def _check_ending(described: Description, root: Path) -> None:
     if ending not in (*SUFFIXES, *VOLUMES):
         raise DataError(
             f"{shown_below(described.path, root)}: file_ending {described.ending!r} is not read\n"
-            "   -> save the files as .png, .tif or .nii.gz, and say so there"
+            "   -> save the files as .png, .tif, .nii.gz, .mha or .nrrd, and say so there"
         )
 
 
@@ -173,11 +176,10 @@ def _find_axis(cases: Iterable[CaseFiles], axis: str) -> int | None:
     """The axis (0, 1, 2: x, y, z) that volumes are cut across; None for images."""
     spacings = []
     for case in cases:
-        if not case.labels.name.lower().endswith(VOLUMES):
+        if not is_volume(case.labels):
             return None
-        spacings.append(read_volume_head(case.labels).spacing[::-1])  # in the order of AXES
-    chosen = int(np.argmax(np.median(spacings, axis=0))) if axis == "auto" else AXES.index(axis)
-    return 2 - chosen
+        spacings.append(read_volume_head(case.labels).spacing)
+    return find_farthest(spacings) if axis == "auto" else 2 - AXES.index(axis)
 
 
 def _find_drawn(case: CaseFiles, axis: int | None, *, skip_empty: bool) -> list[Drawn]:
@@ -189,8 +191,8 @@ def _find_drawn(case: CaseFiles, axis: int | None, *, skip_empty: bool) -> list[
         _require_equal(case, [len(found) for found in pages], "pages")
         if len(pages[0]) > 1:
             *images, labels = pages
-            return _number(case, [_join(bands) for bands in zip(*images, strict=True)], labels)
-    return [Drawn(case.name, _join(case.images), case.labels)]
+            return _number(case, [join_bands(bands) for bands in zip(*images, strict=True)], labels)
+    return [Drawn(case.name, join_bands(case.images), case.labels)]
 
 
 def _find_slices(case: CaseFiles, axis: int, *, skip_empty: bool) -> list[Drawn]:
@@ -199,12 +201,24 @@ def _find_slices(case: CaseFiles, axis: int, *, skip_empty: bool) -> list[Drawn]
     count = read_volume_head(case.labels).shape[axis]
     kept = find_filled(case.labels, axis) if skip_empty else np.ones(count, dtype=bool)
 
-    def cut(path: Path) -> list[Source]:
-        return [Slice(path, f"{AXES[2 - axis]}{place}", axis, place) for place in range(count)]
-
-    images = [_join(bands) for bands in zip(*(cut(path) for path in case.images), strict=True)]
-    drawn = _number(case, images, cut(case.labels))
+    images = [join_bands(bands) for bands in zip(*(cut(path, axis) for path in case.images), strict=True)]
+    drawn = _number(case, images, cut(case.labels, axis))
     return [each for each, keep in zip(drawn, kept.tolist(), strict=True) if keep]
+
+
+def _note_ways(cases: Sequence[CaseFiles]) -> list[str]:
+    """What is said of labels whose axes lead elsewhere than those of their images, by their heads."""
+    found = []
+    for case in cases:
+        ways = [read_volume_head(path).ways for path in (case.labels, *case.images)]
+        found += [(case, ways[0], other) for other in ways[1:] if other != ways[0]][:1]
+    if not found:
+        return []
+    case, labels, image = found[0]
+    return [
+        f"in {len(found)} of {len(cases)} cases, axes of image and labels lead elsewhere, by their heads ({image} and "
+        f"{labels} in {case.name}): they are read voxel by voxel, as nnU-Net does -> look at some of them"
+    ]
 
 
 def _require_equal(case: CaseFiles, sizes: Sequence[object], what: str) -> None:
@@ -218,10 +232,6 @@ def _require_equal(case: CaseFiles, sizes: Sequence[object], what: str) -> None:
 
 def _show(size: object) -> str:
     return "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
-
-
-def _join(bands: Sequence[Source]) -> Source:
-    return bands[0] if len(bands) == 1 else Bands.of(tuple(bands))
 
 
 def _number(case: CaseFiles, images: Sequence[Source], labels: Sequence[Source]) -> list[Drawn]:

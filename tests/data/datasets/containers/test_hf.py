@@ -1,6 +1,7 @@
 """`hf`: tables that the library `datasets` itself writes, where it is installed."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_columns_that_are_not_clear(tmp_path, library):
     )
     assert len(hf(tmp_path, classes=CLASSES, image_column="a", label_column="b")) == 4
     assert refusal(DataError, lambda: hf(tmp_path, classes=CLASSES, image_column="c", label_column="b")) == (
-        "data.image_column=c: is not there; columns of images: a, b"
+        "data.image_column=c: is not there in train; columns of images: a, b"
     )
 
 
@@ -165,6 +166,101 @@ def test_what_is_missing(tmp_path):
     assert refusal(DataError, lambda: hf(empty)) == (
         f"no dataset_dict.json, state.json nor .parquet files in {empty}"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"0": "a", "1": null}', "'1': expected the name of a class, got None"),
+        ('{"0": "a", "1": {"name": "b"}}', "'1': expected the name of a class, got {'name': 'b'}"),
+        ('{"0": " ", "1": "b"}', "'0': expected the name of a class, got ' '"),
+        ('{"0": "a", "00": "b", "1": "c"}', "expected at least 2 classes, each once"),
+        ("{}", "expected at least 2 classes, each once"),
+        ('["a", "b"]', 'expected {"0": NAME, "1": NAME ...}'),
+    ],
+)
+def test_names_of_classes_that_are_none(tmp_path, content, message):
+    make_parquet(tmp_path)
+    (tmp_path / "id2label.json").write_text(content)
+    assert refusal(DataError, lambda: hf(tmp_path)) == f"{tmp_path}/id2label.json: {message}"
+
+
+#: What is done to a folder that save_to_disk wrote, and what is said of it.
+SAVED = {
+    "no splits": (
+        lambda root: (root / "dataset_dict.json").write_text("{}"),
+        '/dataset_dict.json: expected {"splits": [NAME, ...]}',
+    ),
+    "splits of text": (
+        lambda root: (root / "dataset_dict.json").write_text('{"splits": "train"}'),
+        '/dataset_dict.json: expected {"splits": [NAME, ...]}',
+    ),
+    "no list of files": (
+        lambda root: (root / "train/state.json").write_text("{}"),
+        "/train/state.json lists no files: damaged, or not of save_to_disk",
+    ),
+    "an empty list": (
+        lambda root: (root / "validation/state.json").write_text('{"_data_files": []}'),
+        "/validation was saved empty",
+    ),
+    "a file that is missing": (
+        lambda root: (root / "train/data-00001-of-00002.arrow").unlink(),
+        "/train/data-00001-of-00002.arrow, and there is no such file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_saved_folders_that_are_damaged(tmp_path, case):
+    change, message = SAVED[case]
+    make_saved(tmp_path)
+    change(tmp_path)
+    found = refusal(DataError, lambda: hf(tmp_path, classes=CLASSES))
+    assert f"{tmp_path}{message}" in found
+
+
+def test_tables_without_rows_or_labels(tmp_path, library):
+    make_parquet(tmp_path)
+    path = tmp_path / "data/validation-00000-of-00001.parquet"
+    as_table(slice(2)).remove_columns("label").to_parquet(str(path))
+    assert refusal(DataError, lambda: hf(tmp_path, "val")) == (
+        "data.label_column=label: is not there in validation; columns of images: image"
+    )
+    as_table(slice(2)).select([]).to_parquet(str(path))
+    assert refusal(DataError, lambda: hf(tmp_path, "val")) == f"no rows: a table of {tmp_path} is empty"
+    assert refusal(DataError, lambda: hf(tmp_path, image_column="label", label_column="label")) == (
+        "data.image_column and data.label_column are both label: images cannot be their labels"
+    )
+
+
+def test_several_data_sets_in_a_folder(tmp_path):
+    for name in ("fine", "coarse"):
+        (tmp_path / name).mkdir()
+        as_table(slice(4)).to_parquet(str(tmp_path / name / "train.parquet"))
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: fine\n  data_files: fine/*.parquet\n"
+        "- config_name: coarse\n  data_files: coarse/*.parquet\n---\n"
+    )
+    options = {"classes": CLASSES, "val_fraction": 0.3, "channels": 1}
+    assert refusal(DataError, lambda: hf(tmp_path, **options)) == (
+        f"{tmp_path} holds several data sets: 'fine', 'coarse' -> data.config=NAME"
+    )
+    assert hf(tmp_path, config="coarse", **options).images[0].file == tmp_path / "coarse/train.parquet"
+
+
+def test_another_table_of_the_same_time_is_read(tmp_path):
+    """As `rsync -t` and archives make them; the library takes its copy of the earlier one."""
+    path = tmp_path / "train.parquet"
+    options = {"classes": CLASSES, "val_fraction": 0.3, "channels": 1}
+    found = []
+    for rows in (slice(0, 4), slice(5, 10)):
+        as_table(rows).to_parquet(str(path))
+        os.utime(path, (10**9, 10**9))
+        dataset = hf(tmp_path, **options)
+        row = int(dataset.names[0][-6:])
+        np.testing.assert_array_equal(dataset[0].image[0], IMAGES[rows][row])
+        found.append(dataset[0].image)
+    assert not np.array_equal(*found)
 
 
 def test_cells_that_hold_nothing(tmp_path):

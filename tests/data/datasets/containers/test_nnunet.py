@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.data.check.contained import propose_cases
 from segkit.data.datasets.containers.nnunet import NnUNet
 from segkit.errors import ConfigError, DataError
 from tests.data.containers.contained_folders import (
@@ -131,9 +132,21 @@ DESCRIPTIONS = {
         "labels: whole, core are regions of several values, which overlap\n"
         "   -> a pixel has one class here: name each value by itself",
     ),
-    "nnU-Net 1": (
-        {"labels": {"0": "background", "1": "cell"}},
-        "labels are value: name, as nnU-Net 1 has them -> name: value, as nnU-Net 2 has them",
+    "nnU-Net 1, a name for two": (
+        {"labels": {"0": "background", "1": "cell", "2": "cell"}},
+        "labels: 1 and 2 are both called 'cell'",
+    ),
+    "nnU-Net 1, no name": (
+        {"labels": {"0": "background", "1": 1}},
+        "labels: '1': expected a name, got 1",
+    ),
+    "nnU-Net 1, gaps": (
+        {"labels": {"0": "background", "2": "cell"}},
+        "labels: expected the values 0, 1, 2 ... of at least 2 classes, got 0, 2",
+    ),
+    "nnU-Net 1, no list": (
+        {"labels": {"0": "background", "1": "cell"}, "training": {}},
+        "training: expected a list of cases",
     ),
     "gaps": (
         {"labels": {"background": 0, "cell": 2}},
@@ -155,6 +168,76 @@ def test_descriptions_that_cannot_be_used(tmp_path, case):
     assert refusal(DataError, lambda: nnunet(tmp_path)) == f"{tmp_path}/dataset.json: {message}"
 
 
+def describe_first(root, files, channels=1):
+    """The dataset.json of nnU-Net 1 and of the Decathlon, beside volumes that are there."""
+    described = {
+        "name": "X",
+        "tensorImageSize": "3D",
+        "modality": {str(n): f"m{n}" for n in range(channels)},
+        "labels": {"0": "background", "2": "border", "1": "cell"},
+        "numTraining": len(files),
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in files],
+        "test": ["./imagesTs/z.nii.gz"],
+    }
+    (root / "dataset.json").write_text(json.dumps(described))
+
+
+def test_what_nnunet_1_and_the_decathlon_describe(tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel, which writes volumes, is not installed")
+    make_volumes(tmp_path)
+    (tmp_path / "splits_final.json").unlink()
+    expected = [sample for split in ("train", "val") for sample in nnunet(tmp_path, split, val_fraction=0.4)]
+    files = [f"case_{n:02}.nii.gz" for n in range(0, 10, 2)]
+    describe_first(tmp_path, files)
+    for numbered in (True, False):  # as nnU-Net has it, and as the Decathlon
+        if not numbered:
+            for name in files:
+                (tmp_path / "imagesTr" / name.replace(".nii", "_0000.nii")).rename(
+                    tmp_path / "imagesTr" / name
+                )
+        found = [sample for split in ("train", "val") for sample in nnunet(tmp_path, split, val_fraction=0.4)]
+        assert [sample.name for sample in found] == [sample.name for sample in expected]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.target, other.target)
+        assert nnunet(tmp_path, val_fraction=0.4).class_names == ("background", "cell", "border")
+    block = propose_cases(tmp_path)
+    assert block == {"name": "nnunet", "root": str(tmp_path), "val_fraction": 0.2}
+    describe_first(tmp_path, files[:2])
+    assert (
+        len([name for split in ("train", "val") for name in nnunet(tmp_path, split, val_fraction=0.4).names])
+        == 4
+    )
+    both = nibabel.Nifti1Image(np.zeros((32, 24, 2, 2), np.uint8), np.eye(4))
+    nibabel.save(both, tmp_path / "imagesTr" / files[0])
+    describe_first(tmp_path, files[:2], channels=2)
+    assert "32x24x2x2 is no volume of three axes -> save each channel as a file of its own" in refusal(
+        DataError, lambda: [nnunet(tmp_path, split, val_fraction=0.4) for split in ("train", "val")]
+    )
+
+
+def test_cases_of_nnunet_1_that_cannot_be_used(tmp_path):
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "labelsTr").mkdir()
+    describe_first(tmp_path, ["a.nii.gz"], channels=2)
+    assert (
+        refusal(DataError, lambda: nnunet(tmp_path)) == "case a has no labels: labelsTr/a.nii.gz is missing"
+    )
+    (tmp_path / "labelsTr/a.nii.gz").write_bytes(b"")
+    assert refusal(DataError, lambda: nnunet(tmp_path)) == "case a has no image: imagesTr/a.nii.gz is missing"
+    (tmp_path / "imagesTr/a_0001.nii.gz").write_bytes(b"")
+    assert refusal(DataError, lambda: nnunet(tmp_path)) == (
+        "case a has no a_0000.nii.gz: dataset.json names 2 channels (modality)"
+    )
+    describe_first(tmp_path, ["a.nii.gz", "a.nii.gz"], channels=2)
+    (tmp_path / "imagesTr/a_0000.nii.gz").write_bytes(b"")
+    assert refusal(DataError, lambda: nnunet(tmp_path)) == "dataset.json: training: case a is listed twice"
+    redescribe(tmp_path, training=["imagesTr/a.nii.gz"])
+    assert refusal(DataError, lambda: nnunet(tmp_path)) == (
+        'dataset.json: training: entry 0: expected {"image": ..., "label": ...}, got imagesTr/a.nii.gz'
+    )
+
+
 def test_files_that_are_missing(tmp_path):
     make_cases(tmp_path)
     (tmp_path / "labelsTr/case_03.png").unlink()
@@ -166,9 +249,10 @@ def test_files_that_are_missing(tmp_path):
     assert refusal(DataError, lambda: nnunet(tmp_path)) == (
         "case case_00 has the channels _0002, and dataset.json names 4 (channel_names)"
     )
-    redescribe(tmp_path, file_ending=".mha")
+    redescribe(tmp_path, file_ending=".gipl")
     assert refusal(DataError, lambda: nnunet(tmp_path)) == (
-        "dataset.json: file_ending '.mha' is not read\n   -> save the files as .png, .tif or .nii.gz, and say so there"
+        "dataset.json: file_ending '.gipl' is not read\n"
+        "   -> save the files as .png, .tif, .nii.gz, .mha or .nrrd, and say so there"
     )
     redescribe(tmp_path, file_ending=".bmp")
     assert refusal(DataError, lambda: nnunet(tmp_path)) == f"no images imagesTr/CASE_0000.bmp in {tmp_path}"

@@ -250,7 +250,24 @@ def test_who_cannot_be_told_stays():
     assert find_apart(stretch(draw_scores(2, 4), "v0", 100)) == set()
     steady = {"a": dict.fromkeys(range(3), 0.5), "b": dict.fromkeys(range(3), 0.6)}
     assert find_apart({**steady, "c": {0: 0.1, 1: 0.2, 2: 0.5}}) == set()
+    assert find_apart({**steady, **draw_scores(3, 3)}) == set()
     assert find_apart({"a": {0: 0.1, 1: 0.2}, "b": {2: 0.1, 3: 0.2}, "c": {4: 0.1, 5: 0.2}}) == set()
+
+
+def test_scores_that_are_the_same_with_all_seeds_tell_nothing_of_one_that_varies():
+    """A class that a single variant finds: as sure as a paired t by itself, however many do not find it."""
+    stats = pytest.importorskip("scipy.stats")
+    finds = {0: 0.2, 1: 0.3, 2: 0.25}
+    scores = {f"v{v}": dict.fromkeys(range(3), 0.0) for v in range(6)} | {"v3": finds}
+    parts = find_seed_parts(scores, "v0")
+    nothing = ImagePart(np.full(1000, 0.25), 0.25, 1000)
+    expected = stats.ttest_1samp(list(finds.values()), 0).pvalue
+    assert joint_p(0.25, nothing, parts["v3"]) == pytest.approx(expected, rel=1e-3)
+    # And as sure if they find next to nothing, or the same of it.
+    scores["v1"], scores["v2"] = {0: 1e-9, 1: 0.0, 2: 3e-9}, {0: 0.0, 1: 2e-9, 2: 0.0}
+    assert joint_p(0.25, nothing, find_seed_parts(scores, "v0")["v3"]) == pytest.approx(expected, rel=1e-3)
+    scores["v4"] = dict.fromkeys(range(3), 0.5)
+    assert joint_p(0.25, nothing, find_seed_parts(scores, "v0")["v3"]) == pytest.approx(expected, rel=1e-3)
 
 
 # How often it is wrong.

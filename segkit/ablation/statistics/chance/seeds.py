@@ -10,7 +10,9 @@ vary, and what does
   and taken where it makes the error larger;
 - a variant by so much that an F test tells would make all intervals wide. It is left out of MS, and its own pairs with
   the baseline are all that is asked about it;
-- another variant is at least in its own pairs: where these vary more, their standard error is taken.
+- another variant is at least in its own pairs: where these vary more, their standard error is taken;
+- a variant does not at all, having the same score with all seeds, tells nothing of the others: it is 0.0 of a class
+  that nobody finds. As one that varies little it would make the only variant that finds the class far too sure.
 
 docs/ablation.md has what was measured of this.
 """
@@ -153,8 +155,8 @@ def put_beside(row: Mapping[int, float], others: Scores) -> Beside | None:
 
 def find_apart(scores: Scores) -> set[str]:
     """The variants that vary so much more than the others that chance does so in one study of twenty: one after the
-    other is left out while the rest, at least two, can tell."""
-    rest, apart = dict(scores), set[str]()
+    other is left out while the rest, at least two, can tell. Who does not vary is not asked."""
+    rest, apart = {variant: row for variant, row in scores.items() if _varies(row)}, set[str]()
     while len(rest) > 2:
         chances = {
             variant: beside.p
@@ -169,6 +171,10 @@ def find_apart(scores: Scores) -> set[str]:
         del rest[variant]
         apart.add(variant)
     return apart
+
+
+def _varies(row: Mapping[int, float]) -> bool:
+    return max(row.values()) - min(row.values()) > ROUNDING
 
 
 def find_spreads(scores: Scores, apart: Collection[str] = ()) -> dict[str, float]:
@@ -191,7 +197,7 @@ def find_seed_parts(scores: Scores, baseline: str) -> dict[str, SeedPart | None]
     """For each variant but the baseline what seeds do to its difference; None where it shares one seed only."""
     variants = {name: row for name, row in scores.items() if name != baseline}
     apart = find_apart(variants)
-    together = {name: row for name, row in variants.items() if name not in apart}
+    together = {name: row for name, row in variants.items() if name not in apart and _varies(row)} or variants
     beside = put_beside(scores[baseline], together)
     usual = None if beside is None else _vary_together(beside)
     parts: dict[str, SeedPart | None] = {}

@@ -128,12 +128,14 @@ def test_the_one_that_varies_is_told_from_the_others():
     spreads = find_spreads(scores)
     assert max(spreads, key=spreads.get) == "v2" and spreads["v2"] > 4
     assert find_spreads({v: dict.fromkeys(range(3), 0.5) for v in "abc"}) == {}
+    same_steps = {v: {s: 0.1 * n + 0.25 * s for s in range(3)} for n, v in enumerate("abc")}
+    assert find_spreads({**same_steps, "c": {0: 0.1, 1: 0.2, 2: 0.5}})["c"] == math.inf
     steady = {
         "a": dict.fromkeys(range(3), 0.5),
         "b": dict.fromkeys(range(3), 0.6),
         "c": {0: 0.1, 1: 0.2, 2: 0.5},
     }
-    assert find_spreads(steady)["c"] == math.inf
+    assert find_spreads(steady) == {}  # the others do not vary because they find nothing, say
 
 
 def test_who_stands_apart_is_not_asked_how_much_others_vary():

@@ -156,7 +156,7 @@ def put_beside(row: Mapping[int, float], others: Scores) -> Beside | None:
 def find_apart(scores: Scores) -> set[str]:
     """The variants that vary so much more than the others that chance does so in one study of twenty: one after the
     other is left out while the rest, at least two, can tell. Who does not vary is not asked."""
-    rest, apart = {variant: row for variant, row in scores.items() if _varies(row)}, set[str]()
+    rest, apart = {variant: row for variant, row in scores.items() if varies(row)}, set[str]()
     while len(rest) > 2:
         chances = {
             variant: beside.p
@@ -173,17 +173,19 @@ def find_apart(scores: Scores) -> set[str]:
     return apart
 
 
-def _varies(row: Mapping[int, float]) -> bool:
+def varies(row: Mapping[int, float]) -> bool:
+    """Whether these scores by seed are not all the same."""
     return max(row.values()) - min(row.values()) > ROUNDING
 
 
 def find_spreads(scores: Scores, apart: Collection[str] = ()) -> dict[str, float]:
     """By variant, how many times as much as the others it varies from seed to seed, once what a seed does to all is
-    taken off. Only of variants for which the others can tell; who stands `apart` is not asked about others."""
+    taken off. Only of variants for which the others can tell; who stands `apart`, or does not vary, is not asked about
+    others."""
     ratios = {}
     for variant, row in scores.items():
-        others = {name: other for name, other in scores.items() if name != variant and name not in apart}
-        beside = put_beside(row, others)
+        asked = {name for name, other in scores.items() if name not in apart and varies(other)} - {variant}
+        beside = put_beside(row, {name: other for name, other in scores.items() if name in asked})
         if beside is None or beside.others is None:
             continue
         if beside.others.mean_square > 0.0:
@@ -197,7 +199,7 @@ def find_seed_parts(scores: Scores, baseline: str) -> dict[str, SeedPart | None]
     """For each variant but the baseline what seeds do to its difference; None where it shares one seed only."""
     variants = {name: row for name, row in scores.items() if name != baseline}
     apart = find_apart(variants)
-    together = {name: row for name, row in variants.items() if name not in apart and _varies(row)} or variants
+    together = {name: row for name, row in variants.items() if name not in apart and varies(row)} or variants
     beside = put_beside(scores[baseline], together)
     usual = None if beside is None else _vary_together(beside)
     parts: dict[str, SeedPart | None] = {}

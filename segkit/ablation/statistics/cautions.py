@@ -51,6 +51,12 @@ def list_cautions(
         f"all seeds of {variant} are equal in every image: they are one training, and count as one seed"
         for variant in found.frozen
     ]
+    cautions += [
+        f"seeds {_list_numbers(same)} of {variant} are equal in every image: they are one training, counted as "
+        f"{len(same)}, so that intervals are too narrow and p values too small -> train them anew, or leave all but "
+        "one out"
+        for variant, same in found.twins
+    ]
     for pair in found.pairs:
         left_out = set(seeds[pair.variant]) ^ set(seeds[baseline])
         if left_out:

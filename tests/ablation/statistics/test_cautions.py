@@ -71,6 +71,18 @@ def test_a_training_that_collapsed_is_named():
     ]
 
 
+@pytest.mark.parametrize("variant", ["v0", "v1"])
+def test_two_seeds_of_three_that_are_one_training_are_named(variant):
+    study = draw_study(Case(variants=2), np.random.default_rng(0))
+    assert not [text for text in compare_to_baseline(study, "v0", replicates=100).warnings if "equal" in text]
+    study[variant][2] = study[variant][0].copy()
+    found = [text for text in compare_to_baseline(study, "v0", replicates=100).warnings if "equal" in text]
+    assert found == [
+        f"seeds 0, 2 of {variant} are equal in every image: they are one training, counted as 2, so that intervals are "
+        "too narrow and p values too small -> train them anew, or leave all but one out"
+    ]
+
+
 def list_spreads(table):
     scores = {f"v{v}": dict(enumerate(row)) for v, row in enumerate(table)}
     return list_wide_spreads(scores, MIOU, baseline="v0")

@@ -31,8 +31,9 @@ ROUNDING = 1e-12
 #: power, and the others nothing.
 WRONGLY_APART = 0.05
 #: How soon the degrees of freedom fall to those of the baseline's own estimate, as this exceeds that of all. Chosen by
-#: simulation: with 4, false verdicts stay below 6 % where the baseline varies 1 to 10 times as much, and the power for
-#: variants that vary alike falls by a sixth with 3 seeds and hardly with 5.
+#: simulation: with 4 and three seeds or more, false verdicts stay below 6 % where the baseline varies 1 to 10 times as
+#: much (with two seeds they are 7 to 10 % in studies of 6 and 12 variants), and the power for variants that vary alike
+#: falls by a sixth with 3 seeds and hardly with 5.
 STEEPNESS = 4
 
 Scores = Mapping[str, Mapping[int, float]]  # [variant][seed]

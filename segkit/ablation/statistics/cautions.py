@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkit.ablation.statistics.chance.seeds import find_apart, find_spreads
+from segkit.ablation.statistics.chance.seeds import find_apart, find_seed_effects, find_spreads, varies
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Pair, Pairs
 
 #: Below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py).
 FEW_UNITS, VERY_FEW_UNITS = 20, 5
 WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed to seed to be named for it
-NEEDED_SEEDS = 3  # so many seeds must tell that
+FAR_MORE = 1000.0  # of which no number is told any more
+NEEDED_SEEDS = 3  # so many seeds must tell that, and which of them it is
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
 SURE = 3.3  # standard errors of a correlation that chance exceeds in one study of 2,000
 #: What it means for the intervals if the baseline varies more, or a variant so much that it is not asked about the
@@ -50,6 +51,12 @@ def list_cautions(
         f"all seeds of {variant} are equal in every image: they are one training, and count as one seed"
         for variant in found.frozen
     ]
+    cautions += [
+        f"seeds {_list_numbers(same)} of {variant} are equal in every image: they are one training, counted as "
+        f"{len(same)}, so that intervals are too narrow and p values too small -> train them anew, or leave all but "
+        "one out"
+        for variant, same in found.twins
+    ]
     for pair in found.pairs:
         left_out = set(seeds[pair.variant]) ^ set(seeds[baseline])
         if left_out:
@@ -61,7 +68,7 @@ def list_cautions(
         *cautions,
         *_list_correlated(found, metric, grouped=grouped),
         *_list_collapsed(found, class_names),
-        *_list_wide_spreads(
+        *list_wide_spreads(
             {v: row for v, row in scores.items() if v in found.trained and row}, metric, baseline=baseline
         ),
     )
@@ -130,25 +137,49 @@ def _list_collapsed(found: Pairs, class_names: Sequence[str]) -> list[str]:
     return cautions
 
 
-def _list_wide_spreads(
+def list_wide_spreads(
     scores: Mapping[str, Mapping[int, float]], metric: Metric, *, baseline: str
 ) -> list[str]:
-    cautions, unit = [], metric.unit
+    """Who varies far more from seed to seed than the others do, by how much, and which run that is."""
+    cautions = []
     apart = find_apart({variant: row for variant, row in scores.items() if variant != baseline})
-    for variant, ratio in find_spreads(scores).items():
+    for variant, ratio in find_spreads(scores, apart).items():
         row = scores[variant]
         if variant in apart or (ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS):
-            middle = float(np.median(list(row.values())))
-            furthest = max(row, key=lambda seed: abs(row[seed] - middle))
-            times = "far more than" if math.isinf(ratio) else f"{ratio:.0f} times as much as"
+            asked = {name for name, other in scores.items() if name not in apart and varies(other)} - {
+                variant
+            }
+            others = {name: other for name, other in scores.items() if name in asked}
+            times = "far more than" if ratio >= FAR_MORE else f"{_say_times(ratio)} times as much as"
             meaning = SHARED if variant == baseline else APART if variant in apart else ""
             cautions.append(
-                f"by {metric.title} {variant} varies {times} the others from seed to seed, most of all with seed "
-                f"{furthest} "
-                f"({unit.write(row[furthest], unit.digits)}, where the median of its seeds is "
-                f"{unit.write(middle, unit.digits)}): look at that run{meaning}"
+                f"by {metric.title} {variant} varies {times} the others from seed to seed, "
+                f"{_say_which(row, find_seed_effects(others), metric)}{meaning}"
             )
     return cautions
+
+
+def _say_times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 2.0 else f"{ratio:.0f}"
+
+
+def _say_which(row: Mapping[int, float], effects: Mapping[int, float], metric: Metric) -> str:
+    """Which run to look at: that furthest from what the other seeds of the variant, and what this seed does to the
+    others, let expect. Of two seeds neither is."""
+    if len(row) < NEEDED_SEEDS:
+        scores = " and ".join(metric.unit.write(row[seed], metric.unit.digits) for seed in sorted(row))
+        return f"{scores} with seeds {' and '.join(map(str, sorted(row)))}: look at these runs"
+    own = {seed: score - effects.get(seed, 0.0) for seed, score in row.items()}
+    middle = float(np.median(list(own.values())))
+    furthest = max(own, key=lambda seed: abs(own[seed] - middle))
+    found, expected = (
+        metric.unit.write(score, metric.unit.digits)
+        for score in (row[furthest], middle + effects.get(furthest, 0.0))
+    )
+    return (
+        f"most of all with seed {furthest} ({found}, where {expected} was to be expected from its other seeds and from "
+        "the others): look at that run"
+    )
 
 
 def _list_numbers(numbers: Sequence[int]) -> str:

@@ -33,7 +33,7 @@ class Pairs:
     A kind that not all runs have has no table; `lacking` names those that have none, as (variant, seed). `tolerance` is
     that of the borders. `labelled` (C,): whether any image has the class. `trained` are the variants whose seeds say
     something about training: not those that are identical to the baseline, nor those whose seeds are all alike,
-    `frozen`.
+    `frozen`. `twins` are the seeds of a variant that are alike where others of it are not.
     """
 
     baseline: str
@@ -43,6 +43,7 @@ class Pairs:
     labelled: np.ndarray
     frozen: tuple[str, ...]
     lacking: Mapping[Kind, tuple[tuple[str, int], ...]]
+    twins: tuple[tuple[str, tuple[int, ...]], ...]
 
     @property
     def counts(self) -> Tables:
@@ -99,7 +100,14 @@ def count_pairs(runs: Runs, baseline: str, groups: np.ndarray | None) -> Pairs:
         )
     labelled = next(iter(by_image[baseline].values())).counts[:, 1].sum(axis=0) > 0
     frozen = tuple(variant for variant, row in by_image.items() if len(row) > 1 and _are_alike(row))
-    return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking)
+    twins = tuple(
+        (variant, seeds)
+        for variant, row in by_image.items()
+        if variant not in frozen
+        for seeds in _list_alike(row)
+        if len(seeds) > 1
+    )
+    return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking, twins)
 
 
 def _as_counts(run: RunCounts | np.ndarray) -> RunCounts:
@@ -107,7 +115,15 @@ def _as_counts(run: RunCounts | np.ndarray) -> RunCounts:
 
 
 def _are_alike(row: Mapping[int, RunCounts]) -> bool:
-    return len({run.digest for run in row.values()}) == 1
+    return len(_list_alike(row)) == 1
+
+
+def _list_alike(row: Mapping[int, RunCounts]) -> list[tuple[int, ...]]:
+    """The seeds sorted by what was predicted with them."""
+    by_digest: dict[str, list[int]] = {}
+    for seed, run in sorted(row.items()):
+        by_digest.setdefault(run.digest, []).append(seed)
+    return [tuple(seeds) for seeds in by_digest.values()]
 
 
 def _name_seeds(variant: str, runs: Runs) -> str:

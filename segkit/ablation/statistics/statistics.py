@@ -138,15 +138,22 @@ def _find_measurable(found: Pairs, metrics: Sequence[Metric]) -> tuple[dict[Metr
 
 
 def _count_units(found: Pairs, metric: Metric) -> int:
-    """How many units have what the metric needs. Raises ConfigError for fewer than 2, and for runs that lack it."""
+    """How many units have what the metric needs. Raises ConfigError for fewer than 2, and for runs that lack it or have
+    sums that are not finite."""
     lacking = found.lacking.get(metric.kind)
     if lacking:
-        names = ", ".join(f"{variant} (seed {s})" for variant, s in lacking)
         raise ConfigError(
-            f"metrics: {metric.name}: not counted, or not alike, in {names} -> score these runs again"
+            f"metrics: {metric.name}: not counted, or not alike, in {_name_runs(lacking)} -> score these runs again"
+        )
+    tables = found.tables[metric.kind]
+    wrong = [(variant, s) for variant, row in tables.items() for s in row if not np.isfinite(row[s]).all()]
+    if wrong:
+        raise ConfigError(
+            f"metrics: {metric.name}: infinite, or no number, in {_name_runs(wrong)}: the training, or its precision, "
+            "has failed -> look at its logits, train it again, or compare by another metric"
         )
     pair = found.pairs[0]
-    table = found.tables[metric.kind][pair.variant][pair.seeds[0]]
+    table = tables[pair.variant][pair.seeds[0]]
     units = int(np.isfinite(metric.score(table)).sum())
     if units < 2:
         raise ConfigError(
@@ -154,6 +161,10 @@ def _count_units(found: Pairs, metric: Metric) -> int:
             "over images needs at least 2 -> leave it out, or evaluate on more images"
         )
     return units
+
+
+def _name_runs(runs: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{variant} (seed {s})" for variant, s in runs)
 
 
 def compare_to_baseline(

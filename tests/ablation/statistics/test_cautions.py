@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segkit.ablation.statistics.cautions import autocorrelation, find_influences
+from segkit.ablation.statistics.cautions import autocorrelation, find_influences, list_wide_spreads
 from segkit.ablation.statistics.metrics import MIOU
 from segkit.ablation.statistics.pairs import count_pairs
 from segkit.ablation.statistics.statistics import compare_to_baseline
@@ -69,3 +69,57 @@ def test_a_training_that_collapsed_is_named():
     assert found == [
         "v1, seed 2, predicts nearly nothing but class 4: that training has collapsed, and its score is in the mean"
     ]
+
+
+@pytest.mark.parametrize("variant", ["v0", "v1"])
+def test_two_seeds_of_three_that_are_one_training_are_named(variant):
+    study = draw_study(Case(variants=2), np.random.default_rng(0))
+    assert not [text for text in compare_to_baseline(study, "v0", replicates=100).warnings if "equal" in text]
+    study[variant][2] = study[variant][0].copy()
+    found = [text for text in compare_to_baseline(study, "v0", replicates=100).warnings if "equal" in text]
+    assert found == [
+        f"seeds 0, 2 of {variant} are equal in every image: they are one training, counted as 2, so that intervals are "
+        "too narrow and p values too small -> train them anew, or leave all but one out"
+    ]
+
+
+def list_spreads(table):
+    scores = {f"v{v}": dict(enumerate(row)) for v, row in enumerate(table)}
+    return list_wide_spreads(scores, MIOU, baseline="v0")
+
+
+def test_the_run_to_look_at_is_the_odd_one_not_that_of_a_seed_which_is_good_for_all():
+    [said] = list_spreads(
+        [
+            [0.500, 0.501, 0.700, 0.500],
+            [0.510, 0.512, 0.711, 0.510],
+            [0.490, 0.491, 0.690, 0.491],
+            [0.500, 0.440, 0.701, 0.502],
+            [0.530, 0.531, 0.729, 0.531],
+        ]
+    )
+    assert said.startswith(
+        "by mIoU v3 varies 53 times as much as the others from seed to seed, most of all with seed 1 (44.0, where 50.2 "
+        "was to be expected from its other seeds and from the others): look at that run; "
+    )
+
+
+def test_of_two_seeds_neither_is_the_odd_one():
+    [said] = list_spreads([[0.5, 0.51], [0.5, 0.512], [0.501, 0.511], [0.52, 0.53], [0.2, 0.6], [0.5, 0.51]])
+    assert (
+        "times as much as the others from seed to seed, 20.0 and 60.0 with seeds 0 and 1: look at these runs; "
+        in said
+    )
+
+
+def test_beside_one_that_varies_more_still_another_varies_more_than_the_others():
+    random = np.random.default_rng(0)
+    table = 0.5 + 0.001 * random.normal(size=(9, 4)) * np.array([1, 1, 1, 30, 1, 300, 1, 1, 1])[:, None]
+    said = list_spreads(table.tolist())
+    assert [text.split()[2] for text in said] == ["v3", "v5"]
+    assert all(float(text.split()[4]) > 10 for text in said)
+
+
+def test_far_more_is_not_told_in_millions():
+    [said] = list_spreads([[0.0] * 3, [1e-9, 0.0, 0.0], [0.2, 0.3, 0.25], [0.0, 2e-9, 0.0], [0.0, 0.0, 2e-9]])
+    assert said.startswith("by mIoU v2 varies far more than the others from seed to seed, ")

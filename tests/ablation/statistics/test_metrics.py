@@ -313,6 +313,22 @@ def test_runs_that_lack_what_a_metric_takes_are_named():
     ]
 
 
+@pytest.mark.parametrize("spoilt", [math.inf, math.nan])
+@pytest.mark.parametrize("variant", ["v0", "v1"])
+def test_a_score_that_is_no_number_is_refused_with_the_name_of_its_run(variant, spoilt):
+    """A training in half precision may end with logits that overflow; its other scores are told all the same."""
+    study = draw_study(Case(variants=2, images=20), np.random.default_rng(0))
+    runs = add_tables(study, ce=draw_losses(0.0))
+    runs[variant][2].ce[4] = spoilt
+    said = f"metrics: ce: infinite, or no number, in {variant} (seed 2): the training, or its precision, has failed"
+    with pytest.raises(ConfigError) as caught:
+        compare_to_baseline(runs, "v0", replicates=300, metric=CE)
+    assert str(caught.value).startswith(said)
+    compared = compare_metrics(runs, "v0", [MIOU, CE], replicates=300)
+    assert [one.metric for one in compared.comparisons] == [MIOU]
+    assert [text.startswith(said) for text in compared.unmeasured] == [True]
+
+
 def test_many_metrics_at_once_are_what_they_are_alone():
     study = draw_study(Case(variants=2, images=50), np.random.default_rng(4))
     runs = add_tables(study, ce=draw_losses(0.02))

@@ -10,6 +10,7 @@ import pytest
 from segkit.ablation.statistics.chance.joint import ImagePart, joint_p
 from segkit.ablation.statistics.chance.seeds import (
     find_apart,
+    find_seed_effects,
     find_seed_parts,
     find_spreads,
     find_variation,
@@ -63,6 +64,44 @@ def test_seeds_that_are_missing_leave_fewer_degrees_of_freedom():
     assert find_variation({}) is None
 
 
+def drop_seeds(scores, share, seed):
+    """Each score is kept with the probability `share`."""
+    random = np.random.default_rng(seed)
+    return {v: {s: one for s, one in row.items() if random.random() < share} for v, row in scores.items()}
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6, 0.3])
+def test_with_seeds_missing_it_is_the_fit_with_a_column_for_each_variant_and_seed(share):
+    """Also where the seeds of some variants have nothing to do with those of others: their ranks say so."""
+    told = 0
+    for number in range(60):
+        scores = drop_seeds(draw_scores(5, 6, seed=number), share, number)
+        place = [(v, s) for v, row in enumerate(scores.values()) for s in row]
+        values = np.array([one for row in scores.values() for one in row.values()])
+        variant, seed = np.array(place, dtype=int).reshape(-1, 2).T
+        design = np.concatenate([np.eye(5)[variant], np.eye(6)[seed]], axis=1)
+        fit, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+        found = find_variation(scores)
+        assert (found is None) == (len(values) == rank)
+        if found is not None:
+            told += 1
+            assert found.freedom == len(values) - rank
+            square = ((values - design @ fit) ** 2).sum() / found.freedom
+            assert found.mean_square == pytest.approx(square, rel=1e-9)
+    assert told > 20
+
+
+def test_what_a_seed_does_is_found_whatever_is_missing():
+    scores = {
+        v: {s: level + 0.1 * s**2 for s in range(4)} for v, level in (("a", 0.1), ("b", 0.5), ("c", 0.3))
+    }
+    del scores["a"][3], scores["b"][0]
+    effects = find_seed_effects(scores)
+    assert [effects[s] - effects[0] for s in range(4)] == pytest.approx([0.0, 0.1, 0.4, 0.9])
+    assert sum(effects.values()) == pytest.approx(0.0, abs=1e-12)
+    assert find_seed_effects({}) == {}
+
+
 def test_a_variant_is_never_said_to_vary_less_than_its_own_pairs():
     scores = draw_scores(4, 3)
     scores["v3"] = {0: 0.45, 1: 0.6, 2: 0.5}
@@ -89,12 +128,23 @@ def test_the_one_that_varies_is_told_from_the_others():
     spreads = find_spreads(scores)
     assert max(spreads, key=spreads.get) == "v2" and spreads["v2"] > 4
     assert find_spreads({v: dict.fromkeys(range(3), 0.5) for v in "abc"}) == {}
+    same_steps = {v: {s: 0.1 * n + 0.25 * s for s in range(3)} for n, v in enumerate("abc")}
+    assert find_spreads({**same_steps, "c": {0: 0.1, 1: 0.2, 2: 0.5}})["c"] == math.inf
     steady = {
         "a": dict.fromkeys(range(3), 0.5),
         "b": dict.fromkeys(range(3), 0.6),
         "c": {0: 0.1, 1: 0.2, 2: 0.5},
     }
-    assert find_spreads(steady)["c"] == math.inf
+    assert find_spreads(steady) == {}  # the others do not vary because they find nothing, say
+
+
+def test_who_stands_apart_is_not_asked_how_much_others_vary():
+    """Beside one that varies a thousand times as much, a hundred times would be as much as the others."""
+    scores = stretch(stretch(draw_scores(9, 4), "v3", 100), "v5", 1000)
+    spreads = find_spreads(scores, find_apart(scores))
+    assert 30 < spreads["v3"] < spreads["v5"] / 3
+    assert find_spreads(scores)["v3"] < 4
+    assert max(spreads[v] for v in scores if v not in ("v3", "v5")) < 4
 
 
 # The baseline by itself.
@@ -202,7 +252,24 @@ def test_who_cannot_be_told_stays():
     assert find_apart(stretch(draw_scores(2, 4), "v0", 100)) == set()
     steady = {"a": dict.fromkeys(range(3), 0.5), "b": dict.fromkeys(range(3), 0.6)}
     assert find_apart({**steady, "c": {0: 0.1, 1: 0.2, 2: 0.5}}) == set()
+    assert find_apart({**steady, **draw_scores(3, 3)}) == set()
     assert find_apart({"a": {0: 0.1, 1: 0.2}, "b": {2: 0.1, 3: 0.2}, "c": {4: 0.1, 5: 0.2}}) == set()
+
+
+def test_scores_that_are_the_same_with_all_seeds_tell_nothing_of_one_that_varies():
+    """A class that a single variant finds: as sure as a paired t by itself, however many do not find it."""
+    stats = pytest.importorskip("scipy.stats")
+    finds = {0: 0.2, 1: 0.3, 2: 0.25}
+    scores = {f"v{v}": dict.fromkeys(range(3), 0.0) for v in range(6)} | {"v3": finds}
+    parts = find_seed_parts(scores, "v0")
+    nothing = ImagePart(np.full(1000, 0.25), 0.25, 1000)
+    expected = stats.ttest_1samp(list(finds.values()), 0).pvalue
+    assert joint_p(0.25, nothing, parts["v3"]) == pytest.approx(expected, rel=1e-3)
+    # And as sure if they find next to nothing, or the same of it.
+    scores["v1"], scores["v2"] = {0: 1e-9, 1: 0.0, 2: 3e-9}, {0: 0.0, 1: 2e-9, 2: 0.0}
+    assert joint_p(0.25, nothing, find_seed_parts(scores, "v0")["v3"]) == pytest.approx(expected, rel=1e-3)
+    scores["v4"] = dict.fromkeys(range(3), 0.5)
+    assert joint_p(0.25, nothing, find_seed_parts(scores, "v0")["v3"]) == pytest.approx(expected, rel=1e-3)
 
 
 # How often it is wrong.

@@ -10,13 +10,15 @@ vary, and what does
   and taken where it makes the error larger;
 - a variant by so much that an F test tells would make all intervals wide. It is left out of MS, and its own pairs with
   the baseline are all that is asked about it;
-- another variant is at least in its own pairs: where these vary more, their standard error is taken.
+- another variant is at least in its own pairs: where these vary more, their standard error is taken;
+- a variant does not at all, having the same score with all seeds, tells nothing of the others: it is 0.0 of a class
+  that nobody finds. As one that varies little it would make the only variant that finds the class far too sure.
 
 docs/ablation.md has what was measured of this.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +31,9 @@ ROUNDING = 1e-12
 #: power, and the others nothing.
 WRONGLY_APART = 0.05
 #: How soon the degrees of freedom fall to those of the baseline's own estimate, as this exceeds that of all. Chosen by
-#: simulation: with 4, false verdicts stay below 6 % where the baseline varies 1 to 10 times as much, and the power for
-#: variants that vary alike falls by a sixth with 3 seeds and hardly with 5.
+#: simulation: with 4 and three seeds or more, false verdicts stay below 6 % where the baseline varies 1 to 10 times as
+#: much (with two seeds they are 7 to 10 % in studies of 6 and 12 variants), and the power for variants that vary alike
+#: falls by a sixth with 3 seeds and hardly with 5.
 STEEPNESS = 4
 
 Scores = Mapping[str, Mapping[int, float]]  # [variant][seed]
@@ -84,27 +87,56 @@ class Beside:
 def find_variation(scores: Scores) -> Variation | None:
     """The residual mean square of all scores after a mean for each variant and for each seed, by least squares, so
     that seeds may be missing here and there. None without a degree of freedom."""
-    seeds = sorted({seed for row in scores.values() for seed in row})
-    table = np.array(
-        [[row.get(seed, math.nan) for seed in seeds] for row in scores.values()]
-    )  # (variants, seeds)
+    _, table = _tabulate(scores)
     there = ~np.isnan(table)
     if not there.any():
         return None
     if there.all():
         residuals = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-        freedom = (len(table) - 1) * (len(seeds) - 1)
+        freedom = (len(table) - 1) * (table.shape[1] - 1)
     else:
-        variant, seed = np.nonzero(there)
-        design = np.concatenate([np.eye(len(table))[variant], np.eye(len(seeds))[seed]], axis=1)
-        values = table[there]
-        fit, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-        residuals = values - design @ fit
-        freedom = len(values) - int(rank)
+        effects, rank = _fit_seeds(table, there)
+        residuals = _centre(table - effects, there)
+        freedom = int(there.sum()) - int(there.any(axis=1).sum()) - rank
     if freedom < 1:
         return None
     square = float((residuals**2).sum()) / freedom
     return Variation(square if square > ROUNDING**2 else 0.0, freedom)
+
+
+def find_seed_effects(scores: Scores) -> dict[int, float]:
+    """What each seed does to all variants, by the same fit: 0 on average over the seeds that can be compared."""
+    seeds, table = _tabulate(scores)
+    if not seeds:
+        return {}
+    effects, _ = _fit_seeds(table, ~np.isnan(table))
+    return dict(zip(seeds, effects.tolist(), strict=True))
+
+
+def _tabulate(scores: Scores) -> tuple[list[int], np.ndarray]:
+    """The seeds, and the scores (variants, seeds), NaN where there is none."""
+    seeds = sorted({seed for row in scores.values() for seed in row})
+    return seeds, np.array([[row.get(seed, math.nan) for seed in seeds] for row in scores.values()])
+
+
+def _fit_seeds(table: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, int]:
+    """What each seed does (seeds,), and how many of these can be told: all but one of those that variants connect.
+
+    A mean for each variant is taken off both sides of the least squares first, which leaves equations of the seeds
+    alone; with a column for each variant it took a hundred times as long for 60 of them.
+    """
+    counts = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    # The Laplacian of the seeds, which are tied where a variant has both.
+    ties = np.diag(there.sum(axis=0)) - there.T @ (there / counts)
+    effects, _, rank, _ = np.linalg.lstsq(ties, _centre(table, there).sum(axis=0), rcond=None)
+    return effects, int(rank)
+
+
+def _centre(table: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The scores that are there less the mean of their variant, 0 elsewhere."""
+    known = np.where(there, table, 0.0)
+    means = known.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    return np.where(there, known - means, 0.0)
 
 
 def put_beside(row: Mapping[int, float], others: Scores) -> Beside | None:
@@ -124,8 +156,8 @@ def put_beside(row: Mapping[int, float], others: Scores) -> Beside | None:
 
 def find_apart(scores: Scores) -> set[str]:
     """The variants that vary so much more than the others that chance does so in one study of twenty: one after the
-    other is left out while the rest, at least two, can tell."""
-    rest, apart = dict(scores), set[str]()
+    other is left out while the rest, at least two, can tell. Who does not vary is not asked."""
+    rest, apart = {variant: row for variant, row in scores.items() if varies(row)}, set[str]()
     while len(rest) > 2:
         chances = {
             variant: beside.p
@@ -142,12 +174,19 @@ def find_apart(scores: Scores) -> set[str]:
     return apart
 
 
-def find_spreads(scores: Scores) -> dict[str, float]:
+def varies(row: Mapping[int, float]) -> bool:
+    """Whether these scores by seed are not all the same."""
+    return max(row.values()) - min(row.values()) > ROUNDING
+
+
+def find_spreads(scores: Scores, apart: Collection[str] = ()) -> dict[str, float]:
     """By variant, how many times as much as the others it varies from seed to seed, once what a seed does to all is
-    taken off. Only of variants for which the others can tell."""
+    taken off. Only of variants for which the others can tell; who stands `apart`, or does not vary, is not asked about
+    others."""
     ratios = {}
     for variant, row in scores.items():
-        beside = put_beside(row, {name: other for name, other in scores.items() if name != variant})
+        asked = {name for name, other in scores.items() if name not in apart and varies(other)} - {variant}
+        beside = put_beside(row, {name: other for name, other in scores.items() if name in asked})
         if beside is None or beside.others is None:
             continue
         if beside.others.mean_square > 0.0:
@@ -161,7 +200,7 @@ def find_seed_parts(scores: Scores, baseline: str) -> dict[str, SeedPart | None]
     """For each variant but the baseline what seeds do to its difference; None where it shares one seed only."""
     variants = {name: row for name, row in scores.items() if name != baseline}
     apart = find_apart(variants)
-    together = {name: row for name, row in variants.items() if name not in apart}
+    together = {name: row for name, row in variants.items() if name not in apart and varies(row)} or variants
     beside = put_beside(scores[baseline], together)
     usual = None if beside is None else _vary_together(beside)
     parts: dict[str, SeedPart | None] = {}

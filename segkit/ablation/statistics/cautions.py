@@ -57,6 +57,14 @@ def list_cautions(
         "one out"
         for variant, same in found.twins
     ]
+    told = [pair for pair in found.pairs if len(pair.seeds) > 1 and not pair.identical]
+    of_two = [pair.variant for pair in told if len(pair.seeds) == 2]
+    if of_two and len(told) > 1:
+        cautions.append(
+            f"two seeds ({', '.join(of_two)}) hardly tell whether {baseline} or a variant varies more than the others; "
+            "where one varies several times as much, 7 to 12 of 100 studies call a variant different that is not "
+            "-> train a third seed"
+        )
     for pair in found.pairs:
         left_out = set(seeds[pair.variant]) ^ set(seeds[baseline])
         if left_out:

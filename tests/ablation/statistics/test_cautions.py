@@ -123,3 +123,16 @@ def test_beside_one_that_varies_more_still_another_varies_more_than_the_others()
 def test_far_more_is_not_told_in_millions():
     [said] = list_spreads([[0.0] * 3, [1e-9, 0.0, 0.0], [0.2, 0.3, 0.25], [0.0, 2e-9, 0.0], [0.0, 0.0, 2e-9]])
     assert said.startswith("by mIoU v2 varies far more than the others from seed to seed, ")
+
+
+def test_two_seeds_of_several_variants_are_said_to_be_few():
+    """Of one variant alone the interval is a paired one, which needs no third seed to be right."""
+
+    def said(variants, seeds):
+        return [text for text in cautions_of(Case(variants=variants, seeds=seeds)) if "third seed" in text]
+
+    [found] = said(2, 2)
+    assert found.startswith(
+        "two seeds (v1, v2) hardly tell whether v0 or a variant varies more than the others"
+    )
+    assert said(1, 2) == said(2, 3) == []

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkit.ablation.statistics.chance.seeds import find_apart, find_seed_effects, find_spreads, varies
+from segkit.ablation.statistics.chance.seeds import find_apart, find_seed_effects, find_spreads, others_of
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Pair, Pairs
 
@@ -154,10 +154,7 @@ def list_wide_spreads(
     for variant, ratio in find_spreads(scores, apart).items():
         row = scores[variant]
         if variant in apart or (ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS):
-            asked = {name for name, other in scores.items() if name not in apart and varies(other)} - {
-                variant
-            }
-            others = {name: other for name, other in scores.items() if name in asked}
+            others = others_of(variant, scores, apart)
             times = "far more than" if ratio >= FAR_MORE else f"{_say_times(ratio)} times as much as"
             meaning = SHARED if variant == baseline else APART if variant in apart else ""
             cautions.append(

@@ -39,8 +39,8 @@ def _fraction(x: float, a: float, b: float) -> float:
         above = 1.0 + term / above
         value *= above * below
         if abs(above * below - 1.0) < PRECISION:
-            break
-    return value
+            return value
+    raise ArithmeticError(f"the incomplete beta function of {x}, {a}, {b} does not converge")
 
 
 def student_inside(t: float, freedom: float) -> float:

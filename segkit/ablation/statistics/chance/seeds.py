@@ -5,7 +5,7 @@ vary by is estimated together: MS, the residual mean square of the table of thei
 and each seed. So with 4 variants and 3 seeds t is 2.45, where a pair alone has 4.30. But losses differ in how much they
 vary, and what does
 
-- the baseline is in all differences at once. With one estimate for all, 8 to 14 of 100 studies of 3 to 12 variants
+- the baseline is in all differences at once. With one estimate for all, 7 to 14 of 100 studies of 3 to 12 variants
   called one different without an effect where the baseline varied three times as much. So it is estimated by itself,
   and taken where it makes the error larger;
 - a variant by so much that an F test tells would make all intervals wide. It is left out of MS, and its own pairs with
@@ -179,14 +179,20 @@ def varies(row: Mapping[int, float]) -> bool:
     return max(row.values()) - min(row.values()) > ROUNDING
 
 
+def others_of(variant: str, scores: Scores, apart: Collection[str]) -> dict[str, Mapping[int, float]]:
+    """Whom a variant is compared with: all others, but for who stands `apart` or does not vary."""
+    return {
+        name: row for name, row in scores.items() if name != variant and name not in apart and varies(row)
+    }
+
+
 def find_spreads(scores: Scores, apart: Collection[str] = ()) -> dict[str, float]:
     """By variant, how many times as much as the others it varies from seed to seed, once what a seed does to all is
     taken off. Only of variants for which the others can tell; who stands `apart`, or does not vary, is not asked about
     others."""
     ratios = {}
     for variant, row in scores.items():
-        asked = {name for name, other in scores.items() if name not in apart and varies(other)} - {variant}
-        beside = put_beside(row, {name: other for name, other in scores.items() if name in asked})
+        beside = put_beside(row, others_of(variant, scores, apart))
         if beside is None or beside.others is None:
             continue
         if beside.others.mean_square > 0.0:

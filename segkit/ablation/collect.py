@@ -1,11 +1,13 @@
 """From the finished runs of a plan to the report."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.plan.resolved import write_resolved
 from segkit.ablation.publish import publish_report
 from segkit.ablation.running.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
+from segkit.ablation.study.pack import check_place, pack_study
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import SegkitError
 
@@ -40,16 +42,17 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
     )
 
 
-def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
+def make_report(plan: AblationPlan, *, pdf: bool = False, pack: Path | None = None) -> list[str]:
     """Write the report into the plan's folder, and log it where the runs are; returns the lines to print. Without a
     finished run of the baseline and of one more variant there is nothing to compare, and the lines say so. With `pdf`,
-    figures as PDF too."""
+    figures as PDF too; with `pack`, the numbers as one file there."""
     study = collect_study(plan)
     lines = [f"missing   {text}" for text in study.missing]
     others = [variant for variant in plan.variants if variant != plan.baseline and study.of(variant)]
     if not study.of(plan.baseline) or not others:
         lacking = f"the baseline {plan.baseline}" if not study.of(plan.baseline) else "another variant"
-        return [*lines, f"report    none yet: there is no finished run of {lacking}"]
+        lines.append(f"report    none yet: there is no finished run of {lacking}")
+        return lines if pack is None else [*lines, "packed    nothing, since there is no report"]
     # Late, because the figures' library takes a second to load and a plan alone needs none.
     from segkit.ablation.report.console_lines import problem_lines, result_lines
     from segkit.ablation.report.findings import find_all
@@ -58,13 +61,19 @@ def make_report(plan: AblationPlan, *, pdf: bool = False) -> list[str]:
     findings = find_all(study)
     path = write_findings(findings, plan.folder, pdf=pdf)
     lines += [*problem_lines(findings.checks), "", *result_lines(findings), f"report    {path}"]
+    if pack is not None:
+        lines.append(pack_study(study, pack))
     return lines + publish_report(plan)
 
 
-def write_report_only(plan: AblationPlan, *, imports: Sequence[str], pdf: bool = False) -> int:
+def write_report_only(
+    plan: AblationPlan, *, imports: Sequence[str], pdf: bool = False, pack: Path | None = None
+) -> int:
     """Write the report of the runs that are finished, see `make_report`."""
+    if pack is not None:
+        check_place(pack)
     keep_resolved(plan, imports=imports)
-    for line in make_report(plan, pdf=pdf):
+    for line in make_report(plan, pdf=pdf, pack=pack):
         print(line)
     return 0
 

@@ -4,13 +4,15 @@ import difflib
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segkit.ablation.report.console_lines import problem_lines, result_lines
 from segkit.ablation.report.findings import Findings, find_all
 from segkit.ablation.report.report import write_findings
-from segkit.ablation.study.claims import LEVEL, METRICS, check_level, check_margin
+from segkit.ablation.study.claims import check_level, check_margin
 from segkit.ablation.study.gather import Gathered, gather_runs
+from segkit.ablation.study.pack import check_place, pack_study
 from segkit.ablation.study.phrases import name_seeds, plural
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import ConfigError
@@ -22,25 +24,29 @@ def compare_runs(
     baseline: str | None = None,
     group_by: str | int | None = None,
     margin: float | None = None,
-    level: float = LEVEL,
-    metrics: Sequence[str] = METRICS,
+    level: float | None = None,
+    metrics: Sequence[str] = (),
     names: Sequence[str] = (),
     report: str | os.PathLike[str] | None = None,
     pdf: bool = False,
+    pack: str | os.PathLike[str] | None = None,
 ) -> Findings:
     """Compare finished runs: their scores by variant, and the differences to the baseline with what they are worth.
 
-    `runs` are run folders or folders above them; runs whose configurations differ in the seed alone are one variant.
-    `baseline` is a variant, by default that of the first run; `names` are for the variants, in the order given;
-    `group_by` makes units of images that are not independent (a regular expression, or so many in a row); `margin` is
-    how many points of mIoU do not matter, so that a variant can be found no different; `level` of the intervals;
-    `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, ce, ece, brier,
-    boundary_iou, objects_f1, iou/CLASS ...). With `report`, a folder, the report is written there too, with `pdf` with
-    its figures as PDF beside the PNGs.
+    `runs` are run folders, folders above them, or packed studies; runs whose configurations differ in the seed alone
+    are one variant. `baseline` is a variant, by default that of the first run; `names` are for the variants, in the
+    order given; `group_by` makes units of images that are not independent (a regular expression, or so many in a row);
+    `margin` is how many points of mIoU do not matter, so that a variant can be found no different; `level` of the
+    intervals (0.95); `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, ce, ece,
+    brier, boundary_iou, objects_f1, iou/CLASS ...; miou alone). Where a packed study is given, its own choices stand
+    for those that are left out. With `report`, a folder, the report is written there too, with `pdf` with its figures
+    as PDF beside the PNGs; with `pack`, a FILE.zip, the numbers of the runs as a packed study.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
     """
+    if pack is not None:
+        check_place(Path(pack))
     gathered = gather_runs(runs, names=names)
     study = make_study(
         gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, metrics=metrics
@@ -48,6 +54,8 @@ def compare_runs(
     findings = find_all(study)
     if report is not None:
         write_findings(findings, Path(report), pdf=pdf)
+    if pack is not None:
+        pack_study(study, Path(pack))
     return findings
 
 
@@ -57,17 +65,21 @@ def show_comparison(
     baseline: str | None = None,
     group_by: str | int | None = None,
     margin: float | None = None,
-    level: float = LEVEL,
-    metrics: Sequence[str] = METRICS,
+    level: float | None = None,
+    metrics: Sequence[str] = (),
     names: Sequence[str] = (),
     output: Path | None = None,
     pdf: bool = False,
+    pack: Path | None = None,
     command: str = "",
 ) -> int:
     """Compare finished runs as `compare_runs` does, print what was found and write the report; returns the exit status.
 
-    `output` is the folder of the report, by default `compare/TIME` beside the runs; `pdf` as in `compare_runs`.
+    `output` is the folder of the report, by default `compare/TIME` beside the runs; `pdf` and `pack` as in
+    `compare_runs`.
     """
+    if pack is not None:
+        check_place(pack)
     gathered = gather_runs(paths, names=names)
     study = make_study(
         gathered,
@@ -82,6 +94,8 @@ def show_comparison(
     findings = find_all(study)
     print("\n".join([*problem_lines(findings.checks), "", *result_lines(findings)]))
     print(f"report    {write_findings(findings, output or default_output(study.runs), pdf=pdf)}")
+    if pack is not None:
+        print(pack_study(study, pack))
     return 0
 
 
@@ -91,15 +105,15 @@ def make_study(
     baseline: str | None,
     group_by: str | int | None,
     margin: float | None = None,
-    level: float = LEVEL,
-    metrics: Sequence[str] = METRICS,
+    level: float | None = None,
+    metrics: Sequence[str] = (),
     command: str = "",
 ) -> Study:
-    """The runs as a study, `margin` in points. Raises ConfigError for a baseline that is not there, for a single
-    variant, and for a margin or a level that is none."""
+    """The runs as a study, `margin` in points; what is not chosen is as a packed study says, if there is one. Raises
+    ConfigError for a baseline that is not there, for a single variant, and for a margin or a level that is none."""
     for name, reason in (
         ("margin", None if margin is None else check_margin(margin)),
-        ("level", check_level(level)),
+        ("level", None if level is None else check_level(level)),
         ("metrics", next((f"'{name}' is there twice" for name in metrics if metrics.count(name) > 1), None)),
     ):
         if reason is not None:
@@ -117,18 +131,35 @@ def make_study(
             f"nothing to compare: there is one variant only, {variants[0]}, with {count} ({_seeds(gathered.runs)})"
             " -> give runs of another configuration too"
         )
-    return Study(
+    chosen = Study(
         name="comparison of finished runs",
-        baseline=variants[0] if baseline is None else baseline,
+        baseline=variants[0],
         variants=variants,
         seeds=tuple(sorted({run.seed for run in gathered.runs})),
         runs=tuple(gathered.runs),
         missing=tuple(gathered.missing),
-        group_by=group_by,
-        margin=None if margin is None else margin / 100,
-        level=level,
-        metrics=tuple(metrics) or METRICS,
         command=command,
+    )
+    packed = gathered.packed
+    if packed is not None:
+        chosen = replace(
+            chosen,
+            baseline=packed.baseline,
+            group_by=packed.group_by,
+            margin=packed.margin,
+            level=packed.level,
+            metrics=tuple(packed.metrics),
+        )
+        if gathered.whole:
+            commands = [packed.command, command] if command != packed.command else [command]
+            chosen = replace(chosen, name=packed.name, command="\n".join(filter(None, commands)))
+    return replace(
+        chosen,
+        baseline=chosen.baseline if baseline is None else baseline,
+        group_by=chosen.group_by if group_by is None else group_by,
+        margin=chosen.margin if margin is None else margin / 100,
+        level=chosen.level if level is None else level,
+        metrics=tuple(metrics) or chosen.metrics,
     )
 
 
@@ -143,9 +174,10 @@ def default_output(runs: Sequence[Run]) -> Path:
 
 def _print_study(study: Study, gathered: Gathered, *, chosen: bool) -> None:
     print(f"compare   {plural(len(study.runs), 'run')} of {plural(len(study.variants), 'variant')}")
+    why = "as the first given" if gathered.packed is None else "as the packed study says"
     for variant in study.variants:
         mark = "" if variant != study.baseline else "   baseline"
-        mark += "" if chosen or not mark else ", as the first given (--baseline NAME chooses another)"
+        mark += "" if chosen or not mark else f", {why} (--baseline NAME chooses another)"
         print(f"          {variant}: {_seeds(study.of(variant))}{mark}")
     for note in gathered.notes:
         print(f"note      {note}")

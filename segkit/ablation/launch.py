@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from segkit.ablation.collect import keep_resolved, make_report
 from segkit.ablation.plan.plan import AblationPlan
@@ -12,6 +13,7 @@ from segkit.ablation.running.execute import Launcher, Outcome, exit_code
 from segkit.ablation.running.overview import changed_lines, headline, run_table, variant_lines
 from segkit.ablation.running.slots import make_slots, split_group
 from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan, inspect_run
+from segkit.ablation.study.pack import check_place
 from segkit.errors import RunFolderInUse
 from segkit.runs.recording.trackers.kinds import require_trackers
 from segkit.system.locks import take_lock
@@ -33,9 +35,18 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     return 0
 
 
-def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str], pdf: bool = False) -> int:
+def run_all(
+    plan: AblationPlan,
+    *,
+    devices: Sequence[str],
+    imports: Sequence[str],
+    pdf: bool = False,
+    pack: Path | None = None,
+) -> int:
     """Train what is not finished, then write the report, see `make_report`. Returns the exit status."""
     require_packages(plan)
+    if pack is not None:
+        check_place(pack)
     slots = make_slots(devices, plan.runs[0].config.device)
     iterations = count_iterations(plan, inspect_plan(plan), slots)
     advice = "wait for it or stop it; the same command then continues"
@@ -43,12 +54,12 @@ def run_all(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str
     try:
         keep_resolved(plan, imports=imports)
         launcher = Launcher(plan, slots, iterations=iterations, imports=imports)
-        return _train_and_report(plan, launcher, pdf=pdf)
+        return _train_and_report(plan, launcher, pdf=pdf, pack=pack)
     finally:
         os.close(lock)
 
 
-def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool) -> int:
+def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool, pack: Path | None) -> int:
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
         print(line, flush=True)
@@ -58,7 +69,7 @@ def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool) -> i
         print(f"\nstopped   continue with the same command: {plan.command}", flush=True)
         return exit_code(outcomes, launcher.stopped_by)
     try:
-        for line in make_report(plan, pdf=pdf):
+        for line in make_report(plan, pdf=pdf, pack=pack):
             print(line, flush=True)
     finally:
         print_failures(outcomes)  # last, where it is seen

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from segkit.cli.parser import CommandParser
 from segkit.cli.run_command import import_user_code
@@ -31,6 +32,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--gpus-per-run: expected a number of GPUs, 1 or more, got {args.gpus_per_run}")
     if args.list_commands:
         _refuse_with_list(parser, args)
+    if args.pack is not None and (args.run or args.dry_run or args.list_commands or args.launcher == "slurm"):
+        parser.error("--pack is for a command that writes the report: when all is trained, or with --report")
     return args
 
 
@@ -89,6 +92,12 @@ def _make_parser() -> CommandParser:
         "--pdf", action="store_true", help="the figures of the report as PDF too, for a paper"
     )
     parser.add_argument(
+        "--pack",
+        type=Path,
+        metavar="FILE.zip",
+        help="with the report, write the numbers of all runs as one file to publish, which compare reads",
+    )
+    parser.add_argument(
         "--launcher", choices=("local", "slurm"), default="local", help="slurm prints a job script"
     )
     parser.add_argument("--submit", action="store_true", help="with --launcher slurm: submit it with sbatch")
@@ -132,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     if args.dry_run:
         return launch.show_plan(plan, devices=args.devices)
-    return launch.run_all(plan, devices=args.devices, imports=args.imports, pdf=args.pdf)
+    return launch.run_all(plan, devices=args.devices, imports=args.imports, pdf=args.pdf, pack=args.pack)
 
 
 def _write_report(args: argparse.Namespace) -> int:
@@ -141,4 +150,4 @@ def _write_report(args: argparse.Namespace) -> int:
     from segkit.ablation.plan.plan import load_plan
 
     plan = load_plan(args.config, args.overrides, seeds=args.seeds, recall=not args.imports)
-    return write_report_only(plan, imports=args.imports, pdf=args.pdf)
+    return write_report_only(plan, imports=args.imports, pdf=args.pdf, pack=args.pack)

@@ -16,7 +16,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="The report of an ablation for any finished runs, sorted into variants.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run folder, or a folder above: all finished runs below it"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run folder, a folder above (all finished runs below it), or a packed study, whose own choices stand "
+        "for those not made here",
     )
     parser.add_argument(
         "--baseline", metavar="NAME", help="the variant to compare with (that of the first RUN)"
@@ -34,17 +38,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="POINTS",
         help="how many points of mIoU do not matter, so that a variant can be found no different",
     )
-    parser.add_argument(
-        "--level", type=float, default=0.95, metavar="SHARE", help="the level of the intervals (0.95)"
-    )
+    parser.add_argument("--level", type=float, metavar="SHARE", help="the level of the intervals (0.95)")
     parser.add_argument(
         "--metrics",
         nargs="+",
-        default=["miou"],
+        default=[],
         metavar="NAME",
-        help="what to compare by, the main one first: miou, mdice, macc, accuracy, ce, ece, brier, boundary_iou, "
-        "boundary_f1, objects_f1, objects_f1_50, objects_precision, objects_recall, rand_error, vi, vi_split, "
-        "vi_merge; of one class iou/CLASS, dice/CLASS, recall/CLASS, and likewise those from boundary_iou on",
+        help="what to compare by, the main one first (miou): miou, mdice, macc, accuracy, ce, ece, brier, "
+        "boundary_iou, boundary_f1, objects_f1, objects_f1_50, objects_precision, objects_recall, rand_error, vi, "
+        "vi_split, vi_merge; of one class iou/CLASS, dice/CLASS, recall/CLASS, and likewise those from boundary_iou on",
     )
     parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="what to call the variants, in the order given"
@@ -53,6 +55,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--output", type=Path, metavar="DIR", help="where to write (compare/TIME beside the runs)"
     )
     parser.add_argument("--pdf", action="store_true", help="the figures as PDF too, for a paper")
+    parser.add_argument(
+        "--pack",
+        type=Path,
+        metavar="FILE.zip",
+        help="write the numbers of the runs as one file too, to publish; compare takes it as RUN",
+    )
     return parser.parse_args(arguments)
 
 
@@ -78,5 +86,6 @@ def main(arguments: Sequence[str]) -> int:
         names=args.names,
         output=args.output,
         pdf=args.pdf,
+        pack=args.pack,
         command=typed("compare", *arguments),
     )

@@ -366,6 +366,6 @@ def test_arguments():
     assert (args.runs, args.baseline, args.group_by, args.names) == (["a", "b"], "x", 3, ["p", "q"])
     assert parse(["a", "--group-by", r"^(\w+)_"]).group_by == r"^(\w+)_"
     assert parse(["a"]).names == []
-    assert (parse(["a"]).margin, parse(["a"]).level) == (None, 0.95)
+    assert (parse(["a"]).margin, parse(["a"]).level) == (None, None)
     args = parse(["a", "--margin", "0.5", "--level", "0.9"])
     assert (args.margin, args.level) == (0.5, 0.9)

@@ -47,9 +47,14 @@ def run(*arguments):
 
 
 def test_a_comparison(planned):
-    lines, loaded = run("compare", "runs/ab", "--baseline", "ce", "--output", "out")
-    assert lines[-1] == f"report    {Path('out/report.html')}"
+    lines, loaded = run("compare", "runs/ab", "--baseline", "ce", "--output", "out", "--pack", "study.zip")
+    assert lines[-2] == f"report    {Path('out/report.html')}" and lines[-1].startswith(
+        "packed    study.zip "
+    )
     assert Path("out/figures/example_1.png").is_file()
+    assert loaded == "loaded []"
+    lines, loaded = run("compare", "study.zip", "--output", "again")
+    assert lines[-1] == f"report    {Path('again/report.html')}"
     assert loaded == "loaded []"
 
 

@@ -256,7 +256,9 @@ def _examples(findings: Findings, sheet: Sheet) -> list[Block]:
     runs = shared_seed_runs(findings)
     chosen = choose_examples(runs)
     if not chosen.examples:
-        return [Paragraph(f"No example images: no image is in the {RunFiles.examples.name} of all variants.")]
+        packed = any(run.is_packed for run in runs)
+        why = f"no image is in the {RunFiles.examples.name} of all variants"
+        return [Paragraph(f"No example images: {'a packed study has none' if packed else why}.")]
     blocks: list[Block] = [
         Heading("The same images under all variants", 3),
         Paragraph(_say_examples(runs, chosen)),

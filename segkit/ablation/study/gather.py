@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,22 +11,32 @@ from typing import Any
 
 from segkit.ablation.study.config_diff import relevant_settings
 from segkit.ablation.study.configs import read_configs
+from segkit.ablation.study.packed_about import StudyAbout
 from segkit.ablation.study.phrases import group_runs, plural
 from segkit.ablation.study.read import read_run
 from segkit.ablation.study.study import Run
+from segkit.ablation.study.unpack import unpack_study
 from segkit.ablation.study.variant_names import name_variants
+from segkit.config.carried.places import StandIns, clear_places
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.folder import read_status
+from segkit.system.packed.members import is_packed
 from segkit.system.run_files import RunFiles, list_runs_below
 
 
 @dataclass
 class Gathered:
-    """Runs with their variants, in the order given; what was not usable; what a person should know of the choice."""
+    """Runs with their variants, in the order given; what was not usable; what a person should know of the choice.
+
+    `packed` is what the first packed study among what was given says of itself, its baseline by the name that the
+    variant has now; `whole` is whether that study is all.
+    """
 
     runs: list[Run] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    packed: StudyAbout | None = None
+    whole: bool = False
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -33,55 +44,90 @@ class Gathered:
         return tuple(dict.fromkeys(run.variant for run in self.runs))
 
 
+@dataclass
+class _Found:
+    """The folders of runs in the order given, each with whether it was given itself; of those of packed studies, what
+    else is known."""
+
+    explicit: dict[Path, bool] = field(default_factory=dict)
+    shown: dict[Path, Path] = field(default_factory=dict)
+    variants: dict[Path, str] = field(default_factory=dict)
+    studies: list[StudyAbout] = field(default_factory=list)
+
+
 def gather_runs(paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str] = ()) -> Gathered:
-    """Read the runs at `paths`: run folders, or folders above run folders, of which the finished ones are taken.
+    """Read the runs at `paths`: run folders, folders above run folders, of which the finished ones are taken, and
+    packed studies.
 
     Runs are of one variant if they differ in nothing but the seed and what no result depends on. A variant is called as
-    its runs are, or by the next of `names`. Raises CheckpointError for a given run that cannot be used, ConfigError for
-    a run given twice and for `names` that do not fit.
+    its runs are, or as its packed study does, or by the next of `names`. Raises CheckpointError for a given run or
+    packed study that cannot be used, ConfigError for a run given twice and for `names` that do not fit.
     """
+    with ExitStack() as stack:
+        return _gather(_find(paths, stack), paths, names)
+
+
+def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> Gathered:
     gathered = Gathered()
     unused: dict[Path, str] = {}
-    folders = _find_folders(paths)
-    configs = read_configs(folders)
-    for folder, explicit in folders.items():
+    ended: dict[Path, tuple[datetime, str]] = {}
+    configs = read_configs(found.explicit)
+    stand_ins = StandIns()
+    for folder, explicit in found.explicit.items():
         try:
-            run = read_run(folder, variant="", config=configs[folder])
+            run = read_run(folder, variant=found.variants.get(folder, ""), config=configs[folder])
         except CheckpointError as error:
             if explicit:
                 raise
             unused[folder] = _on_one_line(error)
             continue
+        run = replace(run, folder=found.shown.get(folder, folder))
+        if (
+            found.studies
+        ):  # whose places are not said, so that those of the others would look like differences
+            run = replace(run, config=clear_places(run.config, stand_ins))
         if _is_overfit(run.config):
             gathered.notes.append(
-                f"left out: {folder}, a run of --overfit, scored on the images that it learnt"
+                f"left out: {run.folder}, a run of --overfit, scored on the images that it learnt"
             )
         else:
             gathered.runs.append(run)
+            ended[run.folder] = _when_ended(folder)
     unused_configs = {folder: configs[folder].to_mapping() for folder in unused}
     gathered.missing = _still_missing(unused, unused_configs, gathered.runs)
+    gathered.missing += [line for study in found.studies for line in study.missing]
     if not gathered.runs:
         given = ", ".join(map(str, paths))
         raise CheckpointError(
             "\n   ".join([f"no finished run in {given}", *gathered.missing, *gathered.notes])
         )
-    _keep_newest(gathered)
+    gathered.packed = next(iter(found.studies), None)
+    gathered.whole = gathered.packed is not None and len(paths) == 1
+    if not gathered.whole:
+        _keep_newest(gathered, ended)
     _name(gathered, names)
     return gathered
 
 
-def _find_folders(paths: Sequence[str | os.PathLike[str]]) -> dict[Path, bool]:
-    """Run folders, each with whether it was given itself, in the order given."""
-    found: dict[Path, bool] = {}
+def _find(paths: Sequence[str | os.PathLike[str]], stack: ExitStack) -> _Found:
+    """The runs at `paths`, those of packed studies for as long as `stack` is open."""
+    found = _Found()
     origins: dict[Path, Path] = {}
     for path in map(Path, paths):
-        inside = [path] if RunFiles(path).is_run or not path.is_dir() else _list_run_folders(path)
-        for folder in inside:
-            other = origins.setdefault(folder.resolve(), path)
-            if folder in found or other is not path:
+        if is_packed(path) and not path.is_dir():
+            about, shown = stack.enter_context(unpack_study(path))
+            found.studies.append(about)
+            found.shown |= shown
+            found.variants |= {place: run.variant for place, run in zip(shown, about.runs, strict=True)}
+        else:
+            inside = [path] if RunFiles(path).is_run or not path.is_dir() else _list_run_folders(path)
+            shown = {folder: folder for folder in inside}
+        for folder, place in shown.items():
+            other = origins.setdefault(place.resolve(), path)
+            if folder in found.explicit or other is not path:
                 both = f"{path}" if str(other) == str(path) else f"{other} and {path}"
-                raise ConfigError(f"the run {folder} is given twice, by {both} -> give each run once")
-            found[folder] = folder == path
+                raise ConfigError(f"the run {place} is given twice, by {both} -> give each run once")
+            found.explicit[folder] = folder == path or place != folder
     return found
 
 
@@ -128,11 +174,11 @@ def _still_missing(
     ]
 
 
-def _keep_newest(gathered: Gathered) -> None:
+def _keep_newest(gathered: Gathered, ended: Mapping[Path, tuple[datetime, str]]) -> None:
     """Of several runs of one variant and seed, the one that ended last; a note says which."""
     kept = []
     for runs in group_runs(gathered.runs, lambda run: _identity(run.config)).values():
-        newest = max(runs, key=_ended)
+        newest = max(runs, key=lambda run: ended[run.folder])
         kept.append(newest)
         if len(runs) > 1:
             others = ", ".join(str(run.folder) for run in runs if run is not newest)
@@ -143,16 +189,16 @@ def _keep_newest(gathered: Gathered) -> None:
     gathered.runs = kept
 
 
-def _ended(run: Run) -> tuple[datetime, str]:
-    """When its training ended."""
-    status = read_status(run.folder)
+def _when_ended(folder: Path) -> tuple[datetime, str]:
+    """When the training of a finished run ended."""
+    status = read_status(folder)
     assert status is not None  # or it would not have been read as finished
-    return datetime.fromisoformat(status["updated"]), run.folder.name
+    return datetime.fromisoformat(status["updated"]), folder.name
 
 
 def _name(gathered: Gathered, names: Sequence[str]) -> None:
     """Give every run its variant, and put the runs of a variant together."""
-    groups = list(group_runs(gathered.runs, lambda run: _variant_identity(run.config)).values())
+    groups = _sort(gathered)
     if names and len(names) != len(groups):
         have = plural(len(groups), "variant")
         raise ConfigError(
@@ -160,7 +206,27 @@ def _name(gathered: Gathered, names: Sequence[str]) -> None:
         )
     if len(set(names)) < len(names):
         raise ConfigError(f"--names has a name twice: {', '.join(names)} -> one for each variant")
-    chosen = list(names) or name_variants(groups)
+    chosen = list(names) or _packed_names(groups) or name_variants(groups)
+    if gathered.packed is not None:
+        renamed = {run.variant: name for name, runs in zip(chosen, groups, strict=True) for run in runs[::-1]}
+        baseline = renamed.get(gathered.packed.baseline, chosen[0])
+        gathered.packed = gathered.packed.model_copy(update={"baseline": baseline})
     gathered.runs = [
         replace(run, variant=name) for name, runs in zip(chosen, groups, strict=True) for run in runs
     ]
+
+
+def _sort(gathered: Gathered) -> list[list[Run]]:
+    """The runs of each variant."""
+    if gathered.packed is None or not gathered.whole:
+        return list(group_runs(gathered.runs, lambda run: _variant_identity(run.config)).values())
+    # A study knows its variants, even where they differ in nothing that a result should depend on.
+    groups = group_runs(gathered.runs, lambda run: run.variant)
+    return [groups[name] for name in gathered.packed.variants if name in groups]
+
+
+def _packed_names(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """What packed studies call the variants, and the others as their runs are called; none if two would be alike."""
+    packed = [next((run.variant for run in runs if run.variant), "") for runs in groups]
+    names = [known or other for known, other in zip(packed, name_variants(groups), strict=True)]
+    return names if any(packed) and len(set(names)) == len(names) else []

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from segkit.ablation.statistics.metrics import Metric, find_metric
 from segkit.ablation.statistics.run_counts import KINDS
@@ -38,11 +37,18 @@ def find_lacking(study: Study, metric: Metric) -> str | None:
         what = WHAT.get(metric.kind, "no confidences counted")
     if not runs:
         return None
-    folders = [Path(run.folder) for run in runs]
     return (
         f"the {RunFiles.per_image.name} of {plural(len(runs), 'run')} has {what}\n"
-        f"   -> {typed('evaluate', '--per-image', *list_options(study, metric, runs), '--weights', *folders)}"
+        f"   -> {advise_scoring(runs, list_options(study, metric, runs))}"
     )
+
+
+def advise_scoring(runs: Sequence[Run], options: Sequence[str] = ()) -> str:
+    """The command that scores `runs` anew, with these options; of packed ones, where it has to be typed."""
+    counting = ["--per-image", *options]
+    if any(run.is_packed for run in runs):
+        return f"where the runs are: {typed('evaluate', *counting)} --weights RUN RUN, then pack them again"
+    return typed("evaluate", *counting, "--weights", *(run.folder for run in runs))
 
 
 def list_options(study: Study, metric: Metric, runs: Sequence[Run]) -> list[str]:

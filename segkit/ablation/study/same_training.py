@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from segkit.ablation.study.config_diff import ConfigDiff
+from segkit.ablation.study.lacking import advise_scoring
 from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
-from segkit.system.typed import typed
 
 #: Settings below `data` that leave images and labels as they are.
 NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")
@@ -159,7 +158,7 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
         yield Comparability(
             "warning",
             f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
-            f"{run.summary['iterations']:,} -> {typed('evaluate', '--weights', Path(run.folder), '--per-image')}",
+            f"{run.summary['iterations']:,} -> {advise_scoring([run])}",
         )
     if not early:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")

@@ -44,6 +44,11 @@ class Run:
         """The run in messages."""
         return f"{self.variant}, seed {self.seed}"
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether it was read from a packed study, so that its folder is none and has neither weights nor images."""
+        return self.folder.parent.is_file()
+
 
 @dataclass(frozen=True)
 class Study:

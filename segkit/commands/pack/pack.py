@@ -238,8 +238,8 @@ def report(
 
 
 def look_into(path: Path) -> int:
-    """Compare every member of a packed run with its manifest, and list them; returns the exit status."""
-    manifest = verify_packed(path)
+    """Compare every member of a packed run or study with its manifest, and list them; returns the exit status."""
+    manifest = verify_packed(path, kind=None)
     width = max(map(len, manifest.members), default=0)
     for name, member in manifest.members.items():
         print(f"{show_name(name):<{width}}  {member.bytes:>12,}  {member.sha256[:16]}")

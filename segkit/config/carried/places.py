@@ -1,7 +1,7 @@
 """A configuration without the places of the machine that it was made on, for a file that goes elsewhere."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,6 +12,24 @@ from segkit.errors import ConfigError
 #: Stands where a place was: settings without a default have to be something.
 NOT_SAID = "not-in-this-file"
 START = "model.init_from"
+#: The keys of settings that are places even where they look like names.
+PLACES = ("root", "init_from")
+_UNSAID = re.compile(rf"{NOT_SAID}(-[0-9]+)?")
+#: What may be a path within a line, with the drive that Windows has before it.
+_WORD = re.compile(r"""(?:\b[A-Za-z]:[\\/])?[^\s,{}\[\]'"=:]+""")
+
+
+class StandIns:
+    """What stands where places were: the same for the same place, numbered from the second one on, so that settings
+    which differ still do."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, place: str) -> str:
+        return self._known.setdefault(
+            place, f"{NOT_SAID}-{len(self._known) + 1}" if self._known else NOT_SAID
+        )
 
 
 def without_places(config: Config, *, start: str | None = None) -> dict[str, Any]:
@@ -19,17 +37,31 @@ def without_places(config: Config, *, start: str | None = None) -> dict[str, Any
     `model.init_from`, and any other text that is an absolute path or leads upwards. `start` stands for a
     `model.init_from`, where there is one."""
     mapping = config.to_mapping()
-    mapping["log"]["dir"] = "runs"
-    mapping["model"]["init_from"] = start if config.model.init_from is not None else None
-    return {key: _clear(key, value) for key, value in mapping.items()}
+    cleared = clear_places(mapping, lambda place: NOT_SAID)
+    cleared["model"]["init_from"] = start if mapping["model"]["init_from"] is not None else None
+    return cleared
 
 
-def _clear(key: str, value: Any) -> Any:
+def clear_places(mapping: Mapping[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
+    """The same of `Config.to_mapping()`, with what `stand_in` says for each place."""
+    cleared = {key: _clear(key, value, stand_in) for key, value in mapping.items()}
+    cleared["log"]["dir"] = "runs"
+    return cleared
+
+
+def clear_words(text: str) -> str:
+    """A command, or a line of a message, without the paths in it that `is_place` knows."""
+    return _WORD.sub(lambda word: NOT_SAID if is_place(word[0]) else word[0], text)
+
+
+def _clear(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
-        return {name: _clear(name, item) for name, item in value.items()}
+        return {name: _clear(name, item, stand_in) for name, item in value.items()}
     if isinstance(value, list):
-        return [_clear("", item) for item in value]
-    return NOT_SAID if isinstance(value, str) and (key == "root" or is_place(value)) else value
+        return [_clear("", item, stand_in) for item in value]
+    if isinstance(value, str) and not _is_unsaid(value) and (key in PLACES or is_place(value)):
+        return stand_in(value)
+    return value
 
 
 def is_place(text: str) -> bool:
@@ -50,7 +82,9 @@ def unsaid_keys(config: Config) -> list[str]:
 
 
 def _is_unsaid(value: Any) -> bool:
-    return any(map(_is_unsaid, value)) if isinstance(value, list) else value == NOT_SAID
+    if isinstance(value, list):
+        return any(map(_is_unsaid, value))
+    return isinstance(value, str) and _UNSAID.fullmatch(value) is not None
 
 
 def refuse_unsaid_places(config: Config, weights: object) -> None:
@@ -77,7 +111,7 @@ def refuse_unsaid_data(config: Config, *, weight_map: bool = False) -> None:
 
 def refuse_unsaid_start(config: Config) -> None:
     """Raises ConfigError for a training that began with weights which the configuration's file leaves out."""
-    if config.model.init_from == NOT_SAID:
+    if _is_unsaid(config.model.init_from):
         raise ConfigError(
             f"{_file_of(config, START)} says that training began with other weights, and not with which "
             f"-> {START}=PATH, or {START}=null to begin without, which is another training"

@@ -1,9 +1,9 @@
-"""What the members of a packed run are called, and what its manifest says of them."""
+"""What the members of packed runs and studies are called, and what their manifests say of them."""
 
 import os
 import zipfile
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,8 +12,23 @@ from segkit.system.run_files import RunFiles
 
 #: Raised by one whenever a reader of the old layout would misread the new one.
 FORMAT_VERSION = 1
-FORMAT = "segkit run"
 SUFFIX = ".zip"
+
+
+class Kind(NamedTuple):
+    """What was packed: `format` is its word in the manifest, `words` those of messages; it has `most_members` at most.
+    `command` makes one, with the `arguments` that follow."""
+
+    format: Literal["segkit run", "segkit study"]
+    words: str
+    most_members: int
+    command: str
+    arguments: str
+
+
+RUN = Kind("segkit run", "packed run", 1000, "pack", "RUN")
+STUDY = Kind("segkit study", "packed study", 6000, "compare", "RUN RUN --pack FILE.zip")
+KINDS = (RUN, STUDY)
 
 
 class PackedFiles(NamedFolder):
@@ -49,9 +64,9 @@ class NeededImport(_Strict):
 
 
 class Manifest(_Strict):
-    """What a packed run says of itself. `segkit` is the version that packed it."""
+    """What a packed file says of itself. `segkit` is the version that packed it."""
 
-    format: Literal["segkit run"] = FORMAT
+    format: Literal["segkit run", "segkit study"] = RUN.format
     format_version: int = FORMAT_VERSION
     segkit: str
     imports: list[NeededImport] = []
@@ -59,12 +74,12 @@ class Manifest(_Strict):
 
 
 def is_packed(path: str | os.PathLike[str]) -> bool:
-    """Whether a path has the suffix of a packed run."""
+    """Whether a path has the suffix of what is packed."""
     return Path(path).suffix.lower() == SUFFIX
 
 
 def describe_misnamed(file: str | os.PathLike[str] | IO[bytes]) -> str | None:
-    """What to say of a packed run that was renamed, and so is taken for something else; None of any other file."""
+    """What to say of a packed file that was renamed, and so is taken for something else; None of any other."""
     try:
         with zipfile.ZipFile(file) as archive:
             renamed = PackedFiles.manifest.name in archive.namelist()

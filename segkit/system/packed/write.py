@@ -1,4 +1,4 @@
-"""Writing a packed run: the same members give the same bytes, on any day and any machine."""
+"""Writing a packed file: the same members give the same bytes, on any day and any machine."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from segkit.errors import CannotWrite, CheckpointError
 from segkit.system.files import write_atomically
-from segkit.system.packed.members import Manifest, Member, NeededImport, PackedFiles
+from segkit.system.packed.members import RUN, Kind, Manifest, Member, NeededImport, PackedFiles
 from segkit.system.packed.read import verify_packed
 
 #: The first day that a zip file can name.
@@ -20,7 +20,12 @@ UNIX, RIGHTS = 3, (stat.S_IFREG | 0o644) << 16
 
 
 def write_packed(
-    path: Path, members: Mapping[str, bytes], *, segkit: str, imports: Sequence[NeededImport] = ()
+    path: Path,
+    members: Mapping[str, bytes],
+    *,
+    segkit: str,
+    imports: Sequence[NeededImport] = (),
+    kind: Kind = RUN,
 ) -> None:
     """Write `members` by name, and the manifest, as one zip file; it takes its name once it was read back.
 
@@ -28,6 +33,7 @@ def write_packed(
     is read. Raises CannotWrite.
     """
     manifest = Manifest(
+        format=kind.format,
         segkit=segkit,
         imports=list(imports),
         members={
@@ -45,14 +51,14 @@ def write_packed(
                 entry.create_system, entry.external_attr = UNIX, RIGHTS
                 archive.writestr(entry, content)
 
-    write_atomically(path, write, verify=_verify_written)
+    write_atomically(path, write, verify=lambda temporary: _verify_written(temporary, kind))
 
 
-def _verify_written(temporary: Path) -> None:
+def _verify_written(temporary: Path, kind: Kind) -> None:
     try:
-        verify_packed(temporary)
+        verify_packed(temporary, kind)
     except CheckpointError as error:
         raise CannotWrite(
-            f"a packed run did not read back as it was written to {temporary.parent}: {error}\n"
+            f"a {kind.words} did not read back as it was written to {temporary.parent}: {error}\n"
             "   -> the disk or the memory of this machine is failing"
         ) from error

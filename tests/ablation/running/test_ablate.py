@@ -85,7 +85,7 @@ def interrupt_and_continue() -> dict[str, list]:
         patch.setattr(
             launch, "Launcher", partial(Launcher, train=[sys.executable, str(HALTING_TRAIN)], poll=0.02)
         )
-        patch.setattr(launch, "make_report", lambda plan, *, pdf: [])  # a test of its own makes it
+        patch.setattr(launch, "make_report", lambda plan, **options: [])  # a test of its own makes it
         for name, value in {"AFTER": "12", "MARK": "halted", "ONLY": "ohem-seed0"}.items():
             patch.setenv(f"HALT_{name}", value)
         thread = threading.Thread(target=interrupt)
@@ -167,7 +167,7 @@ def fake(small, monkeypatch):
     )
     for module in (launch, collect):
         monkeypatch.setattr(
-            module, "make_report", lambda plan, *, pdf: [f"report    here{' with PDF' * pdf}"]
+            module, "make_report", lambda plan, *, pdf, pack: [f"report    here{' with PDF' * pdf}"]
         )
     return small
 

@@ -305,7 +305,7 @@ def test_an_evaluation_before_the_end():
         (
             "warning",
             "last evaluation: that of ce (seed 1) is of iteration 10 of 20"
-            " -> python scripts/evaluate.py --weights runs/ce-seed1/TIME --per-image",
+            " -> python scripts/evaluate.py --per-image --weights runs/ce-seed1/TIME",
         )
     ]
 

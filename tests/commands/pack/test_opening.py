@@ -306,10 +306,11 @@ def test_damage_is_found_when_it_is_looked_into(tmp_path, capsys):
     content = bytearray(path.read_bytes())
     content[place + 2000] ^= 1
     path.write_bytes(content)
-    for words in (("pack", path), ("evaluate", "--weights", path)):
+    for what, *words in (("file", "pack", path), ("run", "evaluate", "--weights", path)):
         assert run_script(*words) == 4
         assert (
-            f"packed run {path}: it is cut off, damaged, or was never a zip file" in capsys.readouterr().err
+            f"packed {what} {path}: it is cut off, damaged, or was never a zip file"
+            in capsys.readouterr().err
         )
     path.write_bytes(b"PK")
     assert run_script("train", "--config", path, "--print-config") == 4

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from segkit.errors import CannotWrite, CheckpointError
-from segkit.system.packed.members import FORMAT_VERSION, NeededImport, PackedFiles, is_packed
-from segkit.system.packed.read import MOST_MANIFEST_BYTES, MOST_MEMBERS, read_packed, verify_packed
+from segkit.system.packed.members import FORMAT_VERSION, RUN, NeededImport, PackedFiles, is_packed
+from segkit.system.packed.read import MOST_MANIFEST_BYTES, read_packed, verify_packed
 from segkit.system.packed.write import write_packed
 
 MEMBERS = {"b.txt": b"second", "a/a.txt": b"first", "empty": b""}
@@ -86,7 +86,7 @@ def test_the_same_members_give_the_same_bytes(packed, tmp_path, monkeypatch):
 def test_a_file_that_cannot_be_written_leaves_the_one_before(packed, monkeypatch):
     before = packed.read_bytes()
 
-    def fail(path):
+    def fail(path, kind):
         raise CheckpointError("it is damaged")
 
     monkeypatch.setattr("segkit.system.packed.write.verify_packed", fail)
@@ -280,7 +280,7 @@ def test_an_encrypted_member(tmp_path):
 
 
 def test_more_members_than_a_run_has(tmp_path):
-    path = plant(tmp_path / "x.zip", {str(number): b"" for number in range(MOST_MEMBERS)})
+    path = plant(tmp_path / "x.zip", {str(number): b"" for number in range(RUN.most_members)})
     assert refusal(path) == "it has 1,001 members, and a packed run has 1,000 at most"
 
 

@@ -1,0 +1,156 @@
+"""The numbers of a study as one file: all that its report is written from, and neither weights nor images."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segkit import __version__
+from segkit.ablation.study.packed_about import ABOUT, CARD, OF_A_RUN, PackedEntry, StudyAbout
+from segkit.ablation.study.phrases import name_seeds, plural
+from segkit.ablation.study.study import Run, Study
+from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words
+from segkit.config.yaml_source import dump_yaml
+from segkit.errors import CheckpointError, ConfigError
+from segkit.system.files import make_folder
+from segkit.system.packed.members import STUDY, SUFFIX, is_packed
+from segkit.system.packed.read import read_packed
+from segkit.system.packed.write import write_packed
+from segkit.system.run_files import RunFiles
+from segkit.system.typed import typed
+
+#: What a run says of the machine that no report shows, and that is nobody else's business.
+OWN = ("host", "command")
+#: What of `status.json` does not name a process or a place.
+STATUS = ("state", "iteration", "updated")
+
+
+def check_place(path: Path) -> None:
+    """Raises ConfigError for a path that no packed study can be written to, or that would cost another file."""
+    if not is_packed(path):
+        raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX}")
+    if path.is_dir():
+        raise ConfigError(f"--pack {path}: there is a folder of this name")
+    if path.exists():
+        try:
+            read_packed(path, [], STUDY)
+        except CheckpointError as error:
+            raise ConfigError(
+                f"--pack {path}: there is a file of this name that is no packed study, and it is not replaced"
+                " -> another name"
+            ) from error
+
+
+def pack_study(study: Study, path: Path) -> str:
+    """Write the runs of `study` and what is to be claimed of them; returns the line that says so.
+
+    Left out are places of this machine, its name, weights and images. Raises ConfigError as `check_place` does,
+    CheckpointError for runs whose files are gone, CannotWrite.
+    """
+    check_place(path)
+    members: dict[str, bytes] = {}
+    entries = []
+    stand_ins = StandIns()
+    for run in study.runs:
+        folder = _folder_of(run, taken={entry.folder for entry in entries})
+        entries.append(PackedEntry(folder=folder, variant=run.variant))
+        members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
+    about = StudyAbout(
+        name=study.name,
+        baseline=study.baseline,
+        variants=list(study.variants),
+        group_by=study.group_by,
+        margin=study.margin,
+        level=study.level,
+        metrics=list(study.metrics),
+        command=clear_words(study.command),
+        missing=[clear_words(line) for line in study.missing],
+        runs=entries,
+    )
+    members[ABOUT.name] = about.to_json().encode()
+    members[CARD.name] = _card(study, about).encode()
+    if len(members) >= STUDY.most_members:
+        raise ConfigError(
+            f"--pack {path}: {plural(len(study.runs), 'run')} are more than one file takes -> pack them in parts"
+        )
+    make_folder(path.parent)
+    write_packed(path, members, segkit=__version__, kind=STUDY)
+    size = path.stat().st_size / 1e6
+    return (
+        f"packed    {path}   {size:.1f} MB, {plural(len(entries), 'run')}; it has the names of the validation images, "
+        "and neither images nor weights"
+    )
+
+
+def _folder_of(run: Run, *, taken: set[str]) -> str:
+    """A name for the run that any system takes as a folder's."""
+    plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".") or "variant"
+    name = f"{plain}-seed{run.seed}"
+    number = 2
+    while name in taken:
+        name, number = f"{plain}-{number}-seed{run.seed}", number + 1
+    return name
+
+
+def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
+    """The files of a run by name, from its folder, or from the packed study that it was read from."""
+    found = read_run_files(run.folder)
+    texts = {
+        RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
+        RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
+        RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
+    }
+    return found | {name: text.encode() for name, text in texts.items()}
+
+
+def read_run_files(folder: Path) -> dict[str, bytes]:
+    """What a report needs of a run, by name; `folder` may lie in a packed study. Raises CheckpointError."""
+    names = [entry.name for entry in OF_A_RUN]
+    if folder.parent.is_file():
+        inside = {f"{folder.name}/{name}": name for name in names}
+        found = read_packed(folder.parent, list(inside), STUDY).members
+        return {inside[name]: content for name, content in found.items()}
+    try:
+        return {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _parse(found: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    return json.loads(found[name])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _card(study: Study, about: StudyAbout) -> str:
+    """For somebody who finds the file."""
+    rows = [
+        f"- `{variant}`, {name_seeds(run.seed for run in study.of(variant))}"
+        f"{': the baseline' if variant == study.baseline else ''}"
+        for variant in study.variants
+        if study.of(variant)
+    ]
+    images = plural(len(study.runs[0].image_names), "validation image")
+    command = f"\nIt was made by\n\n    {about.command}\n" if about.command else ""
+    files = "\n".join(f"- `{entry.name}`: {entry.content}" for entry in OF_A_RUN)
+    return f"""# The numbers of a study: {study.name}
+
+{plural(len(study.runs), "training")} of {plural(len(study.variants), "variant")}, scored on {images}:
+
+{chr(10).join(rows)}
+{command}
+With segkit the report is written again, by today's or another rule, without training anything:
+
+    {typed("compare", "STUDY.zip")}
+
+Without it: `{ABOUT.name}` says which variant each folder is a run of, and a folder has
+
+{files}
+
+`{RunFiles.per_image.name}` opens with `numpy.load`: for entry k, `pixels[k]` pixels of class `label[k]` were predicted
+as class `prediction[k]` in image `image[k]`. Places of the machine stand as `{NOT_SAID}`. There are no weights and no
+images.
+"""

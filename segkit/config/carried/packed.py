@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from segkit.config.carried.places import LOG_DIR
 from segkit.config.problem import Problem
 from segkit.config.schema import COMPONENTS, NESTED, OPTION_SCHEDULE, Component, Config, OptionSchedule
 from segkit.config.signature import component_parameters
@@ -36,7 +37,7 @@ def read_packed_config(path: Path, *, shown: str) -> PackedConfig:
 
 def parse_packed_config(found: PackedConfig) -> tuple[Node | None, list[Problem]]:
     """The mapping, and every mistake found; None where it cannot be read. It is whole: what it would extend is not
-    looked for on this machine."""
+    looked for on this machine; and it does not choose where on this machine is written."""
     node, problems = parse_yaml(found.text, found.source)
     if node is None:
         return None, problems
@@ -47,6 +48,13 @@ def parse_packed_config(found: PackedConfig) -> tuple[Node | None, list[Problem]
             Problem(node.value["extends"].mark, "a packed configuration is whole and extends nothing")
         )
         return None, problems
+    log = node.value.get("log")
+    place = log.value.get("dir") if log is not None and isinstance(log.value, dict) else None
+    if place is not None and place.value != LOG_DIR:
+        text = (
+            "a packed configuration does not say where runs are written -> log.dir=PATH on the command line"
+        )
+        return None, [*problems, Problem(place.mark, text)]
     return node, problems
 
 

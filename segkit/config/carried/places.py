@@ -12,6 +12,8 @@ from segkit.errors import ConfigError
 #: Stands where a place was: settings without a default have to be something.
 NOT_SAID = "not-in-this-file"
 START = "model.init_from"
+#: Stands for `log.dir`.
+LOG_DIR = "runs"
 #: The keys of settings that are places even where they look like names.
 PLACES = ("root", "init_from")
 _UNSAID = re.compile(rf"{NOT_SAID}(-[0-9]+)?")
@@ -45,7 +47,7 @@ def without_places(config: Config, *, start: str | None = None) -> dict[str, Any
 def clear_places(mapping: Mapping[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
     """The same of `Config.to_mapping()`, with what `stand_in` says for each place."""
     cleared = {key: _clear(key, value, stand_in) for key, value in mapping.items()}
-    cleared["log"]["dir"] = "runs"
+    cleared["log"]["dir"] = LOG_DIR
     return cleared
 
 

@@ -138,6 +138,11 @@ def test_a_configuration_that_reaches_out(tmp_path, capsys):
     )
     with pytest.raises(CheckpointError, match="extends nothing"):
         load_predictor(path, CPU)
+    elsewhere = change(
+        pack(run, tmp_path / "b.zip"), "config.yaml", lambda text: text.replace(b"dir: runs", b"dir: .")
+    )
+    assert run_script("train", "--config", elsewhere, "--print-config") == 2
+    assert "a packed configuration does not say where runs are written" in capsys.readouterr().err
     path = change(path, "config.yaml", lambda text: b"a: !!python/object:os.system {}\n")
     with pytest.raises(CheckpointError, match="tags are not allowed"):
         load_predictor(path, CPU)

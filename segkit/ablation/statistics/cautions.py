@@ -57,6 +57,11 @@ def list_cautions(
         "one out"
         for variant, same in found.twins
     ]
+    cautions += [
+        f"{variant} and {original} are equal in every image, with every seed: what they differ in has changed no "
+        "prediction, and for what seeds do they count as one"
+        for variant, original in found.copies.items()
+    ]
     told = [pair for pair in found.pairs if len(pair.seeds) > 1 and not pair.identical]
     of_two = [pair.variant for pair in told if len(pair.seeds) == 2]
     if of_two and len(told) > 1:

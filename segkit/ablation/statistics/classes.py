@@ -59,7 +59,7 @@ def measure_classes(
             pair,
             np.mean([by_class[pair.variant][s] - baseline[s] for s in pair.seeds], axis=0),
             samples.get((pair.variant, CLASS_IOU.name)),
-            {c: part.get(pair.variant) for c, part in parts.items()},
+            {c: part.get(found.original(pair.variant)) for c, part in parts.items()},
             (found.counts[found.baseline][pair.seeds[0]][:, 1] > 0).sum(axis=0),
             level=level,
         )

@@ -48,7 +48,7 @@ def measure(
             continue
         drawn = samples[pair.variant, metric.name]
         images = ImagePart(drawn[~np.isnan(drawn)], per_seed.mean, units, metric.limit)
-        seeds = parts.get(pair.variant)
+        seeds = parts.get(found.original(pair.variant))
         p = None if seeds is None else joint_p(per_seed.mean, images, seeds)
         measured.append(Measured(pair, metric, per_seed, images, seeds, p))
     return measured

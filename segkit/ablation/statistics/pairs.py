@@ -44,6 +44,7 @@ class Pairs:
     frozen: tuple[str, ...]
     lacking: Mapping[Kind, tuple[tuple[str, int], ...]]
     twins: tuple[tuple[str, tuple[int, ...]], ...]
+    copies: Mapping[str, str]
 
     @property
     def counts(self) -> Tables:
@@ -53,8 +54,12 @@ class Pairs:
     @property
     def trained(self) -> set[str]:
         """The variants whose seeds say something about training."""
-        copies = {pair.variant for pair in self.pairs if pair.identical}
-        return set(self.counts) - copies - set(self.frozen)
+        no_other = {pair.variant for pair in self.pairs if pair.identical}
+        return set(self.counts) - no_other - set(self.frozen) - set(self.copies)
+
+    def original(self, variant: str) -> str:
+        """The variant itself, or the one that it is a copy of."""
+        return self.copies.get(variant, variant)
 
     @property
     def units(self) -> int:
@@ -107,7 +112,9 @@ def count_pairs(runs: Runs, baseline: str, groups: np.ndarray | None) -> Pairs:
         for seeds in _list_alike(row)
         if len(seeds) > 1
     )
-    return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking, twins)
+    others = [pair.variant for pair in pairs if not pair.identical and pair.variant not in frozen]
+    copies = _find_copies({variant: by_image[variant] for variant in others})
+    return Pairs(baseline, tables, tuple(pairs), tuple(alone), labelled, frozen, lacking, twins, copies)
 
 
 def _as_counts(run: RunCounts | np.ndarray) -> RunCounts:
@@ -124,6 +131,18 @@ def _list_alike(row: Mapping[int, RunCounts]) -> list[tuple[int, ...]]:
     for seed, run in sorted(row.items()):
         by_digest.setdefault(run.digest, []).append(seed)
     return [tuple(seeds) for seeds in by_digest.values()]
+
+
+def _find_copies(runs: Mapping[str, Mapping[int, RunCounts]]) -> dict[str, str]:
+    """By variant the first that predicted the same with the same seeds, where that is another."""
+    first: dict[tuple[tuple[int, str], ...], str] = {}
+    copies = {}
+    for variant, row in runs.items():
+        predicted = tuple((seed, run.digest) for seed, run in sorted(row.items()))
+        original = first.setdefault(predicted, variant)
+        if original != variant:
+            copies[variant] = original
+    return copies
 
 
 def _name_seeds(variant: str, runs: Runs) -> str:

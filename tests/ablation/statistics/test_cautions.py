@@ -6,13 +6,41 @@ import pytest
 from segkit.ablation.statistics.cautions import autocorrelation, find_influences, list_wide_spreads
 from segkit.ablation.statistics.metrics import MIOU
 from segkit.ablation.statistics.pairs import count_pairs
-from segkit.ablation.statistics.statistics import compare_to_baseline
+from segkit.ablation.statistics.statistics import class_differences, compare_to_baseline
 from tests.ablation.statistics.simulation import Case, draw_study
 
 
 def cautions_of(case, *, groups=None, seed=0):
     study = draw_study(case, np.random.default_rng(seed))
     return compare_to_baseline(study, "v0", groups=groups, replicates=100).warnings
+
+
+def test_a_variant_that_is_another_again_is_named_and_asked_once():
+    """What a copy varies by is no second estimate: intervals are those of the study without it."""
+    study = draw_study(Case(variants=3, seeds=3, images=30), np.random.default_rng(1))
+    alone = compare_to_baseline(study, "v0", replicates=100)
+    again = compare_to_baseline({**study, "again": study["v2"]}, "v0", replicates=100)
+    assert set(again.warnings) - set(alone.warnings) == {
+        "again and v2 are equal in every image, with every seed: what they differ in has changed no prediction, and "
+        "for what seeds do they count as one"
+    }
+    before = {found.variant: found for found in alone.differences}
+    after = {found.variant: found for found in again.differences}
+    assert {name: after[name].p for name in before} == {name: found.p for name, found in before.items()}
+    assert (after["again"].p, after["again"].verdict) == (after["v2"].p, after["v2"].verdict)
+    classes = [
+        class_differences(runs, "v0", replicates=200) for runs in (study, {**study, "again": study["v2"]})
+    ]
+    np.testing.assert_array_equal(classes[0]["v2"].lower, classes[1]["again"].lower)
+
+
+@pytest.mark.parametrize("changed", [{0: "v2"}, {0: "v2", 1: "v2", 2: "v1"}])
+def test_runs_that_are_equal_with_some_seeds_are_two_variants(changed):
+    study = draw_study(Case(variants=2, seeds=3, images=30), np.random.default_rng(1))
+    mixed = {**study, "again": {seed: study[name][seed] for seed, name in changed.items()}}
+    assert not [
+        text for text in compare_to_baseline(mixed, "v0", replicates=100).warnings if "count as one" in text
+    ]
 
 
 def test_influences_equal_the_loop():

@@ -1,7 +1,10 @@
 """One model trained by several processes, each with its part of every batch."""
 
+import sys
+
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks
@@ -111,8 +114,8 @@ def refuse_unequal_parts(batch_size: int, world: int, key: str) -> None:
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device, *, wanted: bool) -> nn.Module:
     """The model, if `wanted` with batch normalisation over the batches of all processes. Raises ConfigError on a CPU,
-    also for a model that has such normalisation by itself."""
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(model) if wanted else model
+    also for a model that has such normalisation by itself, and for a layer that would not do all that it did."""
+    model = _convert_batchnorm(model) if wanted else model
     if device.type != "cuda" and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
         raise ConfigError(
             f"{'train.sync_batchnorm' if wanted else 'model.norm: sync'}: torch has batch normalisation over processes "
@@ -120,3 +123,25 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device, *, wanted: boo
             "model.norm=group"
         )
     return model
+
+
+def _convert_batchnorm(model: nn.Module) -> nn.Module:
+    """torch puts a plain layer in the place of every one that is derived from batch normalisation, and what that does
+    beside it, such as the activation in timm's layers, would be missing from the training alone: a run is scored and
+    exported without this conversion. timm knows its own layers. Raises ConfigError for those of others."""
+    plain = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    more = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and type(module).forward not in plain
+    }
+    if not more:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    known = () if "timm.layers" not in sys.modules else (sys.modules["timm.layers"].BatchNormAct2d,)
+    for name, module in more.items():
+        if type(module) not in known:
+            raise ConfigError(
+                f"train.sync_batchnorm: {name} of the model is of the class {type(module).__name__}, which does more "
+                "than batch normalisation, and that would be lost\n   -> train.sync_batchnorm=false"
+            )
+    return sys.modules["timm.layers"].convert_sync_batchnorm(model)

@@ -11,7 +11,7 @@ from segkit.data.loading.sampler import EpochBatches
 from segkit.distributed.ranks import ALONE, Ranks, launched_ranks
 from segkit.errors import ConfigError
 from segkit.models.unet import UNet
-from segkit.registry import AUGMENTS, DATASETS
+from segkit.registry import AUGMENTS, DATASETS, MODELS
 from segkit.system.device import choose_device, default_workers
 from segkit.training.parallel import refuse_unequal_parts, require_all_gradients, synchronise_batchnorm
 
@@ -102,6 +102,46 @@ def test_batch_norm_over_processes_is_for_cuda():
         assert not any(type(module) is nn.BatchNorm2d for module in found.modules())
     plain = UNet(3, width=4, depth=1)
     assert synchronise_batchnorm(plain, cpu, wanted=False) is plain
+
+
+class ActivatedNorm(nn.BatchNorm2d):
+    def forward(self, input):
+        return super().forward(input).relu()
+
+
+class RenamedNorm(nn.BatchNorm2d):
+    """One that does nothing of its own."""
+
+
+def test_a_layer_that_does_more_than_normalise_is_not_replaced_by_one_that_does_not():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(ActivatedNorm(4)))
+    with pytest.raises(ConfigError) as error:
+        synchronise_batchnorm(model, torch.device("cuda"), wanted=True)
+    assert str(error.value) == (
+        "train.sync_batchnorm: 1.0 of the model is of the class ActivatedNorm, which does more than batch "
+        "normalisation, and that would be lost\n   -> train.sync_batchnorm=false"
+    )
+    assert synchronise_batchnorm(model, torch.device("cuda"), wanted=False) is model
+    found = synchronise_batchnorm(nn.Sequential(RenamedNorm(4)), torch.device("cuda"), wanted=True)
+    assert type(found[0]) is nn.SyncBatchNorm
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "resnet18"])
+def test_batch_norm_over_processes_keeps_the_activations_of_timm(backbone):
+    pytest.importorskip("timm", reason="timm is not installed")
+    torch.manual_seed(0)
+    model = MODELS.get("timm")(3, backbone=backbone).eval()
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = [level.clone() for level in model.backbone(image)]
+        keys = list(model.state_dict())
+        found = synchronise_batchnorm(model, torch.device("cuda"), wanted=True)
+        assert list(found.state_dict()) == keys
+        layers = [module for module in found.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        assert layers and all(isinstance(layer, nn.SyncBatchNorm) for layer in layers)
+        for level, before in zip(found.backbone(image), expected, strict=True):
+            assert torch.equal(level, before)
 
 
 def test_every_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch):

@@ -82,9 +82,8 @@ def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Seque
             unused[folder] = _on_one_line(error)
             continue
         run = replace(run, folder=found.shown.get(folder, folder))
-        if (
-            found.studies
-        ):  # whose places are not said, so that those of the others would look like differences
+        if found.studies:
+            # Packed runs say no places, so those of the others would look like differences.
             run = replace(run, config=clear_places(run.config, stand_ins))
         if _is_overfit(run.config):
             gathered.notes.append(

@@ -47,7 +47,7 @@ def compare_runs(
     """
     if pack is not None:
         check_place(Path(pack))
-    gathered = gather_runs(runs, names=names)
+    gathered = gather_runs(runs, names=names, to_pack=pack is not None)
     study = make_study(
         gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, metrics=metrics
     )
@@ -80,7 +80,7 @@ def show_comparison(
     """
     if pack is not None:
         check_place(pack)
-    gathered = gather_runs(paths, names=names)
+    gathered = gather_runs(paths, names=names, to_pack=pack is not None)
     study = make_study(
         gathered,
         baseline=baseline,
@@ -125,11 +125,11 @@ def make_study(
         raise ConfigError(
             f"--baseline {baseline}: no such variant{hint}\n   there are: {', '.join(variants)}"
         )
-    if len(variants) == 1:
+    if len({run.variant for run in gathered.runs}) == 1:
         count = plural(len(gathered.runs), "run")
         raise ConfigError(
-            f"nothing to compare: there is one variant only, {variants[0]}, with {count} ({_seeds(gathered.runs)})"
-            " -> give runs of another configuration too"
+            f"nothing to compare: there is one variant only, {gathered.runs[0].variant}, with {count}"
+            f" ({_seeds(gathered.runs)}) -> give runs of another configuration too"
         )
     chosen = Study(
         name="comparison of finished runs",
@@ -173,9 +173,10 @@ def default_output(runs: Sequence[Run]) -> Path:
 
 
 def _print_study(study: Study, gathered: Gathered, *, chosen: bool) -> None:
-    print(f"compare   {plural(len(study.runs), 'run')} of {plural(len(study.variants), 'variant')}")
+    variants = [variant for variant in study.variants if study.of(variant)]
+    print(f"compare   {plural(len(study.runs), 'run')} of {plural(len(variants), 'variant')}")
     why = "as the first given" if gathered.packed is None else "as the packed study says"
-    for variant in study.variants:
+    for variant in variants:
         mark = "" if variant != study.baseline else "   baseline"
         mark += "" if chosen or not mark else f", {why} (--baseline NAME chooses another)"
         print(f"          {variant}: {_seeds(study.of(variant))}{mark}")

@@ -2,15 +2,16 @@
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segkit import __version__
 from segkit.ablation.study.packed_about import ABOUT, CARD, OF_A_RUN, PackedEntry, StudyAbout
-from segkit.ablation.study.phrases import name_seeds, plural
+from segkit.ablation.study.phrases import FAILED, IN_USE, name_seeds, plural
 from segkit.ablation.study.study import Run, Study
-from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words
+from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words, is_place
 from segkit.config.yaml_source import dump_yaml
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.files import make_folder
@@ -22,16 +23,25 @@ from segkit.system.typed import typed
 
 #: What a run says of the machine that no report shows, and that is nobody else's business.
 OWN = ("host", "command")
+#: Settings below `log` that say whose account a run was logged to.
+ACCOUNTS = ("wandb", "mlflow")
 #: What of `status.json` does not name a process or a place.
 STATUS = ("state", "iteration", "updated")
+#: What a line on a missing run says of its error and of its machine, which may be anything.
+_DETAILS = re.compile(rf"\b({FAILED}|{IN_USE})\b.*?(?= -> |$)")
 
 
 def check_place(path: Path) -> None:
     """Raises ConfigError for a path that no packed study can be written to, or that would cost another file."""
     if not is_packed(path):
-        raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX}")
+        raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX} -> {path}{SUFFIX}")
     if path.is_dir():
-        raise ConfigError(f"--pack {path}: there is a folder of this name")
+        raise ConfigError(f"--pack {path}: there is a folder of this name -> another name")
+    around = next((parent for parent in path.parents if parent.exists()), None)
+    if around is not None and not around.is_dir():
+        raise ConfigError(
+            f"--pack {path}: {around} is a file, so nothing can be written below it -> another name"
+        )
     if path.exists():
         try:
             read_packed(path, [], STUDY)
@@ -56,6 +66,7 @@ def pack_study(study: Study, path: Path) -> str:
         folder = _folder_of(run, taken={entry.folder for entry in entries})
         entries.append(PackedEntry(folder=folder, variant=run.variant))
         members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
+    private = _private_words(study)
     about = StudyAbout(
         name=study.name,
         baseline=study.baseline,
@@ -64,8 +75,8 @@ def pack_study(study: Study, path: Path) -> str:
         margin=study.margin,
         level=study.level,
         metrics=list(study.metrics),
-        command=clear_words(study.command),
-        missing=[clear_words(line) for line in study.missing],
+        command=clear_words(study.command, private),
+        missing=[clear_words(_DETAILS.sub(r"\1", line), private) for line in study.missing],
         runs=entries,
     )
     members[ABOUT.name] = about.to_json().encode()
@@ -93,11 +104,21 @@ def _folder_of(run: Run, *, taken: set[str]) -> str:
     return name
 
 
+def _private_words(study: Study) -> set[str]:
+    """The folders around the runs, and the machines."""
+    folders = [run.folder for run in study.runs if not run.is_packed]
+    around = {parent for folder in folders for path in (folder, folder.absolute()) for parent in path.parents}
+    hosts = {socket.gethostname(), *(str(run.env["host"]) for run in study.runs if run.env.get("host"))}
+    return hosts | {str(parent) for parent in around | {Path.home()} if is_place(str(parent)) and parent.name}
+
+
 def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
     """The files of a run by name, from its folder, or from the packed study that it was read from."""
     found = read_run_files(run.folder)
+    config = clear_places(run.config, stand_ins)
+    config["log"] |= dict.fromkeys(ACCOUNTS)
     texts = {
-        RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
+        RunFiles.config.name: dump_yaml(config),
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
         RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
     }
@@ -134,7 +155,8 @@ def _card(study: Study, about: StudyAbout) -> str:
         if study.of(variant)
     ]
     images = plural(len(study.runs[0].image_names), "validation image")
-    command = f"\nIt was made by\n\n    {about.command}\n" if about.command else ""
+    lines = "\n".join(f"    {line}" for line in about.command.splitlines())
+    command = f"\nIt was made by\n\n{lines}\n" if lines else ""
     files = "\n".join(f"- `{entry.name}`: {entry.content}" for entry in OF_A_RUN)
     return f"""# The numbers of a study: {study.name}
 

@@ -1,6 +1,5 @@
 """The numbers of a study as one file: what is in it, the same report from it, what others could have put into it."""
 
-import json
 import platform
 import re
 import zipfile
@@ -19,9 +18,8 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.system.packed.members import STUDY
 from segkit.system.packed.write import write_packed
 from tests.ablation.run_folders import fake_run, make_run, study_of
+from tests.ablation.study.packing import CE, about_with, packed, read, replant, study, train
 from tests.scripts import run_script
-
-CE = "loss={name: ce}"
 
 
 @pytest.fixture
@@ -33,43 +31,6 @@ def runs(tmp_path):
         train(folder, "ohem", seed, tmp_path / "images", errors=2 + seed)
         train(folder, "ce", seed, tmp_path / "images", CE, errors=16 + seed)
     return folder
-
-
-def train(folder, variant, seed, root, *overrides, **options):
-    data = f"data={{name: folder, root: {root}, classes: [background, circle, square]}}"
-    env = {"host": "my-machine", "command": f"{folder}/train.py", **options.pop("env", {})}
-    overrides = [f"name={variant}-seed{seed}", f"seed={seed}", data, *overrides]
-    return make_run(folder / f"{variant}-seed{seed}" / "T", *overrides, env=env, **options)
-
-
-def study(*paths, **options):
-    return make_study(gather_runs(paths), **{"baseline": None, "group_by": None, **options})
-
-
-def packed(path, *paths, **options):
-    pack_study(study(*paths, **options), path)
-    return path
-
-
-def read(path):
-    """All members by name."""
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def replant(path, **changes):
-    """The packed study again, with members changed: None leaves one out, bytes replace it."""
-    members = {name: content for name, content in read(path).items() if name != "manifest.json"}
-    members |= changes
-    kept = {name: content for name, content in members.items() if content is not None}
-    write_packed(path, kept, segkit="0.2.0", kind=STUDY)
-    return path
-
-
-def about_with(path, **changes):
-    return replant(
-        path, **{"study.json": json.dumps(json.loads(read(path)["study.json"]) | changes).encode()}
-    )
 
 
 # --- the same report
@@ -174,10 +135,9 @@ def test_what_is_missing_is_still_said(runs, tmp_path):
     make_run(runs / "dice-seed0" / "T", "loss={name: dice}", status={"state": "stopped"})
     path = packed(tmp_path / "s.zip", runs)
     (line,) = gather_runs([path]).missing
-    assert (
-        line
-        == "not-in-this-file has not finished: stopped, at iteration 20 -> python train.py --resume "
-        + ("not-in-this-file")
+    assert line == (
+        "not-in-this-file/dice-seed0/T has not finished: stopped, at iteration 20 -> python train.py --resume "
+        "not-in-this-file/dice-seed0/T"
     )
 
 
@@ -244,6 +204,7 @@ def test_a_library_packs_and_compares(runs, tmp_path):
         ("s.tar", "a packed study ends with .zip"),
         ("d.zip", "there is a folder"),
         ("f.zip", "it is not replaced"),
+        ("f.zip/s.zip", "f.zip is a file, so nothing can be written below it -> another name"),
     ],
 )
 def test_a_wrong_place_is_said_before_anything(runs, tmp_path, capsys, name, words):
@@ -273,12 +234,19 @@ def test_pack_shows_what_is_in_it(runs, tmp_path, capsys):
 def test_neither_is_taken_for_the_other(runs, tmp_path, capsys):
     path = packed(tmp_path / "s.zip", runs)
     assert run_script("evaluate", "--weights", path) == 4
-    assert (
-        f"packed run {path}: it is a packed study, and a packed run is needed here" in capsys.readouterr().err
-    )
+    words = "it is a packed study, and a packed run is needed here -> python scripts/pack.py RUN makes one"
+    assert f"packed run {path}: {words}" in capsys.readouterr().err
     write_packed(tmp_path / "run.zip", {"a": b""}, segkit="0.2.0")
     assert run_script("compare", tmp_path / "run.zip") == 4
-    assert "run.zip: it is a packed run, and a packed study is needed here" in capsys.readouterr().err
+    advice = "python scripts/compare.py RUN RUN --pack FILE.zip makes one"
+    assert f"it is a packed run, and a packed study is needed here -> {advice}" in capsys.readouterr().err
+
+
+def test_one_that_was_renamed_is_named_as_such(runs, tmp_path, capsys):
+    path = packed(tmp_path / "s.zip", runs).rename(tmp_path / "s")
+    assert run_script("compare", path) == 4
+    advice = "a packed run or study, whose name has to end with .zip -> rename it"
+    assert f"no run folder at {path}: {advice}" in capsys.readouterr().err
 
 
 # --- damaged, or made by somebody else
@@ -298,6 +266,7 @@ def refusal(path):
         ({"level": 95.0}, "expected the level of the intervals"),
         ({"margin": -0.1}, "expected points of mIoU that do not matter"),
         ({"runs": [{"folder": "ce-seed0", "variant": "ce"}] * 2}, "two runs have one folder"),
+        ({"variants": ["ce", "ce", "ohem"]}, "two variants have one name"),
         ({"runs": []}, "study.json cannot be used: runs"),
         ({"metrics": "miou"}, "study.json cannot be used: metrics"),
         ({"more": 1}, "study.json cannot be used: more"),

@@ -79,7 +79,7 @@ def _gather(
 ) -> Gathered:
     gathered = Gathered()
     unused: dict[Path, str] = {}
-    ended: dict[Path, tuple[datetime, str]] = {}
+    ended: dict[Path, datetime] = {}
     configs = read_configs(found.explicit)
     # Those of packed studies say no places, so that the places of the others would look like differences.
     clear = partial(clear_places, stand_in=StandIns()) if found.studies or to_pack else dict
@@ -183,13 +183,12 @@ def _still_missing(
     ]
 
 
-def _keep_newest(
-    runs: Sequence[Run], ended: Mapping[Path, tuple[datetime, str]], notes: list[str]
-) -> list[Run]:
-    """Of several runs of one variant and seed, the one that ended last; a note says which."""
+def _keep_newest(runs: Sequence[Run], ended: Mapping[Path, datetime], notes: list[str]) -> list[Run]:
+    """Of several runs of one variant and seed, the one that ended last, and rather itself than as it was packed; a note
+    says which."""
     kept = []
     for seed, same in group_runs(runs, lambda run: run.seed).items():
-        newest = max(same, key=lambda run: ended[run.folder])
+        newest = max(same, key=lambda run: (ended[run.folder], not run.is_packed, run.folder.name))
         kept.append(newest)
         if len(same) > 1:
             others = ", ".join(str(run.folder) for run in same if run is not newest)
@@ -200,11 +199,11 @@ def _keep_newest(
     return kept
 
 
-def _when_ended(folder: Path) -> tuple[datetime, str]:
+def _when_ended(folder: Path) -> datetime:
     """When the training of a finished run ended."""
     status = read_status(folder)
     assert status is not None  # or it would not have been read as finished
-    return datetime.fromisoformat(status["updated"]), folder.name
+    return datetime.fromisoformat(status["updated"])
 
 
 def _sort(gathered: Gathered) -> list[list[Run]]:
@@ -223,6 +222,8 @@ def _choose_names(groups: Sequence[Sequence[Run]], names: Sequence[str]) -> list
         raise ConfigError(
             f"--names has {plural(len(names), 'name')} for {have}: {', '.join(name_variants(groups))} -> one for each"
         )
+    if not all(names):
+        raise ConfigError("--names has a name without a character -> a name for each variant")
     if len(set(names)) < len(names):
         raise ConfigError(f"--names has a name twice: {', '.join(names)} -> one for each variant")
     return list(names) or _packed_names(groups) or name_variants(groups)

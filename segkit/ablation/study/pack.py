@@ -18,11 +18,14 @@ from segkit.system.files import make_folder
 from segkit.system.packed.members import STUDY, SUFFIX, is_packed
 from segkit.system.packed.read import read_packed
 from segkit.system.packed.write import write_packed
+from segkit.system.printable import show_name
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
 #: What a run says of the machine that no report shows, and that is nobody else's business.
 OWN = ("host", "command")
+#: Characters of a variant's name in that of a folder, of which every system takes 255.
+LONGEST = 100
 #: Settings below `log` that say whose account a run was logged to.
 ACCOUNTS = ("wandb", "mlflow")
 #: What of `status.json` does not name a process or a place.
@@ -35,14 +38,18 @@ def check_place(path: Path) -> None:
     """Raises ConfigError for a path that no packed study can be written to, or that would cost another file."""
     if not is_packed(path):
         raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX} -> {path}{SUFFIX}")
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+        around = next((parent for parent in path.parents if parent.exists()), None)
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"--pack {path}: {error.strerror} -> another name") from error
+    if is_folder:
         raise ConfigError(f"--pack {path}: there is a folder of this name -> another name")
-    around = next((parent for parent in path.parents if parent.exists()), None)
     if around is not None and not around.is_dir():
         raise ConfigError(
             f"--pack {path}: {around} is a file, so nothing can be written below it -> another name"
         )
-    if path.exists():
+    if is_there:
         try:
             read_packed(path, [], STUDY)
         except CheckpointError as error:
@@ -64,23 +71,23 @@ def pack_study(study: Study, path: Path) -> str:
     stand_ins = StandIns()
     for run in study.runs:
         folder = _folder_of(run, taken={entry.folder for entry in entries})
-        entries.append(PackedEntry(folder=folder, variant=run.variant))
+        entries.append(PackedEntry(folder=folder, variant=_as_utf8(run.variant)))
         members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
     private = _private_words(study)
     about = StudyAbout(
-        name=study.name,
-        baseline=study.baseline,
-        variants=list(study.variants),
+        name=_as_utf8(study.name),
+        baseline=_as_utf8(study.baseline),
+        variants=list(map(_as_utf8, study.variants)),
         group_by=study.group_by,
         margin=study.margin,
         level=study.level,
         metrics=list(study.metrics),
-        command=clear_words(study.command, private),
-        missing=[clear_words(_DETAILS.sub(r"\1", line), private) for line in study.missing],
+        command=_as_utf8(clear_words(study.command, private)),
+        missing=[_as_utf8(clear_words(_DETAILS.sub(r"\1", line), private)) for line in study.missing],
         runs=entries,
     )
     members[ABOUT.name] = about.to_json().encode()
-    members[CARD.name] = _card(study, about).encode()
+    members[CARD.name] = _as_utf8(_card(study, about)).encode()
     if len(members) >= STUDY.most_members:
         raise ConfigError(
             f"--pack {path}: {plural(len(study.runs), 'run')} are more than one file takes -> pack them in parts"
@@ -96,12 +103,17 @@ def pack_study(study: Study, path: Path) -> str:
 
 def _folder_of(run: Run, *, taken: set[str]) -> str:
     """A name for the run that any system takes as a folder's."""
-    plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".") or "variant"
+    plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".")[:LONGEST] or "variant"
     name = f"{plain}-seed{run.seed}"
     number = 2
     while name in taken:
         name, number = f"{plain}-{number}-seed{run.seed}", number + 1
     return name
+
+
+def _as_utf8(text: str) -> str:
+    r"""A byte of a file name that is no UTF-8 becomes an escape such as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _private_words(study: Study) -> set[str]:
@@ -122,7 +134,7 @@ def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
         RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
     }
-    return found | {name: text.encode() for name, text in texts.items()}
+    return found | {name: _as_utf8(text).encode() for name, text in texts.items()}
 
 
 def read_run_files(folder: Path) -> dict[str, bytes]:
@@ -149,7 +161,7 @@ def _json(value: Any) -> str:
 def _card(study: Study, about: StudyAbout) -> str:
     """For somebody who finds the file."""
     rows = [
-        f"- `{variant}`, {name_seeds(run.seed for run in study.of(variant))}"
+        f"- `{show_name(variant)}`, {name_seeds(run.seed for run in study.of(variant))}"
         f"{': the baseline' if variant == study.baseline else ''}"
         for variant in study.variants
         if study.of(variant)
@@ -158,7 +170,7 @@ def _card(study: Study, about: StudyAbout) -> str:
     lines = "\n".join(f"    {line}" for line in about.command.splitlines())
     command = f"\nIt was made by\n\n{lines}\n" if lines else ""
     files = "\n".join(f"- `{entry.name}`: {entry.content}" for entry in OF_A_RUN)
-    return f"""# The numbers of a study: {study.name}
+    return f"""# The numbers of a study: {show_name(study.name)}
 
 {plural(len(study.runs), "training")} of {plural(len(study.variants), "variant")}, scored on {images}:
 

@@ -21,8 +21,8 @@ from segkit.system.packed.members import FORMAT_VERSION, KINDS, RUN, Kind, Manif
 from segkit.system.printable import show_name
 from segkit.system.typed import typed
 
-#: Bytes that a manifest never has.
-MOST_MANIFEST_BYTES = 1_000_000
+#: Bytes that a manifest never has: that of the most members, with the longest names that segkit gives, has half of it.
+MOST_MANIFEST_BYTES = 3_000_000
 #: Bytes that are in memory at once when a member is only verified.
 CHUNK = 1 << 20
 

@@ -120,6 +120,17 @@ def test_a_run_that_was_trained_again_is_not_missing_beside_a_packed_study(tmp_p
     assert gather_runs([path, tmp_path / "b"]).missing == [] and stopped.is_dir()
 
 
+def test_a_run_is_taken_rather_than_itself_packed(tmp_path):
+    """It has pictures, and may have been scored since."""
+    for variant, loss in (("ce", CE), ("ohem", "loss={name: ohem_ce}")):
+        for seed in (0, 1, 2):
+            train(tmp_path / "runs", variant, seed, tmp_path, loss, errors=len(variant) + seed)
+    path = packed(tmp_path / "s.zip", tmp_path / "runs")
+    for given in ([path, tmp_path / "runs"], [tmp_path / "runs", path]):
+        gathered = gather_runs(given)
+        assert len(gathered.notes) == 6 and not any(run.is_packed for run in gathered.runs)
+
+
 def test_variants_and_runs_stand_as_they_were_packed(tmp_path):
     """Also those of which no run is there, since their lack is said and gives the others their colours."""
     folders = {(name, seed): train(tmp_path / "runs", name, seed, tmp_path, CE, errors=seed + len(name))

@@ -1,8 +1,10 @@
 """The numbers of a study as one file: what is in it, the same report from it, what others could have put into it."""
 
+import json
 import platform
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,9 @@ from segkit.system.packed.write import write_packed
 from tests.ablation.run_folders import fake_run, make_run, study_of
 from tests.ablation.study.packing import CE, about_with, packed, read, replant, study, train
 from tests.scripts import run_script
+
+#: Files of a report in which no path of a run and no picture is.
+FILES = ("differences.json", "differences.csv", "report.tex")
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def test_the_report_of_a_packed_study_is_that_of_its_runs(runs, tmp_path, capsys
         r"packed    \S+study\.zip   0\.0 MB, 6 runs; it has the names of the validation images", out
     )
     assert "ce: seed 0, 1, 2   baseline, as the packed study says (--baseline NAME chooses another)" in out
-    for name in ("differences.json", "differences.csv", "report.tex"):
+    for name in FILES:
         assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
     before, after = ((tmp_path / name / "report.md").read_text().splitlines() for name in "ab")
     gone, new = set(before) - set(after), set(after) - set(before)
@@ -85,6 +90,25 @@ def test_a_name_need_not_be_one_of_a_folder(runs, tmp_path):
     assert {name.partition("/")[0] for name in read(path) if "/" in name} == {
         *(f"_ce-seed{seed}" for seed in range(3)), *(f"ce_..-seed{seed}" for seed in range(3)),
     }  # fmt: skip
+
+
+def test_names_of_any_characters_stay_as_they_are(runs, tmp_path):
+    names = ['a\nb \x1b[31m `x` | \u202e "q" \u00fc', "y" * 300]
+    first = segkit.compare_runs([runs], names=names, report=tmp_path / "a", pack=tmp_path / "s.zip")
+    again = segkit.compare_runs([tmp_path / "s.zip"], report=tmp_path / "b")
+    assert again.study.variants == first.study.variants == tuple(names)
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in FILES)
+    assert max(len(name) for name in read(tmp_path / "s.zip")) < 130
+    assert "- `a\\nb \\x1b[31m `x` | \\u202e" in read(tmp_path / "s.zip")["README.md"].decode()
+
+
+def test_bytes_that_are_no_text_are_escaped(runs, tmp_path):
+    whole = study(runs, command="compare.py b\udcff")
+    pack_study(replace(whole, missing=("b\udcff/T has not finished",)), tmp_path / "s.zip")
+    about = json.loads(read(tmp_path / "s.zip")["study.json"])
+    assert (about["command"], about["missing"]) == ("compare.py b\\udcff", ["b\\udcff/T has not finished"])
+    with pytest.raises(ConfigError, match="--names has a name without a character"):
+        gather_runs([runs], names=["", "x"])
 
 
 def test_the_same_study_gives_the_same_bytes(runs, tmp_path):
@@ -204,6 +228,7 @@ def test_a_library_packs_and_compares(runs, tmp_path):
         ("s.tar", "a packed study ends with .zip"),
         ("d.zip", "there is a folder"),
         ("f.zip", "it is not replaced"),
+        ("x" * 300 + ".zip", "File name too long -> another name"),
         ("f.zip/s.zip", "f.zip is a file, so nothing can be written below it -> another name"),
     ],
 )

@@ -68,9 +68,11 @@ def test_its_choices_stand_where_none_are_made(runs, tmp_path):
     again = study(path)
     found = (again.baseline, again.group_by, again.margin, again.level, again.metrics)
     assert found == ("ohem", 2, 0.005, 0.9, ("accuracy", "miou"))
-    again = study(path, baseline="ce", group_by=1, margin=1.0, level=0.8, metrics=["miou"])
+    again = study(path, baseline="ce", group_by=3, margin=1.0, level=0.8, metrics=["miou"])
     found = (again.baseline, again.group_by, again.margin, again.level, again.metrics)
-    assert found == ("ce", 1, 0.01, 0.8, ("miou",))
+    assert found == ("ce", 3, 0.01, 0.8, ("miou",))
+    none = study(path, group_by=1, margin=0)
+    assert (none.group_by, none.margin, none.level) == (None, None, 0.9)
 
 
 def test_names_are_kept_and_can_be_others(runs, tmp_path):

@@ -30,8 +30,13 @@ LONGEST = 100
 ACCOUNTS = ("wandb", "mlflow")
 #: What of `status.json` does not name a process or a place.
 STATUS = ("state", "iteration", "updated")
+#: What is in the files that are not packed whole.
+SHORTENED = {
+    RunFiles.status: "When the training ended.",
+    RunFiles.env: "Versions, hardware and fingerprints of what training began with.",
+}
 #: What a line on a missing run says of its error and of its machine, which may be anything.
-_DETAILS = re.compile(rf"\b({FAILED}|{IN_USE})\b.*?(?= -> |$)")
+_DETAILS = re.compile(rf"((?<=: ){FAILED}): (?s:.*)|(\b{IN_USE}) by .*?(?= -> |$)")
 
 
 def check_place(path: Path) -> None:
@@ -70,7 +75,7 @@ def pack_study(study: Study, path: Path) -> str:
     entries = []
     stand_ins = StandIns()
     for run in study.runs:
-        folder = _folder_of(run, taken={entry.folder for entry in entries})
+        folder = _folder_of(run, taken={entry.folder.lower() for entry in entries})
         entries.append(PackedEntry(folder=folder, variant=_as_utf8(run.variant)))
         members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
     private = _private_words(study)
@@ -83,7 +88,7 @@ def pack_study(study: Study, path: Path) -> str:
         level=study.level,
         metrics=list(study.metrics),
         command=_as_utf8(clear_words(study.command, private)),
-        missing=[_as_utf8(clear_words(_DETAILS.sub(r"\1", line), private)) for line in study.missing],
+        missing=[_as_utf8(clear_words(_DETAILS.sub(r"\1\2", line), private)) for line in study.missing],
         runs=entries,
     )
     members[ABOUT.name] = about.to_json().encode()
@@ -106,7 +111,7 @@ def _folder_of(run: Run, *, taken: set[str]) -> str:
     plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".")[:LONGEST] or "variant"
     name = f"{plain}-seed{run.seed}"
     number = 2
-    while name in taken:
+    while name.lower() in taken:  # since some systems do not tell capitals
         name, number = f"{plain}-{number}-seed{run.seed}", number + 1
     return name
 
@@ -169,7 +174,7 @@ def _card(study: Study, about: StudyAbout) -> str:
     images = plural(len(study.runs[0].image_names), "validation image")
     lines = "\n".join(f"    {line}" for line in about.command.splitlines())
     command = f"\nIt was made by\n\n{lines}\n" if lines else ""
-    files = "\n".join(f"- `{entry.name}`: {entry.content}" for entry in OF_A_RUN)
+    files = "\n".join(f"- `{entry.name}`: {SHORTENED.get(entry, entry.content)}" for entry in OF_A_RUN)
     return f"""# The numbers of a study: {show_name(study.name)}
 
 {plural(len(study.runs), "training")} of {plural(len(study.variants), "variant")}, scored on {images}:
@@ -185,6 +190,7 @@ Without it: `{ABOUT.name}` says which variant each folder is a run of, and a fol
 {files}
 
 `{RunFiles.per_image.name}` opens with `numpy.load`: for entry k, `pixels[k]` pixels of class `label[k]` were predicted
-as class `prediction[k]` in image `image[k]`. Places of the machine stand as `{NOT_SAID}`. There are no weights and no
+as class `prediction[k]` in image `image[k]`; one that an older segkit wrote has `matrices[image, label, prediction]`
+instead. Places of the machine stand as `{NOT_SAID}`. There are no weights and no
 images.
 """

@@ -204,6 +204,14 @@ def test_the_card_says_what_was_compared(runs, tmp_path):
     card = read(packed(tmp_path / "s.zip", runs))["README.md"].decode()
     assert "6 trainings of 2 variants, scored on 4 validation images" in card
     assert "- `ce`, seed 0, 1, 2: the baseline" in card
+    assert "command line" not in card  # which is left out
+
+
+def test_folders_are_apart_on_any_system(runs, tmp_path):
+    path = tmp_path / "s.zip"
+    pack_study(make_study(gather_runs([runs], names=["CE", "ce"]), baseline=None, group_by=None), path)
+    folders = {name.partition("/")[0].lower() for name in read(path) if "/" in name}
+    assert len(folders) == 6 and study(path).variants == ("CE", "ce")
 
 
 def test_it_opens_with_numpy_alone(runs, tmp_path):

@@ -78,15 +78,15 @@ def test_folders_with_blanks_are_left_out_of_what_is_missing(runs, tmp_path):
 def test_errors_of_missing_runs_are_not_told(runs, tmp_path):
     """They may name anything, such as machines."""
     folder = runs / "ce-seed0" / "T"
-    lines = (
-        "dice-seed0: failed: rank 1 on node17: no file images of jane",
-        "x-seed0: in use by process 7 on node17 -> wait",
-    )
+    told = {
+        "dice-seed0: failed: rank 1 on node17: no\nimages of jane -> ask jane": "dice-seed0: failed",
+        "x-seed0: in use by process 7 on node17": "x-seed0: in use",
+        "x-seed1: at 5 and in use by process 7 on node17 -> wait": "x-seed1: at 5 and in use -> wait",
+        "failed-seed0: not trained yet": "failed-seed0: not trained yet",
+    }  # fmt: skip
     found = [fake_run(name, 0, CE, folder=folder) for name in ("ce", "plain")]
-    pack_study(study_of(*found, missing=lines), tmp_path / "s.zip")
-    assert json.loads(read(tmp_path / "s.zip")["study.json"])["missing"] == [
-        "dice-seed0: failed", "x-seed0: in use -> wait",
-    ]  # fmt: skip
+    pack_study(study_of(*found, missing=tuple(told)), tmp_path / "s.zip")
+    assert json.loads(read(tmp_path / "s.zip")["study.json"])["missing"] == list(told.values())
 
 
 def test_errors_are_said_as_they_are_left_out():

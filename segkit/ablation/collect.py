@@ -8,6 +8,7 @@ from segkit.ablation.plan.resolved import write_resolved
 from segkit.ablation.publish import publish_report
 from segkit.ablation.running.state import FINISHED, NEW, RESUMES, RunState, inspect_plan
 from segkit.ablation.study.pack import check_place, pack_study
+from segkit.ablation.study.phrases import FAILED
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import SegkitError
 
@@ -86,7 +87,7 @@ def keep_resolved(plan: AblationPlan, *, imports: Sequence[str]) -> None:
 
 def _why_missing(state: RunState) -> str:
     if state.error:
-        return f"failed: {state.error}"
+        return f"{FAILED}: {state.error}"
     if state.kind == RESUMES:
         return f"not finished, {state.iteration:,} iterations so far"
     if state.kind == NEW:

@@ -39,15 +39,16 @@ def compare_runs(
     `margin` is how many points of mIoU do not matter, so that a variant can be found no different; `level` of the
     intervals (0.95); `metrics` are what they are compared by, the main one first (miou, mdice, macc, accuracy, ce, ece,
     brier, boundary_iou, objects_f1, iou/CLASS ...; miou alone). Where a packed study is given, its own choices stand
-    for those that are left out. With `report`, a folder, the report is written there too, with `pdf` with its figures
-    as PDF beside the PNGs; with `pack`, a FILE.zip, the numbers of the runs as a packed study.
+    for those that are left out; `group_by` 1 and `margin` 0 take back its own. With `report`, a
+    folder, the report is written there too, with `pdf` with its figures as PDF beside the PNGs; with `pack`, a
+    FILE.zip, the numbers of the runs as a packed study, and no place of this machine in the report either.
 
     `findings.differences["ohem"].words` is the sentence on one variant. Raises DataError if the runs have not the same
     classes, images and labels, ConfigError for a wrong choice, CheckpointError for runs that cannot be read.
     """
     if pack is not None:
         check_place(Path(pack))
-    gathered = gather_runs(runs, names=names)
+    gathered = gather_runs(runs, names=names, to_pack=pack is not None)
     study = make_study(
         gathered, baseline=baseline, group_by=group_by, margin=margin, level=level, metrics=metrics
     )
@@ -80,7 +81,7 @@ def show_comparison(
     """
     if pack is not None:
         check_place(pack)
-    gathered = gather_runs(paths, names=names)
+    gathered = gather_runs(paths, names=names, to_pack=pack is not None)
     study = make_study(
         gathered,
         baseline=baseline,
@@ -111,6 +112,12 @@ def make_study(
 ) -> Study:
     """The runs as a study, `margin` in points; what is not chosen is as a packed study says, if there is one. Raises
     ConfigError for a baseline that is not there, for a single variant, and for a margin or a level that is none."""
+    packed = gathered.packed
+    # What leaves out a choice leaves it to the packed study, so that taking its own back needs a word.
+    if packed is not None and group_by == 1:
+        packed, group_by = packed.model_copy(update={"group_by": None}), None
+    if packed is not None and margin == 0:
+        packed, margin = packed.model_copy(update={"margin": None}), None
     for name, reason in (
         ("margin", None if margin is None else check_margin(margin)),
         ("level", None if level is None else check_level(level)),
@@ -125,11 +132,11 @@ def make_study(
         raise ConfigError(
             f"--baseline {baseline}: no such variant{hint}\n   there are: {', '.join(variants)}"
         )
-    if len(variants) == 1:
+    if len({run.variant for run in gathered.runs}) == 1:
         count = plural(len(gathered.runs), "run")
         raise ConfigError(
-            f"nothing to compare: there is one variant only, {variants[0]}, with {count} ({_seeds(gathered.runs)})"
-            " -> give runs of another configuration too"
+            f"nothing to compare: there is one variant only, {gathered.runs[0].variant}, with {count}"
+            f" ({_seeds(gathered.runs)}) -> give runs of another configuration too"
         )
     chosen = Study(
         name="comparison of finished runs",
@@ -140,7 +147,6 @@ def make_study(
         missing=tuple(gathered.missing),
         command=command,
     )
-    packed = gathered.packed
     if packed is not None:
         chosen = replace(
             chosen,
@@ -173,9 +179,10 @@ def default_output(runs: Sequence[Run]) -> Path:
 
 
 def _print_study(study: Study, gathered: Gathered, *, chosen: bool) -> None:
-    print(f"compare   {plural(len(study.runs), 'run')} of {plural(len(study.variants), 'variant')}")
+    variants = [variant for variant in study.variants if study.of(variant)]
+    print(f"compare   {plural(len(study.runs), 'run')} of {plural(len(variants), 'variant')}")
     why = "as the first given" if gathered.packed is None else "as the packed study says"
-    for variant in study.variants:
+    for variant in variants:
         mark = "" if variant != study.baseline else "   baseline"
         mark += "" if chosen or not mark else f", {why} (--baseline NAME chooses another)"
         print(f"          {variant}: {_seeds(study.of(variant))}{mark}")

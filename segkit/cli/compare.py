@@ -30,13 +30,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=count_or_pattern,
         metavar="REGEX|COUNT",
         help="images that are not independent: those whose name has the same text in the expression's group, "
-        "or so many in a row",
+        "or so many in a row (1: each by itself, where a packed study says otherwise)",
     )
     parser.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
-        help="how many points of mIoU do not matter, so that a variant can be found no different",
+        help="how many points of mIoU do not matter, so that a variant can be found no different "
+        "(0: none, where a packed study says otherwise)",
     )
     parser.add_argument("--level", type=float, metavar="SHARE", help="the level of the intervals (0.95)")
     parser.add_argument(

@@ -14,6 +14,7 @@ from segkit.config.load import load_config, load_saved_config
 from segkit.config.schema import COMPONENTS, Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.environment import require_torch_pair
+from segkit.system.packed.members import describe_misnamed
 from segkit.system.run_files import RunFiles
 
 
@@ -31,7 +32,8 @@ def read_configs(folders: Iterable[Path]) -> dict[Path, Config]:
 def read_config(folder: Path) -> Config:
     """The configuration of a run, for reading. Raises CheckpointError if `folder` is no run folder, ConfigError."""
     if not folder.is_dir():
-        raise CheckpointError(f"no run folder at {folder}: no such folder")
+        why = describe_misnamed(folder) if folder.is_file() else None
+        raise CheckpointError(f"no run folder at {folder}: {why or 'no such folder'}")
     if not RunFiles(folder).is_run:
         raise CheckpointError(
             f"{folder} is not a run folder: it has no {RunFiles.config.name} -> give a folder such as runs/ohem/TIME"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from segkit.ablation.study.phrases import group_runs, plural
 from segkit.ablation.study.read import read_run
 from segkit.ablation.study.study import Run
 from segkit.ablation.study.unpack import unpack_study
-from segkit.ablation.study.variant_names import name_variants
+from segkit.ablation.study.variant_names import name_variants, sort_variants
 from segkit.config.carried.places import StandIns, clear_places
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.folder import read_status
@@ -28,8 +29,8 @@ from segkit.system.run_files import RunFiles, list_runs_below
 class Gathered:
     """Runs with their variants, in the order given; what was not usable; what a person should know of the choice.
 
-    `packed` is what the first packed study among what was given says of itself, its baseline by the name that the
-    variant has now; `whole` is whether that study is all.
+    `packed` is what the first packed study among what was given says of itself, its variants by the names that they
+    have now; `whole` is whether that study is all.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -40,7 +41,9 @@ class Gathered:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """In order of first appearance."""
+        """In order of first appearance; of a packed study that is all, as it has them, with those that have no run."""
+        if self.packed is not None and self.whole:
+            return tuple(self.packed.variants)
         return tuple(dict.fromkeys(run.variant for run in self.runs))
 
 
@@ -55,24 +58,31 @@ class _Found:
     studies: list[StudyAbout] = field(default_factory=list)
 
 
-def gather_runs(paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str] = ()) -> Gathered:
+def gather_runs(
+    paths: Sequence[str | os.PathLike[str]], *, names: Sequence[str] = (), to_pack: bool = False
+) -> Gathered:
     """Read the runs at `paths`: run folders, folders above run folders, of which the finished ones are taken, and
     packed studies.
 
     Runs are of one variant if they differ in nothing but the seed and what no result depends on. A variant is called as
-    its runs are, or as its packed study does, or by the next of `names`. Raises CheckpointError for a given run or
-    packed study that cannot be used, ConfigError for a run given twice and for `names` that do not fit.
+    its runs are, or as its packed study does, or by the next of `names`. With `to_pack`, or a packed study among them,
+    no configuration says places of a machine, nor does what variants are called by what differs. Raises
+    CheckpointError for a given run or packed study that cannot be used, ConfigError for a run given twice and for
+    `names` that do not fit.
     """
     with ExitStack() as stack:
-        return _gather(_find(paths, stack), paths, names)
+        return _gather(_find(paths, stack), paths, names, to_pack)
 
 
-def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> Gathered:
+def _gather(
+    found: _Found, paths: Sequence[str | os.PathLike[str]], names: Sequence[str], to_pack: bool
+) -> Gathered:
     gathered = Gathered()
     unused: dict[Path, str] = {}
-    ended: dict[Path, tuple[datetime, str]] = {}
+    ended: dict[Path, datetime] = {}
     configs = read_configs(found.explicit)
-    stand_ins = StandIns()
+    # Those of packed studies say no places, so that the places of the others would look like differences.
+    clear = partial(clear_places, stand_in=StandIns()) if found.studies or to_pack else dict
     for folder, explicit in found.explicit.items():
         try:
             run = read_run(folder, variant=found.variants.get(folder, ""), config=configs[folder])
@@ -81,10 +91,7 @@ def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Seque
                 raise
             unused[folder] = _on_one_line(error)
             continue
-        run = replace(run, folder=found.shown.get(folder, folder))
-        if found.studies:
-            # Packed runs say no places, so those of the others would look like differences.
-            run = replace(run, config=clear_places(run.config, stand_ins))
+        run = replace(run, folder=found.shown.get(folder, folder), config=clear(run.config))
         if _is_overfit(run.config):
             gathered.notes.append(
                 f"left out: {run.folder}, a run of --overfit, scored on the images that it learnt"
@@ -92,7 +99,7 @@ def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Seque
         else:
             gathered.runs.append(run)
             ended[run.folder] = _when_ended(folder)
-    unused_configs = {folder: configs[folder].to_mapping() for folder in unused}
+    unused_configs = {folder: clear(configs[folder].to_mapping()) for folder in unused}
     gathered.missing = _still_missing(unused, unused_configs, gathered.runs)
     gathered.missing += [line for study in found.studies for line in study.missing]
     if not gathered.runs:
@@ -102,9 +109,16 @@ def _gather(found: _Found, paths: Sequence[str | os.PathLike[str]], names: Seque
         )
     gathered.packed = next(iter(found.studies), None)
     gathered.whole = gathered.packed is not None and len(paths) == 1
+    groups = _sort(gathered)
+    chosen = _choose_names(groups, names)
+    _rename_packed(gathered, groups, chosen)
     if not gathered.whole:
-        _keep_newest(gathered, ended)
-    _name(gathered, names)
+        groups = [_keep_newest(runs, ended, gathered.notes) for runs in groups]
+    named = [replace(run, variant=name) for name, runs in zip(chosen, groups, strict=True) for run in runs]
+    if gathered.whole:  # as they were when they were packed
+        order = [run.folder for run in gathered.runs]
+        named.sort(key=lambda run: order.index(run.folder))
+    gathered.runs = named
     return gathered
 
 
@@ -157,10 +171,6 @@ def _identity(config: Mapping[str, Any]) -> str:
     return json.dumps([config["seed"], relevant_settings(config)], sort_keys=True)
 
 
-def _variant_identity(config: Mapping[str, Any]) -> str:
-    return json.dumps(relevant_settings(config), sort_keys=True)
-
-
 def _still_missing(
     unused: Mapping[Path, str], configs: Mapping[Path, Mapping[str, Any]], runs: Sequence[Run]
 ) -> list[str]:
@@ -173,55 +183,50 @@ def _still_missing(
     ]
 
 
-def _keep_newest(gathered: Gathered, ended: Mapping[Path, tuple[datetime, str]]) -> None:
-    """Of several runs of one variant and seed, the one that ended last; a note says which."""
+def _keep_newest(runs: Sequence[Run], ended: Mapping[Path, datetime], notes: list[str]) -> list[Run]:
+    """Of several runs of one variant and seed, the one that ended last, and rather itself than as it was packed; a note
+    says which."""
     kept = []
-    for runs in group_runs(gathered.runs, lambda run: _identity(run.config)).values():
-        newest = max(runs, key=lambda run: ended[run.folder])
+    for seed, same in group_runs(runs, lambda run: run.seed).items():
+        newest = max(same, key=lambda run: (ended[run.folder], not run.is_packed, run.folder.name))
         kept.append(newest)
-        if len(runs) > 1:
-            others = ", ".join(str(run.folder) for run in runs if run is not newest)
-            gathered.notes.append(
-                f"{plural(len(runs), 'run')} of one configuration and seed {newest.seed}: taken is the newest, "
+        if len(same) > 1:
+            others = ", ".join(str(run.folder) for run in same if run is not newest)
+            notes.append(
+                f"{plural(len(same), 'run')} of one configuration and seed {seed}: taken is the newest, "
                 f"{newest.folder}, not {others}"
             )
-    gathered.runs = kept
+    return kept
 
 
-def _when_ended(folder: Path) -> tuple[datetime, str]:
+def _when_ended(folder: Path) -> datetime:
     """When the training of a finished run ended."""
     status = read_status(folder)
     assert status is not None  # or it would not have been read as finished
-    return datetime.fromisoformat(status["updated"]), folder.name
-
-
-def _name(gathered: Gathered, names: Sequence[str]) -> None:
-    """Give every run its variant, and put the runs of a variant together."""
-    groups = _sort(gathered)
-    if names and len(names) != len(groups):
-        have = plural(len(groups), "variant")
-        raise ConfigError(
-            f"--names has {plural(len(names), 'name')} for {have}: {', '.join(name_variants(groups))} -> one for each"
-        )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"--names has a name twice: {', '.join(names)} -> one for each variant")
-    chosen = list(names) or _packed_names(groups) or name_variants(groups)
-    if gathered.packed is not None:
-        renamed = {run.variant: name for name, runs in zip(chosen, groups, strict=True) for run in runs[::-1]}
-        baseline = renamed.get(gathered.packed.baseline, chosen[0])
-        gathered.packed = gathered.packed.model_copy(update={"baseline": baseline})
-    gathered.runs = [
-        replace(run, variant=name) for name, runs in zip(chosen, groups, strict=True) for run in runs
-    ]
+    return datetime.fromisoformat(status["updated"])
 
 
 def _sort(gathered: Gathered) -> list[list[Run]]:
     """The runs of each variant."""
     if gathered.packed is None or not gathered.whole:
-        return list(group_runs(gathered.runs, lambda run: _variant_identity(run.config)).values())
+        return sort_variants(gathered.runs)
     # A study knows its variants, even where they differ in nothing that a result should depend on.
     groups = group_runs(gathered.runs, lambda run: run.variant)
     return [groups[name] for name in gathered.packed.variants if name in groups]
+
+
+def _choose_names(groups: Sequence[Sequence[Run]], names: Sequence[str]) -> list[str]:
+    """What to call each variant. Raises ConfigError for `names` that do not fit."""
+    if names and len(names) != len(groups):
+        have = plural(len(groups), "variant")
+        raise ConfigError(
+            f"--names has {plural(len(names), 'name')} for {have}: {', '.join(name_variants(groups))} -> one for each"
+        )
+    if not all(names):
+        raise ConfigError("--names has a name without a character -> a name for each variant")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--names has a name twice: {', '.join(names)} -> one for each variant")
+    return list(names) or _packed_names(groups) or name_variants(groups)
 
 
 def _packed_names(groups: Sequence[Sequence[Run]]) -> list[str]:
@@ -229,3 +234,23 @@ def _packed_names(groups: Sequence[Sequence[Run]]) -> list[str]:
     packed = [next((run.variant for run in runs if run.variant), "") for runs in groups]
     names = [known or other for known, other in zip(packed, name_variants(groups), strict=True)]
     return names if any(packed) and len(set(names)) == len(names) else []
+
+
+def _rename_packed(gathered: Gathered, groups: Sequence[Sequence[Run]], chosen: Sequence[str]) -> None:
+    """Let the first packed study call its variants as they are called now."""
+    if gathered.packed is None:
+        return
+    name_of = {run.folder: name for name, runs in zip(chosen, groups, strict=True) for run in runs}
+    renamed: dict[str, str] = {}
+    for (
+        run
+    ) in gathered.runs:  # those of the first study before those of others that have a variant of that name
+        if run.variant:
+            renamed.setdefault(run.variant, name_of[run.folder])
+    variants = [renamed.get(name, name) for name in gathered.packed.variants]
+    gathered.packed = gathered.packed.model_copy(
+        update={
+            "baseline": renamed.get(gathered.packed.baseline, chosen[0]),
+            "variants": list(dict.fromkeys(variants)),
+        }
+    )

@@ -2,37 +2,59 @@
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segkit import __version__
 from segkit.ablation.study.packed_about import ABOUT, CARD, OF_A_RUN, PackedEntry, StudyAbout
-from segkit.ablation.study.phrases import name_seeds, plural
+from segkit.ablation.study.phrases import FAILED, IN_USE, name_seeds, plural
 from segkit.ablation.study.study import Run, Study
-from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words
+from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words, is_place
 from segkit.config.yaml_source import dump_yaml
 from segkit.errors import CheckpointError, ConfigError
 from segkit.system.files import make_folder
 from segkit.system.packed.members import STUDY, SUFFIX, is_packed
 from segkit.system.packed.read import read_packed
 from segkit.system.packed.write import write_packed
+from segkit.system.printable import show_name
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
 
 #: What a run says of the machine that no report shows, and that is nobody else's business.
 OWN = ("host", "command")
+#: Characters of a variant's name in that of a folder, of which every system takes 255.
+LONGEST = 100
+#: Settings below `log` that say whose account a run was logged to.
+ACCOUNTS = ("wandb", "mlflow")
 #: What of `status.json` does not name a process or a place.
 STATUS = ("state", "iteration", "updated")
+#: What is in the files that are not packed whole.
+SHORTENED = {
+    RunFiles.status: "When the training ended.",
+    RunFiles.env: "Versions, hardware and fingerprints of what training began with.",
+}
+#: What a line on a missing run says of its error and of its machine, which may be anything.
+_DETAILS = re.compile(rf"((?<=: ){FAILED}): (?s:.*)|(\b{IN_USE}) by .*?(?= -> |$)")
 
 
 def check_place(path: Path) -> None:
     """Raises ConfigError for a path that no packed study can be written to, or that would cost another file."""
     if not is_packed(path):
-        raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX}")
-    if path.is_dir():
-        raise ConfigError(f"--pack {path}: there is a folder of this name")
-    if path.exists():
+        raise ConfigError(f"--pack {path}: a packed study ends with {SUFFIX} -> {path}{SUFFIX}")
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+        around = next((parent for parent in path.parents if parent.exists()), None)
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"--pack {path}: {error.strerror} -> another name") from error
+    if is_folder:
+        raise ConfigError(f"--pack {path}: there is a folder of this name -> another name")
+    if around is not None and not around.is_dir():
+        raise ConfigError(
+            f"--pack {path}: {around} is a file, so nothing can be written below it -> another name"
+        )
+    if is_there:
         try:
             read_packed(path, [], STUDY)
         except CheckpointError as error:
@@ -53,23 +75,24 @@ def pack_study(study: Study, path: Path) -> str:
     entries = []
     stand_ins = StandIns()
     for run in study.runs:
-        folder = _folder_of(run, taken={entry.folder for entry in entries})
-        entries.append(PackedEntry(folder=folder, variant=run.variant))
+        folder = _folder_of(run, taken={entry.folder.lower() for entry in entries})
+        entries.append(PackedEntry(folder=folder, variant=_as_utf8(run.variant)))
         members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
+    private = _private_words(study)
     about = StudyAbout(
-        name=study.name,
-        baseline=study.baseline,
-        variants=list(study.variants),
+        name=_as_utf8(study.name),
+        baseline=_as_utf8(study.baseline),
+        variants=list(map(_as_utf8, study.variants)),
         group_by=study.group_by,
         margin=study.margin,
         level=study.level,
         metrics=list(study.metrics),
-        command=clear_words(study.command),
-        missing=[clear_words(line) for line in study.missing],
+        command=_as_utf8(clear_words(study.command, private)),
+        missing=[_as_utf8(clear_words(_DETAILS.sub(r"\1\2", line), private)) for line in study.missing],
         runs=entries,
     )
     members[ABOUT.name] = about.to_json().encode()
-    members[CARD.name] = _card(study, about).encode()
+    members[CARD.name] = _as_utf8(_card(study, about)).encode()
     if len(members) >= STUDY.most_members:
         raise ConfigError(
             f"--pack {path}: {plural(len(study.runs), 'run')} are more than one file takes -> pack them in parts"
@@ -85,23 +108,38 @@ def pack_study(study: Study, path: Path) -> str:
 
 def _folder_of(run: Run, *, taken: set[str]) -> str:
     """A name for the run that any system takes as a folder's."""
-    plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".") or "variant"
+    plain = re.sub(r"[^A-Za-z0-9_.+=-]+", "_", run.variant).lstrip(".")[:LONGEST] or "variant"
     name = f"{plain}-seed{run.seed}"
     number = 2
-    while name in taken:
+    while name.lower() in taken:  # since some systems do not tell capitals
         name, number = f"{plain}-{number}-seed{run.seed}", number + 1
     return name
+
+
+def _as_utf8(text: str) -> str:
+    r"""A byte of a file name that is no UTF-8 becomes an escape such as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _private_words(study: Study) -> set[str]:
+    """The folders around the runs, and the machines."""
+    folders = [run.folder for run in study.runs if not run.is_packed]
+    around = {parent for folder in folders for path in (folder, folder.absolute()) for parent in path.parents}
+    hosts = {socket.gethostname(), *(str(run.env["host"]) for run in study.runs if run.env.get("host"))}
+    return hosts | {str(parent) for parent in around | {Path.home()} if is_place(str(parent)) and parent.name}
 
 
 def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
     """The files of a run by name, from its folder, or from the packed study that it was read from."""
     found = read_run_files(run.folder)
+    config = clear_places(run.config, stand_ins)
+    config["log"] |= dict.fromkeys(ACCOUNTS)
     texts = {
-        RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
+        RunFiles.config.name: dump_yaml(config),
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
         RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
     }
-    return found | {name: text.encode() for name, text in texts.items()}
+    return found | {name: _as_utf8(text).encode() for name, text in texts.items()}
 
 
 def read_run_files(folder: Path) -> dict[str, bytes]:
@@ -128,15 +166,16 @@ def _json(value: Any) -> str:
 def _card(study: Study, about: StudyAbout) -> str:
     """For somebody who finds the file."""
     rows = [
-        f"- `{variant}`, {name_seeds(run.seed for run in study.of(variant))}"
+        f"- `{show_name(variant)}`, {name_seeds(run.seed for run in study.of(variant))}"
         f"{': the baseline' if variant == study.baseline else ''}"
         for variant in study.variants
         if study.of(variant)
     ]
     images = plural(len(study.runs[0].image_names), "validation image")
-    command = f"\nIt was made by\n\n    {about.command}\n" if about.command else ""
-    files = "\n".join(f"- `{entry.name}`: {entry.content}" for entry in OF_A_RUN)
-    return f"""# The numbers of a study: {study.name}
+    lines = "\n".join(f"    {line}" for line in about.command.splitlines())
+    command = f"\nIt was made by\n\n{lines}\n" if lines else ""
+    files = "\n".join(f"- `{entry.name}`: {SHORTENED.get(entry, entry.content)}" for entry in OF_A_RUN)
+    return f"""# The numbers of a study: {show_name(study.name)}
 
 {plural(len(study.runs), "training")} of {plural(len(study.variants), "variant")}, scored on {images}:
 
@@ -151,6 +190,7 @@ Without it: `{ABOUT.name}` says which variant each folder is a run of, and a fol
 {files}
 
 `{RunFiles.per_image.name}` opens with `numpy.load`: for entry k, `pixels[k]` pixels of class `label[k]` were predicted
-as class `prediction[k]` in image `image[k]`. Places of the machine stand as `{NOT_SAID}`. There are no weights and no
+as class `prediction[k]` in image `image[k]`; one that an older segkit wrote has `matrices[image, label, prediction]`
+instead. Places of the machine stand as `{NOT_SAID}`. There are no weights and no
 images.
 """

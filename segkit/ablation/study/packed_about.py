@@ -60,6 +60,8 @@ class StudyAbout(_Strict):
             raise ValueError(f"no run is of the baseline {show_name(self.baseline)}")
         for name in sorted(named.difference(self.variants)):
             raise ValueError(f"a run is of {show_name(name)}, which is none of its variants")
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError("two variants have one name")
         if len({run.folder for run in self.runs}) < len(self.runs):
             raise ValueError("two runs have one folder")
         for wrong in (

@@ -7,6 +7,8 @@ from segkit.ablation.study.study import Run
 
 #: Runs that a sentence names before it goes on with a number.
 NAMED = 4
+#: What a line on a missing run says before an error of its own, and before who has it.
+FAILED, IN_USE = "failed", "in use"
 
 
 def group_runs(runs: Iterable[Run], value_of: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:

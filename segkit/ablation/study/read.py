@@ -9,6 +9,7 @@ import numpy as np
 
 from segkit.ablation.study.configs import read_config
 from segkit.ablation.study.per_image import Damaged, PerImage, read_arrays, read_per_image
+from segkit.ablation.study.phrases import IN_USE
 from segkit.ablation.study.study import Run
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError
@@ -35,7 +36,12 @@ def read_run(
             f"{folder}: expected a run with seed {seed}, but its {files.config.name} has {config.seed}"
         )
     images = _read_per_image(files)
-    env = _read_json(files.env)
+    env, summary = _read_json(files.env), _read_json(files.summary)
+    prints, length = env.get("fingerprints", {}), summary.get("iterations", images.iteration)
+    if not isinstance(prints, dict):
+        raise CheckpointError(_damaged(files.env, f"fingerprints should be an object, is {prints!r}"))
+    if not isinstance(length, int):
+        raise CheckpointError(_damaged(files.summary, f"iterations should be a whole number, is {length!r}"))
     return Run(
         folder=folder,
         variant=variant,
@@ -47,9 +53,9 @@ def read_run(
         iteration=images.iteration,
         definition=images.definition,
         history=read_history(files.results),
-        summary=_read_json(files.summary),
+        summary=summary,
         env=env,
-        fingerprints=dict(env.get("fingerprints", {})),
+        fingerprints=prints,
     )
 
 
@@ -71,7 +77,7 @@ def require_finished(folder: Path) -> None:
     holder = find_holder(files.lock)
     if holder is not None:
         raise CheckpointError(
-            f"{folder} has not finished: it is at iteration {iteration:,} and in use by {holder} -> wait for it"
+            f"{folder} has not finished: it is at iteration {iteration:,} and {IN_USE} by {holder} -> wait for it"
         )
     how = "it was killed" if state == "running" else state
     reason = f"\n   {status['error']}" if status.get("error") else ""

@@ -1,10 +1,86 @@
-"""What to call variants that nobody named: as their runs are called, and by what differs where that is not enough."""
+"""Which runs are of one variant, and what to call variants that nobody named: as their runs are called, and by what
+differs where that is not enough."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from segkit.ablation.study.config_diff import ABSENT, differing_settings, relevant_settings, show_value
+from segkit.ablation.study.phrases import group_runs
 from segkit.ablation.study.study import Run
+from segkit.config.carried.places import NOT_SAID, NUMBERED, is_of_images, is_unsaid
+
+
+def sort_variants(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each variant, in order of first appearance: those whose configurations differ in nothing but the seed
+    and what no result depends on.
+
+    Packed studies number the places that they do not say, each from one on, so that a number of one says nothing of
+    those of another. Runs of several that differ in nothing else are of one variant if only images came from there and
+    the data have one fingerprint, else if they are called alike. What one study tells apart stays apart. The runs of a
+    variant get the numbers of its first one.
+    """
+    if len({_source(run) for run in runs}) == 1:
+        return list(group_runs(runs, _settings).values())
+    alike = group_runs(runs, lambda run: NUMBERED.sub(NOT_SAID, _settings(run)))
+    found = [_number_alike(runs) for runs in chain.from_iterable(map(_split, alike.values()))]
+    place = {run.folder: number for number, run in enumerate(runs)}
+    return sorted(found, key=lambda variant: place[variant[0].folder])
+
+
+def _split(runs: Sequence[Run]) -> list[list[Run]]:
+    """The variants among runs that differ at most in places that are not said."""
+    if not _are_told_apart(runs) and _have_one_place(runs):
+        return [list(runs)]
+    found = []
+    for named in group_runs(runs, _base_name).values():
+        if _are_told_apart(named):
+            found += group_runs(named, lambda run: (_source(run), _settings(run), run.variant)).values()
+        else:
+            found.append(named)
+    return found
+
+
+def _are_told_apart(runs: Sequence[Run]) -> bool:
+    """Whether one of their packed studies, or those that are not packed, have several variants among them."""
+    return any(
+        len({(_settings(run), run.variant) for run in found}) > 1
+        for found in group_runs(runs, _source).values()
+    )
+
+
+def _have_one_place(runs: Sequence[Run]) -> bool:
+    """Whether all that is not said is where images are, and the same images lie there, by their fingerprint."""
+    settings = relevant_settings(runs[0].config)
+    unsaid = [key for key, value in settings.items() if NOT_SAID in json.dumps(value)]
+    prints = {run.fingerprints.get("data") for run in runs}
+    return not unsaid or (all(map(is_of_images, unsaid)) and len(prints) == 1 and None not in prints)
+
+
+def _number_alike(runs: Sequence[Run]) -> list[Run]:
+    first = runs[0].config
+    return [replace(run, config=_take_numbers(run.config, first)) for run in runs]
+
+
+def _take_numbers(value: Any, other: Any) -> Any:
+    """`value` with what stands for places in `other`, where something stands for them in both."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return {key: _take_numbers(item, other.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        return [_take_numbers(item, found) for item, found in zip(value, other, strict=True)]
+    return other if is_unsaid(value) and is_unsaid(other) else value
+
+
+def _source(run: Run) -> Path | None:
+    """The packed study that a run was read from."""
+    return run.folder.parent if run.is_packed else None
+
+
+def _settings(run: Run) -> str:
+    return json.dumps(relevant_settings(run.config), sort_keys=True)
 
 
 def name_variants(groups: Sequence[Sequence[Run]]) -> list[str]:

@@ -1,7 +1,7 @@
 """A configuration without the places of the machine that it was made on, for a file that goes elsewhere."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -16,9 +16,11 @@ START = "model.init_from"
 LOG_DIR = "runs"
 #: The keys of settings that are places even where they look like names.
 PLACES = ("root", "init_from")
-_UNSAID = re.compile(rf"{NOT_SAID}(-[0-9]+)?")
-#: What may be a path within a line, with the drive that Windows has before it.
-_WORD = re.compile(r"""(?:\b[A-Za-z]:[\\/])?[^\s,{}\[\]'"=:]+""")
+NUMBERED = re.compile(rf"{NOT_SAID}-[0-9]+")
+#: What may be a path within a line, with the drive that Windows has before it; between quotes it may have blanks.
+_WORD = re.compile(r"""(?:\b[A-Za-z]:[\\/])?[^\s,{}\[\]()<>`;|&'"=:]+""")
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_WORDS = re.compile(r"""(?:\b[A-Za-z]:[\\/])?[^\s,{}\[\]()<>`;|&'"=:][^,{}\[\]()<>`;|&'"=:]*""")
 
 
 class StandIns:
@@ -46,14 +48,22 @@ def without_places(config: Config, *, start: str | None = None) -> dict[str, Any
 
 def clear_places(mapping: Mapping[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
     """The same of `Config.to_mapping()`, with what `stand_in` says for each place."""
-    cleared = {key: _clear(key, value, stand_in) for key, value in mapping.items()}
-    cleared["log"]["dir"] = LOG_DIR
-    return cleared
+    # Where runs lie gets no number: it would shift those of the places that count.
+    log = _clear("log", {**mapping["log"], "dir": LOG_DIR}, lambda place: NOT_SAID)
+    return {key: log if key == "log" else _clear(key, value, stand_in) for key, value in mapping.items()}
 
 
-def clear_words(text: str) -> str:
-    """A command, or a line of a message, without the paths in it that `is_place` knows."""
-    return _WORD.sub(lambda word: NOT_SAID if is_place(word[0]) else word[0], text)
+def clear_words(text: str, private: Iterable[str] = ()) -> str:
+    """A command, or a line of a message, without the paths in it that `is_place` knows and without the words of
+    `private`: folders, whose names may have blanks, and machines."""
+    for word in sorted(private, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", NOT_SAID, text)
+    text = _QUOTED.sub(lambda quoted: _WORDS.sub(_clear_word, quoted[0]), text)
+    return _WORD.sub(_clear_word, text)
+
+
+def _clear_word(word: re.Match[str]) -> str:
+    return NOT_SAID if is_place(word[0].rstrip()) else word[0]
 
 
 def _clear(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
@@ -61,7 +71,7 @@ def _clear(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
         return {name: _clear(name, item, stand_in) for name, item in value.items()}
     if isinstance(value, list):
         return [_clear("", item, stand_in) for item in value]
-    if isinstance(value, str) and not _is_unsaid(value) and (key in PLACES or is_place(value)):
+    if isinstance(value, str) and not is_unsaid(value) and (key in PLACES or is_place(value)):
         return stand_in(value)
     return value
 
@@ -80,18 +90,19 @@ def left_out(config: Config) -> list[str]:
 
 def unsaid_keys(config: Config) -> list[str]:
     """The dotted keys that have no value because the file of the configuration leaves it out."""
-    return [key for key, value in flatten(config.to_mapping()).items() if _is_unsaid(value)]
+    return [key for key, value in flatten(config.to_mapping()).items() if is_unsaid(value)]
 
 
-def _is_unsaid(value: Any) -> bool:
+def is_unsaid(value: Any) -> bool:
+    """Whether something stands where a place was, in a value of a setting or in one of its list."""
     if isinstance(value, list):
-        return any(map(_is_unsaid, value))
-    return isinstance(value, str) and _UNSAID.fullmatch(value) is not None
+        return any(map(is_unsaid, value))
+    return isinstance(value, str) and (value == NOT_SAID or NUMBERED.fullmatch(value) is not None)
 
 
 def refuse_unsaid_places(config: Config, weights: object) -> None:
     """Raises ConfigError, naming the keys, for data whose place the file of the weights does not say."""
-    unsaid = [key for key in unsaid_keys(config) if _is_of_images(key)]
+    unsaid = [key for key in unsaid_keys(config) if is_of_images(key)]
     if unsaid:
         raise ConfigError(
             f"{weights} does not say where its data is -> {' '.join(f'{key}=PATH' for key in unsaid)}"
@@ -102,7 +113,7 @@ def refuse_unsaid_data(config: Config, *, weight_map: bool = False) -> None:
     """The same for a configuration that is read by itself, which knows its file: of images, or of the maker of weight
     maps. It names all that training needs besides."""
     unsaid = unsaid_keys(config)
-    wanted = [key for key in unsaid if key.startswith("data.") and _is_of_images(key) != weight_map]
+    wanted = [key for key in unsaid if key.startswith("data.") and is_of_images(key) != weight_map]
     first = next(iter(wanted), None)
     if first is not None:
         raise ConfigError(
@@ -113,14 +124,14 @@ def refuse_unsaid_data(config: Config, *, weight_map: bool = False) -> None:
 
 def refuse_unsaid_start(config: Config) -> None:
     """Raises ConfigError for a training that began with weights which the configuration's file leaves out."""
-    if _is_unsaid(config.model.init_from):
+    if is_unsaid(config.model.init_from):
         raise ConfigError(
             f"{_file_of(config, START)} says that training began with other weights, and not with which "
             f"-> {START}=PATH, or {START}=null to begin without, which is another training"
         )
 
 
-def _is_of_images(key: str) -> bool:
+def is_of_images(key: str) -> bool:
     """Whether reading images and labels needs the setting; what a weight map is read from only training needs."""
     return key.startswith("data.") and not key.startswith("data.weight_map.")
 

@@ -87,4 +87,4 @@ def describe_misnamed(file: str | os.PathLike[str] | IO[bytes]) -> str | None:
         Exception
     ):  # flipped bytes surface as almost any exception, and are described by who reads the file
         return None
-    return f"a packed run, whose name has to end with {SUFFIX} -> rename it" if renamed else None
+    return f"a packed run or study, whose name has to end with {SUFFIX} -> rename it" if renamed else None

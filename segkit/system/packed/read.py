@@ -21,8 +21,8 @@ from segkit.system.packed.members import FORMAT_VERSION, KINDS, RUN, Kind, Manif
 from segkit.system.printable import show_name
 from segkit.system.typed import typed
 
-#: Bytes that a manifest never has.
-MOST_MANIFEST_BYTES = 1_000_000
+#: Bytes that a manifest never has: that of the most members, with the longest names that segkit gives, has half of it.
+MOST_MANIFEST_BYTES = 3_000_000
 #: Bytes that are in memory at once when a member is only verified.
 CHUNK = 1 << 20
 
@@ -127,8 +127,8 @@ def _describe_mode(mode: int) -> str:
 
 def _read_manifest(archive: zipfile.ZipFile, kind: Kind | None) -> Manifest:
     name, wanted = PackedFiles.manifest.name, RUN if kind is None else kind
+    makes = f"{typed(wanted.command)} {wanted.arguments}"
     if name not in archive.namelist():
-        makes = f"{typed(wanted.command)} {wanted.arguments}"
         raise _Refused(f"it is no {wanted.words} of segkit, since it has no {name} -> {makes} makes one")
     if archive.getinfo(name).file_size > MOST_MANIFEST_BYTES:
         raise _Refused(f"its {name} is larger than {MOST_MANIFEST_BYTES:,} bytes")
@@ -141,7 +141,7 @@ def _read_manifest(archive: zipfile.ZipFile, kind: Kind | None) -> Manifest:
     if other is None:
         raise _Refused(f"its {name} is not of a {wanted.words} of segkit")
     if kind is not None and other is not kind:
-        raise _Refused(f"it is a {other.words}, and a {kind.words} is needed here")
+        raise _Refused(f"it is a {other.words}, and a {kind.words} is needed here -> {makes} makes one")
     version = found.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
         by = found.get("segkit")

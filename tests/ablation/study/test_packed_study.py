@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from segkit.errors import CheckpointError, ConfigError
 from segkit.system.packed.members import STUDY
 from segkit.system.packed.write import write_packed
 from tests.ablation.run_folders import fake_run, make_run, study_of
+from tests.ablation.study.packing import CE, about_with, packed, read, replant, study, train
 from tests.scripts import run_script
 
-CE = "loss={name: ce}"
+#: Files of a report in which no path of a run and no picture is.
+FILES = ("differences.json", "differences.csv", "report.tex")
 
 
 @pytest.fixture
@@ -33,43 +36,6 @@ def runs(tmp_path):
         train(folder, "ohem", seed, tmp_path / "images", errors=2 + seed)
         train(folder, "ce", seed, tmp_path / "images", CE, errors=16 + seed)
     return folder
-
-
-def train(folder, variant, seed, root, *overrides, **options):
-    data = f"data={{name: folder, root: {root}, classes: [background, circle, square]}}"
-    env = {"host": "my-machine", "command": f"{folder}/train.py", **options.pop("env", {})}
-    overrides = [f"name={variant}-seed{seed}", f"seed={seed}", data, *overrides]
-    return make_run(folder / f"{variant}-seed{seed}" / "T", *overrides, env=env, **options)
-
-
-def study(*paths, **options):
-    return make_study(gather_runs(paths), **{"baseline": None, "group_by": None, **options})
-
-
-def packed(path, *paths, **options):
-    pack_study(study(*paths, **options), path)
-    return path
-
-
-def read(path):
-    """All members by name."""
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def replant(path, **changes):
-    """The packed study again, with members changed: None leaves one out, bytes replace it."""
-    members = {name: content for name, content in read(path).items() if name != "manifest.json"}
-    members |= changes
-    kept = {name: content for name, content in members.items() if content is not None}
-    write_packed(path, kept, segkit="0.2.0", kind=STUDY)
-    return path
-
-
-def about_with(path, **changes):
-    return replant(
-        path, **{"study.json": json.dumps(json.loads(read(path)["study.json"]) | changes).encode()}
-    )
 
 
 # --- the same report
@@ -86,7 +52,7 @@ def test_the_report_of_a_packed_study_is_that_of_its_runs(runs, tmp_path, capsys
         r"packed    \S+study\.zip   0\.0 MB, 6 runs; it has the names of the validation images", out
     )
     assert "ce: seed 0, 1, 2   baseline, as the packed study says (--baseline NAME chooses another)" in out
-    for name in ("differences.json", "differences.csv", "report.tex"):
+    for name in FILES:
         assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
     before, after = ((tmp_path / name / "report.md").read_text().splitlines() for name in "ab")
     gone, new = set(before) - set(after), set(after) - set(before)
@@ -102,9 +68,11 @@ def test_its_choices_stand_where_none_are_made(runs, tmp_path):
     again = study(path)
     found = (again.baseline, again.group_by, again.margin, again.level, again.metrics)
     assert found == ("ohem", 2, 0.005, 0.9, ("accuracy", "miou"))
-    again = study(path, baseline="ce", group_by=1, margin=1.0, level=0.8, metrics=["miou"])
+    again = study(path, baseline="ce", group_by=3, margin=1.0, level=0.8, metrics=["miou"])
     found = (again.baseline, again.group_by, again.margin, again.level, again.metrics)
-    assert found == ("ce", 1, 0.01, 0.8, ("miou",))
+    assert found == ("ce", 3, 0.01, 0.8, ("miou",))
+    none = study(path, group_by=1, margin=0)
+    assert (none.group_by, none.margin, none.level) == (None, None, 0.9)
 
 
 def test_names_are_kept_and_can_be_others(runs, tmp_path):
@@ -124,6 +92,25 @@ def test_a_name_need_not_be_one_of_a_folder(runs, tmp_path):
     assert {name.partition("/")[0] for name in read(path) if "/" in name} == {
         *(f"_ce-seed{seed}" for seed in range(3)), *(f"ce_..-seed{seed}" for seed in range(3)),
     }  # fmt: skip
+
+
+def test_names_of_any_characters_stay_as_they_are(runs, tmp_path):
+    names = ['a\nb \x1b[31m `x` | \u202e "q" \u00fc', "y" * 300]
+    first = segkit.compare_runs([runs], names=names, report=tmp_path / "a", pack=tmp_path / "s.zip")
+    again = segkit.compare_runs([tmp_path / "s.zip"], report=tmp_path / "b")
+    assert again.study.variants == first.study.variants == tuple(names)
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in FILES)
+    assert max(len(name) for name in read(tmp_path / "s.zip")) < 130
+    assert "- `a\\nb \\x1b[31m `x` | \\u202e" in read(tmp_path / "s.zip")["README.md"].decode()
+
+
+def test_bytes_that_are_no_text_are_escaped(runs, tmp_path):
+    whole = study(runs, command="compare.py b\udcff")
+    pack_study(replace(whole, missing=("b\udcff/T has not finished",)), tmp_path / "s.zip")
+    about = json.loads(read(tmp_path / "s.zip")["study.json"])
+    assert (about["command"], about["missing"]) == ("compare.py b\\udcff", ["b\\udcff/T has not finished"])
+    with pytest.raises(ConfigError, match="--names has a name without a character"):
+        gather_runs([runs], names=["", "x"])
 
 
 def test_the_same_study_gives_the_same_bytes(runs, tmp_path):
@@ -174,10 +161,9 @@ def test_what_is_missing_is_still_said(runs, tmp_path):
     make_run(runs / "dice-seed0" / "T", "loss={name: dice}", status={"state": "stopped"})
     path = packed(tmp_path / "s.zip", runs)
     (line,) = gather_runs([path]).missing
-    assert (
-        line
-        == "not-in-this-file has not finished: stopped, at iteration 20 -> python train.py --resume "
-        + ("not-in-this-file")
+    assert line == (
+        "not-in-this-file/dice-seed0/T has not finished: stopped, at iteration 20 -> python train.py --resume "
+        "not-in-this-file/dice-seed0/T"
     )
 
 
@@ -218,6 +204,14 @@ def test_the_card_says_what_was_compared(runs, tmp_path):
     card = read(packed(tmp_path / "s.zip", runs))["README.md"].decode()
     assert "6 trainings of 2 variants, scored on 4 validation images" in card
     assert "- `ce`, seed 0, 1, 2: the baseline" in card
+    assert "command line" not in card  # which is left out
+
+
+def test_folders_are_apart_on_any_system(runs, tmp_path):
+    path = tmp_path / "s.zip"
+    pack_study(make_study(gather_runs([runs], names=["CE", "ce"]), baseline=None, group_by=None), path)
+    folders = {name.partition("/")[0].lower() for name in read(path) if "/" in name}
+    assert len(folders) == 6 and study(path).variants == ("CE", "ce")
 
 
 def test_it_opens_with_numpy_alone(runs, tmp_path):
@@ -244,6 +238,8 @@ def test_a_library_packs_and_compares(runs, tmp_path):
         ("s.tar", "a packed study ends with .zip"),
         ("d.zip", "there is a folder"),
         ("f.zip", "it is not replaced"),
+        ("x" * 300 + ".zip", "File name too long -> another name"),
+        ("f.zip/s.zip", "f.zip is a file, so nothing can be written below it -> another name"),
     ],
 )
 def test_a_wrong_place_is_said_before_anything(runs, tmp_path, capsys, name, words):
@@ -273,12 +269,19 @@ def test_pack_shows_what_is_in_it(runs, tmp_path, capsys):
 def test_neither_is_taken_for_the_other(runs, tmp_path, capsys):
     path = packed(tmp_path / "s.zip", runs)
     assert run_script("evaluate", "--weights", path) == 4
-    assert (
-        f"packed run {path}: it is a packed study, and a packed run is needed here" in capsys.readouterr().err
-    )
+    words = "it is a packed study, and a packed run is needed here -> python scripts/pack.py RUN makes one"
+    assert f"packed run {path}: {words}" in capsys.readouterr().err
     write_packed(tmp_path / "run.zip", {"a": b""}, segkit="0.2.0")
     assert run_script("compare", tmp_path / "run.zip") == 4
-    assert "run.zip: it is a packed run, and a packed study is needed here" in capsys.readouterr().err
+    advice = "python scripts/compare.py RUN RUN --pack FILE.zip makes one"
+    assert f"it is a packed run, and a packed study is needed here -> {advice}" in capsys.readouterr().err
+
+
+def test_one_that_was_renamed_is_named_as_such(runs, tmp_path, capsys):
+    path = packed(tmp_path / "s.zip", runs).rename(tmp_path / "s")
+    assert run_script("compare", path) == 4
+    advice = "a packed run or study, whose name has to end with .zip -> rename it"
+    assert f"no run folder at {path}: {advice}" in capsys.readouterr().err
 
 
 # --- damaged, or made by somebody else
@@ -298,6 +301,7 @@ def refusal(path):
         ({"level": 95.0}, "expected the level of the intervals"),
         ({"margin": -0.1}, "expected points of mIoU that do not matter"),
         ({"runs": [{"folder": "ce-seed0", "variant": "ce"}] * 2}, "two runs have one folder"),
+        ({"variants": ["ce", "ce", "ohem"]}, "two variants have one name"),
         ({"runs": []}, "study.json cannot be used: runs"),
         ({"metrics": "miou"}, "study.json cannot be used: metrics"),
         ({"more": 1}, "study.json cannot be used: more"),

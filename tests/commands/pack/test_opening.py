@@ -62,7 +62,7 @@ def test_a_run_that_begins_with_its_weights(tmp_path):
 
 def test_one_that_was_renamed_is_named_as_such(tmp_path):
     path = pack(make_run(tmp_path).path, tmp_path / "net.zip").rename(tmp_path / "net")
-    advice = r"a packed run, whose name has to end with \.zip -> rename it"
+    advice = r"a packed run or study, whose name has to end with \.zip -> rename it"
     for opened in (load_predictor, read_source, load_config):
         with pytest.raises((CheckpointError, ConfigError), match=advice):
             opened(path)

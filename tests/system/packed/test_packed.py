@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from segkit.errors import CannotWrite, CheckpointError
-from segkit.system.packed.members import FORMAT_VERSION, RUN, NeededImport, PackedFiles, is_packed
+from segkit.system.packed.members import FORMAT_VERSION, RUN, STUDY, NeededImport, PackedFiles, is_packed
 from segkit.system.packed.read import MOST_MANIFEST_BYTES, read_packed, verify_packed
 from segkit.system.packed.write import write_packed
 
@@ -175,7 +175,7 @@ def test_another_zip_file(tmp_path):
         (b"[" * 100_000, "its manifest.json is no JSON ("),
         (b"[]", "its manifest.json is not of a packed run of segkit"),
         (b'{"name": "an extension"}', "its manifest.json is not of a packed run of segkit"),
-        (b" " * (MOST_MANIFEST_BYTES + 1), "its manifest.json is larger than 1,000,000 bytes"),
+        (b" " * (MOST_MANIFEST_BYTES + 1), "its manifest.json is larger than 3,000,000 bytes"),
         (manifest_of(MEMBERS, segkit=3), "its manifest.json says nothing usable of segkit"),
         (manifest_of(MEMBERS, format_version="1"), "its manifest.json says nothing usable of format_version"),
         (manifest_of(MEMBERS, members=[]), "its manifest.json says nothing usable of members"),
@@ -282,6 +282,15 @@ def test_an_encrypted_member(tmp_path):
 def test_more_members_than_a_run_has(tmp_path):
     path = plant(tmp_path / "x.zip", {str(number): b"" for number in range(RUN.most_members)})
     assert refusal(path) == "it has 1,001 members, and a packed run has 1,000 at most"
+
+
+def test_as_many_members_as_a_study_has(tmp_path):
+    """With the longest names that its runs get."""
+    names = [
+        f"{'x' * 100}-seed{2**32 - 1 - number}/per_image.npz" for number in range(STUDY.most_members - 1)
+    ]
+    write_packed(tmp_path / "s.zip", dict.fromkeys(names, b""), segkit="0.2.0", kind=STUDY)
+    assert len(verify_packed(tmp_path / "s.zip", STUDY).members) == len(names)
 
 
 def test_the_names_of_the_members_are_apart():

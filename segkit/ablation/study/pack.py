@@ -26,8 +26,6 @@ from segkit.system.typed import typed
 OWN = ("host", "command")
 #: Characters of a variant's name in that of a folder, of which every system takes 255.
 LONGEST = 100
-#: Settings below `log` that say whose account a run was logged to.
-ACCOUNTS = ("wandb", "mlflow")
 #: What of `status.json` does not name a process or a place.
 STATUS = ("state", "iteration", "updated")
 #: What is in the files that are not packed whole.
@@ -132,10 +130,8 @@ def _private_words(study: Study) -> set[str]:
 def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
     """The files of a run by name, from its folder, or from the packed study that it was read from."""
     found = read_run_files(run.folder)
-    config = clear_places(run.config, stand_ins)
-    config["log"] |= dict.fromkeys(ACCOUNTS)
     texts = {
-        RunFiles.config.name: dump_yaml(config),
+        RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
         RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
     }

@@ -12,7 +12,7 @@ from segkit.commands.pack.files import NUMBERS, Exported, pictures_of, read_file
 from segkit.commands.pack.front_matter import check_identifiers, front_matter
 from segkit.commands.pack.scores import read_json, read_summary, scores_of
 from segkit.config.carried.packed import find_imports
-from segkit.config.carried.places import NOT_SAID, left_out, without_places
+from segkit.config.carried.places import ACCOUNTS, NOT_SAID, left_out, without_places
 from segkit.config.yaml_source import dump_yaml
 from segkit.errors import ConfigError, RunFolderInUse
 from segkit.runs.folder import read_status
@@ -230,7 +230,8 @@ def report(
             f"{RunFiles.per_image.name} has the names of the validation images; --without per-image"
         )
     if missing:
-        rows["left out"] = f"{', '.join(missing)}: places of this machine"
+        accounts = " and accounts" if any(f"log.{name}" in missing for name in ACCOUNTS) else ""
+        rows["left out"] = f"{', '.join(missing)}: places of this machine{accounts}"
     if imports:
         needed = ", ".join(f"--import {each.file} ({each.kind} {each.name})" for each in imports)
         rows["needs"] = f"{needed}, which is not in it"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from segkit.config.keys import flatten
+from segkit.config.keys import covers, flatten
 from segkit.config.schema import Config
 from segkit.errors import ConfigError
 
@@ -14,6 +14,8 @@ NOT_SAID = "not-in-this-file"
 START = "model.init_from"
 #: Stands for `log.dir`.
 LOG_DIR = "runs"
+#: Settings below `log` that say to whose account, on which server, a run was logged; a URI may hold a password.
+ACCOUNTS = ("wandb", "mlflow")
 #: The keys of settings that are places even where they look like names.
 PLACES = ("root", "init_from")
 NUMBERED = re.compile(rf"{NOT_SAID}-[0-9]+")
@@ -37,9 +39,9 @@ class StandIns:
 
 
 def without_places(config: Config, *, start: str | None = None) -> dict[str, Any]:
-    """All settings as plain values that load back, but for what names a place: every `root`, `log.dir`,
-    `model.init_from`, and any other text that is an absolute path or leads upwards. `start` stands for a
-    `model.init_from`, where there is one."""
+    """All settings as plain values that load back, but for what names a place or an account: every `root`, `log.dir`,
+    `log.wandb`, `log.mlflow`, `model.init_from`, and any other text that is an absolute path or leads upwards. `start`
+    stands for a `model.init_from`, where there is one."""
     mapping = config.to_mapping()
     cleared = clear_places(mapping, lambda place: NOT_SAID)
     cleared["model"]["init_from"] = start if mapping["model"]["init_from"] is not None else None
@@ -49,7 +51,7 @@ def without_places(config: Config, *, start: str | None = None) -> dict[str, Any
 def clear_places(mapping: Mapping[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
     """The same of `Config.to_mapping()`, with what `stand_in` says for each place."""
     # Where runs lie gets no number: it would shift those of the places that count.
-    log = _clear("log", {**mapping["log"], "dir": LOG_DIR}, lambda place: NOT_SAID)
+    log = {**mapping["log"], "dir": LOG_DIR, **dict.fromkeys(ACCOUNTS)}
     return {key: log if key == "log" else _clear(key, value, stand_in) for key, value in mapping.items()}
 
 
@@ -83,9 +85,11 @@ def is_place(text: str) -> bool:
 
 
 def left_out(config: Config) -> list[str]:
-    """The dotted keys whose values `without_places` leaves out."""
+    """The dotted keys whose values `without_places` leaves out; of an account, the key of the whole."""
     before, after = flatten(config.to_mapping()), flatten(without_places(config))
-    return [key for key, value in before.items() if after.get(key) != value]
+    lost = [key for key, value in before.items() if after.get(key) != value]
+    whole = tuple(f"log.{account}" for account in ACCOUNTS)
+    return list(dict.fromkeys(next((name for name in whole if covers(name, key)), key) for key in lost))
 
 
 def unsaid_keys(config: Config) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from segkit.config.carried.places import NOT_SAID, is_place, refuse_unsaid_places, without_places
+from segkit.config.carried.places import NOT_SAID, is_place, left_out, refuse_unsaid_places, without_places
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.predictor import load_predictor
@@ -136,13 +136,16 @@ def test_places_are_left_out_and_asked_for():
         "name": "folder", "root": "data/mine", "classes": ["a", "b"], "label_map": {7: "ignore"},
         "masks": "/elsewhere/masks", "weight_map": {"name": "file", "root": "weights"},
     }  # fmt: skip
-    mapping = {**MAPPING, "data": data, "log": {"dir": "/home/me/runs"}}
+    accounts = {"wandb": {"entity": "me"}, "mlflow": {"tracking_uri": "https://me:secret@host"}}
+    mapping = {**MAPPING, "data": data, "log": {"dir": "/home/me/runs", **accounts}}
     model = {**MAPPING["model"], "init_from": "/home/me/best.pt"}
     config = config_from_mapping({**mapping, "model": model}, origin="test")
     found = without_places(config)
     assert found["data"]["root"] == found["data"]["masks"] == found["data"]["weight_map"]["root"] == NOT_SAID
     assert found["data"]["images"] == config.to_mapping()["data"]["images"]
     assert (found["log"]["dir"], found["model"]["init_from"], found["model"]["width"]) == ("runs", None, 4)
+    assert found["log"]["wandb"] is found["log"]["mlflow"] is None
+    assert "secret" not in str(found) and {"log.dir", "log.wandb", "log.mlflow"} <= set(left_out(config))
     # As the file keeps it: its keys stay numbers.
     again = config_from_mapping(yaml.safe_load(yaml.safe_dump(found)), origin="file")
     assert again.data.params["label_map"] == config.data.params["label_map"] == {7: "ignore"}

@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,14 @@ def pack_study(study: Study, path: Path) -> str:
     members: dict[str, bytes] = {}
     entries = []
     stand_ins = StandIns()
+    found = _read_all(study.runs)
     for run in study.runs:
         folder = _folder_of(run, taken={entry.folder.lower() for entry in entries})
         entries.append(PackedEntry(folder=folder, variant=_as_utf8(run.variant)))
-        members |= {f"{folder}/{name}": content for name, content in _files_of(run, stand_ins).items()}
+        members |= {
+            f"{folder}/{name}": content
+            for name, content in _files_of(run, found[run.folder], stand_ins).items()
+        }
     private = _private_words(study)
     about = StudyAbout(
         name=_as_utf8(study.name),
@@ -127,28 +131,36 @@ def _private_words(study: Study) -> set[str]:
     return hosts | {str(parent) for parent in around | {Path.home()} if is_place(str(parent)) and parent.name}
 
 
-def _files_of(run: Run, stand_ins: StandIns) -> dict[str, bytes]:
-    """The files of a run by name, from its folder, or from the packed study that it was read from."""
-    found = read_run_files(run.folder)
+def _files_of(run: Run, found: Mapping[str, bytes], stand_ins: StandIns) -> dict[str, bytes]:
+    """The files of a run by name, from what was `found` of it."""
     texts = {
         RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
         RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
     }
-    return found | {name: _as_utf8(text).encode() for name, text in texts.items()}
+    return {**found, **{name: _as_utf8(text).encode() for name, text in texts.items()}}
 
 
-def read_run_files(folder: Path) -> dict[str, bytes]:
-    """What a report needs of a run, by name; `folder` may lie in a packed study. Raises CheckpointError."""
+def _read_all(runs: Sequence[Run]) -> dict[Path, dict[str, bytes]]:
+    """What a report needs of each run, by its folder and by name. Raises CheckpointError."""
     names = [entry.name for entry in OF_A_RUN]
-    if folder.parent.is_file():
-        inside = {f"{folder.name}/{name}": name for name in names}
-        found = read_packed(folder.parent, list(inside), STUDY).members
-        return {inside[name]: content for name, content in found.items()}
-    try:
-        return {name: (folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from error
+    packed: dict[Path, list[str]] = {}
+    found = {}
+    for run in runs:
+        if run.is_packed:
+            packed.setdefault(run.folder.parent, []).append(run.folder.name)
+            continue
+        try:
+            found[run.folder] = {name: (run.folder / name).read_bytes() for name in names}
+        except OSError as error:
+            raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from error
+    for file, folders in packed.items():
+        members = read_packed(
+            file, [f"{folder}/{name}" for folder in folders for name in names], STUDY
+        ).members
+        for folder in folders:
+            found[file / folder] = {name: members[f"{folder}/{name}"] for name in names}
+    return found
 
 
 def _parse(found: Mapping[str, bytes], name: str) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def pack_study(study: Study, path: Path) -> str:
         margin=study.margin,
         level=study.level,
         metrics=list(study.metrics),
-        command=_as_utf8(clear_words(study.command, private)),
+        # Whole paths first: of the line on a missing run the end of one says which run, and here nothing.
+        command=_as_utf8(clear_words(clear_words(study.command), private)),
         missing=[_as_utf8(clear_words(_DETAILS.sub(r"\1\2", line), private)) for line in study.missing],
         runs=entries,
     )

@@ -98,6 +98,13 @@ def test_errors_are_said_as_they_are_left_out():
     assert _why_missing(state) == "failed: of node17"
 
 
+def test_no_end_of_a_path_stays_in_a_command(runs, tmp_path):
+    beside = tmp_path / "images" / "camvid"
+    pack_study(study(runs, command=f"ablate.py --config a.yaml data.root={beside}"), tmp_path / "s.zip")
+    command = json.loads(read(tmp_path / "s.zip")["study.json"])["command"]
+    assert command == "ablate.py --config a.yaml data.root=not-in-this-file"
+
+
 def test_machines_in_a_command(runs, tmp_path):
     command = f"ssh my-machine compare.py runs; ssh {socket.gethostname()} ls {Path.home()}"
     pack_study(study(runs, command=command), tmp_path / "s.zip")

@@ -30,7 +30,7 @@ class Difference:
 
     `seeds_needed` and `images_needed` are about how many would have shown a difference of this size, the other number
     staying as it is; None where no number would, or where nothing is to be shown. `verdict` is one of VERDICTS:
-    "within the margin" if the interval lies within ± `margin`, "identical" if every matrix of every image is equal.
+    "within the margin" if the interval lies within ± `margin`, "identical" if what was counted of every image is equal.
     """
 
     variant: str

@@ -17,8 +17,8 @@ Tables = Mapping[str, Mapping[int, np.ndarray]]
 
 @dataclass(frozen=True)
 class Pair:
-    """A variant beside the baseline, over the seeds both have. `identical`: every matrix of every image is equal for
-    every seed."""
+    """A variant beside the baseline, over the seeds both have. `identical`: what was counted of every image is equal,
+    with every seed."""
 
     variant: str
     seeds: tuple[int, ...]
@@ -96,7 +96,7 @@ def count_pairs(runs: Runs, baseline: str, groups: np.ndarray | None) -> Pairs:
         if not seeds:
             alone.append(variant)
             continue
-        identical = all(row[s].digest == by_image[baseline][s].digest for s in seeds)
+        identical = all(row[s].is_alike(by_image[baseline][s]) for s in seeds)
         pairs.append(Pair(variant, seeds, identical))
     if alone and not pairs:
         raise ConfigError(
@@ -126,22 +126,27 @@ def _are_alike(row: Mapping[int, RunCounts]) -> bool:
 
 
 def _list_alike(row: Mapping[int, RunCounts]) -> list[tuple[int, ...]]:
-    """The seeds sorted by what was predicted with them."""
-    by_digest: dict[str, list[int]] = {}
+    """The seeds sorted by what was counted with them."""
+    groups: list[list[int]] = []
     for seed, run in sorted(row.items()):
-        by_digest.setdefault(run.digest, []).append(seed)
-    return [tuple(seeds) for seeds in by_digest.values()]
+        same = next((group for group in groups if row[group[0]].is_alike(run)), None)
+        if same is None:
+            groups.append([seed])
+        else:
+            same.append(seed)
+    return [tuple(group) for group in groups]
 
 
 def _find_copies(runs: Mapping[str, Mapping[int, RunCounts]]) -> dict[str, str]:
-    """By variant the first that predicted the same with the same seeds, where that is another."""
-    first: dict[tuple[tuple[int, str], ...], str] = {}
-    copies = {}
+    """By variant the first with the same seeds that counted the same with each, where that is another."""
+    copies: dict[str, str] = {}
     for variant, row in runs.items():
-        predicted = tuple((seed, run.digest) for seed, run in sorted(row.items()))
-        original = first.setdefault(predicted, variant)
-        if original != variant:
-            copies[variant] = original
+        for other, before in runs.items():
+            if other == variant:
+                break
+            if row.keys() == before.keys() and all(row[seed].is_alike(before[seed]) for seed in row):
+                copies[variant] = other
+                break
     return copies
 
 

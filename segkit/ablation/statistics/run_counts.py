@@ -16,6 +16,9 @@ from segkit.evaluation.objects.counts import ObjectCounts
 Kind = Literal["counts", "ce", "borders", "bins", "class_bins", "brier", "objects"]
 KINDS: tuple[Kind, ...] = ("counts", "ce", "borders", "bins", "class_bins", "brier", "objects")
 
+#: By how much of itself the cross-entropy of an image may differ between devices, for one training.
+ROUNDING = 1e-4
+
 #: Image, label, prediction and number of pixels of each entry (E,), in this order.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -43,6 +46,16 @@ class RunCounts:
     class_bins: np.ndarray | None = None
     brier: np.ndarray | None = None
     objects: ObjectCounts | None = None
+
+    def is_alike(self, other: "RunCounts") -> bool:
+        """Whether the two counted the same in every image, so that they may be one training.
+
+        Trainings that collapsed predict the same and are not one: their cross-entropies tell them apart. Those of one
+        training that was scored twice differ by rounding at most.
+        """
+        if self.digest != other.digest:
+            return False
+        return self.ce is None or other.ce is None or np.allclose(self.ce, other.ce, rtol=ROUNDING, atol=0.0)
 
     def has(self, kind: Kind) -> bool:
         """Whether there are sums of that kind."""

@@ -180,6 +180,49 @@ def test_of_cross_entropy_less_is_better(gain, verdict):
     assert found.interval[0] < found.value < found.interval[1]
 
 
+def collapse(study, variants):
+    """The study with these variants predicting the last class everywhere, with every seed."""
+    for variant in variants:
+        for run in study[variant].values():
+            labels = run.sum(axis=2)
+            run[:] = 0
+            run[:, :, -1] = labels
+    return study
+
+
+def test_trainings_that_collapsed_alike_are_not_one_training():
+    """They predict the same, and their cross-entropies differ: which is what they can be told by."""
+    study = collapse(draw_study(Case(variants=2, images=60), np.random.default_rng(1)), ["v0", "v1", "v2"])
+    runs = add_tables(study, ce=draw_losses(0.1))
+    found = compare_to_baseline(runs, "v0", replicates=300, metric=CE)
+    assert [one.verdict for one in found.differences] == ["not shown", "better"]
+    assert not [text for text in found.warnings if "one training" in text or "count as one" in text]
+    assert len([text for text in found.warnings if "collapsed" in text]) == 9
+    found = compare_to_baseline(runs, "v0", replicates=300)
+    assert [(one.verdict, one.value, one.interval, one.p) for one in found.differences] == [
+        ("not shown", 0.0, (0.0, 0.0), 1.0)
+    ] * 2
+
+
+def test_a_variant_that_collapsed_with_every_seed_is_worse():
+    study = collapse(draw_study(Case(variants=2, images=60), np.random.default_rng(1)), ["v1"])
+    found, _ = compare_to_baseline(add_tables(study, ce=draw_losses(0.0)), "v0", replicates=300).differences
+    assert (found.verdict, found.seeds) == ("worse", (0, 1, 2))
+    without, _ = compare_to_baseline(study, "v0", replicates=300).differences
+    assert without.verdict == "one seed"  # an older segkit did not keep what tells such trainings apart
+
+
+def test_a_training_that_was_scored_twice_is_identical_but_for_rounding():
+    study = draw_study(Case(variants=1, images=60), np.random.default_rng(1))
+    study["v1"] = study["v0"]
+
+    def score_anew(variant, s, run):
+        return draw_losses(0.0)("v0", s, run) * (1.0 + 1e-6 * (variant == "v1"))
+
+    found = compare_to_baseline(add_tables(study, ce=score_anew), "v0", replicates=300, metric=CE)
+    assert [one.verdict for one in found.differences] == ["identical"]
+
+
 def test_a_difference_of_cross_entropies_has_no_limit():
     study = draw_study(Case(variants=2, images=60), np.random.default_rng(0))
     runs = add_tables(study, ce=draw_losses(-3.0))

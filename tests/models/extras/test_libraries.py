@@ -48,6 +48,21 @@ def test_logits_and_gradients(name, parameters, stride, in_channels):
     assert not [key for key, parameter in model.named_parameters() if parameter.grad is None]
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_maps_with_as_many_rows_as_channels_are_not_mistaken(size):
+    """Swin gives (N, h, w, C), here with C = h as swin_tiny has for images of 384 rows."""
+    options = {"img_size": size, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+    model = make("timm", {"backbone": "swin_tiny_patch4_window7_224", "decoder": 8, "options": options})
+    shown = []
+    model.laterals[0].register_forward_pre_hook(lambda module, given: shown.append(given[0]))
+    image = torch.randn(1, 3, *size)
+    model.eval()(image)
+    first = model.backbone(image)[0]
+    assert first.shape == (1, 16, size[1] // 4, 16)
+    torch.testing.assert_close(shown[0], first.permute(0, 3, 1, 2))
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_missing_library_is_said_with_what_to_install(monkeypatch, name):
     monkeypatch.setitem(sys.modules, LIBRARIES[name], None)

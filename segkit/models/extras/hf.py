@@ -7,10 +7,19 @@ from torch import Tensor, nn
 from segkit.errors import ConfigError
 from segkit.models.extras.library import built, cut_to, import_library, pad_to_multiple
 from segkit.registry import MODELS
-from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32
+from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32, in_fp32
 from segkit.types import Downloads, PositiveInt
 
 Architecture = Literal["segformer", "upernet", "dpt", "mobilevit", "mobilevitv2"]
+
+#: Where the last convolution is the one that gives the logits.
+HEADS = {
+    "segformer": "decode_head.classifier",
+    "upernet": "decode_head.classifier",
+    "dpt": "head",
+    "mobilevit": "segmentation_head.classifier",
+    "mobilevitv2": "segmentation_head.classifier",
+}
 
 #: What a configuration of the library says of the classes, and of the file that it is in.
 LABELS = ("num_labels", "id2label", "label2id", "semantic_loss_ignore_index")
@@ -51,6 +60,8 @@ class Transformers(nn.Module):
             pretrained=pretrained,
         )
         depthwise_in_fp32(self.network)
+        head = self.network.get_submodule(HEADS[architecture])
+        in_fp32([each for each in head.modules() if isinstance(each, nn.Conv2d)][-1])
 
     def forward(self, image: Tensor) -> Tensor:
         padded = pad_to_multiple(image, self.multiple)

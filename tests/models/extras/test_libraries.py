@@ -48,6 +48,33 @@ def test_logits_and_gradients(name, parameters, stride, in_channels):
     assert not [key for key, parameter in model.named_parameters() if parameter.grad is None]
 
 
+#: Small ones of each of transformers' heads.
+SMALL = {
+    "segformer": {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 8, 8], "num_attention_heads": [1, 1, 1, 1]},
+    "upernet": {"hidden_size": 8},
+    "dpt": {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "fusion_hidden_size": 16},
+    "mobilevit": {},
+    "mobilevitv2": {},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        *[(name, parameters) for name, parameters, _ in CASES if name != "hf"],
+        *[("hf", {"architecture": kind, "options": options}) for kind, options in SMALL.items()],
+    ],
+    ids=str,
+)
+def test_logits_are_computed_in_fp32_on_a_cpu(name, parameters):
+    """Which autocast would have in bf16, with 8 digits of 2."""
+    model = make(name, parameters).eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(torch.randn(1, 3, 64, 64))
+    assert logits.dtype == torch.float32
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_maps_with_as_many_rows_as_channels_are_not_mistaken(size):

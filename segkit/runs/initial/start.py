@@ -39,11 +39,12 @@ def start_from(experiment: Experiment) -> list[str]:
         source.tensors,
         heads=_heads(config, own, channels=data.channels, logits_channels=experiment.logits_channels)
         if source.class_names is not None
-        else (),
+        else None,
         class_names=data.class_names,
         source_classes=source.class_names,
-        first=_first_convolution(model, data.channels),
+        seeing=_may_see_images(model, data.channels),
     )
+    fit.missing = _without_twins(model, fit)
     _require_finite(source, fit)
     loaded, all_of_them = _count(model, fit)
     if loaded < config.model.init_least * all_of_them:
@@ -60,7 +61,9 @@ def start_from(experiment: Experiment) -> list[str]:
     return _describe(source, fit, loaded / all_of_them)
 
 
-def _heads(config: Config, own: dict[str, Tensor], *, channels: int, logits_channels: int) -> set[str]:
+def _heads(
+    config: Config, own: dict[str, Tensor], *, channels: int, logits_channels: int
+) -> dict[str, tuple[int, ...]]:
     with torch.random.fork_rng(devices=[]):
         wider = build_component(
             MODELS,
@@ -73,12 +76,33 @@ def _heads(config: Config, own: dict[str, Tensor], *, channels: int, logits_chan
     return find_heads(own, wider.state_dict())
 
 
-def _first_convolution(model: nn.Module, channels: int) -> str | None:
-    """The name of the weight of the first convolution that takes images with these channels."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == channels and module.groups == 1:
-            return f"{name}.weight" if name else "weight"
-    return None
+def _may_see_images(model: nn.Module, channels: int) -> list[str]:
+    """The names of the weights of all convolutions that take images with these channels: there may be several side by
+    side, and others of as many channels behind them."""
+    return [
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == channels and module.groups == 1
+    ]
+
+
+def _names_of_each(model: nn.Module) -> list[tuple[int, list[str]]]:
+    """Of each parameter how many numbers it has, and its names: several where layers share it."""
+    found: dict[int, tuple[int, list[str]]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), (parameter.numel(), []))[1].append(name)
+    return list(found.values())
+
+
+def _without_twins(model: nn.Module, fit: Fit) -> list[str]:
+    """What is missing, without second names of parameters that are loaded: some formats keep only one of them."""
+    loaded = {
+        name
+        for _, names in _names_of_each(model)
+        if any(each in fit.tensors for each in names)
+        for name in names
+    }
+    return [name for name in fit.missing if name not in loaded]
 
 
 def _require_finite(source: Source, fit: Fit) -> None:
@@ -89,8 +113,9 @@ def _require_finite(source: Source, fit: Fit) -> None:
 
 def _count(model: nn.Module, fit: Fit) -> tuple[int, int]:
     """How many parameters (numbers, not tensors) are loaded, and how many there are."""
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return sum(size for name, size in sizes.items() if name in fit.tensors), max(1, sum(sizes.values()))
+    sizes = _names_of_each(model)
+    loaded = sum(size for size, names in sizes if any(name in fit.tensors for name in names))
+    return loaded, max(1, sum(size for size, _ in sizes))
 
 
 def _describe(source: Source, fit: Fit, share: float) -> list[str]:

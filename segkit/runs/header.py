@@ -11,7 +11,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
-from segkit.models.parts import find_part
+from segkit.models.parts import find_part, parameters_with_names
 from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
 
@@ -75,8 +75,8 @@ def describe_groups(experiment: Experiment) -> list[str]:
         if "lr_factor" in group
     }
     sizes: dict[str, dict[float, int]] = {part: {} for part in parts}
-    for name, parameter in experiment.model.named_parameters():
-        part = find_part(name, parts)
+    for parameter, names in parameters_with_names(experiment.model):
+        part = find_part(names, parts)
         if part is not None and id(parameter) in factors:
             found = sizes[part]
             factor = factors[id(parameter)]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segkit.config.carried.places import refuse_unsaid_start
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
+from segkit.models.parts import parameters_with_names
 from segkit.registry import MODELS
 from segkit.runs.initial.fit import Fit, find_heads, fit_tensors
 from segkit.runs.initial.read import Source, read_source
@@ -86,19 +87,11 @@ def _may_see_images(model: nn.Module, channels: int) -> list[str]:
     ]
 
 
-def _names_of_each(model: nn.Module) -> list[tuple[int, list[str]]]:
-    """Of each parameter how many numbers it has, and its names: several where layers share it."""
-    found: dict[int, tuple[int, list[str]]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        found.setdefault(id(parameter), (parameter.numel(), []))[1].append(name)
-    return list(found.values())
-
-
 def _without_twins(model: nn.Module, fit: Fit) -> list[str]:
     """What is missing, without second names of parameters that are loaded: some formats keep only one of them."""
     loaded = {
         name
-        for _, names in _names_of_each(model)
+        for _, names in parameters_with_names(model)
         if any(each in fit.tensors for each in names)
         for name in names
     }
@@ -113,7 +106,7 @@ def _require_finite(source: Source, fit: Fit) -> None:
 
 def _count(model: nn.Module, fit: Fit) -> tuple[int, int]:
     """How many parameters (numbers, not tensors) are loaded, and how many there are."""
-    sizes = _names_of_each(model)
+    sizes = [(parameter.numel(), names) for parameter, names in parameters_with_names(model)]
     loaded = sum(size for size, names in sizes if any(name in fit.tensors for name in names))
     return loaded, max(1, sum(size for size, _ in sizes))
 

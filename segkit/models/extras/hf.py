@@ -1,5 +1,6 @@
 """Networks for semantic segmentation of Hugging Face's transformers that give a logit for each pixel and class."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
@@ -59,6 +60,7 @@ class Transformers(nn.Module):
             what=f"transformers' {weights if pretrained else architecture}",
             pretrained=pretrained,
         )
+        self.patches = _find_patches(self.network, in_channels)
         depthwise_in_fp32(self.network)
         head = self.network.get_submodule(HEADS[architecture])
         in_fp32([each for each in head.modules() if isinstance(each, nn.Conv2d)][-1])
@@ -67,6 +69,27 @@ class Transformers(nn.Module):
         padded = pad_to_multiple(image, self.multiple)
         logits = self.network(pixel_values=padded).logits
         return cut_to(logits, image.shape[-2:], padded.shape[-2:])
+
+    def check_run(self, *, batch_size: int, height: int, width: int) -> None:
+        """Raises ConfigError for training where padded images may have rows or columns that fill no patch: transformers
+        leaves these out without a word, and stretches the logits over them."""
+        for rows, columns in self.patches:
+            if self.multiple % rows or self.multiple % columns:
+                raise ConfigError(
+                    f"model.multiple: images are padded to a multiple of {self.multiple}, and the network looks at "
+                    f"patches of {rows} x {columns}, so that some of their last rows and columns would not be seen\n"
+                    f"   -> model.multiple={math.lcm(rows, columns)}"
+                )
+
+
+def _find_patches(network: nn.Module, channels: int) -> list[tuple[int, int]]:
+    """The height and width of the patches that the image is cut into, of networks that do so."""
+    return [
+        (each.kernel_size[0], each.kernel_size[1])
+        for each in network.modules()
+        if isinstance(each, nn.Conv2d) and each.in_channels == channels
+        if each.kernel_size == each.stride and max(each.kernel_size) > 1
+    ]
 
 
 def _build(

@@ -90,6 +90,31 @@ def test_maps_with_as_many_rows_as_channels_are_not_mistaken(size):
     torch.testing.assert_close(shown[0], first.permute(0, 3, 1, 2))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_every_row_of_an_image_is_seen():
+    """ConvNeXt leaves out what fills no patch of 4, and smp's Unet does not ask for other images."""
+    model = make("smp", {"encoder": "tu-convnext_atto", "options": {"decoder_channels": [8] * 5}}).eval()
+    image = torch.randn(1, 3, 71, 64, requires_grad=True)
+    logits = model(image)
+    assert logits.shape == (1, 5, 71, 64)
+    (logits * torch.randn_like(logits)).sum().backward()
+    assert (image.grad.abs().sum((0, 1, 3)) > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_patches_that_do_not_fill_the_padded_image_are_refused():
+    options = {**SMALL["dpt"], "patch_size": 14, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3]}
+    model = make("hf", {"architecture": "dpt", "options": options})
+    with pytest.raises(ConfigError) as caught:
+        model.check_run(batch_size=1, height=60, width=448)
+    assert str(caught.value) == (
+        "model.multiple: images are padded to a multiple of 32, and the network looks at patches of 14 x 14, so that "
+        "some of their last rows and columns would not be seen\n   -> model.multiple=14"
+    )
+    model = make("hf", {"architecture": "dpt", "options": options, "multiple": 14})
+    model.check_run(batch_size=1, height=60, width=448)
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_missing_library_is_said_with_what_to_install(monkeypatch, name):
     monkeypatch.setitem(sys.modules, LIBRARIES[name], None)

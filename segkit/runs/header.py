@@ -151,7 +151,8 @@ def _describe_one(device: torch.device) -> str:
 def count_flops(experiment: Experiment, height: int, width: int) -> int:
     """Floating-point operations of one image's forward pass (a multiply-add counts as two).
 
-    Raises ConfigError if what comes out are no logits for the data's classes.
+    Raises ConfigError if what comes out are no logits for the data's classes, and for layers that the model makes only
+    when it is called, which nothing would train.
     """
     model, channels = experiment.model, experiment.data.train.channels
     image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
@@ -168,4 +169,19 @@ def count_flops(experiment: Experiment, height: int, width: int) -> int:
             f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
             f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
         )
+    _refuse_later_parameters(experiment)
     return flops
+
+
+def _refuse_later_parameters(experiment: Experiment) -> None:
+    known = {id(each) for group in experiment.optimizer.param_groups for each in group["params"]}
+    later = [
+        name
+        for name, each in experiment.model.named_parameters()
+        if each.requires_grad and id(each) not in known
+    ]
+    if later:
+        raise ConfigError(
+            f"model: {experiment.config.model.name} made parameters when it was called: {shorten(later)}\n   the "
+            "optimizer does not know them, and its checkpoints could not be loaded -> make them in its constructor"
+        )

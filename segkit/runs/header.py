@@ -151,8 +151,8 @@ def _describe_one(device: torch.device) -> str:
 def count_flops(experiment: Experiment, height: int, width: int) -> int:
     """Floating-point operations of one image's forward pass (a multiply-add counts as two).
 
-    Raises ConfigError if what comes out are no logits for the data's classes, and for layers that the model makes only
-    when it is called, which nothing would train.
+    Raises ConfigError if what comes out are no logits for the data's classes, or probabilities, and for layers that the
+    model makes only when it is called, which nothing would train.
     """
     model, channels = experiment.model, experiment.data.train.channels
     image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
@@ -169,8 +169,19 @@ def count_flops(experiment: Experiment, height: int, width: int) -> int:
             f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
             f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
         )
+    _refuse_probabilities(experiment, logits)
     _refuse_later_parameters(experiment)
     return flops
+
+
+def _refuse_probabilities(experiment: Experiment, logits: torch.Tensor) -> None:
+    if logits.shape[1] < 2 or bool((logits < 0).any()):
+        return
+    if bool((logits.float().sum(dim=1) - 1).abs().max() < 1e-3):
+        raise ConfigError(
+            f"model: {experiment.config.model.name} gives probabilities in evaluation mode (they add up to 1), and "
+            "losses and scores take logits\n   -> leave out its softmax"
+        )
 
 
 def _refuse_later_parameters(experiment: Experiment) -> None:

@@ -588,6 +588,24 @@ def test_flops_are_counted_without_touching_the_model(register):
     assert torch.equal(torch.get_rng_state(), random)
 
 
+class Sure(nn.Conv2d):
+    """Gives probabilities in evaluation, as many a network does that was published for its predictions."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        return logits if self.training else logits.softmax(dim=1)
+
+
+def test_probabilities_are_refused(register):
+    register(MODELS, "sure", lambda num_classes: Sure(3, num_classes, 3))
+    with pytest.raises(ConfigError) as caught:
+        count_flops(build(config(model={"name": "sure"})), 32, 24)
+    assert str(caught.value) == (
+        "model: sure gives probabilities in evaluation mode (they add up to 1), and losses and scores take logits\n"
+        "   -> leave out its softmax"
+    )
+
+
 class MadeLate(nn.Conv2d):
     """Makes its head when it is called: the optimizer is older, and would leave that as it is without a word."""
 

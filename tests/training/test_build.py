@@ -606,6 +606,20 @@ def test_probabilities_are_refused(register):
     )
 
 
+class Drawn(nn.Conv2d):
+    def __init__(self, num_classes: int):
+        super().__init__(3, num_classes, 3)
+        self.drawn = torch.randn(3)
+
+
+def test_a_model_that_no_checkpoint_holds_is_refused(register):
+    register(MODELS, "drawn", Drawn)
+    with pytest.raises(
+        ConfigError, match="model: no checkpoint would hold drawn, which are others each time"
+    ):
+        build(config(model={"name": "drawn"}))
+
+
 class MadeLate(nn.Conv2d):
     """Makes its head when it is called: the optimizer is older, and would leave that as it is without a word."""
 

@@ -13,8 +13,7 @@ from segkit.models.parts import parameters_with_names
 from segkit.registry import MODELS
 from segkit.runs.initial.fit import Fit, find_heads, fit_tensors
 from segkit.runs.initial.read import Source, read_source
-from segkit.runs.predictor import without_downloads
-from segkit.training.build_component import build_component
+from segkit.training.build_component import build_component, without_downloads
 from segkit.training.experiment import Experiment
 
 #: Names of a kind that a message shows.

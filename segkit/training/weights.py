@@ -60,3 +60,15 @@ def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> Non
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NotFiniteError(f"'{name}' of the model is not finite at iteration {iteration}")
+
+
+def weights_replaced(model: nn.Module) -> None:
+    """Have frozen modules drop what they made of weights that were loaded over since.
+
+    Some modules keep that in evaluation mode until they are trained again, such as the attention of LeViT and TinyViT
+    the biases of its positions, and a frozen one never is.
+    """
+    for module in model.modules():
+        if "train" in vars(module):  # which `freeze` has put there
+            for mode in (True, False):
+                type(module).train(module, mode)

@@ -11,6 +11,7 @@ from segkit.errors import ConfigError
 from segkit.models.layer_order import find_places
 from segkit.models.parts import freeze, is_within, require_parts
 from segkit.training.build_optimizer import build_optimizer
+from segkit.training.weights import weights_replaced
 
 CPU = torch.device("cpu")
 
@@ -49,6 +50,36 @@ def test_what_is_frozen_does_not_change_even_its_statistics():
     assert copied["head"].training and not copied["backbone"][1].training and model["head"].training
     copied.eval()
     assert not copied["head"].training and model["head"].training
+
+
+class Caching(nn.Linear):
+    """Keeps what it made of its weight until it is trained again, as the attention of LeViT does."""
+
+    def __init__(self):
+        super().__init__(3, 3)
+        self.inner, self.made = nn.Dropout(0.5), None
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.made = None if mode else self.made
+        return self
+
+    def forward(self, given):
+        self.made = 2 * self.weight.detach() if self.made is None else self.made
+        return self.inner(given) @ self.made
+
+
+def test_what_a_frozen_module_keeps_is_not_of_weights_that_were_loaded_over():
+    model = nn.Sequential(Caching(), nn.Linear(3, 3))
+    given = torch.eye(3)
+    freeze(model, ["0"])
+    model[0](given)
+    with torch.no_grad():
+        model[0].weight.fill_(1)
+    model.train()
+    weights_replaced(model)
+    assert torch.equal(model[0](given), torch.full((3, 3), 2.0))
+    assert [module.training for module in model.modules()] == [True, False, False, True]
 
 
 class Shared(nn.Module):

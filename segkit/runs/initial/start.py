@@ -15,6 +15,7 @@ from segkit.runs.initial.fit import Fit, find_heads, fit_tensors
 from segkit.runs.initial.read import Source, read_source
 from segkit.training.build_component import build_component, without_downloads
 from segkit.training.experiment import Experiment
+from segkit.training.weights import weights_replaced
 
 #: Names of a kind that a message shows.
 SHOWN = 4
@@ -58,6 +59,7 @@ def start_from(experiment: Experiment) -> list[str]:
         for name, tensor in own.items():  # which shares its memory with the model
             if name in fit.tensors:
                 tensor.copy_(fit.tensors[name])
+    weights_replaced(model)
     return _describe(source, fit, loaded / all_of_them)
 
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from segkit.errors import ConfigError
-from segkit.models.parts import is_within
+from segkit.models.parts import is_within, parameters_with_names
 from segkit.system.memory import lacks_memory
 
 #: Into how many groups of neighbours the layers of a part are put: an optimizer is slower with a group for each of
@@ -30,9 +30,10 @@ def find_places(model: nn.Module, parts: Sequence[str], shape: Sequence[int]) ->
     if not parts:
         return {}
     order, used = call_order(model, shape)
-    calls = {
-        name: used[name] if name in used else _called_by(name, order) for name, _ in model.named_parameters()
-    }
+    calls: dict[str, int] = {}
+    for _, names in parameters_with_names(model):
+        first = names[0]  # the one that the order knows
+        calls |= dict.fromkeys(names, used[first] if first in used else _called_by(first, order))
     places: dict[str, float] = {}
     for part in sorted(parts, key=len):  # a longer name takes its parameters from a shorter one
         found = {name: call for name, call in calls.items() if is_within(name, part)}

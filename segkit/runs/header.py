@@ -11,7 +11,7 @@ from segkit.errors import ConfigError
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.operations import count_operations
 from segkit.losses.calls import call_accepted, find_method
-from segkit.models.parts import find_part
+from segkit.models.parts import find_part, parameters_with_names
 from segkit.system.device import describe_slow_amp
 from segkit.training.experiment import Experiment
 
@@ -75,8 +75,8 @@ def describe_groups(experiment: Experiment) -> list[str]:
         if "lr_factor" in group
     }
     sizes: dict[str, dict[float, int]] = {part: {} for part in parts}
-    for name, parameter in experiment.model.named_parameters():
-        part = find_part(name, parts)
+    for parameter, names in parameters_with_names(experiment.model):
+        part = find_part(names, parts)
         if part is not None and id(parameter) in factors:
             found = sizes[part]
             factor = factors[id(parameter)]
@@ -151,7 +151,8 @@ def _describe_one(device: torch.device) -> str:
 def count_flops(experiment: Experiment, height: int, width: int) -> int:
     """Floating-point operations of one image's forward pass (a multiply-add counts as two).
 
-    Raises ConfigError if what comes out are no logits for the data's classes.
+    Raises ConfigError if what comes out are no logits for the data's classes, or probabilities, and for layers that the
+    model makes only when it is called, which nothing would train.
     """
     model, channels = experiment.model, experiment.data.train.channels
     image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=experiment.device)
@@ -168,4 +169,30 @@ def count_flops(experiment: Experiment, height: int, width: int) -> int:
             f"model: {experiment.config.model.name} gave {tuple(logits.shape)} for one image; logits of "
             f"{experiment.plan.num_classes} classes have the shape (1, {expected}, h, w)"
         )
+    _refuse_probabilities(experiment, logits)
+    _refuse_later_parameters(experiment)
     return flops
+
+
+def _refuse_probabilities(experiment: Experiment, logits: torch.Tensor) -> None:
+    if logits.shape[1] < 2 or bool((logits < 0).any()):
+        return
+    if bool((logits.float().sum(dim=1) - 1).abs().max() < 1e-3):
+        raise ConfigError(
+            f"model: {experiment.config.model.name} gives probabilities in evaluation mode (they add up to 1), and "
+            "losses and scores take logits\n   -> leave out its softmax"
+        )
+
+
+def _refuse_later_parameters(experiment: Experiment) -> None:
+    known = {id(each) for group in experiment.optimizer.param_groups for each in group["params"]}
+    later = [
+        name
+        for name, each in experiment.model.named_parameters()
+        if each.requires_grad and id(each) not in known
+    ]
+    if later:
+        raise ConfigError(
+            f"model: {experiment.config.model.name} made parameters when it was called: {shorten(later)}\n   the "
+            "optimizer does not know them, and its checkpoints could not be loaded -> make them in its constructor"
+        )

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from segkit.config.load import config_from_mapping
-from segkit.config.schema import Component, Config
-from segkit.config.signature import download_parameters
+from segkit.config.schema import Config
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.decoding.parts import Source
 from segkit.data.palette import Legend
@@ -35,6 +34,7 @@ from segkit.system.packed.members import is_packed
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, folder_around, name_runs_below
 from segkit.system.typed import typed
 from segkit.training.build import build_component, build_normalize, build_views
+from segkit.training.build_component import without_downloads
 
 #: PIL images that turn into grey or RGB without another range.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -258,12 +258,6 @@ def read_temperature(weights: Path, iteration: int | None) -> float:
         again = typed("evaluate", "--calibrate", "--weights", file.parent)
         raise CheckpointError(f"{file} cannot be used ({error}) -> {again}, or remove it") from error
     return temperature
-
-
-def without_downloads(component: Component) -> Component:
-    """The component with what would fetch pretrained weights set to `none`: the checkpoint has the weights."""
-    off = dict.fromkeys(download_parameters(MODELS.get(component.name)) & set(component.params), "none")
-    return component.model_copy(update={"params": {**component.params, **off}})
 
 
 def _read_config(mapping: dict[str, Any], path: Path, hints: Sequence[str]) -> Config:

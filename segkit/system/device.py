@@ -87,8 +87,19 @@ def to_device(model: nn.Module, device: torch.device, *, channels_last: bool) ->
     if device.type == "cpu":
         keep_freed_memory()
         model = depthwise_in_fp32(model)
-    model = model.to(device)
+    model = _without_gaps(model.to(device))
     return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def _without_gaps(model: nn.Module) -> nn.Module:
+    """The model, with parameters that own their memory from the first number to the last. One that was cut from a wider
+    weight (`Parameter(weight[:, :4])`) has others' numbers in between, which torch's fused optimizers would change."""
+    for parameter in model.parameters():
+        if nn.parameter.is_lazy(parameter):  # it has no memory yet
+            continue
+        if torch.empty_like(parameter, device="meta").stride() != parameter.stride():
+            parameter.data = parameter.data.contiguous()
+    return model
 
 
 def choose_device(name: str, *, local: int = 0, local_world: int = 1) -> torch.device:

@@ -27,6 +27,7 @@ from segkit.losses.calls import call_accepted, find_method
 from segkit.losses.kernels import check_device
 from segkit.models.layer_order import find_places
 from segkit.models.parts import freeze
+from segkit.models.unsaved import refuse_lost_tensors
 from segkit.registry import (
     AUGMENTS,
     LOSSES,
@@ -42,7 +43,7 @@ from segkit.system.device import (
     place,
     settled_amp,
 )
-from segkit.training.build_component import build_component
+from segkit.training.build_component import build_component, without_downloads
 from segkit.training.build_dataset import (
     build_dataset,
     build_weight_map,
@@ -100,6 +101,10 @@ def build(
     torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
     model = build_component(MODELS, config.model, "model", total=total, **known)
+    plain = without_downloads(config.model)
+    refuse_lost_tensors(
+        model, lambda: build_component(MODELS, plain, "model", total=total, **known), seed=config.seed + 1
+    )
     if hasattr(model, "check_run"):
         model.check_run(batch_size=own, height=height, width=width)
     model = synchronise_batchnorm(model, device, wanted=config.train.sync_batchnorm)

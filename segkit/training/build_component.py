@@ -13,13 +13,14 @@ from segkit.config.schema import NESTED, Component, OptionSchedule
 from segkit.config.signature import (
     Parameter,
     component_parameters,
+    download_parameters,
     duration_parameters,
     label_parameters,
     read_parameters,
     read_term_keys,
 )
 from segkit.errors import ConfigError, DataError
-from segkit.registry import DATASETS, LOSSES, SCHEDULES, Registry
+from segkit.registry import DATASETS, LOSSES, MODELS, SCHEDULES, Registry
 from segkit.types import ComponentOf, ComponentsOf
 
 if TYPE_CHECKING:  # it needs torch, and a data set of files does not
@@ -228,3 +229,9 @@ def make(recipe: Recipe, /, **values: float) -> Any:
         return recipe.constructor(**arguments)
     except ValueError as error:
         raise ConfigError(f"{recipe.block}: {error}") from error
+
+
+def without_downloads(component: Component) -> Component:
+    """The component with what would fetch pretrained weights set to `none`: the checkpoint has the weights."""
+    off = dict.fromkeys(download_parameters(MODELS.get(component.name)) & set(component.params), "none")
+    return component.model_copy(update={"params": {**component.params, **off}})

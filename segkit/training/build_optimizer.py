@@ -9,7 +9,7 @@ from torch import nn
 
 from segkit.config.schema import OptimizerBlock
 from segkit.errors import ConfigError
-from segkit.models.parts import find_part, require_parts
+from segkit.models.parts import find_part, is_within, parameters_with_names, require_parts
 from segkit.registry import OPTIMIZERS
 
 #: Optimizers with a fused kernel on every device; for the others torch chooses.
@@ -56,17 +56,18 @@ def _group(
     model: nn.Module, groups: Mapping[str, float | list[float]], places: Mapping[str, float]
 ) -> list[Any]:
     """The trainable parameters, in groups if there are some; of two groups for a parameter, that of the longer name."""
-    trainable = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    trainable = [(each, names) for each, names in parameters_with_names(model) if each.requires_grad]
     if not groups:
-        return [{"params": list(trainable.values())}] if trainable else []
+        return [{"params": [each for each, _ in trainable]}] if trainable else []
     require_parts(model, groups, key="optimizer.groups")
     found: dict[tuple[str, float], list[nn.Parameter]] = {}
-    for name, parameter in trainable.items():
-        part = find_part(name, groups) or ""
+    for parameter, names in trainable:
+        part = find_part(names, groups) or ""
         factor = groups.get(part, 1.0)
         if isinstance(factor, list):  # between the first layer and the last on a geometric line
             first, last = factor
-            factor = first * (last / first) ** places[name]
+            within = next(name for name in names if is_within(name, part))
+            factor = first * (last / first) ** places[within]
         found.setdefault((part, factor), []).append(parameter)
     for part in groups:
         if not any(filled == part for filled, _ in found):

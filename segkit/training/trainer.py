@@ -28,7 +28,7 @@ from segkit.training.micro_batches import shares, times
 from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
-from segkit.training.weights import MovingAverage, require_finite_weights
+from segkit.training.weights import MovingAverage, require_finite_weights, weights_replaced
 
 
 class Trainer:
@@ -311,6 +311,8 @@ class Trainer:
         elif self.ema is not None:
             # Switched on for the rest of the run: the average starts from these weights.
             self.ema.module.load_state_dict(state["model"])
+        for model in (self.model, self.evaluated_model):
+            weights_replaced(model)
         self.iteration = state["iteration"]
         self.evaluated = state["evaluated"]
         self.best = dict(state["best"])

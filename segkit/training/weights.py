@@ -14,27 +14,36 @@ class MovingAverage(AveragedModel):
 
     torch's own copies the number of updates to the device each time. The host waits for that copy until the GPU is
     through with the update, and nothing there reads it.
+
+    What is no measured quantity is not averaged but taken as it is: whole numbers and flags, such as the index of a
+    relative position (torch cuts the average of 8 and 8 to 7, update for update), and buffers that are not finite from
+    the beginning, such as the mask of an attention (the average of twice -inf is NaN).
     """
 
     def __init__(self, model: nn.Module, decay: float):
         average = get_ema_multi_avg_fn(decay)
         super().__init__(model, multi_avg_fn=average, use_buffers=True)
         self.average = average
+        # A tensor without values has none that could be infinite.
+        finite = [buffer.is_meta or bool(torch.isfinite(buffer).all()) for buffer in model.buffers()]
+        self.averaged = [True for _ in model.parameters()] + finite
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Add what the model has become; the first time, take it as it is."""
         first = int(self.n_averaged) == 0  # which is on the host
         groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-        for average, latest in zip(_tensors_of(self.module), _tensors_of(model), strict=True):
-            if first:
-                average.copy_(latest)
-            averages, others = groups.setdefault(average.dtype, ([], []))
+        taken: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        tensors = zip(_tensors_of(self.module), _tensors_of(model), self.averaged, strict=True)
+        for average, latest, averaged in tensors:
+            averaged = averaged and not first and (average.is_floating_point() or average.is_complex())
+            averages, others = (groups if averaged else taken).setdefault(average.dtype, ([], []))
             averages.append(average)
             others.append(latest)
-        if not first:
-            for group in groups.values():
-                self.average(*group, self.n_averaged)
+        for group in groups.values():
+            self.average(*group, self.n_averaged)
+        for group in taken.values():
+            torch._foreach_copy_(*group)
         self.n_averaged += 1
 
 
@@ -51,3 +60,15 @@ def require_finite_weights(weights: Mapping[str, Tensor], iteration: int) -> Non
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NotFiniteError(f"'{name}' of the model is not finite at iteration {iteration}")
+
+
+def weights_replaced(model: nn.Module) -> None:
+    """Have frozen modules drop what they made of weights that were loaded over since.
+
+    Some modules keep that in evaluation mode until they are trained again, such as the attention of LeViT and TinyViT
+    the biases of its positions, and a frozen one never is.
+    """
+    for module in model.modules():
+        if "train" in vars(module):  # which `freeze` has put there
+            for mode in (True, False):
+                type(module).train(module, mode)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from segkit.config.schema import OptimizerBlock
 from segkit.errors import ConfigError
 from segkit.system import device as device_module
 from segkit.system.cpu.fp32_convolutions import Fp32Conv2d
@@ -20,6 +21,7 @@ from segkit.system.device import (
     place,
     settled_amp,
 )
+from segkit.training.build_optimizer import build_optimizer
 
 
 @pytest.fixture
@@ -266,6 +268,30 @@ def test_placed_model_has_the_memory_format_and_the_values_it_had(torch_settings
     placed = place(model, torch.device("cpu"), channels_last=True, compiled=False, determinism="off")
     assert placed.weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(placed.weight, weight)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_weight_cut_from_a_wider_one_is_trained_as_any_other(torch_settings, name):
+    """torch's fused optimizers go through memory without looking at strides."""
+    wide = torch.arange(48.0).reshape(6, 8)
+    models = [nn.Linear(4, 6, bias=False) for _ in range(2)]
+    models[0].weight = nn.Parameter(wide[:, :4])
+    models[1].weight = nn.Parameter(wide[:, :4].clone())
+    for model in models:
+        place(model, torch.device("cpu"), channels_last=True, compiled=False, determinism="off")
+        optimizer = build_optimizer(OptimizerBlock(name=name, params={"lr": 0.1}), model, torch.device("cpu"))
+        for _ in range(2):
+            model(torch.ones(1, 4)).sin().sum().backward()
+            optimizer.step()
+    assert torch.equal(models[0].weight, models[1].weight)
+    assert torch.equal(wide, torch.arange(48.0).reshape(6, 8))
+
+
+def test_a_weight_that_gets_its_shape_later_is_placed(torch_settings):
+    model = place(
+        nn.LazyConv2d(4, 3), torch.device("cpu"), channels_last=False, compiled=False, determinism="off"
+    )
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
 
 
 def test_model_on_a_cpu_has_its_depthwise_convolutions_in_fp32(torch_settings):

@@ -588,6 +588,58 @@ def test_flops_are_counted_without_touching_the_model(register):
     assert torch.equal(torch.get_rng_state(), random)
 
 
+class Sure(nn.Conv2d):
+    """Gives probabilities in evaluation, as many a network does that was published for its predictions."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        return logits if self.training else logits.softmax(dim=1)
+
+
+def test_probabilities_are_refused(register):
+    register(MODELS, "sure", lambda num_classes: Sure(3, num_classes, 3))
+    with pytest.raises(ConfigError) as caught:
+        count_flops(build(config(model={"name": "sure"})), 32, 24)
+    assert str(caught.value) == (
+        "model: sure gives probabilities in evaluation mode (they add up to 1), and losses and scores take logits\n"
+        "   -> leave out its softmax"
+    )
+
+
+class Drawn(nn.Conv2d):
+    def __init__(self, num_classes: int):
+        super().__init__(3, num_classes, 3)
+        self.drawn = torch.randn(3)
+
+
+def test_a_model_that_no_checkpoint_holds_is_refused(register):
+    register(MODELS, "drawn", Drawn)
+    with pytest.raises(
+        ConfigError, match="model: no checkpoint would hold drawn, which are others each time"
+    ):
+        build(config(model={"name": "drawn"}))
+
+
+class MadeLate(nn.Conv2d):
+    """Makes its head when it is called: the optimizer is older, and would leave that as it is without a word."""
+
+    def forward(self, image):
+        features = super().forward(image)
+        if not hasattr(self, "head"):
+            self.head = nn.Conv2d(features.shape[1], 5, 1)
+        return self.head(features)
+
+
+def test_layers_that_nothing_would_train_are_refused(register):
+    register(MODELS, "late", lambda num_classes: MadeLate(3, 8, 3))
+    with pytest.raises(ConfigError) as caught:
+        count_flops(build(config(model={"name": "late"})), 32, 24)
+    assert str(caught.value) == (
+        "model: late made parameters when it was called: head.weight, head.bias\n   the optimizer does not know them, "
+        "and its checkpoints could not be loaded -> make them in its constructor"
+    )
+
+
 def test_check_trains_and_validates_but_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert preflight.check(config(train={"iterations": 1}), source="x", overfit=2) == 0

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit.errors import ConfigError, NotFiniteError
+from segkit.models.parts import freeze
 from segkit.training.plan import Plan
 from segkit.training.trainer import Trainer
 from tests.paths import ROOT
@@ -411,6 +412,44 @@ def test_moving_average_is_what_is_scored_and_shipped():
     shipped = trainer.best_state()["model"]
     assert shipped.keys() == trainer.model.state_dict().keys()
     assert not torch.equal(shipped["head.weight"], trainer.model.head.weight)
+
+
+class Kept(Net):
+    """Its encoder keeps in evaluation mode what it first gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = Remembering(3, 3, 1, bias=False)
+
+    def forward(self, image):
+        return super().forward(self.stem(image))
+
+
+class Remembering(nn.Conv2d):
+    made = None
+
+    def train(self, mode=True):
+        self.made = None if mode else self.made
+        return super().train(mode)
+
+    def forward(self, image):
+        self.made = self.weight.detach().clone() if self.made is None else self.made
+        return F.conv2d(image, self.made)
+
+
+@pytest.mark.parametrize("decay", [None, 0.5])
+def test_a_resumed_run_does_not_compute_with_what_frozen_parts_made_before(decay):
+    trainer, _, saved = make_trainer(replace(PLAN, ema_decay=decay), model=Kept())
+    trainer.fit()
+    model = Kept()
+    freeze(model, ["stem"])
+    model.eval()(torch.zeros(1, 3, 8, 8))
+    resumed, _, _ = make_trainer(replace(PLAN, ema_decay=decay), model=model)
+    resumed.load_state_dict(saved[6])
+    image = batch(0)["image"]
+    for mine, theirs in ((resumed.model, trainer.model), (resumed.evaluated_model, trainer.evaluated_model)):
+        expected = trainer.forward(theirs.train().eval(), image)["out"]
+        assert torch.equal(resumed.forward(mine.eval(), image)["out"], expected)
 
 
 class ValidMean(nn.Module):

@@ -106,7 +106,28 @@ def test_the_average_is_that_of_torch():
         torchs.update_parameters(model)
         assert ours.state_dict().keys() == torchs.state_dict().keys()
         for name, expected in torchs.state_dict().items():
+            if name.endswith("num_batches_tracked"):
+                expected = model[1].num_batches_tracked  # a whole number, which is taken as it is
             assert torch.equal(ours.state_dict()[name], expected), name
+
+
+def test_the_average_leaves_indices_and_masks_as_they_are():
+    """Swin, BEiT and others look up the bias of a relative position by a buffer of whole numbers; the average of torch
+    takes one of many of these for the one before, at every update."""
+    model = nn.Linear(2, 2)
+    model.register_buffer("index", torch.arange(200))
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]), persistent=False)
+    model.register_buffer("flags", torch.tensor([True, False]))
+    model.register_buffer("statistics", torch.zeros(1))
+    for decay in (0.9, 0.9999):
+        average = MovingAverage(model, decay)
+        for n in range(20):
+            model.flags.fill_(n % 2 == 1)
+            model.statistics.fill_(n)
+            average.update_parameters(model)
+        for name in ("index", "mask", "flags"):
+            assert torch.equal(average.module.get_buffer(name), model.get_buffer(name)), name
+        assert 0 < average.module.statistics < 19
 
 
 @pytest.fixture

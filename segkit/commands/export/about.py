@@ -9,7 +9,8 @@ import yaml
 from segkit import __version__
 from segkit.config.carried.places import without_places
 from segkit.runs.exported.onnx_network import IDS, IMAGE, LOGITS
-from segkit.runs.predictor import Predictor, without_downloads
+from segkit.runs.predictor import Predictor
+from segkit.training.build_component import without_downloads
 from segkit.training.build_dataset import normalisation
 
 

@@ -1,5 +1,6 @@
 """Networks for semantic segmentation of Hugging Face's transformers that give a logit for each pixel and class."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
@@ -7,10 +8,19 @@ from torch import Tensor, nn
 from segkit.errors import ConfigError
 from segkit.models.extras.library import built, cut_to, import_library, pad_to_multiple
 from segkit.registry import MODELS
-from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32
+from segkit.system.cpu.fp32_convolutions import depthwise_in_fp32, in_fp32
 from segkit.types import Downloads, PositiveInt
 
 Architecture = Literal["segformer", "upernet", "dpt", "mobilevit", "mobilevitv2"]
+
+#: Where the last convolution is the one that gives the logits.
+HEADS = {
+    "segformer": "decode_head.classifier",
+    "upernet": "decode_head.classifier",
+    "dpt": "head",
+    "mobilevit": "segmentation_head.classifier",
+    "mobilevitv2": "segmentation_head.classifier",
+}
 
 #: What a configuration of the library says of the classes, and of the file that it is in.
 LABELS = ("num_labels", "id2label", "label2id", "semantic_loss_ignore_index")
@@ -50,12 +60,36 @@ class Transformers(nn.Module):
             what=f"transformers' {weights if pretrained else architecture}",
             pretrained=pretrained,
         )
+        self.patches = _find_patches(self.network, in_channels)
         depthwise_in_fp32(self.network)
+        head = self.network.get_submodule(HEADS[architecture])
+        in_fp32([each for each in head.modules() if isinstance(each, nn.Conv2d)][-1])
 
     def forward(self, image: Tensor) -> Tensor:
         padded = pad_to_multiple(image, self.multiple)
         logits = self.network(pixel_values=padded).logits
         return cut_to(logits, image.shape[-2:], padded.shape[-2:])
+
+    def check_run(self, *, batch_size: int, height: int, width: int) -> None:
+        """Raises ConfigError for training where padded images may have rows or columns that fill no patch: transformers
+        leaves these out without a word, and stretches the logits over them."""
+        for rows, columns in self.patches:
+            if self.multiple % rows or self.multiple % columns:
+                raise ConfigError(
+                    f"model.multiple: images are padded to a multiple of {self.multiple}, and the network looks at "
+                    f"patches of {rows} x {columns}, so that some of their last rows and columns would not be seen\n"
+                    f"   -> model.multiple={math.lcm(rows, columns)}"
+                )
+
+
+def _find_patches(network: nn.Module, channels: int) -> list[tuple[int, int]]:
+    """The height and width of the patches that the image is cut into, of networks that do so."""
+    return [
+        (each.kernel_size[0], each.kernel_size[1])
+        for each in network.modules()
+        if isinstance(each, nn.Conv2d) and each.in_channels == channels
+        if each.kernel_size == each.stride and max(each.kernel_size) > 1
+    ]
 
 
 def _build(

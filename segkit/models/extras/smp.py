@@ -80,7 +80,8 @@ class SegmentationModelsPytorch(nn.Module):
             what=what,
             pretrained=pretrained is not None,
         )
-        self.divisible = bool(self.network.requires_divisible_input_shape)
+        # Many of timm's backbones leave out the rows and columns that do not fill a patch.
+        self.divisible = bool(self.network.requires_divisible_input_shape) or encoder.startswith("tu-")
         depthwise_in_fp32(self.network)
         for module in self.network.segmentation_head.modules():
             if type(module) is nn.Conv2d:

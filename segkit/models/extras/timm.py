@@ -91,6 +91,8 @@ class TimmFeatures(nn.Module):
         return cut_to(self.classifier(joined), image.shape[-2:], padded.shape[-2:])
 
     def _channels_second(self, features: Tensor, n: int) -> Tensor:
-        """Some backbones, such as Swin, give (N, h, w, C)."""
+        """Some backbones, such as Swin, give (N, h, w, C), and timm says of which. The shape alone does not tell: the
+        first map of swin_tiny has 96 channels, and 96 rows of an image of 384."""
         wanted = self.backbone.feature_info.channels()[n]
-        return features if features.shape[1] == wanted else features.permute(0, 3, 1, 2)
+        is_last = getattr(self.backbone, "output_fmt", None) == "NHWC"
+        return features.permute(0, 3, 1, 2) if is_last or features.shape[1] != wanted else features

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from segkit.config.carried.places import refuse_unsaid_start
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError, ConfigError
+from segkit.models.parts import parameters_with_names
 from segkit.registry import MODELS
 from segkit.runs.initial.fit import Fit, find_heads, fit_tensors
 from segkit.runs.initial.read import Source, read_source
-from segkit.runs.predictor import without_downloads
-from segkit.training.build_component import build_component
+from segkit.training.build_component import build_component, without_downloads
 from segkit.training.experiment import Experiment
+from segkit.training.weights import weights_replaced
 
 #: Names of a kind that a message shows.
 SHOWN = 4
@@ -39,11 +40,12 @@ def start_from(experiment: Experiment) -> list[str]:
         source.tensors,
         heads=_heads(config, own, channels=data.channels, logits_channels=experiment.logits_channels)
         if source.class_names is not None
-        else (),
+        else None,
         class_names=data.class_names,
         source_classes=source.class_names,
-        first=_first_convolution(model, data.channels),
+        seeing=_may_see_images(model, data.channels),
     )
+    fit.missing = _without_twins(model, fit)
     _require_finite(source, fit)
     loaded, all_of_them = _count(model, fit)
     if loaded < config.model.init_least * all_of_them:
@@ -57,10 +59,13 @@ def start_from(experiment: Experiment) -> list[str]:
         for name, tensor in own.items():  # which shares its memory with the model
             if name in fit.tensors:
                 tensor.copy_(fit.tensors[name])
+    weights_replaced(model)
     return _describe(source, fit, loaded / all_of_them)
 
 
-def _heads(config: Config, own: dict[str, Tensor], *, channels: int, logits_channels: int) -> set[str]:
+def _heads(
+    config: Config, own: dict[str, Tensor], *, channels: int, logits_channels: int
+) -> dict[str, tuple[int, ...]]:
     with torch.random.fork_rng(devices=[]):
         wider = build_component(
             MODELS,
@@ -73,12 +78,25 @@ def _heads(config: Config, own: dict[str, Tensor], *, channels: int, logits_chan
     return find_heads(own, wider.state_dict())
 
 
-def _first_convolution(model: nn.Module, channels: int) -> str | None:
-    """The name of the weight of the first convolution that takes images with these channels."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == channels and module.groups == 1:
-            return f"{name}.weight" if name else "weight"
-    return None
+def _may_see_images(model: nn.Module, channels: int) -> list[str]:
+    """The names of the weights of all convolutions that take images with these channels: there may be several side by
+    side, and others of as many channels behind them."""
+    return [
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == channels and module.groups == 1
+    ]
+
+
+def _without_twins(model: nn.Module, fit: Fit) -> list[str]:
+    """What is missing, without second names of parameters that are loaded: some formats keep only one of them."""
+    loaded = {
+        name
+        for _, names in parameters_with_names(model)
+        if any(each in fit.tensors for each in names)
+        for name in names
+    }
+    return [name for name in fit.missing if name not in loaded]
 
 
 def _require_finite(source: Source, fit: Fit) -> None:
@@ -89,8 +107,9 @@ def _require_finite(source: Source, fit: Fit) -> None:
 
 def _count(model: nn.Module, fit: Fit) -> tuple[int, int]:
     """How many parameters (numbers, not tensors) are loaded, and how many there are."""
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return sum(size for name, size in sizes.items() if name in fit.tensors), max(1, sum(sizes.values()))
+    sizes = [(parameter.numel(), names) for parameter, names in parameters_with_names(model)]
+    loaded = sum(size for size, names in sizes if any(name in fit.tensors for name in names))
+    return loaded, max(1, sum(size for size, _ in sizes))
 
 
 def _describe(source: Source, fit: Fit, share: float) -> list[str]:

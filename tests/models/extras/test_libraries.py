@@ -48,6 +48,73 @@ def test_logits_and_gradients(name, parameters, stride, in_channels):
     assert not [key for key, parameter in model.named_parameters() if parameter.grad is None]
 
 
+#: Small ones of each of transformers' heads.
+SMALL = {
+    "segformer": {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 8, 8], "num_attention_heads": [1, 1, 1, 1]},
+    "upernet": {"hidden_size": 8},
+    "dpt": {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "fusion_hidden_size": 16},
+    "mobilevit": {},
+    "mobilevitv2": {},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        *[(name, parameters) for name, parameters, _ in CASES if name != "hf"],
+        *[("hf", {"architecture": kind, "options": options}) for kind, options in SMALL.items()],
+    ],
+    ids=str,
+)
+def test_logits_are_computed_in_fp32_on_a_cpu(name, parameters):
+    """Which autocast would have in bf16, with 8 digits of 2."""
+    model = make(name, parameters).eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(torch.randn(1, 3, 64, 64))
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_maps_with_as_many_rows_as_channels_are_not_mistaken(size):
+    """Swin gives (N, h, w, C), here with C = h as swin_tiny has for images of 384 rows."""
+    options = {"img_size": size, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+    model = make("timm", {"backbone": "swin_tiny_patch4_window7_224", "decoder": 8, "options": options})
+    shown = []
+    model.laterals[0].register_forward_pre_hook(lambda module, given: shown.append(given[0]))
+    image = torch.randn(1, 3, *size)
+    model.eval()(image)
+    first = model.backbone(image)[0]
+    assert first.shape == (1, 16, size[1] // 4, 16)
+    torch.testing.assert_close(shown[0], first.permute(0, 3, 1, 2))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_row_of_an_image_is_seen():
+    """ConvNeXt leaves out what fills no patch of 4, and smp's Unet does not ask for other images."""
+    model = make("smp", {"encoder": "tu-convnext_atto", "options": {"decoder_channels": [8] * 5}}).eval()
+    image = torch.randn(1, 3, 71, 64, requires_grad=True)
+    logits = model(image)
+    assert logits.shape == (1, 5, 71, 64)
+    (logits * torch.randn_like(logits)).sum().backward()
+    assert (image.grad.abs().sum((0, 1, 3)) > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_patches_that_do_not_fill_the_padded_image_are_refused():
+    options = {**SMALL["dpt"], "patch_size": 14, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3]}
+    model = make("hf", {"architecture": "dpt", "options": options})
+    with pytest.raises(ConfigError) as caught:
+        model.check_run(batch_size=1, height=60, width=448)
+    assert str(caught.value) == (
+        "model.multiple: images are padded to a multiple of 32, and the network looks at patches of 14 x 14, so that "
+        "some of their last rows and columns would not be seen\n   -> model.multiple=14"
+    )
+    model = make("hf", {"architecture": "dpt", "options": options, "multiple": 14})
+    model.check_run(batch_size=1, height=60, width=448)
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_missing_library_is_said_with_what_to_install(monkeypatch, name):
     monkeypatch.setitem(sys.modules, LIBRARIES[name], None)

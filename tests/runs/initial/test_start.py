@@ -1,11 +1,14 @@
 """Starting from other weights: what is loaded, what is said of it, and what is refused."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
-from segkit.runs.initial.fit import fit_tensors
+from segkit.runs.initial.fit import find_heads, fit_tensors
 from segkit.runs.initial.start import start_from
 from segkit.runs.train import train
 from segkit.system.run_files import RunFiles
@@ -106,6 +109,100 @@ def test_the_first_convolution_is_brought_to_other_channels(tmp_path):
     found = experiment.model.state_dict()["stem.0.weight"]
     torch.testing.assert_close(found, theirs.sum(dim=1, keepdim=True))
     assert lines[1] == "          adapted: stem.0.weight from 3 to 1 channels"
+
+
+class Heads(nn.Module):
+    """Every kind of tensor that depends on the number of classes."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, classes, 2)
+        self.refine = nn.Conv2d(classes, classes, 1)
+        self.shuffled = nn.Conv2d(4, 4 * classes, 1)
+        self.plain = nn.Conv2d(4, 4, 1)
+
+
+def test_classes_are_found_in_whatever_dimension_they_are():
+    """The weight of a transposed convolution has its classes second; that of a refinement, in both."""
+    names, theirs = ["sky", "road", "moon"], ["road", "tree", "sky"]
+    own, source = Heads(3).state_dict(), Heads(3).state_dict()
+    heads = find_heads(own, Heads(4).state_dict())
+    assert heads == {
+        "up.weight": (1,),
+        "up.bias": (0,),
+        "refine.weight": (0, 1),
+        "refine.bias": (0,),
+        "shuffled.weight": (),
+        "shuffled.bias": (),
+    }
+    fit = fit_tensors(own, source, heads=heads, class_names=names, source_classes=theirs)
+    up, refine = fit.tensors["up.weight"], fit.tensors["refine.weight"]
+    assert torch.equal(up[:, :2], source["up.weight"][:, [2, 0]])
+    assert torch.equal(up[:, 2], own["up.weight"][:, 2])
+    assert torch.equal(refine[:2, :2], source["refine.weight"][[2, 0]][:, [2, 0]])
+    assert torch.equal(refine[2], own["refine.weight"][2])
+    assert torch.equal(refine[:, 2], own["refine.weight"][:, 2])
+    assert torch.equal(fit.tensors["up.bias"][:2], source["up.bias"][[2, 0]])
+    assert fit.shape == [f"shuffled.{kind}, which has no row for each class" for kind in ("weight", "bias")]
+    assert torch.equal(fit.tensors["plain.weight"], source["plain.weight"])
+    same = fit_tensors(own, source, heads=heads, class_names=names, source_classes=names)
+    assert all(torch.equal(same.tensors[name], tensor) for name, tensor in source.items())
+
+
+class Branches(nn.Module):
+    """Two convolutions side by side that see the image, as RepVGG and MobileOne have, and weights that are shared."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.narrow, self.wide = nn.Conv2d(channels, 4, 1), nn.Conv2d(channels, 4, 3, padding=1)
+        self.inner = nn.Conv2d(4, 4, 3)
+        self.again = nn.Conv2d(4, 4, 3)
+        self.again.weight = self.inner.weight
+
+
+def start_module(model, state, tmp_path, *, channels):
+    path = tmp_path / "weights.pt"
+    torch.save(state, path)
+    mapping = {**MAPPING, "model": {**MAPPING["model"], "init_from": str(path)}}
+    experiment = SimpleNamespace(
+        config=config_from_mapping(mapping, origin="test"),
+        model=model,
+        data=SimpleNamespace(train=SimpleNamespace(channels=channels, class_names=["a", "b"])),
+        logits_channels=2,
+    )
+    return start_from(experiment)
+
+
+def test_every_convolution_that_sees_the_image_is_brought_to_other_channels(tmp_path):
+    source, model = Branches(3), Branches(2)
+    lines = start_module(model, source.state_dict(), tmp_path, channels=2)
+    assert lines[1:] == [
+        f"          adapted: {name}.weight from 3 to 2 channels" for name in ("narrow", "wide")
+    ]
+    for name in ("narrow", "wide"):
+        found, theirs = model.get_submodule(name).weight, source.get_submodule(name).weight
+        torch.testing.assert_close(found.sum(dim=1), theirs.sum(dim=1))
+
+
+@pytest.mark.parametrize("lost", ["inner.weight", "again.weight"])
+def test_a_shared_weight_is_loaded_by_any_of_its_names(lost, tmp_path):
+    """Files of safetensors often have one of them only."""
+    source, model = Branches(3), Branches(3)
+    state = {name: tensor for name, tensor in source.state_dict().items() if name != lost}
+    (line,) = start_module(model, state, tmp_path, channels=3)
+    assert line.endswith(" 100.0% of the parameters")
+    assert torch.equal(model.inner.weight, source.inner.weight)
+
+
+def test_weights_of_a_backbone_go_where_the_model_has_it_further_within():
+    own = {
+        "network.encoder.a": torch.zeros(2),
+        "network.encoder.b.c": torch.zeros(3),
+        "network.head": torch.zeros(4),
+    }
+    fit = fit_tensors(own, {"a": torch.ones(2), "b.c": torch.ones(3), "fc": torch.ones(9)})
+    assert set(fit.tensors) == {"network.encoder.a", "network.encoder.b.c"}
+    assert fit.renamed == "names within network.encoder."
 
 
 def test_what_hardly_fits_is_refused_unless_told(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.system.cpu.fp32_convolutions import Fp32Conv2d, depthwise_in_fp32
+from segkit.system.cpu.fp32_convolutions import LIBRARIES, Fp32Conv2d, depthwise_in_fp32
 
 
 def test_only_depthwise_convolutions_are_changed():
@@ -23,6 +23,25 @@ def test_only_depthwise_convolutions_are_changed():
     )
     changed = [name for name, each in depthwise_in_fp32(model).items() if type(each) is Fp32Conv2d]
     assert changed == ["depthwise", "multiplied"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_kinds_of_libraries_that_pad_by_themselves_are_changed_too(library):
+    """As all depthwise convolutions of EfficientNet are in smp, and of timm's networks from TensorFlow."""
+
+    def forward(self, image):
+        return nn.Conv2d.forward(self, nn.functional.pad(image, (1, 1, 1, 1)))
+
+    kind = type("PaddedConv2d", (nn.Conv2d,), {"forward": forward, "__module__": f"{library}.layers"})
+    layers = nn.Sequential(kind(4, 4, 3, groups=4), kind(4, 4, 3))
+    model = copy.deepcopy(depthwise_in_fp32(depthwise_in_fp32(copy.deepcopy(layers))))
+    assert isinstance(model[0], kind) and type(model[1]) is kind
+    image = torch.randn(2, 4, 9, 9)
+    with torch.autocast("cpu"):
+        hidden = model[0](image)
+        assert model[1](hidden).dtype == torch.bfloat16
+    assert torch.equal(hidden, layers[0](image))
+    assert torch.equal(model(image), layers(image))
 
 
 def test_names_parameters_and_copies_stay():

@@ -21,7 +21,7 @@ def refuse_lost_tensors(model: nn.Module, build: Callable[[], nn.Module], *, see
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         again = dict(_find_unsaved(build()))
-    lost = [name for name, tensor in unsaved.items() if not _is_same(tensor, again.get(name))]
+    lost = [name for name, tensor in unsaved.items() if name in again and _is_drawn_anew(tensor, again[name])]
     if lost:
         names = ", ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
         raise ConfigError(
@@ -44,7 +44,8 @@ def _find_unsaved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield name, value
 
 
-def _is_same(tensor: Tensor, other: Tensor | None) -> bool:
-    if other is None or tensor.shape != other.shape or tensor.dtype != other.dtype:
+def _is_drawn_anew(tensor: Tensor, other: Tensor) -> bool:
+    """Of another shape it is no drawing: then the model itself is built otherwise, which loading a checkpoint tells."""
+    if tensor.is_meta or tensor.shape != other.shape or tensor.dtype != other.dtype:
         return False
-    return tensor.is_meta or torch.equal(tensor.detach().nan_to_num(), other.detach().nan_to_num())
+    return not torch.equal(tensor.detach().nan_to_num(), other.detach().nan_to_num())

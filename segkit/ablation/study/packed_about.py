@@ -13,7 +13,7 @@ from segkit.system.run_files import RunFiles
 
 #: Beside the folders of the runs.
 ABOUT = Entry("study.json", "What the runs are called, and what is to be claimed of them.")
-CARD = Entry("README.md", "What was compared, and how to read the file.")
+CARD = Entry(RunFiles.model_card.name, "What was compared, and how to read the file.")
 #: What is packed of a run: what a report is written from.
 OF_A_RUN = (
     RunFiles.config,

@@ -66,7 +66,11 @@ def only_run(folder: Path) -> Path:
 
 def damage(folder: Path, split: str, *places: int) -> None:
     for place in places:
-        (folder / f"data/images/{split}/{place:02d}.png").write_bytes(b"damaged")
+        path = folder / f"data/images/{split}/{place:02d}.png"
+        # All at once: a worker that reads meanwhile must not find the file empty.
+        damaged = path.with_suffix(".damaged")
+        damaged.write_bytes(b"damaged")
+        damaged.replace(path)
 
 
 def weights(run: Path) -> dict:

@@ -242,9 +242,8 @@ def _rename_packed(gathered: Gathered, groups: Sequence[Sequence[Run]], chosen: 
         return
     name_of = {run.folder: name for name, runs in zip(chosen, groups, strict=True) for run in runs}
     renamed: dict[str, str] = {}
-    for (
-        run
-    ) in gathered.runs:  # those of the first study before those of others that have a variant of that name
+    # Those of the first study come before those of others that have a variant of that name.
+    for run in gathered.runs:
         if run.variant:
             renamed.setdefault(run.variant, name_of[run.folder])
     variants = [renamed.get(name, name) for name in gathered.packed.variants]

@@ -23,8 +23,7 @@ from segkit.system.run_files import RunFiles
 #: What the counts of a run take at most once they are read: those of 5,000 images of 171 classes, with all that can be
 #: counted, take 0.4 GB.
 MOST_BYTES = 2_000_000_000
-
-
+#: What to do about a file that is not as it was packed.
 ADVICE = "-> fetch the packed study again, or pack it again where the runs are"
 
 
@@ -77,9 +76,7 @@ def _check_arrays(content: bytes, shown: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-    except (
-        Exception
-    ):  # flipped bytes surface as almost any exception, and are described by who reads the file
+    except Exception:  # whatever flipped bytes surface as is described by who reads the file
         return
     if size > MOST_BYTES:
         raise CheckpointError(

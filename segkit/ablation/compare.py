@@ -13,6 +13,7 @@ from segkit.ablation.report.report import write_findings
 from segkit.ablation.study.claims import check_level, check_margin
 from segkit.ablation.study.gather import Gathered, gather_runs
 from segkit.ablation.study.pack import check_place, pack_study
+from segkit.ablation.study.packed_about import StudyAbout
 from segkit.ablation.study.phrases import name_seeds, plural
 from segkit.ablation.study.study import Run, Study
 from segkit.errors import ConfigError
@@ -118,6 +119,37 @@ def make_study(
         packed, group_by = packed.model_copy(update={"group_by": None}), None
     if packed is not None and margin == 0:
         packed, margin = packed.model_copy(update={"margin": None}), None
+    _check_choices(gathered, baseline=baseline, margin=margin, level=level, metrics=metrics)
+    chosen = Study(
+        name="comparison of finished runs",
+        baseline=gathered.variants[0],
+        variants=gathered.variants,
+        seeds=tuple(sorted({run.seed for run in gathered.runs})),
+        runs=tuple(gathered.runs),
+        missing=tuple(gathered.missing),
+        command=command,
+    )
+    if packed is not None:
+        chosen = _choose_as(packed, chosen, whole=gathered.whole)
+    return replace(
+        chosen,
+        baseline=chosen.baseline if baseline is None else baseline,
+        group_by=chosen.group_by if group_by is None else group_by,
+        margin=chosen.margin if margin is None else margin / 100,
+        level=chosen.level if level is None else level,
+        metrics=tuple(metrics) or chosen.metrics,
+    )
+
+
+def _check_choices(
+    gathered: Gathered,
+    *,
+    baseline: str | None,
+    margin: float | None,
+    level: float | None,
+    metrics: Sequence[str],
+) -> None:
+    """Raises ConfigError as `make_study` does."""
     for name, reason in (
         ("margin", None if margin is None else check_margin(margin)),
         ("level", None if level is None else check_level(level)),
@@ -138,35 +170,22 @@ def make_study(
             f"nothing to compare: there is one variant only, {gathered.runs[0].variant}, with {count}"
             f" ({_seeds(gathered.runs)}) -> give runs of another configuration too"
         )
-    chosen = Study(
-        name="comparison of finished runs",
-        baseline=variants[0],
-        variants=variants,
-        seeds=tuple(sorted({run.seed for run in gathered.runs})),
-        runs=tuple(gathered.runs),
-        missing=tuple(gathered.missing),
-        command=command,
+
+
+def _choose_as(packed: StudyAbout, study: Study, *, whole: bool) -> Study:
+    """The study with the choices of a packed one; if that is the `whole` of it, also under its name."""
+    study = replace(
+        study,
+        baseline=packed.baseline,
+        group_by=packed.group_by,
+        margin=packed.margin,
+        level=packed.level,
+        metrics=tuple(packed.metrics),
     )
-    if packed is not None:
-        chosen = replace(
-            chosen,
-            baseline=packed.baseline,
-            group_by=packed.group_by,
-            margin=packed.margin,
-            level=packed.level,
-            metrics=tuple(packed.metrics),
-        )
-        if gathered.whole:
-            commands = [packed.command, command] if command != packed.command else [command]
-            chosen = replace(chosen, name=packed.name, command="\n".join(filter(None, commands)))
-    return replace(
-        chosen,
-        baseline=chosen.baseline if baseline is None else baseline,
-        group_by=chosen.group_by if group_by is None else group_by,
-        margin=chosen.margin if margin is None else margin / 100,
-        level=chosen.level if level is None else level,
-        metrics=tuple(metrics) or chosen.metrics,
-    )
+    if not whole:
+        return study
+    commands = dict.fromkeys(filter(None, (packed.command, study.command)))
+    return replace(study, name=packed.name, command="\n".join(commands))
 
 
 def default_output(runs: Sequence[Run]) -> Path:

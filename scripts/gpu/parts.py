@@ -115,9 +115,10 @@ PARTS = (
         "tests-device",
         "correctness",
         150,
-        "copies to the host, and evaluation",
+        "copies to the host, evaluation, and updates that loss scaling skips",
         tests(
             *("tests/system/test_host_copy.py", "tests/evaluation", "tests/system/test_device.py"),
+            "tests/training/test_trainer.py",
             dry=("tests/system/test_host_copy.py", "tests/evaluation/test_metrics.py"),
         ),
         wants=RAN,

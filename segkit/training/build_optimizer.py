@@ -38,6 +38,7 @@ def build_optimizer(
     parameters = {name: value for name, value in component.params.items() if value is not None}
     wants_default = not parameters.get("foreach") and not parameters.get("differentiable")
     wants_default = wants_default and not (sharded and component.name in WHOLE_ONLY)
+    wants_default = wants_default and not parameters.get("dampening")  # see start_momentum
     if component.name in FUSED_EVERYWHERE and "fused" not in parameters and wants_default:
         parameters["fused"] = device.type in ("cuda", "cpu", "mps")
     try:

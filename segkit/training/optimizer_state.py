@@ -1,4 +1,4 @@
-"""A saved state of an optimizer, made to fit the run that goes on with it."""
+"""The state of an optimizer: a saved one, made to fit the run that goes on with it, and what fused SGD begins with."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.errors import CheckpointError
+from segkit.errors import CheckpointError, ConfigError
 
 #: What a parameter group says about which of torch's implementations it runs on.
 KERNELS = ("fused", "foreach")
@@ -92,3 +92,28 @@ def _in_order_of(parameter: Tensor, value: Any) -> Any:
     ):
         return value
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def start_momentum(optimizer: torch.optim.Optimizer, *, scaled: bool) -> None:
+    """Give fused SGD a momentum of zeros for each parameter that has none yet, with which its first update is what it
+    is without.
+
+    Left to itself it makes the momentum in the first update, of memory as it comes, and leaves that unwritten where an
+    update with loss scaling (`scaled`) is skipped, as the first ones with fp16 usually are: the next update would go by
+    whatever was there before. And it fails where a parameter has its first gradient later than others. Raises
+    ConfigError for `scaled` with dampening, of which a first update without momentum takes nothing off.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        if not group["fused"] or not group["momentum"]:
+            continue
+        if not group["dampening"]:
+            for parameter in group["params"]:
+                if optimizer.state[parameter].get("momentum_buffer") is None:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        elif scaled:
+            raise ConfigError(
+                "optimizer.fused: with dampening, torch's fused SGD goes wrong after an update that fp16 skips "
+                "-> leave it out, or set train.amp=bf16"
+            )

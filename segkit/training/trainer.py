@@ -25,7 +25,7 @@ from segkit.schedule import due
 from segkit.system.device import Wait, weights_cast_once
 from segkit.system.host_copy import DeviceCopies
 from segkit.training.micro_batches import shares, times
-from segkit.training.optimizer_state import fit_state
+from segkit.training.optimizer_state import fit_state, start_momentum
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
 from segkit.training.weights import MovingAverage, require_finite_weights, weights_replaced
@@ -70,6 +70,7 @@ class Trainer:
         self.recorder, self.save_checkpoint, self.stop = recorder, save, stop
         # fp16 gradients underflow without loss scaling; for bf16 and fp32 the scaler is a neutral object.
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.amp_dtype == torch.float16)
+        start_momentum(optimizer, scaled=self.scaler.is_enabled())
         self.ema = None
         if plan.ema_decay is not None:
             self.ema = MovingAverage(model, plan.ema_decay)
@@ -304,6 +305,7 @@ class Trainer:
             state = self.sharded.distribute(state, self.optimizer)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(fit_state(state["optimizer"], self.optimizer))
+        start_momentum(self.optimizer, scaled=self.scaler.is_enabled())
         self.scaler.load_state_dict(state["scaler"])
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:

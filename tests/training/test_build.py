@@ -408,6 +408,8 @@ def test_every_optimizer_makes_a_step(name):
         ({"foreach": True}, "cpu", None),
         ({"foreach": False}, "cpu", True),
         ({"differentiable": True}, "cpu", None),
+        ({"momentum": 0.9, "dampening": 0.1}, "cpu", None),
+        ({"momentum": 0.9, "dampening": 0.1, "fused": True}, "cpu", True),
         ({}, "xla", False),
     ],
 )

@@ -268,6 +268,93 @@ def test_resume_differs_without_each_part_of_the_state(tamper):
     assert not same
 
 
+class Overflows(Loss):
+    """In the iterations `at` gradients are beyond fp16 once they are scaled, and the update is to be skipped."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def forward(self, logits, target, weight=None, *, iteration):
+        loss, values = super().forward(logits, target, weight, iteration=iteration)
+        return loss * (float("inf") if iteration in self.at else 1.0), values
+
+
+@pytest.fixture
+def memory_as_it_comes(monkeypatch):
+    """What torch's SGD does not write holds NaN."""
+    monkeypatch.setattr(torch, "empty_like", lambda like, **_: torch.full_like(like, float("nan")))
+
+
+@pytest.mark.parametrize("skipped", [(0,), (0, 1), (2,)], ids=str)
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")),
+    ],
+)
+@pytest.mark.usefixtures("memory_as_it_comes")
+def test_an_update_that_is_skipped_leaves_no_trace_in_the_momentum(skipped, clip_norm, device):
+    """torch's fused SGD makes its momentum in the first update, also where it then skips that."""
+    plan = replace(PLAN, amp_dtype=torch.float16, clip_norm=clip_norm, evaluate_every=0)
+    ended = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 3, 1).to(device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, fused=fused)
+        changes = {"model": model, "optimizer": optimizer, "loss": Overflows(skipped)}
+        trainer, _, _ = make_trainer(plan, **changes, device=torch.device(device))
+        trainer.recorder.flush = lambda: None  # the loss of the updates that are skipped is infinite
+        trainer.fit()
+        ended.append(weights(trainer))
+    for name, tensor in ended[1].items():
+        torch.testing.assert_close(ended[0][name], tensor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("memory_as_it_comes")
+def test_a_parameter_may_have_its_first_gradient_later_than_others():
+    class Late(nn.Conv2d):
+        """Its bias is of no use in the first two updates of a run, nor in those before `used` is set."""
+
+        used = False
+
+        def forward(self, image):
+            return F.conv2d(image, self.weight, self.bias if self.used else None)
+
+    def begin():
+        torch.manual_seed(0)
+        model = Late(3, 3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, fused=True)
+        return make_trainer(model=model, optimizer=optimizer)[0]
+
+    trainer = begin()
+    before = trainer.model.bias.clone()
+    trainer.update([batch(0)])
+    state = copy.deepcopy(trainer.state_dict())
+    # As a run of an older segkit has left it.
+    state["optimizer"]["state"] = {
+        number: kept for number, kept in state["optimizer"]["state"].items() if kept["momentum_buffer"].any()
+    }
+    resumed = begin()
+    resumed.load_state_dict(state)
+    for each in (trainer, resumed):
+        assert torch.equal(each.model.bias, before)
+        each.model.used = True
+        each.update([batch(1)])
+        assert torch.isfinite(each.model.bias).all() and not torch.equal(each.model.bias, before)
+    assert torch.equal(trainer.model.bias, resumed.model.bias)
+
+
+def test_dampening_in_a_fused_kernel_is_refused_with_loss_scaling():
+    model = nn.Conv2d(3, 3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, dampening=0.1, fused=True)
+    make_trainer(model=model, optimizer=optimizer)
+    with pytest.raises(ConfigError, match=r"optimizer\.fused: with dampening"):
+        make_trainer(replace(PLAN, amp_dtype=torch.float16), model=model, optimizer=optimizer)
+
+
 def test_random_numbers_of_an_update_depend_on_the_seed_and_the_iteration():
     """Negative control for dropout: another seed, same weights and data, other losses."""
     first, recorder_first, saved = make_trainer(replace(PLAN, checkpoint_every=1))

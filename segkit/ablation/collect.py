@@ -67,21 +67,19 @@ def make_report(plan: AblationPlan, *, pdf: bool = False, pack: Path | None = No
     return lines + publish_report(plan)
 
 
-def write_report_only(
-    plan: AblationPlan, *, imports: Sequence[str], pdf: bool = False, pack: Path | None = None
-) -> int:
+def write_report_only(plan: AblationPlan, *, pdf: bool = False, pack: Path | None = None) -> int:
     """Write the report of the runs that are finished, see `make_report`."""
     if pack is not None:
         check_place(pack)
-    keep_resolved(plan, imports=imports)
+    keep_resolved(plan)
     for line in make_report(plan, pdf=pdf, pack=pack):
         print(line)
     return 0
 
 
-def keep_resolved(plan: AblationPlan, *, imports: Sequence[str]) -> None:
+def keep_resolved(plan: AblationPlan) -> None:
     """So that the next report need not ask the components. Not with code of a user's own, which no key covers."""
-    if not imports and plan.folder.is_dir():
+    if not plan.imports and plan.folder.is_dir():
         write_resolved(plan.folder, plan.resolved)
 
 

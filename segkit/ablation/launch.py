@@ -17,6 +17,7 @@ from segkit.ablation.study.pack import check_place
 from segkit.errors import RunFolderInUse
 from segkit.runs.recording.trackers.kinds import require_trackers
 from segkit.system.locks import take_lock
+from segkit.system.typed import quote
 
 
 def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
@@ -39,7 +40,6 @@ def run_all(
     plan: AblationPlan,
     *,
     devices: Sequence[str],
-    imports: Sequence[str],
     pdf: bool = False,
     pack: Path | None = None,
 ) -> int:
@@ -52,21 +52,26 @@ def run_all(
     advice = "wait for it or stop it; the same command then continues"
     lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
-        keep_resolved(plan, imports=imports)
-        launcher = Launcher(plan, slots, iterations=iterations, imports=imports)
-        return _train_and_report(plan, launcher, pdf=pdf, pack=pack)
+        keep_resolved(plan)
+        launcher = Launcher(plan, slots, iterations=iterations)
+        return _train_and_report(plan, launcher, devices=devices, pdf=pdf, pack=pack)
     finally:
         os.close(lock)
 
 
-def _train_and_report(plan: AblationPlan, launcher: Launcher, *, pdf: bool, pack: Path | None) -> int:
+def _train_and_report(
+    plan: AblationPlan, launcher: Launcher, *, devices: Sequence[str], pdf: bool, pack: Path | None
+) -> int:
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
         print(line, flush=True)
     outcomes = launcher.launch(states)
     if launcher.stopped_by is not None:
         print_failures(outcomes)
-        print(f"\nstopped   continue with the same command: {plan.command}", flush=True)
+        rest = ["--devices", *devices] * bool(devices) + ["--pdf"] * pdf
+        rest += [] if pack is None else ["--pack", str(pack)]
+        again = " ".join([plan.command, *map(quote, rest)])
+        print(f"\nstopped   continue with the same command: {again}", flush=True)
         return exit_code(outcomes, launcher.stopped_by)
     try:
         for line in make_report(plan, pdf=pdf, pack=pack):
@@ -83,7 +88,7 @@ def require_packages(plan: AblationPlan) -> None:
         require_trackers(plan.run_of(variant).config.log)
 
 
-def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: Sequence[str]) -> int:
+def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str]) -> int:
     """Train one run of the plan, as a job of a cluster does. Returns the exit status."""
     run = plan.find(name)
     slots = make_slots(devices[:1], run.config.device)
@@ -93,13 +98,13 @@ def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str], imports: S
         return 0
     if state.kind == IN_USE:
         raise RunFolderInUse(f"the run {name} is {state.words}\n   -> wait for it or stop it")
-    launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state], slots), imports=imports)
+    launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state], slots))
     outcomes = launcher.launch([state])
     print_failures(outcomes)
     return exit_code(outcomes, launcher.stopped_by)
 
 
-def list_commands(plan: AblationPlan, *, devices: Sequence[str], imports: Sequence[str]) -> int:
+def list_commands(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     """Print a command for every run that is not finished, for another program to start; what else is to be said goes
     to stderr. Returns the exit status."""
     states = inspect_plan(plan)
@@ -109,7 +114,7 @@ def list_commands(plan: AblationPlan, *, devices: Sequence[str], imports: Sequen
     for line in changed_lines(states):
         print(line, file=sys.stderr)
     for run in todo:
-        print(run_line(plan, run.name, device=group, imports=imports))
+        print(run_line(plan, run.name, device=group))
     if not todo:
         print(f"nothing to train: all {len(plan.runs)} runs are finished or in use", file=sys.stderr)
     return 0

@@ -125,23 +125,22 @@ def main(arguments: Sequence[str]) -> int:
     from segkit.ablation.plan.plan import load_plan
     from segkit.ablation.running import slurm
 
-    plan = load_plan(args.config, args.overrides, seeds=args.seeds)
+    plan = load_plan(args.config, args.overrides, seeds=args.seeds, imports=args.imports)
     if args.run:
-        return launch.run_one(plan, args.run, devices=args.devices, imports=args.imports)
+        return launch.run_one(plan, args.run, devices=args.devices)
     if args.list_commands:
-        return launch.list_commands(plan, devices=args.devices, imports=args.imports)
+        return launch.list_commands(plan, devices=args.devices)
     if args.launcher == "slurm":
         return slurm.launch(
             plan,
             options=args.slurm,
-            imports=args.imports,
             submit=args.submit and not args.dry_run,
             pdf=args.pdf,
             gpus=args.gpus_per_run,
         )
     if args.dry_run:
         return launch.show_plan(plan, devices=args.devices)
-    return launch.run_all(plan, devices=args.devices, imports=args.imports, pdf=args.pdf, pack=args.pack)
+    return launch.run_all(plan, devices=args.devices, pdf=args.pdf, pack=args.pack)
 
 
 def _write_report(args: argparse.Namespace) -> int:
@@ -149,5 +148,7 @@ def _write_report(args: argparse.Namespace) -> int:
     from segkit.ablation.collect import write_report_only
     from segkit.ablation.plan.plan import load_plan
 
-    plan = load_plan(args.config, args.overrides, seeds=args.seeds, recall=not args.imports)
-    return write_report_only(plan, imports=args.imports, pdf=args.pdf, pack=args.pack)
+    plan = load_plan(
+        args.config, args.overrides, seeds=args.seeds, imports=args.imports, recall=not args.imports
+    )
+    return write_report_only(plan, pdf=args.pdf, pack=args.pack)

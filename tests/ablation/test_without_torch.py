@@ -59,7 +59,7 @@ def test_a_comparison(planned):
 
 
 def test_the_report_of_an_ablation(planned):
-    keep_resolved(planned, imports=[])
+    keep_resolved(planned)
     lines, loaded = run("ablate", "--config", "ab.yaml", "--report")
     assert lines[-1] == "report    runs/ab/report.html"
     assert not any(line.startswith("missing") for line in lines)

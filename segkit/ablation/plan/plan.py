@@ -48,8 +48,9 @@ class PlannedRun:
 class AblationPlan:
     """What is to be trained, in order: all variants of the first seed, then of the next.
 
-    `folder` is `<log.dir>/<name>`, where the runs and the report go; `source` and `overrides` are what the command
-    line said, `base` what the file said. `resolved` are the variants as `resolved.py` keeps them.
+    `folder` is `<log.dir>/<name>`, where the runs and the report go; `source`, `overrides` and `imports` are what the
+    command line said, and with `seeds_given` the `seeds` too; `base` is what the file said.
+    `resolved` are the variants as `resolved.py` keeps them.
     """
 
     name: str
@@ -65,6 +66,8 @@ class AblationPlan:
     level: float = LEVEL
     metrics: tuple[str, ...] = METRICS
     overrides: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    seeds_given: bool = False
     resolved: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +78,9 @@ class AblationPlan:
     @property
     def command(self) -> str:
         """The command that repeats the whole."""
-        return typed("ablate", "--config", Path(self.source), *self.overrides)
+        imports = [word for name in self.imports for word in ("--import", name)]
+        seeds = ["--seeds", *self.seeds] if self.seeds_given else []
+        return typed("ablate", "--config", Path(self.source), *imports, *self.overrides, *seeds)
 
     def run_of(self, variant: str) -> PlannedRun:
         """The first run of that variant; its configuration stands for all its seeds."""
@@ -95,12 +100,14 @@ def load_plan(
     overrides: Sequence[str] = (),
     *,
     seeds: Sequence[int] | None = None,
+    imports: Sequence[str] = (),
     recall: bool = False,
 ) -> AblationPlan:
     """The plan in an ablation file, found as training finds a configuration, with `overrides` for every run.
 
-    `seeds` replaces those of the file. With `recall` its configurations are for reading: what the ablation's folder
-    has of them is taken from there, which loads no torch. Raises ConfigError listing every mistake.
+    `seeds` replaces those of the file; `imports` are the user's modules, which the runs want too. With `recall` its
+    configurations are for reading: what the ablation's folder has of them is taken from there, which loads no torch.
+    Raises ConfigError listing every mistake.
     """
     path = find_config(source, ablation=True)
     problems: list[Problem] = []
@@ -132,6 +139,8 @@ def load_plan(
         folder=folder,
         baseline=parts.baseline,
         seeds=chosen,
+        seeds_given=seeds is not None,
+        imports=tuple(imports),
         variants=tuple(configs),
         runs=tuple(
             plan_run(variant, seed, configs[variant], folder, ablation=name)

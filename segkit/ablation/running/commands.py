@@ -1,7 +1,7 @@
 """The command lines with which other programs (Slurm, GNU parallel, xargs) train the runs of a plan, one each."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from segkit.ablation.plan.plan import AblationPlan, PlannedRun
 from segkit.errors import ConfigError
@@ -9,17 +9,17 @@ from segkit.system.typed import quote, started
 from segkit.training.parallel import refuse_unequal_parts
 
 
-def ablate_command(plan: AblationPlan, imports: Sequence[str]) -> list[str]:
+def ablate_command(plan: AblationPlan) -> list[str]:
     """The words that call `segkit ablate` for this plan, in the present folder."""
     command = [*started("ablate"), "--config", plan.source]
-    for name in imports:
+    for name in plan.imports:
         command += ["--import", name]
     return [*command, *plan.overrides, *(["--seeds", *map(str, plan.seeds)])]
 
 
-def run_line(plan: AblationPlan, name: str, *, device: str | None, imports: Sequence[str]) -> str:
+def run_line(plan: AblationPlan, name: str, *, device: str | None) -> str:
     """A line of shell that trains the run of that name on `device`, or goes on with it, from any folder."""
-    words = [*ablate_command(plan, imports), "--run", name]
+    words = [*ablate_command(plan), "--run", name]
     if device is not None:
         words += ["--devices", device]
     return f"cd {quote(os.getcwd())} && {' '.join(map(quote, words))}"

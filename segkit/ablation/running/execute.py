@@ -62,14 +62,13 @@ class Launcher:
         slots: Sequence[Slot],
         *,
         iterations: Mapping[str, int],
-        imports: Sequence[str] = (),
         train: Sequence[str] = (),
         poll: float = POLL,
         stream: TextIO | None = None,
         line_every: float = LINE_EVERY,
     ):
         self.plan, self.slots, self.iterations = plan, list(slots), iterations
-        self.imports, self.train, self.poll = imports, train, poll
+        self.train, self.poll = train, poll
         self.stream, self.line_every = stream or sys.stdout, line_every
         self.locks: dict[str, int] = {}
         self.children: list[Child] = []
@@ -129,7 +128,7 @@ class Launcher:
         seen = len(self.signals)
         # The run inherits its lock and so holds it even if this process is killed.
         lock, slot = self.locks[name], self._free_slot()
-        child = spawn(folder, state, slot, imports=self.imports, train=self.train, inherit=[lock])
+        child = spawn(folder, state, slot, imports=self.plan.imports, train=self.train, inherit=[lock])
         self.children.append(child)
         for number in self.signals[seen:]:  # came before it was among the children
             child.send(number)

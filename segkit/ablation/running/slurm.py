@@ -18,7 +18,6 @@ def launch(
     plan: AblationPlan,
     *,
     options: Sequence[str],
-    imports: Sequence[str],
     submit: bool,
     pdf: bool = False,
     gpus: int | None = None,
@@ -32,7 +31,7 @@ def launch(
         command = f"{plan.command} --report{' --pdf' * pdf}"
         print(f"nothing to train: all {len(plan.runs)} runs are finished or in use\n   -> {command}")
         return 0
-    script = job_script(plan, names, options=options, imports=imports, pdf=pdf, gpus=gpus)
+    script = job_script(plan, names, options=options, pdf=pdf, gpus=gpus)
     if not submit:
         print(script, end="")
         return 0
@@ -46,7 +45,7 @@ def launch(
     print(
         f"submitted {path} as job {job}, {len(names)} tasks; what they print: {plan.files.logs}/", flush=True
     )
-    report = run_sbatch(report_command(plan, job, options=options, imports=imports, pdf=pdf))
+    report = run_sbatch(report_command(plan, job, options=options, pdf=pdf))
     print(f"submitted the report as job {report}, after them: {plan.files.page}", flush=True)
     return 0
 
@@ -56,14 +55,13 @@ def job_script(
     names: Sequence[str],
     *,
     options: Sequence[str],
-    imports: Sequence[str],
     pdf: bool = False,
     gpus: int | None = None,
 ) -> str:
     """The batch script that trains the runs `names`, one per task of the array, each on `gpus` GPUs of one node."""
     files, own = AblationFiles(plan.folder.absolute()), _option_words(options)
     devices = [] if gpus is None else ["--devices", ",".join(["cuda:0", *map(str, range(1, gpus))])]
-    command = " ".join(map(quote, [*ablate_command(plan, imports), *devices]))
+    command = " ".join(map(quote, [*ablate_command(plan), *devices]))
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={plan.name}",
@@ -82,16 +80,14 @@ def job_script(
         f'exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"',
         "",
         "# The report, behind all tasks however they end (JOB is what sbatch printed for this script):",
-        "#   " + " ".join(map(quote, report_command(plan, "JOB", options=options, imports=imports, pdf=pdf))),
+        "#   " + " ".join(map(quote, report_command(plan, "JOB", options=options, pdf=pdf))),
     ]
     return "\n".join(lines) + "\n"
 
 
-def report_command(
-    plan: AblationPlan, job: str, *, options: Sequence[str], imports: Sequence[str], pdf: bool = False
-) -> list[str]:
+def report_command(plan: AblationPlan, job: str, *, options: Sequence[str], pdf: bool = False) -> list[str]:
     """The sbatch command line of the job that writes the report when job `job` has ended."""
-    command = shlex.join([*ablate_command(plan, imports), "--report", *["--pdf"] * pdf])
+    command = shlex.join([*ablate_command(plan), "--report", *["--pdf"] * pdf])
     return [
         "sbatch",
         "--parsable",

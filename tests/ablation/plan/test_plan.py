@@ -77,6 +77,16 @@ def test_runs_are_every_variant_with_every_seed(folder):
     assert plan.command == "python scripts/ablate.py --config mine.yaml train.batch_size=8"
 
 
+def test_the_command_that_repeats_the_whole_has_its_seeds_and_imports(folder):
+    """Reports and packed studies say it, as the way to get the same numbers."""
+    folder(GOOD)
+    plan = load_plan("mine.yaml", ["train.batch_size=8"], seeds=[3, 4], imports=["my losses.py", "mine"])
+    assert plan.command == (
+        "python scripts/ablate.py --config mine.yaml --import 'my losses.py' --import mine train.batch_size=8 "
+        "--seeds 3 4"
+    )
+
+
 def test_variant_is_merged_as_extends_merges(folder):
     """A loss of another name is a new block; the same name changes only what is written."""
     folder(GOOD)

@@ -1,6 +1,7 @@
 """What variants were resolved to: found again for the same settings and code, and for nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def kept(small, asked):
     """The small plan, of which the folder has what its variants are."""
     plan = small()
     plan.folder.mkdir(parents=True)
-    keep_resolved(plan, imports=[])
+    keep_resolved(plan)
     asked.clear()
     return plan
 
@@ -65,7 +66,7 @@ def test_other_settings_are_asked_for(kept, small, asked):
 def test_keys_that_are_numbers_stay_numbers(kept, small, asked):
     """As they would not in JSON."""
     data = "data={name: folder, root: x, classes: [a, b], label_map: {%s: 0, 1: 1}}"
-    keep_resolved(small(data % "0"), imports=[])
+    keep_resolved(small(data % "0"))
     asked.clear()
     assert small(data % "0", recall=True).runs[0].config.data.params["label_map"] == {0: 0, 1: 1}
     assert asked == []
@@ -99,17 +100,17 @@ def test_a_damaged_file_is_no_answer(kept, small, asked, content):
 
 def test_a_report_keeps_what_it_had_to_ask(kept, small, asked, capsys):
     FILE.unlink()
-    assert write_report_only(small(recall=True), imports=[]) == 0
+    assert write_report_only(small(recall=True)) == 0
     assert asked == ["ce", "ohem"] and read_resolved(kept.folder) == kept.resolved
 
 
 def test_code_of_a_users_own_is_not_kept(small):
     plan = small()
     plan.folder.mkdir(parents=True)
-    keep_resolved(plan, imports=["mine.py"])
+    keep_resolved(replace(plan, imports=("mine.py",)))
     assert not FILE.exists()
 
 
 def test_no_folder_is_made_for_it(small):
-    keep_resolved(small(), imports=[])
+    keep_resolved(small())
     assert not Path("runs").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from segkit.ablation.launch import run_all
 from segkit.ablation.running.child import Child
 from segkit.ablation.running.execute import Launcher, Outcome, exit_code
 from segkit.ablation.running.progress import Progress, read_iteration
@@ -34,13 +35,12 @@ def holds(path: str, text: str) -> bool:
 class Session:
     """One launch of a plan: its outcomes, and the lines it printed, without times."""
 
-    def __init__(self, plan, *, slots=None, imports=(), meanwhile=None, line_every=math.inf):
+    def __init__(self, plan, *, slots=None, meanwhile=None, line_every=math.inf):
         self.stream = io.StringIO()
         self.launcher = Launcher(
             plan,
             slots or [Slot()],
             iterations={run.name: 20 for run in plan.runs},
-            imports=imports,
             train=[sys.executable, str(FAKE_TRAIN)],
             poll=0.02,
             stream=self.stream,
@@ -110,7 +110,7 @@ def test_every_slot_has_its_device_and_its_share_of_the_cpus(small, monkeypatch)
     assert slots == [Slot("cpu", 4), Slot("cpu", 4)]
     assert make_slots([], "cpu") == make_slots([], "auto") == [Slot(None, None)]
     assert make_slots(["cpu"], "auto") == [Slot("cpu", None)]
-    session = Session(small(), slots=slots, imports=["my_losses.py"])
+    session = Session(small(imports=["my_losses.py"]), slots=slots)
     assert session.lines[:2] == [
         "start     ce-seed0  1 of 4  cpu   runs/ab/logs/ce-seed0.log",
         "start     ohem-seed0  2 of 4  cpu   runs/ab/logs/ohem-seed0.log",
@@ -173,6 +173,16 @@ def test_exit_code():
     assert code(0, None) == 6
     assert code(0, 143, stopped_by=signal.SIGTERM) == 143
     assert code(stopped_by=signal.SIGINT) == 130
+
+
+def test_a_stopped_ablation_says_all_of_the_command_that_continues(small, monkeypatch, capsys):
+    monkeypatch.setattr(Launcher, "launch", lambda self, states: self.signals.append(signal.SIGINT) or [])
+    plan = small("train.iterations=9", seeds=[4])
+    assert run_all(plan, devices=["cpu", "cpu"], pdf=True, pack=Path("my study.zip")) == 130
+    assert capsys.readouterr().out.endswith(
+        "stopped   continue with the same command: python scripts/ablate.py --config ab.yaml train.iterations=9 "
+        "--seeds 4 --devices cpu cpu --pdf --pack 'my study.zip'\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,8 @@ def sbatch(plan, monkeypatch):
 
 def test_script(plan, capsys):
     here, python = Path.cwd(), sys.executable
-    assert (
-        slurm.launch(plan, options=["--partition=gpu --time=8:00:00"], imports=["my.py"], submit=False) == 0
-    )
+    plan = replace(plan, imports=("my.py",))
+    assert slurm.launch(plan, options=["--partition=gpu --time=8:00:00"], submit=False) == 0
     command = (
         f"{python} '{here}/fake ablate.py' --config ab.yaml --import my.py train.iterations=9 --seeds 0 1"
     )
@@ -88,7 +88,7 @@ exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 
 def test_task_trains_its_run(plan):
-    script = slurm.job_script(plan, [run.name for run in plan.runs], options=[], imports=[])
+    script = slurm.job_script(plan, [run.name for run in plan.runs], options=[])
     done = subprocess.run(
         ["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "2"}, timeout=HANG_LIMIT
     )
@@ -100,7 +100,7 @@ def test_task_trains_its_run(plan):
 
 
 def test_signal_of_slurm_reaches_the_program(plan):
-    script = slurm.job_script(plan, ["wait"], options=[], imports=[])
+    script = slurm.job_script(plan, ["wait"], options=[])
     process = subprocess.Popen(["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "0"})
     called = Path("called.txt")
     wait_until(lambda: called.exists() and called.read_text(), lambda: process.poll() is not None)
@@ -110,37 +110,37 @@ def test_signal_of_slurm_reaches_the_program(plan):
 
 
 def test_several_gpus_for_each_run(plan):
-    script = slurm.job_script(plan, ["ce-seed0"], options=["--time=1"], imports=[], gpus=4)
+    script = slurm.job_script(plan, ["ce-seed0"], options=["--time=1"], gpus=4)
     assert "\n#SBATCH --nodes=1\n#SBATCH --ntasks=1\n#SBATCH --gpus-per-node=4\n#SBATCH --time=1\n" in script
     done = subprocess.run(
         ["bash", "-c", script], env={**os.environ, "SLURM_ARRAY_TASK_ID": "0"}, timeout=HANG_LIMIT
     )
     args = parse(ast.literal_eval(Path("called.txt").read_text()))
     assert (done.returncode, args.run, args.devices) == (0, "ce-seed0", ["cuda:0,1,2,3"])
-    one = slurm.job_script(plan, ["ce-seed0"], options=[], imports=[], gpus=1)
+    one = slurm.job_script(plan, ["ce-seed0"], options=[], gpus=1)
     assert "--gpus-per-node=1\n" in one and "--devices cuda:0 --run" in one
 
 
 @pytest.mark.parametrize("options", ["--gres=gpu:a100:2", "--gpus=2", "--gpus-per-task=2", "-G2"])
 def test_gpus_that_the_user_asks_for_are_not_asked_for_twice(plan, options):
-    script = slurm.job_script(plan, ["ce-seed0"], options=[options], imports=[], gpus=2)
+    script = slurm.job_script(plan, ["ce-seed0"], options=[options], gpus=2)
     assert f"#SBATCH --ntasks=1\n#SBATCH {options}\n" in script and "--gpus-per-node" not in script
 
 
 def test_batch_that_the_gpus_cannot_share_is_refused_before_the_job_waits(plan, capsys):
     with pytest.raises(ConfigError) as caught:
-        slurm.launch(plan, options=[], imports=[], submit=False, gpus=3)
+        slurm.launch(plan, options=[], submit=False, gpus=3)
     assert str(caught.value).startswith("variant ce, ohem: train.batch_size: 16 images, which all processes ")
     assert capsys.readouterr().out == ""
 
 
 def test_pdf_is_for_the_report_alone(plan):
-    script = slurm.job_script(plan, ["ce-seed0"], options=[], imports=[], pdf=True)
+    script = slurm.job_script(plan, ["ce-seed0"], options=[], pdf=True)
     assert "--report --pdf" in script and script.count("--pdf") == 1
 
 
 def test_submitting(plan, sbatch, capsys):
-    assert slurm.launch(plan, options=["--gres=gpu:1"], imports=[], submit=True) == 0
+    assert slurm.launch(plan, options=["--gres=gpu:1"], submit=True) == 0
     array, report = sbatch()
     assert array == ["--parsable", "runs/ab/slurm.sh"]
     assert report[:2] == ["--parsable", "--dependency=afterany:4711"]
@@ -156,7 +156,7 @@ def test_submitting(plan, sbatch, capsys):
 def test_sbatch_that_refuses(plan, sbatch):
     Path("refuse").touch()
     with pytest.raises(SegkitError) as caught:
-        slurm.launch(plan, options=[], imports=[], submit=True)
+        slurm.launch(plan, options=[], submit=True)
     assert str(caught.value) == (
         "sbatch refused the job (exit status 1):\nsbatch: error: invalid partition specified: gpu"
     )
@@ -165,7 +165,7 @@ def test_sbatch_that_refuses(plan, sbatch):
 def test_no_sbatch(plan, monkeypatch):
     monkeypatch.setenv("PATH", str(Path("nothing").absolute()))
     with pytest.raises(ConfigError) as caught:
-        slurm.launch(plan, options=[], imports=[], submit=True)
+        slurm.launch(plan, options=[], submit=True)
     assert str(caught.value) == (
         "--submit: there is no sbatch on this machine\n"
         "   -> submit on a machine of the cluster, or without --submit print the script into a file"
@@ -174,7 +174,7 @@ def test_no_sbatch(plan, monkeypatch):
 
 def test_options_without_dashes(plan):
     with pytest.raises(ConfigError) as caught:
-        slurm.launch(plan, options=["--partition gpu"], imports=[], submit=False)
+        slurm.launch(plan, options=["--partition gpu"], submit=False)
     assert (
         str(caught.value) == "--slurm: 'gpu' is no option of sbatch -> write --key=value with an equals sign"
     )
@@ -182,7 +182,7 @@ def test_options_without_dashes(plan):
 
 def test_nothing_left(plan, monkeypatch, capsys):
     monkeypatch.setattr(slurm, "inspect_plan", lambda plan: [])
-    assert slurm.launch(plan, options=[], imports=[], submit=True) == 0
+    assert slurm.launch(plan, options=[], submit=True) == 0
     assert capsys.readouterr().out == (
         "nothing to train: all 4 runs are finished or in use\n"
         "   -> python scripts/ablate.py --config ab.yaml train.iterations=9 --report\n"

@@ -115,6 +115,12 @@ class Mix:
         """The name of the part that sample `index` is of."""
         return self.part_names[self._find(index)[0]]
 
+    def parts_of(self, index: int) -> tuple[str, ...]:
+        """The same, followed by the part of that part if it is a mix itself, and so on."""
+        number, place = self._find(index)
+        inner = getattr(self.parts[number].dataset, "parts_of", None)
+        return self.part_names[number], *(() if inner is None else inner(place))
+
     def epoch_order(self, seed: int, epoch: int) -> np.ndarray:
         """The samples that an epoch of training draws, int64 (length,): a pure function of both numbers."""
         from segkit.data.loading.draws import WeightedDraws  # needs torch

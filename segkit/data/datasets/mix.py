@@ -74,6 +74,9 @@ class Mix:
         self.parts, self.class_names, self.num_classes = parts, tuple(classes), len(classes)
         self.ignore_index, self.channels = ignore_index, parts[0].dataset.channels
         self.part_names = tuple(part.called for part in parts)
+        sizes = {getattr(part.dataset, "resize", None) for part in parts}
+        #: (H, W) that the images of all parts are brought to, for predictions to do the same; None if parts differ.
+        self.resize = next(iter(sizes)) if len(sizes) == 1 else None
         self._check(parts)
         fits_a_byte = 0 <= ignore_index <= 255 and len(classes) <= 255
         self.target_dtype = np.uint8 if fits_a_byte else np.int64
@@ -82,6 +85,10 @@ class Mix:
         self.notes = [
             note for part, table in zip(parts, self.tables, strict=True) for note in self._note(part, table)
         ]
+        if len(sizes) > 1:
+            self.notes.append(
+                "resize is not the same in all parts, so predictions will show images to the network as they are"
+            )
         self.palette = _join_palettes(parts, self.tables, len(classes))
         if all(hasattr(part.dataset, "files") for part in parts):
             self.files, self.sources = self._files, self._sources

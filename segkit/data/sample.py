@@ -34,12 +34,14 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Images (..., C, H, W) brought to `size`, bilinear with antialiasing, to the last bit as torchvision does it.
 
-    uint8 stays uint8: some processors resize it as it is, for the others it is rounded at the end.
+    uint8 stays uint8: some processors resize it as it is, for the others it is rounded at the end. So it is where the
+    result is one pixel wide, of which torch 2.14 otherwise makes any numbers, or an error.
     """
     if tuple(image.shape[-2:]) == size:
         return image
     batch = image.reshape(-1, *image.shape[-3:])  # (N, C, H, W)
-    as_it_is = batch.is_floating_point() or (batch.device.type == "cpu" and _resizes_bytes())
+    on_bytes = batch.device.type == "cpu" and size[1] > 1 and _resizes_bytes()
+    as_it_is = batch.is_floating_point() or on_bytes
     values = batch if as_it_is else batch.float()
     resized = interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
     if not as_it_is:

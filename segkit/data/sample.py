@@ -69,6 +69,8 @@ class Sample:
     mask_path    the file the target was read from, if any
     weight_path  where a file with this sample's weights belongs, without suffix, if files can be had
     file_size    (H, W) of the files on disk, if the data set resized them
+    file_target  the target before it was resized, if a file with weights may have been made from it; of a sample that
+                 was kept, the digest by which such a file names it
     """
 
     image: torch.Tensor
@@ -79,6 +81,7 @@ class Sample:
     mask_path: Path | None = None
     weight_path: Path | None = None
     file_size: tuple[int, int] | None = None
+    file_target: torch.Tensor | str | None = None
 
 
 def as_sample(
@@ -93,9 +96,9 @@ def as_sample(
 ) -> Sample:
     """The sample of an image (C, H, W) and its labels (H, W), brought to the size `resize` if that is not None."""
     pixels, ids = torch.from_numpy(image), torch.from_numpy(target)
-    file_size = None
+    file_size = file_target = None
     if resize is not None and resize != target.shape:
-        file_size = target.shape
+        file_size, file_target = target.shape, None if weight_path is None else ids
         pixels = resize_image(pixels, resize)
         ids = resize_nearest(ids, resize)
     return Sample(
@@ -106,4 +109,5 @@ def as_sample(
         mask_path=mask_path,
         weight_path=weight_path,
         file_size=file_size,
+        file_target=file_target,
     )

@@ -176,6 +176,35 @@ def test_maps_of_other_labels_are_not_used(make_folder, save):
     check_maps(root, weight_map={"name": "boundary"}, exact=False)
 
 
+@pytest.mark.parametrize("cache", ["off", "ram", "disk"])
+@pytest.mark.parametrize("is_mix", [False, True])
+def test_maps_of_other_labels_are_not_used_for_resized_images_either(make_folder, save, cache, is_mix):
+    """What a map was made from are labels of the size of the file."""
+    root = make_folder()
+    folder = {"name": "folder", "root": str(root), "classes": CLASSES}
+
+    def of(weight_map, **options):
+        part = {**folder, "title": "mine", "class_map": {"b": "c", "c": "b"}, **options}
+        mix = {"name": "mix", "classes": CLASSES, "parts": [part]}
+        data = {**(mix if is_mix else {**folder, **options}), "weight_map": weight_map, "cache": cache}
+        mapping = {
+            "device": "cpu",
+            "loss": {"name": "ce"},
+            "train": {"iterations": 1, "batch_size": 1},
+            "data": data,
+        }
+        return config_from_mapping(mapping, origin="test")
+
+    made = of({"name": "boundary"})
+    assert make_weights(made, source="test", output=None, workers=0, suffix=".png", overwrite=False) == 0
+    save(root / "masks/train/002.png", np.ones((24, 32), np.uint8))
+    data = build_data(of({"name": "file"}, resize=[12, 16]))
+    for _ in range(2):
+        assert read_sample(data.train, 1, data.weight_map).weight.shape == (12, 16)
+        with pytest.raises(DataError, match=r"train/002\.png was made from other labels"):
+            read_sample(data.train, 2, data.weight_map)
+
+
 def test_class_weights_of_other_labels_make_all_maps_anew(make_folder, made, save):
     root = make_folder()
     weight_map = {"name": "class_balanced"}

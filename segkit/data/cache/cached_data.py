@@ -23,6 +23,7 @@ from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import find_sources, usable_samples
 from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
+from segkit.data.weight_maps.weight_files import digest_target
 from segkit.errors import CannotWrite, ConfigError
 from segkit.system.files import write_atomically
 
@@ -142,6 +143,7 @@ def _write(file: BinaryIO, key: str, sample: Sample) -> None:
         "mask_path": None if sample.mask_path is None else str(sample.mask_path),
         "weight_path": None if sample.weight_path is None else str(sample.weight_path),
         "file_size": sample.file_size,
+        "file_target": None if sample.file_target is None else digest_target(sample.file_target),
     }
     write_entry(file, facts, [part.numpy() for part in _tensors(sample)])
 

@@ -116,7 +116,11 @@ class Mix:
         except DataError as error:
             raise type(error)(f"{part.called}: {error}") from error
         target = torch.from_numpy(self._translate(number, sample.target.numpy()))
-        return replace(sample, target=target, name=f"{part.called}/{sample.name}", index=index)
+        before = sample.file_target
+        if isinstance(before, torch.Tensor):
+            before = torch.from_numpy(self._translate(number, before.numpy()))
+        name = f"{part.called}/{sample.name}"
+        return replace(sample, target=target, file_target=before, name=name, index=index)
 
     def part_of(self, index: int) -> str:
         """The name of the part that sample `index` is of."""

@@ -34,12 +34,14 @@ def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Images (..., C, H, W) brought to `size`, bilinear with antialiasing, to the last bit as torchvision does it.
 
-    uint8 stays uint8: some processors resize it as it is, for the others it is rounded at the end.
+    uint8 stays uint8: some processors resize it as it is, for the others it is rounded at the end. So it is where the
+    result is one pixel wide, of which torch 2.14 otherwise makes any numbers, or an error.
     """
     if tuple(image.shape[-2:]) == size:
         return image
     batch = image.reshape(-1, *image.shape[-3:])  # (N, C, H, W)
-    as_it_is = batch.is_floating_point() or (batch.device.type == "cpu" and _resizes_bytes())
+    on_bytes = batch.device.type == "cpu" and size[1] > 1 and _resizes_bytes()
+    as_it_is = batch.is_floating_point() or on_bytes
     values = batch if as_it_is else batch.float()
     resized = interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
     if not as_it_is:
@@ -67,6 +69,8 @@ class Sample:
     mask_path    the file the target was read from, if any
     weight_path  where a file with this sample's weights belongs, without suffix, if files can be had
     file_size    (H, W) of the files on disk, if the data set resized them
+    file_target  the target before it was resized, if a file with weights may have been made from it; of a sample that
+                 was kept, the digest by which such a file names it
     """
 
     image: torch.Tensor
@@ -77,6 +81,7 @@ class Sample:
     mask_path: Path | None = None
     weight_path: Path | None = None
     file_size: tuple[int, int] | None = None
+    file_target: torch.Tensor | str | None = None
 
 
 def as_sample(
@@ -91,9 +96,9 @@ def as_sample(
 ) -> Sample:
     """The sample of an image (C, H, W) and its labels (H, W), brought to the size `resize` if that is not None."""
     pixels, ids = torch.from_numpy(image), torch.from_numpy(target)
-    file_size = None
+    file_size = file_target = None
     if resize is not None and resize != target.shape:
-        file_size = target.shape
+        file_size, file_target = target.shape, None if weight_path is None else ids
         pixels = resize_image(pixels, resize)
         ids = resize_nearest(ids, resize)
     return Sample(
@@ -104,4 +109,5 @@ def as_sample(
         mask_path=mask_path,
         weight_path=weight_path,
         file_size=file_size,
+        file_target=file_target,
     )

@@ -13,5 +13,14 @@ def describe_scored_size(resize: Sequence[int] | None, at: str) -> str:
 
 
 def scored_size(config: Mapping[str, Any]) -> str:
-    """The same of a resolved configuration."""
-    return describe_scored_size(config["data"].get("resize"), config.get("eval", {}).get("at", "network"))
+    """The same of a resolved configuration. Of several data sets in one, each may be resized in its own way."""
+    sizes, at = _sizes(config["data"]), config.get("eval", {}).get("at", "network")
+    if all(size == sizes[0] for size in sizes):
+        return describe_scored_size(sizes[0], at)
+    return "resized part by part"
+
+
+def _sizes(data: Mapping[str, Any]) -> list[Sequence[int] | None]:
+    """What the images of a data set are brought to or, of several in one, those of each."""
+    parts = data.get("parts")
+    return [size for part in parts for size in _sizes(part)] if parts else [data.get("resize")]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segkit.data.scored_size import describe_scored_size
+from segkit.data.scored_size import scored_size
 from segkit.errors import NotFiniteError
 from segkit.evaluation.scores import rank_images
 from segkit.runs.aside import remove_set_aside
@@ -125,7 +125,7 @@ def card_facts(
         best=trainer.best,
         kept=trainer.kept,
         last=recorder.last_evaluation,
-        size=describe_scored_size(experiment.config.data.params.get("resize"), experiment.config.eval.at),
+        size=scored_size(experiment.config.to_mapping()),
         resumed=recorder.first > 0,
     )
 

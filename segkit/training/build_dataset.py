@@ -1,6 +1,10 @@
 """A configuration's `data` block to a data set and the maker of its weight maps. Data sets of files need no torch."""
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from segkit.config.carried.places import refuse_unsaid_data
@@ -68,8 +72,27 @@ def _refuse_resized_parts(config: Config) -> None:
 
 
 def data_settings(config: Config, split: str) -> dict[str, Any]:
-    """What a part of the data is made by, besides its files."""
-    return {"name": config.data.name, "split": split, **config.data.params}
+    """What a part of the data is made by, besides its files: the options and, of data sets that are not segkit's, the
+    code, whose author may change it between two runs."""
+    code = _own_code(config.data)
+    return {
+        "name": config.data.name,
+        "split": split,
+        **config.data.params,
+        **({"own code": code} if code else {}),
+    }
+
+
+def _own_code(component: Component) -> list[str]:
+    """Digests of the files that hold the classes of the user's data sets: this one, and those in it."""
+    constructor = DATASETS.get(component.name)
+    digests = []
+    if getattr(constructor, "__module__", "").partition(".")[0] != "segkit":
+        with suppress(OSError, TypeError):  # of what has no file, such as a class that a notebook makes
+            file = inspect.getsourcefile(constructor)
+            digests += [] if file is None else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
+    inner = [part for value in component.params.values() if isinstance(value, list) for part in value]
+    return digests + [digest for part in inner if isinstance(part, Component) for digest in _own_code(part)]
 
 
 def build_weight_map(config: Config, train: Any, weigh: Callable[[str], list[float]]) -> Callable | None:

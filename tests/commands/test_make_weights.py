@@ -176,6 +176,35 @@ def test_maps_of_other_labels_are_not_used(make_folder, save):
     check_maps(root, weight_map={"name": "boundary"}, exact=False)
 
 
+@pytest.mark.parametrize("cache", ["off", "ram", "disk"])
+@pytest.mark.parametrize("is_mix", [False, True])
+def test_maps_of_other_labels_are_not_used_for_resized_images_either(make_folder, save, cache, is_mix):
+    """What a map was made from are labels of the size of the file."""
+    root = make_folder()
+    folder = {"name": "folder", "root": str(root), "classes": CLASSES}
+
+    def of(weight_map, **options):
+        part = {**folder, "title": "mine", "class_map": {"b": "c", "c": "b"}, **options}
+        mix = {"name": "mix", "classes": CLASSES, "parts": [part]}
+        data = {**(mix if is_mix else {**folder, **options}), "weight_map": weight_map, "cache": cache}
+        mapping = {
+            "device": "cpu",
+            "loss": {"name": "ce"},
+            "train": {"iterations": 1, "batch_size": 1},
+            "data": data,
+        }
+        return config_from_mapping(mapping, origin="test")
+
+    made = of({"name": "boundary"})
+    assert make_weights(made, source="test", output=None, workers=0, suffix=".png", overwrite=False) == 0
+    save(root / "masks/train/002.png", np.ones((24, 32), np.uint8))
+    data = build_data(of({"name": "file"}, resize=[12, 16]))
+    for _ in range(2):
+        assert read_sample(data.train, 1, data.weight_map).weight.shape == (12, 16)
+        with pytest.raises(DataError, match=r"train/002\.png was made from other labels"):
+            read_sample(data.train, 2, data.weight_map)
+
+
 def test_class_weights_of_other_labels_make_all_maps_anew(make_folder, made, save):
     root = make_folder()
     weight_map = {"name": "class_balanced"}
@@ -267,6 +296,65 @@ def test_output_elsewhere(make_folder, tmp_path_factory, capsys):
         f"use them  data.weight_map='{{name: file, root: \"{output}\"}}'"
     )
     check_maps(root, weight_map={"name": "boundary"}, exact=False, output=str(output))
+
+
+def test_two_samples_never_get_one_file(tmp_path, save, capsys):
+    """Where the split comes first, what tells both parts apart lies above what `--output` keeps."""
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        save(tmp_path / f"data/{split}/images/0.png", np.zeros((9, 9, 3), dtype=np.uint8))
+        save(tmp_path / f"data/{split}/masks/0.png", random.integers(0, 3, (9, 9)).astype(np.uint8))
+    output = tmp_path / "else"
+    with pytest.raises(ConfigError) as caught:
+        run(tmp_path / "data", output=output, suffix=".npy")
+    assert str(caught.value) == (
+        f"the maps of two samples would be one file, {output}/weights/0: 0 ({tmp_path}/data/train/weights/0) and "
+        f"0 ({tmp_path}/data/val/weights/0)\n"
+        "   -> data.weights='weights/{split}' keeps them apart, here and in training"
+    )
+    assert not output.exists()
+    apart = {"weights": "weights/{split}"}
+    assert run(tmp_path / "data", output=output, suffix=".npy", **apart) == 0
+    here, there = (
+        build_data(config_of(tmp_path / "data", weight_map=block, **apart))
+        for block in (None, {"name": "file", "root": str(output)})
+    )
+    for split in ("train", "val"):
+        samples = [read_sample(getattr(data, split), 0, data.weight_map) for data in (here, there)]
+        assert torch.equal(samples[0].weight, samples[1].weight)
+    assert run(tmp_path / "data", suffix=".npy") == 0, "beside the images they are apart"
+
+
+def test_parts_of_a_mix_never_share_a_file(make_folder, tmp_path, save, capsys):
+    """Neither below one output, nor if they read the same files and mean other classes by them."""
+    roots = [str(make_folder()), str(tmp_path / "other")]
+    for split in ("train", "val"):
+        save(tmp_path / f"other/images/{split}/000.png", np.zeros((9, 9, 3), dtype=np.uint8))
+        save(tmp_path / f"other/masks/{split}/000.png", np.eye(9, dtype=np.uint8))
+
+    def make(places, output, **options):
+        parts = [
+            {
+                "name": "folder",
+                "root": root,
+                "classes": CLASSES,
+                "title": title,
+                "class_map": {"b": other, "c": "c"},
+            }
+            | {name: value.format(title=title, split="{split}") for name, value in options.items()}
+            for root, title, other in zip(places, ("one", "two"), ("b", "a"), strict=True)
+        ]
+        block = {"name": "mix", "classes": CLASSES, "parts": parts, "weight_map": {"name": "boundary"}}
+        mapping = {"loss": {"name": "ce"}, "train": {"iterations": 1, "batch_size": 1}, "data": block}
+        config = config_from_mapping(mapping, origin="test")
+        return make_weights(config, source="test", output=output, workers=0, suffix=".npy", overwrite=False)
+
+    for places, output in ((roots, tmp_path / "else"), ((roots[0], roots[0]), None)):
+        with pytest.raises(
+            ConfigError, match=r"would be one file.*\n.*weights/\{split\}/NAME\" in each part"
+        ):
+            make(places, output)
+        assert make(places, output, weights="weights/{split}/{title}") == 0
 
 
 def test_where_nothing_can_be_written(make_folder):

@@ -5,7 +5,10 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segkit.data.augments.standard import Standard
 from segkit.data.sample import Sample, as_height_width, resize_image, resize_nearest
+from segkit.data.transforms.joint import apply_transform
+from segkit.data.transforms.scale_crop import ScaleCrop
 from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
 
 WEIGHT = torch.arange(1.0, 25.0).reshape(4, 6)
@@ -115,6 +118,28 @@ def test_on_processors_that_do_not_resize_bytes_too(capability, monkeypatch):
     assert torch.equal(
         resize_image(image, (17, 9)), v2.functional.resize_image(image, [17, 9], antialias=True)
     )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    "size", [(3, 1, 8, 1), (8, 1, 3, 1), (5, 4, 9, 1), (7, 3, 2, 1), (1, 1, 1, 5), (9, 1, 1, 1)]
+)
+def test_an_image_one_pixel_wide_is_resized_too(channels, size):
+    image = torch.randint(0, 256, (channels, *size[:2]), dtype=torch.uint8)
+    exact = resize_image(image.double(), size[2:])
+    assert (resize_image(image, size[2:]) - exact).abs().max() < 0.6
+
+
+def test_a_window_one_pixel_wide_is_resized_too():
+    """With torchvision's types and without them."""
+    rows = torch.tensor([10, 200, 60, 250], dtype=torch.uint8)
+    image = rows[:, None].expand(3, 4, 5).contiguous()
+    sample = Sample(image, torch.zeros(4, 5, dtype=torch.uint8), "x", 0)
+    plain = Standard(255, crop_size=[8, 1], scale=[2, 2], brightness=0, contrast=0, saturation=0)
+    typed = apply_transform(ScaleCrop(255, crop_size=[8, 1], scale=[2, 2]), sample).image
+    exact = resize_image(image[..., :1].double(), (8, 1))
+    for changed in (plain(sample).image, typed.as_subclass(torch.Tensor)):
+        assert changed.dtype == torch.uint8 and (changed - exact).abs().max() < 0.6
 
 
 def test_a_sample_gets_torchvisions_types_where_they_are_needed():

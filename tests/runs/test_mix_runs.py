@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from segkit.runs.checkpoint import load_checkpoint
+from segkit.runs.predictor import load_predictor
 from tests.runs.planted_scores import TINY, only_run, run
 from tests.scripts import run_script
 
@@ -67,3 +68,15 @@ def test_a_resumed_run_has_the_same_bits(place):
     assert run("--resume", f"{folder}/checkpoints/000004.pt", "train.workers=0") == 0
     again = load_checkpoint(folder / "checkpoints/000007.pt")["trainer"]["model"]
     assert whole and all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_the_network_sees_new_images_in_the_size_of_all_parts(place):
+    part = {**FOLDER, "resize": [16, 24]}
+    parts = [{**part, "title": title} for title in ("one", "two")]
+    data = {**MIX, "classes": ["ground", "thing"], "parts": parts}
+    assert run("--config", "tiny.yaml", f"data={json.dumps(data)}", "train.iterations=2") == 0
+    predictor, seen = load_predictor(only_run()), []
+    predictor.model.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[-2:]))
+    predictor.predict(place / "own/images/val/0.png")
+    assert seen == [(16, 24)]
+    assert "resized to 16 x 24" in (only_run() / "README.md").read_text()

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from segkit.data.scored_size import describe_scored_size
+from segkit.data.scored_size import scored_size
 from segkit.errors import CheckpointError
 from segkit.runs.packed.about import Scores
 from segkit.runs.predictor import Predictor
@@ -36,7 +36,7 @@ def scores_of(predictor: Predictor, run: RunFiles, summary: dict[str, Any]) -> S
     config = predictor.config
     about = {
         "iteration": predictor.iteration or 0,
-        "size": describe_scored_size(config.data.params.get("resize"), config.eval.at),
+        "size": scored_size(config.to_mapping()),
         "chosen": predictor.path.name == RunFiles.best.name,
     }
     last = summary.get("last")

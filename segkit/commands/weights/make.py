@@ -50,6 +50,7 @@ def make_weights(
         },
         suffix=suffix,
     )
+    refuse_shared([task for part in parts for task in part.tasks])
     if not overwrite:
         refuse_foreign([file for part in parts for file in part.find_foreign()])
     print(f"weights   {component.name}   ({source})")
@@ -112,7 +113,8 @@ def plan_tasks(dataset: Any, settings: str, output: Path | None, config: Config)
         # A copy of the data with the same times is the same data.
         labels = [[p.name, *describe_file(p).rsplit(" ", 2)[1:]] for p in label_files(dataset, index)]
         made_by = hashlib.sha256(json.dumps([settings, labels]).encode()).hexdigest()
-        tasks.append(MapTask(index, name, weight_stem(path, name, output), made_by))
+        whose = str(path), *(dataset.parts_of(index) if hasattr(dataset, "parts_of") else ())
+        tasks.append(MapTask(index, name, weight_stem(path, name, output), made_by, whose))
     return tasks
 
 
@@ -122,6 +124,23 @@ def _name_and_path(dataset: Any, index: int) -> tuple[str, Path | None]:
         return dataset.names[index], paths[index]
     sample = dataset[index]
     return sample.name, sample.weight_path
+
+
+def refuse_shared(tasks: Sequence[MapTask]) -> None:
+    """Raises ConfigError if two samples would have one file, of which the second would replace the first: below another
+    folder, what tells them apart beside the images may be missing."""
+    first: dict[Path, MapTask] = {}
+    for task in tasks:
+        other = first.setdefault(task.stem, task)
+        if other.whose != task.whose:
+            is_mix = len(task.whose) > 1
+            ways = (
+                'weights: "weights/{split}/NAME" in each part' if is_mix else "data.weights='weights/{split}'"
+            )
+            raise ConfigError(
+                f"the maps of two samples would be one file, {task.stem}: {other.name} ({other.whose[0]}) and "
+                f"{task.name} ({task.whose[0]})\n   -> {ways} keeps them apart, here and in training"
+            )
 
 
 def refuse_foreign(files: Sequence[Path]) -> None:

@@ -15,12 +15,16 @@ from segkit.system.files import cannot_write, write_bytes
 
 @dataclass(frozen=True)
 class MapTask:
-    """One map: of which sample, where it belongs (without suffix), and a digest of all that it is made from."""
+    """One map: of which sample, where it belongs (without suffix), and a digest of all that it is made from.
+
+    `whose` tells the sample from others: where its map would lie beside the images, and of which part of a mix it is.
+    """
 
     index: int
     name: str
     stem: Path
     made_by: str
+    whose: tuple[str, ...]
 
 
 class PartMaps:

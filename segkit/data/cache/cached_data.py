@@ -23,6 +23,7 @@ from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import find_sources, usable_samples
 from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
+from segkit.data.weight_maps.weight_files import digest_target
 from segkit.errors import CannotWrite, ConfigError
 from segkit.system.files import write_atomically
 
@@ -32,7 +33,7 @@ SAMPLES = 8
 MANY = 50_000
 
 #: What is written changes with the libraries that decode and resize, and with this number.
-FORMAT = f"3, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
+FORMAT = f"4, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
 
 
 class Cached:
@@ -95,8 +96,11 @@ class Cached:
         return self.dataset.files(index) if hasattr(self.dataset, "files") else ()
 
     def _path(self, index: int) -> Path:
-        names = "\n".join(os.path.abspath(path) for path in find_sources(self.dataset, index)) or str(index)
-        return self.folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}{SUFFIX}"
+        names = [os.path.abspath(path) for path in find_sources(self.dataset, index)] or [str(index)]
+        if hasattr(self.dataset, "parts_of"):  # the same files may be other samples in another part
+            names += self.dataset.parts_of(index)
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return self.folder / f"{digest[:32]}{SUFFIX}"
 
     def _key(self, index: int) -> str:
         """What the content of a cached file depends on. Raises DataError for a file that is missing."""
@@ -111,8 +115,7 @@ def estimate_size(dataset: Any, *, weights: bool = False) -> int:
     """About how many bytes all decoded samples take, with float32 maps if `weights`, by what some of them take."""
     places = spread(len(dataset), SAMPLES)
     samples = list(usable_samples(dataset.__getitem__, places, skip_bad=True))
-    parts = [part for sample in samples for part in (sample.image, sample.target)]
-    size = sum(part.numel() * part.element_size() for part in parts)
+    size = sum(part.numel() * part.element_size() for sample in samples for part in _tensors(sample))
     if weights:
         size += 4 * sum(sample.target.numel() for sample in samples)
     return len(dataset) * size // max(1, len(samples))
@@ -140,16 +143,23 @@ def _write(file: BinaryIO, key: str, sample: Sample) -> None:
         "mask_path": None if sample.mask_path is None else str(sample.mask_path),
         "weight_path": None if sample.weight_path is None else str(sample.weight_path),
         "file_size": sample.file_size,
+        "file_target": None if sample.file_target is None else digest_target(sample.file_target),
     }
-    arrays = [part.as_subclass(torch.Tensor).numpy() for part in (sample.image, sample.target)]
-    write_entry(file, facts, arrays)
+    write_entry(file, facts, [part.numpy() for part in _tensors(sample)])
+
+
+def _tensors(sample: Sample) -> list[torch.Tensor]:
+    """Image, target and, if the data set itself gives some, weights."""
+    weight = [] if sample.weight is None else [sample.weight]
+    return [part.as_subclass(torch.Tensor) for part in (sample.image, sample.target, *weight)]
 
 
 def _to_sample(entry: Entry, index: int) -> Sample:
-    facts, (image, target) = entry
+    facts, arrays = entry
+    image, target, weight = (*map(torch.from_numpy, arrays), None)[:3]
     del facts["key"]
     for name in ("mask_path", "weight_path"):
         facts[name] = None if facts[name] is None else Path(facts[name])
     if facts["file_size"] is not None:
         facts["file_size"] = tuple(facts["file_size"])
-    return Sample(image=torch.from_numpy(image), target=torch.from_numpy(target), index=index, **facts)
+    return Sample(image=image, target=target, weight=weight, index=index, **facts)

@@ -74,6 +74,9 @@ class Mix:
         self.parts, self.class_names, self.num_classes = parts, tuple(classes), len(classes)
         self.ignore_index, self.channels = ignore_index, parts[0].dataset.channels
         self.part_names = tuple(part.called for part in parts)
+        sizes = {getattr(part.dataset, "resize", None) for part in parts}
+        #: (H, W) that the images of all parts are brought to, for predictions to do the same; None if parts differ.
+        self.resize = next(iter(sizes)) if len(sizes) == 1 else None
         self._check(parts)
         fits_a_byte = 0 <= ignore_index <= 255 and len(classes) <= 255
         self.target_dtype = np.uint8 if fits_a_byte else np.int64
@@ -82,6 +85,10 @@ class Mix:
         self.notes = [
             note for part, table in zip(parts, self.tables, strict=True) for note in self._note(part, table)
         ]
+        if len(sizes) > 1:
+            self.notes.append(
+                "resize is not the same in all parts, so predictions will show images to the network as they are"
+            )
         self.palette = _join_palettes(parts, self.tables, len(classes))
         if all(hasattr(part.dataset, "files") for part in parts):
             self.files, self.sources = self._files, self._sources
@@ -109,11 +116,21 @@ class Mix:
         except DataError as error:
             raise type(error)(f"{part.called}: {error}") from error
         target = torch.from_numpy(self._translate(number, sample.target.numpy()))
-        return replace(sample, target=target, name=f"{part.called}/{sample.name}", index=index)
+        before = sample.file_target
+        if isinstance(before, torch.Tensor):
+            before = torch.from_numpy(self._translate(number, before.numpy()))
+        name = f"{part.called}/{sample.name}"
+        return replace(sample, target=target, file_target=before, name=name, index=index)
 
     def part_of(self, index: int) -> str:
         """The name of the part that sample `index` is of."""
         return self.part_names[self._find(index)[0]]
+
+    def parts_of(self, index: int) -> tuple[str, ...]:
+        """The same, followed by the part of that part if it is a mix itself, and so on."""
+        number, place = self._find(index)
+        inner = getattr(self.parts[number].dataset, "parts_of", None)
+        return self.part_names[number], *(() if inner is None else inner(place))
 
     def epoch_order(self, seed: int, epoch: int) -> np.ndarray:
         """The samples that an epoch of training draws, int64 (length,): a pure function of both numbers."""

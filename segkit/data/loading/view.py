@@ -143,9 +143,9 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         ignore_index=dataset.ignore_index,
         source=source,
     )
-    if weight_map is None:
+    weight = sample.weight if weight_map is None else weight_map(sample)
+    if weight is None:
         return sample
-    weight = weight_map(sample)
     check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
     return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
 
@@ -191,5 +191,5 @@ class Subset:
             raise AttributeError(name)
         value = getattr(self.dataset, name)
         # These are asked by the place of a sample in this part.
-        by_place = ("files", "sources", "part_of")
+        by_place = ("files", "sources", "part_of", "parts_of")
         return (lambda index: value(self.places[index])) if name in by_place else value

@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.sample import as_height_width, resize_nearest
+from segkit.data.sample import as_height_width, resize_image, resize_nearest
 from segkit.data.transforms.joint import fill_of
 from segkit.data.transforms.typed import WeightMap
 from segkit.data.transforms.windows import Window, Windows
@@ -57,7 +57,7 @@ class ScaleCrop(v2.Transform):
             if isinstance(inpt, tv_tensors.Mask):
                 part = tv_tensors.wrap(resize_nearest(part.as_subclass(torch.Tensor), size), like=inpt)
             else:
-                part = F.resize(part, list(size), antialias=True)
+                part = tv_tensors.wrap(resize_image(part.as_subclass(torch.Tensor), size), like=inpt)
         return F.pad(part, padding, fill=fill_of(inpt, self.ignore_index)) if any(padding) else part
 
 

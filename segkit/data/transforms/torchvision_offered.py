@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
+from segkit.data.transforms.jitter import ExactContrast
 from segkit.data.transforms.joint import GREY, fill_by_type
 from segkit.data.transforms.torchvision_refused import refuse_all
 from segkit.data.transforms.torchvision_types import LEFT_OUT, find_default, find_type
@@ -90,6 +91,22 @@ class JPEG(v2.JPEG):
             return tv_tensors.wrap(pil_to_tensor(saved), like=inpt)
 
 
+class ColorJitter(ExactContrast, v2.ColorJitter):
+    """Torchvision's, with an exact mean."""
+
+
+class RandomPhotometricDistort(ExactContrast, v2.RandomPhotometricDistort):
+    """Torchvision's, with an exact mean."""
+
+
+#: What stands for torchvision's own.
+_INSTEAD: dict[type[v2.Transform], type[v2.Transform]] = {
+    v2.JPEG: JPEG,
+    v2.ColorJitter: ColorJitter,
+    v2.RandomPhotometricDistort: RandomPhotometricDistort,
+}
+
+
 class FromTorchvision:
     """Makes one of torchvision's transforms of what a file says; its signature is the schema of the block."""
 
@@ -114,9 +131,8 @@ class FromTorchvision:
             options["interpolation"] = _find_interpolation(self.kind.__name__, options["interpolation"])
         if self.kind is v2.CenterCrop:
             return CenterCrop(**options, ignore_index=ignore_index)
-        kind = JPEG if self.kind is v2.JPEG else self.kind
         try:
-            return kind(**options)
+            return _INSTEAD.get(self.kind, self.kind)(**options)
         except TypeError as error:
             raise ValueError(str(error)) from error
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from segkit.data.files.validate import check_weight
 from segkit.data.sample import Sample, as_height_width, resize_nearest
 from segkit.data.weight_maps.weight_files import (
-    digest_labels,
+    digest_target,
     find_labels,
     find_weights,
     read_weights,
@@ -46,7 +46,7 @@ class File:
         weight = torch.from_numpy(read_weights(path, scale=self.scale))
         size = as_height_width(sample.target.shape)
         check_weight(weight, size=sample.file_size or size, source=str(path))
-        if not self.any_labels and sample.file_size is None:
+        if not self.any_labels:
             _check_labels(path, sample)
         return weight if sample.file_size is None else resize_nearest(weight, size)  # (H, W)
 
@@ -69,8 +69,8 @@ class File:
 
 def _check_labels(path: Path, sample: Sample) -> None:
     """Raises DataError if the file says that it was made from other labels than those of the sample."""
-    made_from = find_labels(path)
-    if made_from is not None and made_from != digest_labels(sample.target.as_subclass(Tensor).numpy()):
+    made_from, labels = find_labels(path), sample.target if sample.file_size is None else sample.file_target
+    if made_from is not None and labels is not None and made_from != digest_target(labels):
         raise DataError(
             f"{show_path(path)} was made from other labels than {show_path(sample.mask_path or sample.name)} has now\n"
             f"   -> {typed('make_weights')}, with the configuration of these maps, makes those anew that need it;\n"

@@ -8,6 +8,7 @@ import hashlib
 import io
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -17,6 +18,9 @@ from segkit.data.decoding.opening import FORMATS
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 from segkit.system.typed import typed
+
+if TYPE_CHECKING:
+    import torch
 
 #: In the order in which they are looked for.
 SUFFIXES = (".png", ".npy")
@@ -51,6 +55,11 @@ def digest_labels(target: np.ndarray) -> str:
     """Digest of the class ids (H, W) of an image."""
     text = f"{target.shape} {target.dtype}".encode()
     return hashlib.blake2b(np.ascontiguousarray(target).data, digest_size=16, key=text).hexdigest()
+
+
+def digest_target(target: "torch.Tensor | str") -> str:
+    """The same of a tensor, or the digest itself."""
+    return target if isinstance(target, str) else digest_labels(target.numpy())
 
 
 def encode_weights(weight: np.ndarray, suffix: str, *, labels: str | None = None) -> bytes:

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from segkit.data.cache.cached_data import Cached
 from segkit.data.cache.cached_weights import CachedWeights
 from segkit.data.cache.place import default_folder, in_memory, on_disk
 from segkit.data.datasets.folder import Folder
+from segkit.data.datasets.mix import Mix, Part
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.loading.bad_samples import DamagedCache
 from segkit.data.loading.loader import train_batches
-from segkit.data.loading.view import TrainView
+from segkit.data.loading.view import Subset, TrainView
 from segkit.data.weight_maps.boundary import Boundary
 from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS
@@ -274,3 +276,43 @@ def test_a_check_says_what_it_wrote(make_folder, tmp_path, monkeypatch, capsys):
         capsys.readouterr().out.splitlines()[-1] == "check     everything fits; only data.cache was written"
     )
     assert list((tmp_path / "here").iterdir())
+
+
+class Weighing(Shapes):
+    """Shapes with weights of its own."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return replace(sample, weight=torch.rand(32, 32, generator=torch.Generator().manual_seed(index)))
+
+
+def test_weights_that_the_data_set_itself_gives_are_kept():
+    plain = Weighing("train", size=32, train_size=2)
+    kept = Cached(plain, in_memory(), settings={})
+    for _ in range(2):
+        for index in range(2):
+            assert torch.equal(kept[index].weight, plain[index].weight)
+    assert cache.estimate_size(plain) == 2 * 32 * 32 * (3 + 1 + 4)
+
+
+@pytest.mark.parametrize("place", [lambda path: on_disk(path), lambda path: in_memory()])
+def test_parts_of_a_mix_that_read_the_same_files_are_kept_apart(make_folder, tmp_path, place):
+    """Their classes mean different things, in the mix and in a mix within it."""
+    root = str(make_folder())
+
+    def part(title, second, third):
+        plain = Folder("train", root=root, classes=CLASSES)
+        return Part("folder", plain, class_map={"b": second, "c": third}, title=title)
+
+    inner = Mix("train", parts=[part("one", "c", "b"), part("two", "b", "ignore")], classes=CLASSES)
+    plain = Mix("train", parts=[part("one", "b", "c"), Part("mix", inner)], classes=CLASSES)
+    kept = Cached(plain, place(tmp_path / "cache"), settings={})
+    for _ in range(2):
+        for index in range(len(plain)):
+            assert_same(kept[index], plain[index])
+    few = [index for index in range(len(plain)) if index % 4 == 0]
+    again = Cached(Subset(plain, few), place(tmp_path / "cache"), settings={})
+    for _ in range(2):
+        for number, index in enumerate(few):
+            assert again[number].name == plain[index].name
+            assert torch.equal(again[number].target, plain[index].target)

@@ -17,6 +17,7 @@ from segkit.data.loading.draws import WeightedDraws
 from segkit.data.loading.loader import train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches
 from segkit.data.loading.view import Subset
+from segkit.data.scored_size import scored_size
 from segkit.errors import ConfigError, DataError
 from segkit.training.build_dataset import build_dataset, with_found
 
@@ -281,6 +282,27 @@ def test_resized_parts_are_not_scored_at_the_size_of_their_files(root):
         ConfigError, match=r"^eval\.at=original cannot score data\.parts at the size of their files"
     ):
         build_dataset(load_config("debug.yaml", [f"data={data}", "eval.at=original"]), "val", scored=True)
+
+
+def test_predictions_are_resized_as_all_parts_are(root):
+    """Parts that differ say so, since then nobody knows; and what is said of scores tells it too."""
+
+    def of(*sizes):
+        block = {"name": "folder", "root": str(root), "classes": ["a", "b", "c"]}
+        parts = [block | {"title": str(n), "resize": size} for n, size in enumerate(sizes)]
+        nested = {"name": "mix", "classes": ["a", "b", "c"], "parts": parts[1:]}
+        data = {**nested, "parts": [parts[0], nested]}
+        config = load_config("debug.yaml", [f"data={json.dumps(data)}"])
+        return build_dataset(config, "train"), scored_size(config.to_mapping())
+
+    same, shown = of([16, 24], [16, 24])
+    assert same.resize == (16, 24) and same.notes == [] and shown == "resized to 16 x 24"
+    for sizes in (([16, 24], None), ([16, 24], [24, 16])):
+        differing, shown = of(*sizes)
+        assert differing.resize is None and "resize is not the same in all parts" in differing.notes[-1]
+        assert shown == "resized part by part"
+    plain, shown = of(None, None)
+    assert plain.resize is None and plain.notes == [] and shown == ""
 
 
 def test_what_a_part_found_out_is_kept_in_its_block(root, save):

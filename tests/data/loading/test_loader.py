@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.shapes import Shapes
 from segkit.data.loading.loader import WorkerDied, explain_worker_death, train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches, derive_seed
-from segkit.data.loading.view import seeded
+from segkit.data.loading.view import read_sample, seeded
 from segkit.data.sample import Sample
 from segkit.data.weight_maps.boundary import Boundary
 from segkit.errors import DataError
@@ -225,6 +226,20 @@ def test_labels_of_any_data_set_are_checked():
 
     text = texts(lambda workers: val_batches(Wrong(), batch_size=1, workers=workers), 0)
     assert text.startswith("label out of range: n0 has ids 0, 7 but data.classes has 2 classes (0-1)")
+
+
+def test_weights_that_a_data_set_itself_gives_are_checked():
+    class Weighing(Shapes):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return replace(
+                sample, weight=torch.full(sample.target.shape, [1.0, -2.0][index], dtype=torch.float64)
+            )
+
+    data = Weighing("train", size=32, train_size=2)
+    assert read_sample(data, 0, None).weight.dtype == torch.float32
+    with pytest.raises(DataError, match="negative values: the weight map of train_00001 goes down to -2"):
+        read_sample(data, 1, None)
 
 
 def test_a_bug_in_a_data_set_keeps_its_traceback():

@@ -210,6 +210,7 @@ def find_temperature(
     others = torch.from_numpy(~fitted).nonzero()[:, 0]
     return {
         "temperature": temperature,
+        "predict": config.predict.model_dump(),
         "fitted_on": int(fitted.sum()),
         "scored_on": len(others),
         "before": _scores_of(before, others),

@@ -199,6 +199,7 @@ def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsy
     torch.testing.assert_close(found["confidence"] / 255, expected.amax(dim=0), atol=0.0021, rtol=0)
     assert torch.equal(found["ids"], plain.predict(image))
     assert with_other_views(cooled, ["predict.flip=true"]).temperature == 1
+    assert with_other_views(cooled, ["predict.flip=false"]).temperature == 2
 
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
     for forms, said in ((["confidence"], True), (["ids"], False)):
@@ -213,6 +214,26 @@ def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsy
         file.write_text(damaged)
         with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used .*--calibrate"):
             load_predictor(folder.path, CPU)
+
+
+def test_a_temperature_is_that_of_the_views_that_it_was_fitted_with(tmp_path):
+    """Fitted with `evaluate --calibrate predict.flip=true`, it stood for images that are shown once, and was left out
+    for the views it is of."""
+    folder = make_run(tmp_path)
+    plain = load_predictor(folder.path, CPU)
+    fitted = {"temperature": 2.0, "weights": plain.path.name, "iteration": plain.iteration}
+    views = plain.config.predict.model_dump()
+    file = RunFiles(folder.path).temperature
+    file.write_text(json.dumps(fitted | {"predict": views | {"flip": True}}))
+    predictor = load_predictor(folder.path, CPU)
+    assert predictor.temperature == 1
+    assert with_other_views(predictor, ["predict.flip=true"]).temperature == 2
+    assert with_other_views(predictor, ["predict.flip=true", "predict.scales=[1.5]"]).temperature == 1
+    file.write_text(json.dumps(fitted | {"predict": views}))
+    assert load_predictor(folder.path, CPU).temperature == 2
+    file.write_text(json.dumps(fitted | {"predict": {"flip": "perhaps"}}))
+    with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used"):
+        load_predictor(folder.path, CPU)
 
 
 def test_some_classes_alone(run, tmp_path, monkeypatch):

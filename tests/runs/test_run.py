@@ -783,10 +783,13 @@ def test_a_temperature_is_fitted_on_one_half_and_scored_on_the_other(trained, ca
     assert run_command(evaluate.main, arguments) == 0
     found = json.loads((trained / "temperature.json").read_text())
     assert (found["weights"], found["fitted_on"], found["scored_on"]) == ("best.pt", 4, 2)
+    assert found["predict"]["flip"] is False
     assert found["after"]["accuracy"] == found["before"]["accuracy"]
     assert (found["after"]["confidence"] > found["before"]["confidence"]) == (found["temperature"] < 1)
     printed = capsys.readouterr().out
     assert f"temperature {found['temperature']:.4f}, fitted on 4 images of val; on the other 2:" in printed
+    assert run_command(evaluate.main, [*arguments, "predict.flip=true"]) == 0
+    assert json.loads((trained / "temperature.json").read_text())["predict"]["flip"] is True
     arguments[3:] = ["--calibrate", "--group-by", "no match"]
     assert run_command(evaluate.main, arguments) == ConfigError.exit_code
     (trained.parent / "best.pt").write_bytes((trained / "best.pt").read_bytes())

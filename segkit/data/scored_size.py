@@ -4,14 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def describe_sizes(labels: Sequence[int] | None, shown: Sequence[int] | None) -> str:
+    """What to say of images whose labels are brought to the size `labels` (height, width), and that the network is
+    shown in the size `shown`, such as `resized to 360 x 480`; None is the size that their files have or, of `shown`,
+    that of the labels. Nothing where nothing is resized."""
+    if labels is None:
+        return "" if shown is None else "at the size of their files"
+    other = "" if shown is None or list(shown) == list(labels) else f", and to {_by(shown)} for the network"
+    return f"resized to {_by(labels)}{other}"
+
+
 def describe_scored_size(resize: Sequence[int] | None, at: str) -> str:
-    """What to say of images that a network sees brought to `resize` (height, width) and that are scored `at` the size
-    of the "network" or the "original" one, such as `resized to 360 x 480`; nothing where both are the same."""
-    if resize is None:
-        return ""
-    return "at the size of their files" if at == "original" else f"resized to {resize[0]} x {resize[1]}"
+    """The same of images that a network sees brought to `resize`, scored `at` the size of the "network" or the
+    "original" one."""
+    return describe_sizes(None if at == "original" else resize, resize)
 
 
-def scored_size(config: Mapping[str, Any]) -> str:
-    """The same of a resolved configuration."""
-    return describe_scored_size(config["data"].get("resize"), config.get("eval", {}).get("at", "network"))
+def find_resize(data: Mapping[str, Any]) -> Sequence[int] | None:
+    """What the block `data` of a resolved configuration brings images to; of several data sets, what all do."""
+    first, *others = [part.get("resize") for part in data.get("parts") or [data]]
+    return first if all(other == first for other in others) else None
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[0]} x {size[1]}"

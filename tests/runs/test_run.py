@@ -719,6 +719,13 @@ def test_matrices_of_single_images_are_those_of_training(trained, capsys):
         assert arrays["iteration"] == 6
 
 
+def test_another_size_is_told_from_that_of_the_run(trained):
+    for overrides, at in (((), None), (("eval.at=original",), "original"), (("eval.at=network",), None)):
+        assert evaluate_images(trained, *overrides) == 0
+        with np.load(trained / "per_image.npz") as arrays:
+            assert (str(arrays["eval_at"]) if "eval_at" in arrays else None) == at
+
+
 OBJECT_ARRAYS = ("objects", "object_entropies", "object_classes", "object_min_size")
 
 

@@ -537,3 +537,35 @@ def test_the_table_says_at_which_size_resized_images_were_scored(tmp_path):
             for run in study.runs
         )
         assert words in main_table(find_all(replace(study, runs=runs))).caption
+
+
+def test_a_study_that_was_scored_again_at_another_size_says_so_and_mixes_nothing(tmp_path):
+    """`evaluate --per-image eval.at=original`: mIoU was of the files, ce and the best mIoU of the network's size, and
+    the caption said the latter."""
+    study = make_study(tmp_path, examples=False)
+    images = len(study.runs[0].image_names)
+
+    def again(run, at):
+        config = {**run.config, "data": {**run.config["data"], "resize": [36, 48]}, "eval": {"at": "network"}}
+        counts = replace(run.counts, ce=np.full(images, 0.25 * run.counts.counts[:, 1].sum() / images))
+        summary = {**run.summary, "last": {"ce": 9.0}}
+        return replace(run, config=config, counts=counts, summary=summary, scored_at=at)
+
+    for at, words, best in (("network", "resized to 36 x 48", True), ("original", "at the size of", False)):
+        findings = find_all(replace(study, runs=tuple(again(run, at) for run in study.runs)))
+        assert words in main_table(findings).caption
+        assert all((scores.best is not None) == best for scores in findings.scores)
+        assert all(scores.ce.mean == pytest.approx(0.25) for scores in findings.scores)
+        rows = csv.DictReader(io.StringIO(render_csv(findings.study)))
+        assert all(float(row["ce"]) == pytest.approx(0.25) for row in rows)
+
+
+def test_a_seed_without_a_finite_cross_entropy_is_not_passed_over(tmp_path):
+    """The mean over the other seeds stood for all."""
+    study = make_study(tmp_path, examples=False)
+    first, *others = (replace(run, summary={**run.summary, "last": {"ce": 0.5}}) for run in study.runs)
+    broken = np.full(len(first.image_names), np.inf)
+    first = replace(first, counts=replace(first.counts, ce=broken))
+    scores, *rest = find_all(replace(study, runs=(first, *others))).scores
+    assert scores.ce is None
+    assert all(each.ce.mean == 0.5 for each in rest)

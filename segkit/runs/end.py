@@ -125,7 +125,7 @@ def card_facts(
         best=trainer.best,
         kept=trainer.kept,
         last=recorder.last_evaluation,
-        size=describe_scored_size(experiment.config.data.params.get("resize"), experiment.config.eval.at),
+        size=describe_scored_size(getattr(experiment.data.train, "resize", None), experiment.config.eval.at),
         resumed=recorder.first > 0,
     )
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from segkit.commands.evaluate import evaluate_weights
 from segkit.runs.checkpoint import load_checkpoint
+from segkit.runs.predictor import load_predictor
 from tests.runs.planted_scores import TINY, only_run, run
 from tests.scripts import run_script
 
@@ -67,3 +69,18 @@ def test_a_resumed_run_has_the_same_bits(place):
     assert run("--resume", f"{folder}/checkpoints/000004.pt", "train.workers=0") == 0
     again = load_checkpoint(folder / "checkpoints/000007.pt")["trainer"]["model"]
     assert whole and all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_images_are_predicted_in_the_size_that_all_parts_were_brought_to(place, capsys):
+    """Weights of resized parts were shown images in their own size, which they were neither trained nor scored on."""
+    parts = [{**FOLDER, "classes": ["background", "thing"], "resize": [16, 24], "title": t} for t in "xy"]
+    data = f"data={json.dumps({**MIX, 'parts': parts})}"
+    assert run("--config", "tiny.yaml", data, "augment.crop_size=16", "train.iterations=2") == 0
+    predictor = load_predictor(only_run(), "cpu")
+    assert predictor.resize == predictor.views.resize == (16, 24)
+    assert predictor.predict(place / "own/images/val/0.png").shape == (32, 32)
+    card = (only_run() / "README.md").read_text()
+    capsys.readouterr()
+    evaluate_weights(only_run(), [], split="val", device="cpu", output=None)
+    assert "6 images of mix val, resized to 16 x 24: mIoU" in capsys.readouterr().out
+    assert "resized to 16 x 24" in card

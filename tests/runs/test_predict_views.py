@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segkit.commands.error_report.options import ReportOptions
 from segkit.commands.evaluate import evaluate_weights
 from segkit.commands.predict import predict_images, with_other_views
 from segkit.config.load import config_from_mapping
@@ -129,6 +130,25 @@ def test_scores_at_the_original_size_are_of_predictions_at_it(resized, tmp_path,
     evaluate_weights(resized.path, ["eval.at=network"], split="val", device="cpu", output=output)
     assert "3 images of folder val, resized to 16 x 24: mIoU" in capsys.readouterr().out
     assert json.loads(output.read_text())["mIoU"] != pytest.approx(mean_iou(matrix), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.resize=[20,24]", "resized to 20 x 24, and to 16 x 24 for the network: mIoU"),
+        ("data.resize=null", "at the size of their files: mIoU"),
+    ],
+)
+def test_another_size_of_the_labels_is_said(resized, tmp_path, capsys, override, words):
+    """They were said to be resized as in training, whatever they were resized to."""
+    page = tmp_path / "errors.html"
+    options = {"split": "val", "device": "cpu", "output": None, "report": ReportOptions(page)}
+    evaluate_weights(resized.path, ["eval.at=network", override], **options)
+    assert f"3 images of folder val, {words}" in capsys.readouterr().out
+    shown = (
+        "24x20 pixels, resized by data.resize" if "[" in override else "44x30 pixels, the size of the labels"
+    )
+    assert shown in page.read_text()
 
 
 def test_training_scores_and_draws_at_the_original_size(resized):

@@ -41,7 +41,7 @@ def write_report(
         "evaluate", "--weights", predictor.path, *overrides, "--split", split,
         "--report", options.path, "--worst", options.worst, "--worst-by", options.rank,
     )  # fmt: skip
-    facts = Facts(config.name, _describe(predictor, config, places, views, split), command)
+    facts = Facts(config.name, _describe(predictor, config, dataset, places, views, split), command)
     examples = look_again(predictor, views, dataset, chosen)
     page = render_page(facts, result, places, images, pairs, examples, predictor.labels, rank=options.rank)
     try:
@@ -54,19 +54,14 @@ def write_report(
 
 
 def _describe(
-    predictor: Predictor, config: Config, places: PlaceCounts, views: Views, split: str
+    predictor: Predictor, config: Config, dataset: Any, places: PlaceCounts, views: Views, split: str
 ) -> list[tuple[str, str]]:
     return [
         ("weights", f"{predictor.path} ({predictor.why})"),
         ("model", config.model.name),
         ("loss", config.loss.name),
         ("data", f"{config.data.name} {split}"),
-        (
-            "scored at",
-            _describe_sizes(
-                places.shapes, resized=predictor.resize is not None and config.eval.at == "network"
-            ),
-        ),
+        ("scored at", _describe_sizes(places.shapes, resized=getattr(dataset, "resize", None) is not None)),
         ("seen", _describe_views(views)),
     ]
 

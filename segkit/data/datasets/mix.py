@@ -83,6 +83,14 @@ class Mix:
             note for part, table in zip(parts, self.tables, strict=True) for note in self._note(part, table)
         ]
         self.palette = _join_palettes(parts, self.tables, len(classes))
+        sizes = {getattr(part.dataset, "resize", None) for part in parts}
+        #: What the images of all parts are brought to; None where that is not one size.
+        self.resize: tuple[int, int] | None = next(iter(sizes)) if len(sizes) == 1 else None
+        if len(sizes) > 1:
+            self.notes.append(
+                "the parts are not resized alike, so the network will be shown other images in their own size, by "
+                "predict too -> one resize for all parts, or for none"
+            )
         if all(hasattr(part.dataset, "files") for part in parts):
             self.files, self.sources = self._files, self._sources
         found = [getattr(part.dataset, "found_options", {}) for part in parts]

@@ -283,6 +283,24 @@ def test_resized_parts_are_not_scored_at_the_size_of_their_files(root):
         build_dataset(load_config("debug.yaml", [f"data={data}", "eval.at=original"]), "val", scored=True)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "resize", "noted"),
+    [
+        ([[16, 24], [16, 24]], (16, 24), False),
+        ([None, None], None, False),
+        ([[16, 24], [24, 16]], None, True),
+        ([[16, 24], None], None, True),
+    ],
+)
+def test_the_size_that_all_parts_are_brought_to(root, sizes, resize, noted):
+    part = {"name": "folder", "root": str(root), "classes": ["a", "b", "c"]}
+    parts = [{**part, "title": f"part {n}", "resize": size} for n, size in enumerate(sizes)]
+    block = json.dumps({"name": "mix", "classes": ["a", "b", "c"], "parts": parts})
+    dataset = build_dataset(load_config("debug.yaml", [f"data={block}"]), "val")
+    assert dataset.resize == resize
+    assert any("not resized alike" in note for note in dataset.notes) == noted
+
+
 def test_what_a_part_found_out_is_kept_in_its_block(root, save):
     for split in ("train", "val"):
         for n in range(3):

@@ -233,6 +233,7 @@ def refuse_other_model(trained: Config, asked: Config) -> None:
         ("model", trained.model, asked.model),
         ("data.mean", trained.data.mean, asked.data.mean),
         ("data.std", trained.data.std, asked.data.std),
+        ("train.amp", trained.train.amp, asked.train.amp),
     ):
         if before != after:
             raise ConfigError(f"{name} belongs to the weights and cannot be changed here -> leave it out")

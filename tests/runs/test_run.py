@@ -540,6 +540,10 @@ def test_model_with_other_classes_is_found_before_a_run_folder_is_made(tiny, cap
             "data.mean=[0, 0, 0]",
             "data.mean belongs to the weights and cannot be changed here -> leave it out",
         ),
+        (
+            "train.amp=bf16",
+            "train.amp belongs to the weights and cannot be changed here -> leave it out",
+        ),
         ("data.channels=1", "the weights are for images of 3 channels but the data has 1 -> data.channels=3"),
     ],
 )

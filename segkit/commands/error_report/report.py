@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from segkit.commands.error_report.options import ReportOptions
@@ -42,8 +43,10 @@ def write_report(
         "--report", options.path, "--worst", options.worst, "--worst-by", options.rank,
     )  # fmt: skip
     facts = Facts(config.name, _describe(predictor, config, dataset, places, views, split), command)
-    examples = look_again(predictor, views, dataset, chosen)
-    page = render_page(facts, result, places, images, pairs, examples, predictor.labels, rank=options.rank)
+    # What is ignored belongs to the data that was scored, which may be others than those of the training.
+    labels = replace(predictor.labels, ignore_index=dataset.ignore_index)
+    examples = look_again(predictor, views, dataset, chosen, labels)
+    page = render_page(facts, result, places, images, pairs, examples, labels, rank=options.rank)
     try:
         options.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

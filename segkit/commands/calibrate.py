@@ -204,7 +204,7 @@ def find_temperature(
         [sample.valid[place] for place in chosen],
     )
     after = run(
-        lambda image: views.logits(predictor.forward, image) / temperature,
+        lambda image: views.logits(predictor.forward, image).float() / temperature,  # as predictions divide
         tqdm(batches, unit="batch", disable=None, leave=False),
     )
     others = torch.from_numpy(~fitted).nonzero()[:, 0]

@@ -20,9 +20,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from segkit.ablation.statistics.groups import group_images
 from segkit.cli import evaluate, train
 from segkit.cli.run_command import run_command
-from segkit.commands.evaluate import evaluate_weights
+from segkit.commands.calibrate import find_temperature
+from segkit.commands.evaluate import evaluate_weights, open_data
 from segkit.commands.evaluate_per_image import evaluate_per_image
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.boundary_quality import BorderCounts
@@ -35,6 +37,7 @@ from segkit.models.unet import UNet
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
+from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system import device as device_module
 from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
@@ -807,6 +810,26 @@ def test_a_temperature_is_fitted_on_one_half_and_scored_on_the_other(trained, ca
     arguments = ["--weights", str(trained.parent / "best.pt"), "--device=cpu", "--calibrate"]
     assert run_command(evaluate.main, arguments) == ConfigError.exit_code
     assert "--calibrate writes into a run folder, and" in capsys.readouterr().err
+
+
+def test_a_temperature_is_scored_as_predictions_divide_by_it(trained, monkeypatch):
+    """Logits that autocast leaves in bf16 were divided in it, which makes some of them equal."""
+    forward = Predictor.forward
+    monkeypatch.setattr(Predictor, "forward", lambda self, image: forward(self, image).bfloat16())
+    predictor = load_predictor(trained, "cpu")
+    halves = partial(group_images, group_by=None)
+    found = find_temperature(predictor, [], split="val", group=halves)
+    _, dataset = open_data(predictor, [], split="val")
+    counts = torch.zeros(2)
+    for place in range(1, len(dataset), 2):  # those that it was not fitted on
+        image, target = dataset[place].image, dataset[place].target.as_subclass(torch.Tensor).long()
+        with torch.no_grad():
+            logits = predictor.views.logits(predictor.forward, image[None]).float() / found["temperature"]
+        size = target.shape
+        logits = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        ce = torch.nn.functional.cross_entropy(logits, target[None], ignore_index=255, reduction="sum")
+        counts += torch.stack([ce, (target != 255).sum()])
+    assert found["after"]["ce"] == pytest.approx(float(counts[0] / counts[1]), rel=1e-6)
 
 
 def test_training_counts_confidences_if_it_is_told_to(tiny):

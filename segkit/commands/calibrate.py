@@ -204,12 +204,13 @@ def find_temperature(
         [sample.valid[place] for place in chosen],
     )
     after = run(
-        lambda image: views.logits(predictor.forward, image) / temperature,
+        lambda image: views.logits(predictor.forward, image).float() / temperature,  # as predictions divide
         tqdm(batches, unit="batch", disable=None, leave=False),
     )
     others = torch.from_numpy(~fitted).nonzero()[:, 0]
     return {
         "temperature": temperature,
+        "predict": config.predict.model_dump(),
         "fitted_on": int(fitted.sum()),
         "scored_on": len(others),
         "before": _scores_of(before, others),

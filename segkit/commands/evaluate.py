@@ -13,7 +13,7 @@ from segkit.config.carried.places import refuse_unsaid_places
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Config
 from segkit.data.loading.loader import Batches, val_batches
-from segkit.data.scored_size import describe_scored_size
+from segkit.data.scored_size import describe_sizes
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError
 from segkit.evaluation.calibration import Calibration
@@ -149,7 +149,7 @@ def score(
         size = f" of {result.objects.min_size:,} pixels or more" if result.objects.min_size > 1 else ""
         print(f"\nobjects{size}, VI in bits\n{object_table_text(result.objects, labels.class_names)}")
         extra["objects"] = objects_as_json(result.objects, labels.class_names)
-    size = describe_scored_size(predictor.resize, config.eval.at)
+    size = describe_sizes(getattr(dataset, "resize", None), predictor.resize)
     print(
         f"\n{result.images} images of {config.data.name} {split}{size and f', {size}'}: "
         f"mIoU {percent(result.mean_iou)}  acc {percent(accuracy(result.matrix))}  ce {result.ce:.4f}   "
@@ -233,6 +233,7 @@ def refuse_other_model(trained: Config, asked: Config) -> None:
         ("model", trained.model, asked.model),
         ("data.mean", trained.data.mean, asked.data.mean),
         ("data.std", trained.data.std, asked.data.std),
+        ("train.amp", trained.train.amp, asked.train.amp),
     ):
         if before != after:
             raise ConfigError(f"{name} belongs to the weights and cannot be changed here -> leave it out")

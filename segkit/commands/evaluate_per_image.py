@@ -81,7 +81,7 @@ def score_run(
     """
     checkpoint, run = last_checkpoint_of(Path(weights))
     predictor = load_predictor(checkpoint, device)
-    refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
+    asked = refuse_other_data(predictor.config, overrides, origin=str(predictor.path))
     with RunFolder.reopen(run) as folder:
         result = score(
             predictor,
@@ -93,7 +93,9 @@ def score_run(
             objects=objects,
         )
         iteration = iteration_of(predictor.path)
-        save_per_image(folder.per_image, result, predictor.labels.class_names, iteration=iteration)
+        names = predictor.labels.class_names
+        other_size = asked.eval.at if asked.eval.at != predictor.config.eval.at else None
+        save_per_image(folder.per_image, result, names, iteration=iteration, at=other_size)
         print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")
         if result.calibration is not None:
             plot_calibration(folder.calibration_plot, result.calibration.scores(), iteration=iteration)
@@ -125,8 +127,9 @@ def last_checkpoint_of(weights: Path) -> tuple[Path, Path]:
     return weights, run
 
 
-def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str) -> None:
-    """Raises ConfigError for overrides after which the score would be of other images, or of images shown otherwise."""
+def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str) -> Config:
+    """The configuration as changed by `overrides`. Raises ConfigError for some after which the score would be of other
+    images, or of images shown otherwise."""
     asked = config_from_mapping(trained.to_mapping(), origin=origin, overrides=overrides)
     for block in ("data", "predict"):
         if getattr(asked, block) != getattr(trained, block):
@@ -134,6 +137,7 @@ def refuse_other_data(trained: Config, overrides: Sequence[str], *, origin: str)
                 f"--per-image is the run's own score on its own data, which an override below {block} changes "
                 "-> leave out --per-image, or the override"
             )
+    return asked
 
 
 def _failure(failed: Sequence[tuple[str | Path, SegkitError]], count: int) -> SegkitError:

@@ -23,7 +23,7 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import as_rgb, mix_with_colors
-from segkit.runs.predictor import Predictor, load_predictor
+from segkit.runs.predictor import Predictor, load_predictor, read_temperature
 from segkit.system.device import choose_device, weights_cast_once
 from segkit.system.files import cannot_write, write_atomically
 from segkit.system.memory import lack_of_memory_explained
@@ -145,8 +145,14 @@ def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predicto
     config = config_from_mapping(
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
-    # A temperature was fitted to what the network says of other views.
-    return replace(predictor, config=config, views=build_views(config, predictor.resize), temperature=1.0)
+    temperature, trained = predictor.temperature, predictor.config.predict
+    if (
+        config.predict != trained
+    ):  # a temperature is of what the network says of the views that it was fitted to
+        temperature = read_temperature(predictor.path, predictor.iteration, trained, shown=config.predict)
+    return replace(
+        predictor, config=config, views=build_views(config, predictor.resize), temperature=temperature
+    )
 
 
 def find_classes(names: Sequence[str] | None, known: Sequence[str]) -> list[int] | None:

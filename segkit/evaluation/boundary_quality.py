@@ -160,6 +160,7 @@ def within(points: np.ndarray, distance: float) -> np.ndarray:
     gives is moved up and down. Few passes over bytes, where distances would be numbers of every pixel; and those are of
     all classes together, where each has a bit.
     """
+    distance = min(distance, math.hypot(*points.shape))  # beyond, there is nothing to reach
     found = points.copy()
     spread, reach = points.copy(), 0
     for off in range(min(int(distance), points.shape[0] - 1), -1, -1):  # the narrowest row of the disc first

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from segkit.config.load import config_from_mapping
-from segkit.config.schema import Config
+from segkit.config.schema import Config, Predict
 from segkit.data.decoding.images_and_masks import ValueRange, read_image
 from segkit.data.decoding.parts import Source
 from segkit.data.palette import Legend
@@ -56,7 +56,8 @@ class Predictor:
 
     `path` is the file that its weights are from, `iteration` the updates in them (None if it does not say), `why` says
     in words which they are and why these. `temperature` is what logits are divided by for probabilities: that which
-    `evaluate --calibrate` has fitted to these weights, or 1. `logits_channels` is None of an exported network.
+    `evaluate --calibrate` has fitted to these weights and views, or 1. `logits_channels` is None of an exported
+    network.
     """
 
     path: Path
@@ -211,7 +212,7 @@ def load_predictor(weights: str | os.PathLike[str], device: str | torch.device =
         resize=None if resize is None else (resize[0], resize[1]),
         device=device,
         views=build_views(config, None if resize is None else (resize[0], resize[1])),
-        temperature=read_temperature(path, iteration) if packed is None else packed.about.temperature,
+        temperature=packed.about.temperature if packed else read_temperature(path, iteration, config.predict),
         logits_channels=logits_channels,
     )
 
@@ -241,15 +242,21 @@ def _from_onnx(path: Path, device: torch.device) -> Predictor:
     )
 
 
-def read_temperature(weights: Path, iteration: int | None) -> float:
-    """What was fitted to these weights, by the file in the run folder, or 1. Raises CheckpointError for a file that
-    cannot be used: probabilities without it would be others than before it was damaged."""
+def read_temperature(
+    weights: Path, iteration: int | None, trained: Predict, *, shown: Predict | None = None
+) -> float:
+    """What was fitted to these weights, to images `shown` in this way (None: as `trained`), by the file in the run
+    folder, or 1. An older file does not say to which, so to images shown as `trained`. Raises CheckpointError for a
+    file that cannot be used: probabilities without it would be others than before it was damaged."""
     file = RunFiles(folder_around(weights)).temperature
     if not file.is_file():
         return 1.0
     try:
         found = json.loads(file.read_text())
         if (found["weights"], found["iteration"]) != (weights.name, iteration):
+            return 1.0
+        fitted = Predict.model_validate(found["predict"]) if "predict" in found else trained
+        if fitted != (trained if shown is None else shown):
             return 1.0
         temperature = float(found["temperature"])
         if not 0 < temperature < math.inf:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -263,6 +264,26 @@ def test_made_again_it_is_the_same(made, tmp_path, capsys):
     command.score(made.predictor, [], split="val", output=None, report=options)
     capsys.readouterr()
     assert again.read_text().replace(str(again), str(made.path)) == made.text
+
+
+def test_what_is_ignored_is_that_of_the_data_that_is_scored(made, tmp_path, capsys):
+    """Ignored pixels of data with another id for them were drawn as errors."""
+    shutil.copytree(made.root / "images/val", tmp_path / "images/val")
+    (tmp_path / "masks/val").mkdir(parents=True)
+    for mask in (made.root / "masks/val").iterdir():
+        with Image.open(mask) as file:
+            ids = np.array(file)
+        Image.fromarray(np.where(ids == IGNORE, 9, ids).astype(np.uint8)).save(
+            tmp_path / "masks/val" / mask.name
+        )
+    overrides = [f"data.root={tmp_path}", "data.ignore_index=9"]
+    options = ReportOptions(tmp_path / "p.html", worst=2)
+    command.score(made.predictor, overrides, split="val", output=None, report=options)
+    capsys.readouterr()
+    text = (tmp_path / "p.html").read_text()
+    pictures = [re.findall(r'src="(data:image/[^"]*)"', each) for each in (text, made.text)]
+    assert pictures[0] and pictures[0] == pictures[1]
+    assert "ignored (9)" in text and f"ignored ({IGNORE})" in made.text
 
 
 def evaluation(*matrices, names="dcba"):

@@ -194,6 +194,13 @@ def test_table():
     ]
 
 
+def test_a_distance_beyond_the_image_reaches_all_of_it_at_once():
+    """Each pixel of it was gone through, by numbers that have an end."""
+    points = np.zeros((3, 4), dtype=bool)
+    points[2, 0] = True
+    assert within(points, 1e200).all()
+
+
 @pytest.mark.parametrize("distance", [0.5, 1, 1.5, 2, 2.5, 5, 7.3, 40])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 1), (17, 23)])
 def test_pixels_within_a_distance_are_those_of_all_pairs(distance, size):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from segkit.commands.evaluate import evaluate_weights
 from segkit.runs.checkpoint import load_checkpoint
 from segkit.runs.predictor import load_predictor
 from tests.runs.planted_scores import TINY, only_run, run
@@ -70,13 +71,16 @@ def test_a_resumed_run_has_the_same_bits(place):
     assert whole and all(torch.equal(whole[key], again[key]) for key in whole)
 
 
-def test_the_network_sees_new_images_in_the_size_of_all_parts(place):
-    part = {**FOLDER, "resize": [16, 24]}
-    parts = [{**part, "title": title} for title in ("one", "two")]
-    data = {**MIX, "classes": ["ground", "thing"], "parts": parts}
-    assert run("--config", "tiny.yaml", f"data={json.dumps(data)}", "train.iterations=2") == 0
-    predictor, seen = load_predictor(only_run()), []
-    predictor.model.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[-2:]))
-    predictor.predict(place / "own/images/val/0.png")
-    assert seen == [(16, 24)]
-    assert "resized to 16 x 24" in (only_run() / "README.md").read_text()
+def test_images_are_predicted_in_the_size_that_all_parts_were_brought_to(place, capsys):
+    """Weights of resized parts were shown images in their own size, which they were neither trained nor scored on."""
+    parts = [{**FOLDER, "classes": ["background", "thing"], "resize": [16, 24], "title": t} for t in "xy"]
+    data = f"data={json.dumps({**MIX, 'parts': parts})}"
+    assert run("--config", "tiny.yaml", data, "augment.crop_size=16", "train.iterations=2") == 0
+    predictor = load_predictor(only_run(), "cpu")
+    assert predictor.resize == predictor.views.resize == (16, 24)
+    assert predictor.predict(place / "own/images/val/0.png").shape == (32, 32)
+    card = (only_run() / "README.md").read_text()
+    capsys.readouterr()
+    evaluate_weights(only_run(), [], split="val", device="cpu", output=None)
+    assert "6 images of mix val, resized to 16 x 24: mIoU" in capsys.readouterr().out
+    assert "resized to 16 x 24" in card

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from segkit.commands.error_report.options import ReportOptions
 from segkit.commands.evaluate import evaluate_weights
 from segkit.commands.predict import predict_images, with_other_views
 from segkit.config.load import config_from_mapping
@@ -131,6 +132,25 @@ def test_scores_at_the_original_size_are_of_predictions_at_it(resized, tmp_path,
     assert json.loads(output.read_text())["mIoU"] != pytest.approx(mean_iou(matrix), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.resize=[20,24]", "resized to 20 x 24, and to 16 x 24 for the network: mIoU"),
+        ("data.resize=null", "at the size of their files: mIoU"),
+    ],
+)
+def test_another_size_of_the_labels_is_said(resized, tmp_path, capsys, override, words):
+    """They were said to be resized as in training, whatever they were resized to."""
+    page = tmp_path / "errors.html"
+    options = {"split": "val", "device": "cpu", "output": None, "report": ReportOptions(page)}
+    evaluate_weights(resized.path, ["eval.at=network", override], **options)
+    assert f"3 images of folder val, {words}" in capsys.readouterr().out
+    shown = (
+        "24x20 pixels, resized by data.resize" if "[" in override else "44x30 pixels, the size of the labels"
+    )
+    assert shown in page.read_text()
+
+
 def test_training_scores_and_draws_at_the_original_size(resized):
     config = load_predictor(resized.path, CPU).config
     experiment = build(config)
@@ -199,6 +219,7 @@ def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsy
     torch.testing.assert_close(found["confidence"] / 255, expected.amax(dim=0), atol=0.0021, rtol=0)
     assert torch.equal(found["ids"], plain.predict(image))
     assert with_other_views(cooled, ["predict.flip=true"]).temperature == 1
+    assert with_other_views(cooled, ["predict.flip=false"]).temperature == 2
 
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
     for forms, said in ((["confidence"], True), (["ids"], False)):
@@ -213,6 +234,26 @@ def test_the_temperature_of_the_run_is_that_of_its_probabilities(tmp_path, capsy
         file.write_text(damaged)
         with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used .*--calibrate"):
             load_predictor(folder.path, CPU)
+
+
+def test_a_temperature_is_that_of_the_views_that_it_was_fitted_with(tmp_path):
+    """Fitted with `evaluate --calibrate predict.flip=true`, it stood for images that are shown once, and was left out
+    for the views it is of."""
+    folder = make_run(tmp_path)
+    plain = load_predictor(folder.path, CPU)
+    fitted = {"temperature": 2.0, "weights": plain.path.name, "iteration": plain.iteration}
+    views = plain.config.predict.model_dump()
+    file = RunFiles(folder.path).temperature
+    file.write_text(json.dumps(fitted | {"predict": views | {"flip": True}}))
+    predictor = load_predictor(folder.path, CPU)
+    assert predictor.temperature == 1
+    assert with_other_views(predictor, ["predict.flip=true"]).temperature == 2
+    assert with_other_views(predictor, ["predict.flip=true", "predict.scales=[1.5]"]).temperature == 1
+    file.write_text(json.dumps(fitted | {"predict": views}))
+    assert load_predictor(folder.path, CPU).temperature == 2
+    file.write_text(json.dumps(fitted | {"predict": {"flip": "perhaps"}}))
+    with pytest.raises(CheckpointError, match=r"temperature\.json cannot be used"):
+        load_predictor(folder.path, CPU)
 
 
 def test_some_classes_alone(run, tmp_path, monkeypatch):

@@ -20,9 +20,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from segkit.ablation.statistics.groups import group_images
 from segkit.cli import evaluate, train
 from segkit.cli.run_command import run_command
-from segkit.commands.evaluate import evaluate_weights
+from segkit.commands.calibrate import find_temperature
+from segkit.commands.evaluate import evaluate_weights, open_data
 from segkit.commands.evaluate_per_image import evaluate_per_image
 from segkit.errors import CannotWrite, CheckpointError, ConfigError, RunFolderInUse
 from segkit.evaluation.boundary_quality import BorderCounts
@@ -35,6 +37,7 @@ from segkit.models.unet import UNet
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder, read_status
+from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system import device as device_module
 from segkit.system.run_files import RunFiles
 from segkit.training.trainer import Trainer
@@ -540,6 +543,10 @@ def test_model_with_other_classes_is_found_before_a_run_folder_is_made(tiny, cap
             "data.mean=[0, 0, 0]",
             "data.mean belongs to the weights and cannot be changed here -> leave it out",
         ),
+        (
+            "train.amp=bf16",
+            "train.amp belongs to the weights and cannot be changed here -> leave it out",
+        ),
         ("data.channels=1", "the weights are for images of 3 channels but the data has 1 -> data.channels=3"),
     ],
 )
@@ -719,6 +726,13 @@ def test_matrices_of_single_images_are_those_of_training(trained, capsys):
         assert arrays["iteration"] == 6
 
 
+def test_another_size_is_told_from_that_of_the_run(trained):
+    for overrides, at in (((), None), (("eval.at=original",), "original"), (("eval.at=network",), None)):
+        assert evaluate_images(trained, *overrides) == 0
+        with np.load(trained / "per_image.npz") as arrays:
+            assert (str(arrays["eval_at"]) if "eval_at" in arrays else None) == at
+
+
 OBJECT_ARRAYS = ("objects", "object_entropies", "object_classes", "object_min_size")
 
 
@@ -783,16 +797,39 @@ def test_a_temperature_is_fitted_on_one_half_and_scored_on_the_other(trained, ca
     assert run_command(evaluate.main, arguments) == 0
     found = json.loads((trained / "temperature.json").read_text())
     assert (found["weights"], found["fitted_on"], found["scored_on"]) == ("best.pt", 4, 2)
+    assert found["predict"]["flip"] is False
     assert found["after"]["accuracy"] == found["before"]["accuracy"]
     assert (found["after"]["confidence"] > found["before"]["confidence"]) == (found["temperature"] < 1)
     printed = capsys.readouterr().out
     assert f"temperature {found['temperature']:.4f}, fitted on 4 images of val; on the other 2:" in printed
+    assert run_command(evaluate.main, [*arguments, "predict.flip=true"]) == 0
+    assert json.loads((trained / "temperature.json").read_text())["predict"]["flip"] is True
     arguments[3:] = ["--calibrate", "--group-by", "no match"]
     assert run_command(evaluate.main, arguments) == ConfigError.exit_code
     (trained.parent / "best.pt").write_bytes((trained / "best.pt").read_bytes())
     arguments = ["--weights", str(trained.parent / "best.pt"), "--device=cpu", "--calibrate"]
     assert run_command(evaluate.main, arguments) == ConfigError.exit_code
     assert "--calibrate writes into a run folder, and" in capsys.readouterr().err
+
+
+def test_a_temperature_is_scored_as_predictions_divide_by_it(trained, monkeypatch):
+    """Logits that autocast leaves in bf16 were divided in it, which makes some of them equal."""
+    forward = Predictor.forward
+    monkeypatch.setattr(Predictor, "forward", lambda self, image: forward(self, image).bfloat16())
+    predictor = load_predictor(trained, "cpu")
+    halves = partial(group_images, group_by=None)
+    found = find_temperature(predictor, [], split="val", group=halves)
+    _, dataset = open_data(predictor, [], split="val")
+    counts = torch.zeros(2)
+    for place in range(1, len(dataset), 2):  # those that it was not fitted on
+        image, target = dataset[place].image, dataset[place].target.as_subclass(torch.Tensor).long()
+        with torch.no_grad():
+            logits = predictor.views.logits(predictor.forward, image[None]).float() / found["temperature"]
+        size = target.shape
+        logits = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        ce = torch.nn.functional.cross_entropy(logits, target[None], ignore_index=255, reduction="sum")
+        counts += torch.stack([ce, (target != 255).sum()])
+    assert found["after"]["ce"] == pytest.approx(float(counts[0] / counts[1]), rel=1e-6)
 
 
 def test_training_counts_confidences_if_it_is_told_to(tiny):

@@ -62,7 +62,7 @@ def _row(findings: Findings, found: Difference | None) -> dict[str, Any]:
         "p": found and found.p,
         "p_holm": found and found.p_holm,
         "verdict": found and found.verdict,
-        "margin": findings.comparison.margin,
+        "margin": found and found.margin,
         "seeds": found and len(found.seeds),
         "units": found and found.units,
         "seeds_needed": found and found.seeds_needed,

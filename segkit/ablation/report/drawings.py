@@ -149,7 +149,7 @@ def _classes(findings: Findings, sheet: Sheet) -> list[Block]:
     everything = class_map(findings)
     chosen = choose_classes(everything)
     draw_classes(chosen, sheet.folder / "classes", pdf=sheet.pdf)
-    level = f"{100 * findings.comparison.level:.0f} %"
+    level = f"{100 * findings.comparison.level:g} %"
     caption = "IoU of each class, mean over seeds"
     cells = chosen.difference.size
     if chosen.compared:

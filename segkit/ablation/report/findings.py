@@ -11,7 +11,7 @@ import numpy as np
 from segkit.ablation.statistics.classes import ClassDifferences
 from segkit.ablation.statistics.difference import Difference, Score, score
 from segkit.ablation.statistics.groups import group_images
-from segkit.ablation.statistics.metrics import ACCURACY, MIOU, Metric, find_metric, iou
+from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU, Metric, find_metric, iou
 from segkit.ablation.statistics.statistics import Comparison, compare_metrics
 from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
@@ -31,8 +31,8 @@ class VariantScores:
 
     `class_iou` (C,) is the mean over the seeds in which the class is defined, NaN if there is none. `ce` is
     plain cross-entropy on the validation images, `best` the best mIoU of any evaluation during training (None if
-    runs were not evaluated equally often, or have a class in their mean that is left out here), `minutes` the
-    training time of a run without validation.
+    runs were not evaluated equally often, have a class in their mean that is left out here, or were scored at another
+    size), `minutes` the training time of a run without validation.
     """
 
     variant: str
@@ -154,6 +154,7 @@ def find_all(study: Study) -> Findings:
     alike = len({count_evaluations(run) for run in study.runs}) == 1
     # A run counts a class that it predicts and no image has in its mean, as 0.
     alike = alike and not any(compared.comparisons[0].unlabelled.values())
+    alike = alike and all(run.scored_as_trained for run in study.runs)
     return Findings(
         study,
         tuple(score_variant(variant, study.of(variant), main, alike=alike) for variant in runs),
@@ -190,7 +191,7 @@ def count_evaluations(run: Run) -> int:
 
 def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: bool) -> VariantScores:
     """The scores of the runs of one variant; `alike`: all runs of the study were evaluated equally often, and on
-    the same classes as here."""
+    the same classes and at the same size as here."""
     return VariantScores(
         variant,
         tuple(run.seed for run in runs),
@@ -198,7 +199,7 @@ def score_variant(variant: str, runs: Sequence[Run], main: Metric, *, alike: boo
         miou=_average(runs, lambda run: score_run(run, MIOU)),
         accuracy=_average(runs, lambda run: score_run(run, ACCURACY)),
         class_iou=mean_of_defined(np.stack([iou(run.counts.counts.sum(axis=0)) for run in runs])),
-        ce=_average(runs, lambda run: (run.summary.get("last") or {}).get("ce")),
+        ce=_average(runs, cross_entropy),
         best=_average(runs, lambda run: (run.summary.get("best") or {}).get("mIoU")) if alike else None,
         speed=_average(runs, lambda run: run.summary.get("images_per_second")),
         memory=_average(runs, lambda run: run.summary.get("memory_gb")),
@@ -211,6 +212,14 @@ def score_run(run: Run, metric: Metric) -> float:
     table = run.counts.table(metric.kind)
     assert table is not None  # or the metric would have been refused
     return float(metric.score(table.sum(axis=0)))
+
+
+def cross_entropy(run: Run) -> float | None:
+    """The plain cross-entropy of the images that the other scores are of; of a run whose file has none, that of its
+    last evaluation."""
+    if run.counts.has("ce"):
+        return score_run(run, CE)
+    return (run.summary.get("last") or {}).get("ce")
 
 
 def training_minutes(run: Run) -> float | None:
@@ -231,7 +240,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 
 def _average(runs: Sequence[Run], value_of: Callable[[Run], float | None]) -> Score | None:
-    """Over the runs that have a number; None if none has."""
-    values = [value_of(run) for run in runs]
-    known = [float(value) for value in values if value is not None and math.isfinite(value)]
-    return score(known) if known else None
+    """Over the runs that have a number; None if none has, or one is infinite or no number: a mean of the others would
+    pass over the training that failed."""
+    known = [float(value) for value in map(value_of, runs) if value is not None]
+    return score(known) if known and all(map(math.isfinite, known)) else None

@@ -5,7 +5,7 @@ import io
 import math
 from typing import Any
 
-from segkit.ablation.report.findings import training_minutes
+from segkit.ablation.report.findings import cross_entropy, training_minutes
 from segkit.ablation.statistics.metrics import ACCURACY, MIOU, iou
 from segkit.ablation.study.study import Run, Study
 
@@ -21,7 +21,7 @@ def render_csv(study: Study) -> str:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    best, last = run.summary.get("best") or {}, run.summary.get("last") or {}
+    best = run.summary.get("best") or {}
     counts = run.counts.counts.sum(axis=0)
     return {
         "variant": run.variant,
@@ -29,7 +29,7 @@ def _row(run: Run) -> dict[str, Any]:
         "iteration": run.iteration,
         "mIoU": float(MIOU.score(counts)),
         "accuracy": float(ACCURACY.score(counts)),
-        "ce": last.get("ce"),
+        "ce": cross_entropy(run),
         "best_mIoU": best.get("mIoU"),
         "best_iteration": best.get("iteration"),
         "images_per_second": run.summary.get("images_per_second"),

@@ -22,7 +22,6 @@ from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.config_diff import show_value
 from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Run
-from segkit.data.scored_size import scored_size
 
 #: Entries of env.json that a reader asks for, in order, with what to call them.
 ENVIRONMENT = {
@@ -55,15 +54,16 @@ def main_table(findings: Findings) -> Table:
         )
     less = _say_less(findings) if findings.comparison.metric.less_is_better else ""
     first = findings.study.runs[0]
-    size = scored_size(first.config)
-    images = f"{len(first.image_names):,} validation images{size and f', {size}'}"
+    size = first.scored_size and f", {first.scored_size}"
+    images = f"{len(first.image_names):,} validation images{size}"
     caption = f"Scores on {images}{spread}{delta}. {describe_seeds(findings)}{less}"
     note = (
         "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict. "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
         "squares. Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, "
-        "best mIoU the best evaluation during training, shown where all runs were evaluated equally often and on "
-        "the classes of this table; all other scores are of the last one. img/s and GB are those of training."
+        "best mIoU the best evaluation during training, shown where all runs were evaluated equally often, on the "
+        "classes of this table and at its size; all other scores are of the last one. img/s and GB are those of "
+        "training."
     )
     return Table(columns, rows, caption=caption, note=note)
 

@@ -120,12 +120,13 @@ def _scored_alike(run: Run, first: Run) -> bool:
 
 
 def _label_settings(run: Run, first: Run) -> str:
-    """The settings that make labels from files and differ, as ` (data.resize is null and [90, 120])`."""
+    """The settings that make labels from files and differ, as ` (data.resize is null and [90, 120])`, or the sizes."""
     for key in ("resize", "label_map", "ignore_index"):
         values = [other.config["data"].get(key) for other in (run, first)]
         if values[0] != values[1]:
             return f" (data.{key} is {show_value(values[0])} and {show_value(values[1])})"
-    return ""
+    sizes = run.scored_size, first.scored_size
+    return "" if sizes[0] == sizes[1] else f" ({sizes[0]} and {sizes[1]})"
 
 
 def _check_definition(study: Study) -> Iterator[Comparability]:

@@ -20,6 +20,8 @@ from segkit.evaluation.objects.counts import COLUMNS, ObjectCounts
 #: Matrices of an older file that are read at once, in numbers.
 BLOCK = 1_000_000
 NAMES = ("image", "label", "prediction", "pixels")
+#: What `eval.at` can be.
+SIZES = ("network", "original")
 
 
 class Damaged(Exception):
@@ -29,13 +31,14 @@ class Damaged(Exception):
 @dataclass(frozen=True)
 class PerImage:
     """The counts of the images `names` over the classes `class_names`, as of `iteration`; `definition` says what mIoU
-    means to the one who wrote it."""
+    means to the one who wrote it. `at` is the size that was scored, one of SIZES; None: the `eval.at` of the run."""
 
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     iteration: int
     definition: str
     counts: RunCounts
+    at: str | None
 
 
 def read_arrays(path: Path, *, without: str = "") -> dict[str, np.ndarray]:
@@ -60,7 +63,10 @@ def read_per_image(path: Path) -> PerImage:
     entries = _entries(arrays, **size) if "pixels" in arrays else _dense_entries(path, **size)
     counts = count_entries(entries, **size)
     counts = replace(counts, **_further(arrays, **size), **_calibration(arrays, counts))
-    return PerImage(names, classes, int(iteration), str(definition), counts)
+    at = arrays.get("eval_at")
+    if at is not None and (at.shape or str(at) not in SIZES):
+        raise Damaged(f"eval_at should be {' or '.join(SIZES)}, is {_describe(at)}")
+    return PerImage(names, classes, int(iteration), str(definition), counts, None if at is None else str(at))
 
 
 def _get(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

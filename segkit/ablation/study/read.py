@@ -56,6 +56,7 @@ def read_run(
         summary=summary,
         env=env,
         fingerprints=prints,
+        scored_at=images.at,
     )
 
 

@@ -5,7 +5,7 @@ of the same seed start from the same weights and see the same data in the same o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from segkit.ablation.statistics.run_counts import RunCounts
 from segkit.ablation.study.claims import LEVEL, METRICS
+from segkit.data.scored_size import scored_size
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Run:
     `counts` are what its scores are made of, of the validation images `image_names`, as of `iteration` (the last
     evaluation, not the best: choosing the best of many by the same images would flatter). `history` holds the columns
     of results.csv as (iterations, values). `fingerprints` has
-    `data`, `initial_weights`, `training_order`, `first_batch`, each a hexadecimal digest.
+    `data`, `initial_weights`, `training_order`, `first_batch`, each a hexadecimal digest. `scored_at` is the size that
+    the images were scored at, "network" or "original"; None: as the configuration says.
     """
 
     folder: Path
@@ -38,11 +40,22 @@ class Run:
     summary: Mapping[str, Any]
     env: Mapping[str, Any]
     fingerprints: Mapping[str, str]
+    scored_at: str | None = field(default=None, kw_only=True)
 
     @property
     def label(self) -> str:
         """The run in messages."""
         return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def scored_size(self) -> str:
+        """At which size its images were scored, in words."""
+        return scored_size(self.config, at=self.scored_at)
+
+    @property
+    def scored_as_trained(self) -> bool:
+        """Whether that is the size of the scores during its training."""
+        return self.scored_size == replace(self, scored_at=None).scored_size
 
     @property
     def is_packed(self) -> bool:

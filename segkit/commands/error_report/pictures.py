@@ -33,9 +33,9 @@ class Example(NamedTuple):
 
 
 def look_again(
-    predictor: Predictor, views: Views, dataset: Any, rows: Sequence[ImageRow]
+    predictor: Predictor, views: Views, dataset: Any, rows: Sequence[ImageRow], labels: Legend
 ) -> Iterator[Example]:
-    """These images with their predictions, one at a time and shown as `views` says.
+    """These images with their predictions, one at a time, shown as `views` says and drawn with `labels`.
 
     Raises DataError for files that are there no more.
     """
@@ -44,9 +44,7 @@ def look_again(
         sample = view[row.place]
         image, target = (sample[name][None].to(predictor.device) for name in ("image", "target"))
         found = score_views(predictor.forward, image, target, views, ignore_index=dataset.ignore_index)
-        yield draw_example(
-            row, sample["image"], sample["target"], found.prediction[0].cpu(), predictor.labels
-        )
+        yield draw_example(row, sample["image"], sample["target"], found.prediction[0].cpu(), labels)
 
 
 def draw_example(row: ImageRow, image: Tensor, target: Tensor, prediction: Tensor, labels: Legend) -> Example:

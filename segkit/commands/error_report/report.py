@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from segkit.commands.error_report.options import ReportOptions
@@ -41,9 +42,11 @@ def write_report(
         "evaluate", "--weights", predictor.path, *overrides, "--split", split,
         "--report", options.path, "--worst", options.worst, "--worst-by", options.rank,
     )  # fmt: skip
-    facts = Facts(config.name, _describe(predictor, config, places, views, split), command)
-    examples = look_again(predictor, views, dataset, chosen)
-    page = render_page(facts, result, places, images, pairs, examples, predictor.labels, rank=options.rank)
+    facts = Facts(config.name, _describe(predictor, config, dataset, places, views, split), command)
+    # What is ignored belongs to the data that was scored, which may be others than those of the training.
+    labels = replace(predictor.labels, ignore_index=dataset.ignore_index)
+    examples = look_again(predictor, views, dataset, chosen, labels)
+    page = render_page(facts, result, places, images, pairs, examples, labels, rank=options.rank)
     try:
         options.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,19 +57,14 @@ def write_report(
 
 
 def _describe(
-    predictor: Predictor, config: Config, places: PlaceCounts, views: Views, split: str
+    predictor: Predictor, config: Config, dataset: Any, places: PlaceCounts, views: Views, split: str
 ) -> list[tuple[str, str]]:
     return [
         ("weights", f"{predictor.path} ({predictor.why})"),
         ("model", config.model.name),
         ("loss", config.loss.name),
         ("data", f"{config.data.name} {split}"),
-        (
-            "scored at",
-            _describe_sizes(
-                places.shapes, resized=predictor.resize is not None and config.eval.at == "network"
-            ),
-        ),
+        ("scored at", _describe_sizes(places.shapes, resized=getattr(dataset, "resize", None) is not None)),
         ("seen", _describe_views(views)),
     ]
 

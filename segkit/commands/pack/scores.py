@@ -33,10 +33,9 @@ def scores_of(predictor: Predictor, run: RunFiles, summary: dict[str, Any]) -> S
     """The validation scores at the iteration of the weights: of the last evaluation in full, of an earlier one as
     results.csv has them, to six digits; None where these weights were not evaluated."""
     names = predictor.labels.class_names
-    config = predictor.config
     about = {
         "iteration": predictor.iteration or 0,
-        "size": scored_size(config.to_mapping()),
+        "size": scored_size(predictor.config.to_mapping()),
         "chosen": predictor.path.name == RunFiles.best.name,
     }
     last = summary.get("last")

@@ -74,9 +74,6 @@ class Mix:
         self.parts, self.class_names, self.num_classes = parts, tuple(classes), len(classes)
         self.ignore_index, self.channels = ignore_index, parts[0].dataset.channels
         self.part_names = tuple(part.called for part in parts)
-        sizes = {getattr(part.dataset, "resize", None) for part in parts}
-        #: (H, W) that the images of all parts are brought to, for predictions to do the same; None if parts differ.
-        self.resize = next(iter(sizes)) if len(sizes) == 1 else None
         self._check(parts)
         fits_a_byte = 0 <= ignore_index <= 255 and len(classes) <= 255
         self.target_dtype = np.uint8 if fits_a_byte else np.int64
@@ -85,11 +82,15 @@ class Mix:
         self.notes = [
             note for part, table in zip(parts, self.tables, strict=True) for note in self._note(part, table)
         ]
+        self.palette = _join_palettes(parts, self.tables, len(classes))
+        sizes = {getattr(part.dataset, "resize", None) for part in parts}
+        #: What the images of all parts are brought to; None where that is not one size.
+        self.resize: tuple[int, int] | None = next(iter(sizes)) if len(sizes) == 1 else None
         if len(sizes) > 1:
             self.notes.append(
-                "resize is not the same in all parts, so predictions will show images to the network as they are"
+                "the parts are not resized alike, so the network will be shown other images in their own size, by "
+                "predict too -> one resize for all parts, or for none"
             )
-        self.palette = _join_palettes(parts, self.tables, len(classes))
         if all(hasattr(part.dataset, "files") for part in parts):
             self.files, self.sources = self._files, self._sources
         found = [getattr(part.dataset, "found_options", {}) for part in parts]

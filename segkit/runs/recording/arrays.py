@@ -27,13 +27,17 @@ DEFINITION = (
 LARGEST_EXAMPLE = 512
 
 
-def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *, iteration: int) -> None:
+def save_per_image(
+    path: Path, result: Evaluation, class_names: Sequence[str], *, iteration: int, at: str | None = None
+) -> None:
     """Write what was counted of every validation image. Raises CannotWrite.
 
     The arrays, of N images and C classes:
 
     - `names` (N,) of the images, in the order of the data set, and `class_names` (C,);
     - `iteration` at which the model was scored; `definition`, the text of DEFINITION;
+    - `eval_at`, only where `at` is given, since it is not that of the run's configuration: network or original, the
+      size that was scored (`eval.at`);
     - `image`, `label`, `prediction` int32 (M,) and `pixels` int64 (M,): the confusion matrices without their zeros.
       Entry m says that so many `pixels` of that `image` (0 ... N-1) have that label and that prediction (0 ... C-1).
       Sorted by image, label and prediction, no three of which occur twice. Ignored pixels are not counted;
@@ -58,6 +62,8 @@ def save_per_image(path: Path, result: Evaluation, class_names: Sequence[str], *
         "pixels": matrices.pixels,
         "ce_sums": result.ce_sums.numpy(),
     }
+    if at is not None:
+        arrays["eval_at"] = np.asarray(at)
     if result.borders is not None:
         arrays["borders"] = result.borders.counts.numpy()
         arrays["boundary_tolerance"] = np.asarray(float(result.borders.tolerance))

@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from segkit.ablation.report.difference_files import render_differences_csv
 from segkit.ablation.report.document import Picture, Table
 from segkit.ablation.report.drawings import Sheet, _differences, class_map, shared_seed_runs
+from segkit.ablation.report.drawings import _classes as draw_classes_of
+from segkit.ablation.report.figures.forest import _paint as paint_forest
+from segkit.ablation.report.figures.forest import forest_rows
 from segkit.ablation.report.figures.reliability import find_reliability
 from segkit.ablation.report.figures.style import choose_looks
 from segkit.ablation.report.findings import find_all, training_minutes
@@ -309,6 +313,8 @@ def test_a_margin_is_of_the_main_metric(tmp_path):
     study = make_study(tmp_path, examples=False)
     findings = find_all(replace(study, metrics=("accuracy", "miou"), margin=0.9))
     assert findings.differences["bootstrapped_ce"].verdict == "within the margin"
+    rows = csv.DictReader(io.StringIO(render_differences_csv(findings)))
+    assert [row["margin"] for row in rows] == ["0.9"] * 3 + [""] * 3
     assert {one.verdict for one in findings.others[0].differences} <= {"better", "worse", "not shown"}
 
 
@@ -537,3 +543,48 @@ def test_the_table_says_at_which_size_resized_images_were_scored(tmp_path):
             for run in study.runs
         )
         assert words in main_table(find_all(replace(study, runs=runs))).caption
+
+
+def test_a_study_that_was_scored_again_at_another_size_says_so_and_mixes_nothing(tmp_path):
+    """`evaluate --per-image eval.at=original`: mIoU was of the files, ce and the best mIoU of the network's size, and
+    the caption said the latter."""
+    study = make_study(tmp_path, examples=False)
+    images = len(study.runs[0].image_names)
+
+    def again(run, at):
+        config = {**run.config, "data": {**run.config["data"], "resize": [36, 48]}, "eval": {"at": "network"}}
+        counts = replace(run.counts, ce=np.full(images, 0.25 * run.counts.counts[:, 1].sum() / images))
+        summary = {**run.summary, "last": {"ce": 9.0}}
+        return replace(run, config=config, counts=counts, summary=summary, scored_at=at)
+
+    for at, words, best in (("network", "resized to 36 x 48", True), ("original", "at the size of", False)):
+        findings = find_all(replace(study, runs=tuple(again(run, at) for run in study.runs)))
+        assert words in main_table(findings).caption
+        assert all((scores.best is not None) == best for scores in findings.scores)
+        assert all(scores.ce.mean == pytest.approx(0.25) for scores in findings.scores)
+        rows = csv.DictReader(io.StringIO(render_csv(findings.study)))
+        assert all(float(row["ce"]) == pytest.approx(0.25) for row in rows)
+
+
+def test_a_seed_without_a_finite_cross_entropy_is_not_passed_over(tmp_path):
+    """The mean over the other seeds stood for all."""
+    study = make_study(tmp_path, examples=False)
+    first, *others = (replace(run, summary={**run.summary, "last": {"ce": 0.5}}) for run in study.runs)
+    broken = np.full(len(first.image_names), np.inf)
+    first = replace(first, counts=replace(first.counts, ce=broken))
+    scores, *rest = find_all(replace(study, runs=(first, *others))).scores
+    assert scores.ce is None
+    assert all(each.ce.mean == 0.5 for each in rest)
+
+
+@pytest.mark.parametrize("level", [0.975, 0.999])
+def test_figures_say_the_level_as_it_is(tmp_path, level):
+    """A level of 99.9 % was called 100 %, in the plots and below them."""
+    findings = find_all(replace(make_study(tmp_path, examples=False), level=level))
+    sheet = Sheet(tmp_path, choose_looks(findings.study.variants, findings.study.baseline))
+    words = f"{100 * level:g} % interval"
+    captions = [block.caption for block in draw_classes_of(findings, sheet) if isinstance(block, Picture)]
+    assert f"where its {words}" in captions[0]
+    figure = Figure()
+    paint_forest(figure, forest_rows(findings.comparison.differences), "difference", level, sheet.looks)
+    assert f"difference  [{words}]" in [text.get_text() for axis in figure.axes for text in axis.texts]

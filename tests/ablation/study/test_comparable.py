@@ -1,8 +1,11 @@
 """Every reason against comparing runs is found and said, and nothing is said without one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.study.comparable import check_comparable
 from tests.ablation.run_folders import IMAGES, LABELS, fake_run, matrices, study_of
 
@@ -106,6 +109,15 @@ def test_other_labels_name_the_setting_that_made_them():
     study = sound(fake_run("ce", 1, CE, matrices=other, config={**run.config, "data": data}))
     (text,) = [text for text in texts(study, "error") if text.startswith("validation labels")]
     assert "first val/0 (data.resize is [90, 120] and null) -> score all" in text
+
+
+def test_runs_that_were_scored_again_at_another_size():
+    data = {**fake_run("ce").config["data"], "resize": [90, 120]}
+    resized = replace(fake_run("ce", 1, CE), config={**fake_run("ce", 1, CE).config, "data": data})
+    again = replace(resized, counts=count_matrices(matrices(1, LABELS // 2)), scored_at="original")
+    first = replace(resized, variant="ohem", seed=0)
+    (text,) = [text for text in texts(sound(again, first), "error") if text.startswith("validation labels")]
+    assert "(at the size of their files and resized to 90 x 120) -> score all" in text
 
 
 def test_other_predictions_are_no_other_labels():

@@ -1,6 +1,7 @@
 """Reading run folders: every file arrives, and whatever is wrong with one is said with what to do."""
 
 import fcntl
+import json
 import re
 
 import numpy as np
@@ -169,6 +170,8 @@ def test_a_damaged_archive(tmp_path, content):
         ({"matrices": matrices() - 1}, "matrices has negative counts"),
         ({"iteration": np.array([1, 2])}, "iteration should be one whole number, is int64 (2,)"),
         ({"definition": np.array(3)}, "definition should be one text, is int64 ()"),
+        ({"eval_at": np.array("sea level")}, "eval_at should be network or original, is <U9 ()"),
+        ({"eval_at": np.array(["network"])}, "eval_at should be network or original, is <U7 (1,)"),
     ],
 )
 def test_arrays_that_do_not_fit_together(tmp_path, changes, reason):
@@ -339,6 +342,24 @@ def test_damaged_examples(tmp_path):
         f"{folder}/examples.npz is damaged: it has no 'target_1'\n"
         "   -> delete it; the report then has no pictures of this run"
     )
+
+
+@pytest.mark.parametrize(
+    ("resize", "at", "words"),
+    [
+        (None, "original", ""),
+        ([36, 48], None, "resized to 36 x 48"),
+        ([36, 48], "network", "resized to 36 x 48"),
+        ([36, 48], "original", "at the size of their files"),
+    ],
+)
+def test_the_size_of_the_scores_is_that_of_who_scored_last(tmp_path, resize, at, words):
+    data = {"name": "folder", "root": "data", "classes": [*CLASSES], "resize": resize}
+    changed = {"eval_at": None if at is None else np.array(at)}
+    folder = make_run(tmp_path / "run", f"data={json.dumps(data)}", arrays_changed=changed)
+    run = read_run(folder, variant="ohem")
+    assert run.scored_size == words
+    assert run.scored_as_trained == (words != "at the size of their files")
 
 
 def test_what_a_training_writes_can_be_read(tmp_path):

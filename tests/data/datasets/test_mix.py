@@ -299,7 +299,7 @@ def test_predictions_are_resized_as_all_parts_are(root):
     assert same.resize == (16, 24) and same.notes == [] and shown == "resized to 16 x 24"
     for sizes in (([16, 24], None), ([16, 24], [24, 16])):
         differing, shown = of(*sizes)
-        assert differing.resize is None and "resize is not the same in all parts" in differing.notes[-1]
+        assert differing.resize is None and "not resized alike" in differing.notes[-1]
         assert shown == "resized part by part"
     plain, shown = of(None, None)
     assert plain.resize is None and plain.notes == [] and shown == ""

@@ -52,6 +52,12 @@ def test_the_arrays(tmp_path):
     }
 
 
+def test_the_size_is_there_if_it_was_chosen(tmp_path):
+    save_per_image(tmp_path / "per_image.npz", evaluation(), CLASSES, iteration=20, at="original")
+    with np.load(tmp_path / "per_image.npz", allow_pickle=False) as arrays:
+        assert str(arrays["eval_at"]) == "original" and not arrays["eval_at"].shape
+
+
 @pytest.mark.parametrize("tolerance", [2, 2.5])
 def test_the_borders_are_there_if_they_were_counted(tmp_path, tolerance):
     counts = torch.arange(3 * 2 * 6).reshape(3, 2, 6)

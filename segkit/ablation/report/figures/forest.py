@@ -145,7 +145,7 @@ def _paint(
     axis.locator_params(axis="x", nbins=6)  # or labels with three decimals run into each other
     axis.set_xlabel(drawable_text(what))
     axis.text(
-        1.02, 1.0, f"difference  [{100 * level:.0f} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
+        1.02, 1.0, f"difference  [{100 * level:g} % interval]", transform=axis.transAxes, va="bottom", size=8.5,
         color=SOFT,
     )  # fmt: skip
 

@@ -92,7 +92,12 @@ class Trainer:
         if self.lacks_evaluation:
             self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
         batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
-        while self.iteration < self.plan.iterations and not self.ranks.vote(self.stop()):
+        # An evaluation that was stopped is made up before any other update, also where a vote is known one late.
+        while (
+            self.iteration < self.plan.iterations
+            and not self.lacks_evaluation
+            and not self.ranks.vote(self.stop())
+        ):
             micro_batches, waited = self.fetch(batches)
             values = self.update(micro_batches)
             self.iteration += 1

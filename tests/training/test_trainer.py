@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from segkit.distributed.ranks import Ranks
 from segkit.errors import ConfigError, NotFiniteError
 from segkit.models.parts import freeze
 from segkit.training.plan import Plan
@@ -298,6 +299,47 @@ def test_evaluation_missed_by_a_stop_is_made_up_on_resume(last):
     assert resumed.fit()
     expected = [event for event in recorder.events if event[0] == "evaluation" and event[1] >= last]
     assert [event for event in resumed_recorder.events if event[0] == "evaluation"] == expected
+
+
+class OneLate(Ranks):
+    """Votes as several processes do: the answer is that of the call before."""
+
+    owed = 0
+
+    def vote(self, number):
+        answer, self.owed = self.owed, number
+        return answer
+
+
+class Interrupted(list):
+    """Validation batches between which a signal comes, once `is_time()`."""
+
+    def __init__(self, batches, is_time):
+        super().__init__(batches)
+        self.is_time, self.signals = is_time, 0
+
+    def __iter__(self):
+        for each in super().__iter__():
+            yield each
+            self.signals += self.is_time()
+
+
+def test_an_evaluation_that_was_stopped_in_several_processes_is_made_up_on_resume():
+    """A vote that is known one late must not let another update come first: nobody could make it up then."""
+    plan = replace(PLAN, evaluate_every=3, checkpoint_every=0)
+    whole, recorder, _ = make_trainer(plan)
+    assert whole.fit()
+    stopped, stopped_recorder, saved = make_trainer(plan, ranks=OneLate())
+    stopped.val_batches = Interrupted(stopped.val_batches, lambda: stopped.iteration == 3)
+    stopped.stop = lambda: stopped.val_batches.signals
+    assert not stopped.fit()
+    resumed, resumed_recorder, _ = make_trainer(plan)
+    resumed.load_state_dict(saved[max(saved)])
+    assert resumed.fit()
+    events = stopped_recorder.events + resumed_recorder.events
+    assert [event for event in events if event[0] == "evaluation"] == [
+        event for event in recorder.events if event[0] == "evaluation"
+    ]
 
 
 def test_loss_that_is_not_finite_is_never_saved():

@@ -309,7 +309,8 @@ class Trainer:
             state = self.sharded.distribute(state, self.optimizer)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(fit_state(state["optimizer"], self.optimizer))
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # else fp16 begins here, with the scale that every run begins with
+            self.scaler.load_state_dict(state["scaler"])
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])

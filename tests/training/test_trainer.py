@@ -226,6 +226,18 @@ def test_resume_at_every_iteration_is_bit_equal(plan):
         assert resumed.best == whole.best
 
 
+@pytest.mark.parametrize("before", [None, torch.bfloat16])
+def test_a_run_goes_on_in_fp16_that_began_without_loss_scaling(before):
+    """As one that moves from a CPU to a GPU without bf16 does."""
+    began, _, saved = make_trainer(replace(PLAN, amp_dtype=before))
+    began.fit()
+    resumed, recorder, saved_later = make_trainer(replace(PLAN, amp_dtype=torch.float16))
+    resumed.load_state_dict(saved[3])
+    assert resumed.fit()
+    assert len(recorder.losses) == 3
+    assert saved_later[6]["scaler"]["scale"] > 1
+
+
 def tamper_optimizer(state):
     for entry in state["optimizer"]["state"].values():
         entry["momentum_buffer"].zero_()

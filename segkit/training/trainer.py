@@ -24,7 +24,7 @@ from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait, weights_cast_once
 from segkit.system.host_copy import DeviceCopies
-from segkit.training.micro_batches import shares, times
+from segkit.training.micro_batches import join_values, shares, times
 from segkit.training.optimizer_state import fit_state
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
@@ -141,16 +141,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         self.parallel.train()
-        collected: dict[str, Any] = {}
-        for n, (batch, share) in enumerate(
-            zip(micro_batches, shares(self.loss, micro_batches), strict=True), start=1
-        ):
+        told, parts = [], shares(self.loss, micro_batches)
+        for n, (batch, share) in enumerate(zip(micro_batches, parts, strict=True), start=1):
             with self.own_gradients() if n < len(micro_batches) else nullcontext():
-                loss, values = self.total_loss(batch)
-                self.scaler.scale(times(loss, share)).backward()
-            for name, value in values.items():
-                part = times(value, share)
-                collected[name] = collected[name] + part if name in collected else part
+                loss, values = self.total_loss(batch, share)
+                self.scaler.scale(loss).backward()
+            told.append(values)
+        collected = join_values(told, parts, [batch["target"].numel() for batch in micro_batches])
         if self.parallel is not self.model and not self.plan.find_unused:
             require_all_gradients(self.model)
         values = {**collected, "lr": rate}
@@ -174,22 +171,26 @@ class Trainer:
         no_sync: Any = getattr(self.parallel, "no_sync", nullcontext)
         return no_sync()
 
-    def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of a micro-batch, auxiliary heads included, and the values to log."""
+    def total_loss(self, batch: Batch, share: Any = 1.0) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of a micro-batch, auxiliary heads included, by its share of the update, and the values to log."""
         output = split_output(self.forward(self.parallel, batch["image"]))
-        loss, values = self.call_loss(output.logits, batch)
+        loss, values = self.call_loss(output.logits, batch, share)
         if output.auxiliary and self.plan.aux_weight:
-            calls = (self.call_loss(each, batch) for each in output.auxiliary)
+            calls = (self.call_loss(each, batch, share) for each in output.auxiliary)
             aux = torch.stack([value for value, _ in calls]).sum()
-            values = {**values, "aux_loss": aux.detach()}
+            values = {**values, "aux_loss": times(aux.detach(), share)}
             loss = loss + self.plan.aux_weight * aux
+        loss = times(loss, share)
         return loss, {"loss": loss.detach(), **values}
 
-    def call_loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of these logits, with what it had made of the labels while they were loaded."""
+    def call_loss(self, logits: Tensor, batch: Batch, share: Any = 1.0) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of these logits, with what it had made of the labels while they were loaded, and with the shares of
+        its terms if it has such."""
         wanted: Any = getattr(self.loss, "label_maps", {})
         maps = {name: batch[name] for name in wanted if name in batch}
-        more = {"maps": maps} if maps else {}
+        more: dict[str, Any] = {"maps": maps} if maps else {}
+        if isinstance(share, tuple):
+            more["shares"] = share
         return self.loss(logits, batch["target"], batch.get("weight"), iteration=self.iteration, **more)
 
     def forward(self, model: nn.Module, image: Tensor) -> Any:

@@ -54,8 +54,9 @@ def join_values(
         values, kind = [each[name] for each in told], name.rpartition("/")[2]
         if name in ("loss", "aux_loss") or kind == "value":
             joined[name] = sum(values[1:], values[0])
-        elif not any(isinstance(value, Tensor) for value in values) and len({*values}) == 1:
-            joined[name] = values[0]  # such as a schedule's
+        elif not any(isinstance(value, Tensor) for value in values):  # such as a schedule's
+            # Numbers stay numbers: all processes must have as many tensors to read.
+            joined[name] = values[0] if len({*values}) == 1 else sum(values) / len(values)
         else:
             weights = by_valid
             if kind == "ignored_fraction":

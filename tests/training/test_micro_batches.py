@@ -113,3 +113,12 @@ def test_what_a_loss_tells_without_counts_is_a_mean_by_shares():
     assert (float(found["loss"]), float(found["mine"]), found["fixed"]) == (6.0, 4.0, 0.3)
     equally = join_values(told, [(0.25,), (0.75,)], [64, 64])
     assert float(equally["mine"]) == 3.0
+
+
+def test_numbers_stay_numbers_whatever_they_are():
+    """Processes read their values together, and must have as many tensors each."""
+    share = torch.tensor(0.5)
+    for values in ((0.3, 0.3), (0.2, 0.4)):
+        told = [{"loss": torch.tensor(1.0), "moves": value} for value in values]
+        found = join_values(told, [share, share], [64, 64])["moves"]
+        assert type(found) is float and found == pytest.approx(0.3)

@@ -38,13 +38,19 @@ def build_optimizer(
     parameters = {name: value for name, value in component.params.items() if value is not None}
     wants_default = not parameters.get("foreach") and not parameters.get("differentiable")
     wants_default = wants_default and not (sharded and component.name in WHOLE_ONLY)
+    # SGD's fused kernel begins its momentum wrongly (see optimizers.py), which zeros mend but for dampening.
+    dampened = component.name == "sgd" and bool(parameters.get("dampening"))
+    wants_default = wants_default and not dampened
     if component.name in FUSED_EVERYWHERE and "fused" not in parameters and wants_default:
         parameters["fused"] = device.type in ("cuda", "cpu", "mps")
     try:
         groups = _group(model, component.groups, places or {}) + _own_group(loss, constructor)
-        return constructor(groups, **parameters)
+        optimizer = constructor(groups, **parameters)
     except ValueError as error:
         raise ConfigError(f"optimizer: {component.name}: {error}") from error
+    if dampened:  # GradScaler looks at the gradients itself then, and skips an update by not calling it
+        vars(optimizer)["_step_supports_amp_scaling"] = False
+    return optimizer
 
 
 def layered(groups: Mapping[str, float | list[float]]) -> list[str]:

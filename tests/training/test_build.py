@@ -408,12 +408,31 @@ def test_every_optimizer_makes_a_step(name):
         ({"foreach": True}, "cpu", None),
         ({"foreach": False}, "cpu", True),
         ({"differentiable": True}, "cpu", None),
+        ({"momentum": 0.9, "dampening": 0.5}, "cpu", None),
+        ({"momentum": 0.9, "dampening": 0.5, "fused": True}, "cpu", True),
         ({}, "xla", False),
     ],
 )
 def test_fused_kernels_are_the_default_where_torch_has_them(params, device, fused):
     built = build_optimizer(optimizer("sgd", **params), nn.Conv2d(3, 4, 3), torch.device(device))
     assert built.defaults["fused"] is fused
+
+
+def test_an_update_that_is_skipped_leaves_no_momentum_where_it_is_dampened(monkeypatch):
+    """The fused kernel would take what it finds in memory for it."""
+    monkeypatch.setattr(torch, "empty_like", lambda tensor, **_: torch.full_like(tensor, 1e30))
+    model = nn.Conv2d(3, 4, 3)
+    block = optimizer("sgd", momentum=0.9, dampening=0.5, fused=True)
+    built, scaler = build_optimizer(block, model, CPU), torch.amp.GradScaler("cpu", init_scale=1.0)
+    before = [each.detach().clone() for each in model.parameters()]
+    for value in (torch.inf, 1.0):
+        for each in model.parameters():
+            each.grad = torch.full_like(each, value)
+        scaler.scale(torch.ones(()))
+        scaler.step(built)
+        scaler.update(1.0)
+    for old, new in zip(before, model.parameters(), strict=True):
+        torch.testing.assert_close(old - new.detach(), torch.full_like(old, built.param_groups[0]["lr"]))
 
 
 def test_frozen_parameters_are_left_out():

@@ -55,3 +55,35 @@ def test_gradients_of_the_update_itself_are_only_kept_if_asked_for(differentiabl
     optimizer._init_group = lambda *_: seen.append(torch.is_grad_enabled()) or False
     optimizer.step()
     assert seen == [differentiable] and torch.is_grad_enabled()
+
+
+def follow(constructor, gradients, **options):
+    """Two parameters after these pairs of gradients, None for none; infinite ones are skipped by a GradScaler."""
+    parameters = [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2, 2))]
+    optimizer = constructor(parameters, lr=0.1, momentum=0.9, **options)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for pair in gradients:
+        for parameter, gradient in zip(parameters, pair, strict=True):
+            parameter.grad = None if gradient is None else torch.full_like(parameter, 4.0 * gradient)
+        scaler.scale(torch.ones(()))
+        scaler.step(optimizer)
+        scaler.update(4.0)
+        optimizer.zero_grad()
+    return parameters
+
+
+GRADIENTS = {
+    "first updates skipped": [(torch.inf, 1.0), (1.0, -torch.inf), (0.5, 2.0), (torch.inf, 1.0), (1.0, -1.0)],
+    "a first gradient later": [(1.0, None), (0.5, 2.0), (None, 1.0), (1.0, 1.0)],
+}
+
+
+@pytest.mark.parametrize("gradients", GRADIENTS.values(), ids=GRADIENTS)
+@pytest.mark.parametrize("options", [{}, {"nesterov": True, "weight_decay": 0.1}], ids=["plain", "nesterov"])
+def test_momentum_of_the_fused_kernel_begins_with_nothing(gradients, options, monkeypatch):
+    """Where the first updates are skipped, as fp16 does, it would go on from what was in memory."""
+    expected = follow(torch.optim.SGD, gradients, fused=False, **options)
+    monkeypatch.setattr(torch, "empty_like", lambda tensor, **_: torch.full_like(tensor, 1e30))
+    found = follow(OPTIMIZERS.get("sgd"), gradients, fused=True, **options)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)

@@ -1,6 +1,6 @@
 """`sum`: several losses added, each with a weight."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -66,6 +66,8 @@ class SumLoss(nn.Module):
         )
         if any(hasattr(loss, "pixels") for loss in self.losses):  # there exactly if a term can tell
             self.pixels = self._pixels
+        if balance == "none":  # what is balanced is refused in parts
+            self.denominator = self._denominators
 
     def forward(
         self,
@@ -75,25 +77,33 @@ class SumLoss(nn.Module):
         *,
         iteration: int,
         maps: Mapping[str, Tensor] | None = None,
+        shares: Sequence[Any] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The sum and what to log: of each term `<name>/value`, before its weight, and `<name>/<metric>`, with balance
-        also `<name>/factor`; plain `ce` from the first term that reports it."""
+        also `<name>/factor`; plain `ce` from the first term that reports it.
+
+        Where the batch is one of several in an update, `shares` is what each term of it counts there, by what it says
+        in `denominator`: values are multiplied by these, so that they add up to that of the update.
+        """
         if iteration is None:
             raise TypeError("sum needs the iteration, got None")
         # Once for all terms: else the gradient of each would be rounded to half precision before they are added.
         logits = logits if logits.dtype == torch.float64 else logits.float()
         told: dict[str, dict[str, Tensor | float]] = {}
 
-        def term(name: str, loss: nn.Module, channels: int, logits: Tensor) -> Tensor:
-            more = {"maps": maps} if maps and getattr(loss, "label_maps", {}) else {}
+        def term(name: str, loss: nn.Module, channels: int, share: Any, logits: Tensor) -> Tensor:
+            more: dict[str, Any] = {"maps": maps} if maps and getattr(loss, "label_maps", {}) else {}
+            within = {"shares": share} if isinstance(share, tuple) else {}  # a sum again
             value, told[name] = loss(
-                _with_channels(logits, channels), target, weight, iteration=iteration, **more
+                _with_channels(logits, channels), target, weight, iteration=iteration, **more, **within
             )
-            return value
+            return value if share is None or within else share * value
 
         terms = [
-            partial(term, name, loss, channels)
-            for name, loss, channels in zip(self.names, self.losses, self.channels, strict=True)
+            partial(term, name, loss, channels, share)
+            for name, loss, channels, share in zip(
+                self.names, self.losses, self.channels, shares or [None] * len(self.names), strict=True
+            )
         ]
         factors: list[Tensor] = []
         if self.balance == "gradient":
@@ -115,6 +125,12 @@ class SumLoss(nn.Module):
         a schedule has its own way to do it."""
         for loss in self.losses:
             loss.compile(**options)
+
+    def _denominators(self, target: Tensor, weight: Tensor | None = None) -> tuple[Any, ...]:
+        """What the mean of each term divides by, from the labels alone: see `PixelLoss.denominator`. None for a term
+        that does not say."""
+        finds = [find_method(loss, "denominator") for loss in self.losses]
+        return tuple(None if find is None else find(target, weight) for find in finds)
 
     def _pixels(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, iteration: int) -> Any:
         for loss, channels in zip(self.losses, self.channels, strict=True):

@@ -20,6 +20,7 @@ from segkit.runs.header import header
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.trackers.kinds import require_trackers
+from segkit.runs.state import require_fit
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path
@@ -61,6 +62,7 @@ def check(
         data = experiment.data
         fingerprint = data_fingerprint(data.train, data.val, skip_bad=config.data.skip_bad)
         continuation.refuse_other_data(found, fingerprint)
+        require_fit(found, experiment)
         notes.append(f"resume    {found.path}")
     started = [] if found else start_from(experiment)
     for text in [*header(experiment, report, source), *started, *notes, *report.table]:

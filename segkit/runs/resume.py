@@ -114,7 +114,7 @@ def compare_configs(
     for a key in `allow` that neither configuration has.
     """
     _check_allowed_keys(allow, old, new)
-    refuse_unfit(old.get("optimizer", {}), new.get("optimizer", {}), checkpoint or "the checkpoint")
+    refuse_unfit(old, new, checkpoint or "the checkpoint")
     same_batch = _images_per_update(old) == _images_per_update(new)
     warnings, refused = [], {}
     for key, (before, after) in _changes(old, new).items():

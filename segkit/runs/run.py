@@ -35,6 +35,7 @@ from segkit.runs.state import (
     go_on_from,
     goes_elsewhere,
     precision_of,
+    require_fit,
     saver,
 )
 from segkit.system.console import Console
@@ -145,6 +146,8 @@ def train_in(
 ) -> int:
     """Train in an open run folder, from `found` if that is a checkpoint; returns the exit status."""
     ranks = experiment.ranks
+    if found:
+        require_fit(found, experiment)
     first = found.state["trainer"]["iteration"] if found else 0
     elsewhere = found is not None and goes_elsewhere(folder, found, experiment.config)
     kept = go_back(folder, found, tell=console.line) if found else {}

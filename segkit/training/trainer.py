@@ -24,7 +24,7 @@ from segkit.evaluation.panels import Panel, example_panels
 from segkit.schedule import due
 from segkit.system.device import Wait, weights_cast_once
 from segkit.system.host_copy import DeviceCopies
-from segkit.training.micro_batches import shares, times
+from segkit.training.micro_batches import join_values, shares, times
 from segkit.training.optimizer_state import fit_state, start_momentum
 from segkit.training.parallel import require_all_gradients
 from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
@@ -70,7 +70,7 @@ class Trainer:
         self.recorder, self.save_checkpoint, self.stop = recorder, save, stop
         # fp16 gradients underflow without loss scaling; for bf16 and fp32 the scaler is a neutral object.
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.amp_dtype == torch.float16)
-        start_momentum(optimizer, scaled=self.scaler.is_enabled())
+        start_momentum(optimizer)
         self.ema = None
         if plan.ema_decay is not None:
             self.ema = MovingAverage(model, plan.ema_decay)
@@ -93,7 +93,12 @@ class Trainer:
         if self.lacks_evaluation:
             self.evaluate_and_keep_best()  # the run was stopped between an update and its evaluation
         batches = iter(self.train_batches(self.iteration * self.plan.accumulate))
-        while self.iteration < self.plan.iterations and not self.ranks.vote(self.stop()):
+        # An evaluation that was stopped is made up before any other update, also where a vote is known one late.
+        while (
+            self.iteration < self.plan.iterations
+            and not self.lacks_evaluation
+            and not self.ranks.vote(self.stop())
+        ):
             micro_batches, waited = self.fetch(batches)
             values = self.update(micro_batches)
             self.iteration += 1
@@ -137,16 +142,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         self.parallel.train()
-        collected: dict[str, Any] = {}
-        for n, (batch, share) in enumerate(
-            zip(micro_batches, shares(self.loss, micro_batches), strict=True), start=1
-        ):
+        told, parts = [], shares(self.loss, micro_batches)
+        for n, (batch, share) in enumerate(zip(micro_batches, parts, strict=True), start=1):
             with self.own_gradients() if n < len(micro_batches) else nullcontext():
-                loss, values = self.total_loss(batch)
-                self.scaler.scale(times(loss, share)).backward()
-            for name, value in values.items():
-                part = times(value, share)
-                collected[name] = collected[name] + part if name in collected else part
+                loss, values = self.total_loss(batch, share)
+                self.scaler.scale(loss).backward()
+            told.append(values)
+        collected = join_values(told, parts, [batch["target"].numel() for batch in micro_batches])
         if self.parallel is not self.model and not self.plan.find_unused:
             require_all_gradients(self.model)
         values = {**collected, "lr": rate}
@@ -170,22 +172,26 @@ class Trainer:
         no_sync: Any = getattr(self.parallel, "no_sync", nullcontext)
         return no_sync()
 
-    def total_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of a micro-batch, auxiliary heads included, and the values to log."""
+    def total_loss(self, batch: Batch, share: Any = 1.0) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of a micro-batch, auxiliary heads included, by its share of the update, and the values to log."""
         output = split_output(self.forward(self.parallel, batch["image"]))
-        loss, values = self.call_loss(output.logits, batch)
+        loss, values = self.call_loss(output.logits, batch, share)
         if output.auxiliary and self.plan.aux_weight:
-            calls = (self.call_loss(each, batch) for each in output.auxiliary)
+            calls = (self.call_loss(each, batch, share) for each in output.auxiliary)
             aux = torch.stack([value for value, _ in calls]).sum()
-            values = {**values, "aux_loss": aux.detach()}
+            values = {**values, "aux_loss": times(aux.detach(), share)}
             loss = loss + self.plan.aux_weight * aux
+        loss = times(loss, share)
         return loss, {"loss": loss.detach(), **values}
 
-    def call_loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of these logits, with what it had made of the labels while they were loaded."""
+    def call_loss(self, logits: Tensor, batch: Batch, share: Any = 1.0) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of these logits, with what it had made of the labels while they were loaded, and with the shares of
+        its terms if it has such."""
         wanted: Any = getattr(self.loss, "label_maps", {})
         maps = {name: batch[name] for name in wanted if name in batch}
-        more = {"maps": maps} if maps else {}
+        more: dict[str, Any] = {"maps": maps} if maps else {}
+        if isinstance(share, tuple):
+            more["shares"] = share
         return self.loss(logits, batch["target"], batch.get("weight"), iteration=self.iteration, **more)
 
     def forward(self, model: nn.Module, image: Tensor) -> Any:
@@ -305,8 +311,9 @@ class Trainer:
             state = self.sharded.distribute(state, self.optimizer)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(fit_state(state["optimizer"], self.optimizer))
-        start_momentum(self.optimizer, scaled=self.scaler.is_enabled())
-        self.scaler.load_state_dict(state["scaler"])
+        start_momentum(self.optimizer)
+        if state["scaler"]:  # else fp16 begins here, with the scale that every run begins with
+            self.scaler.load_state_dict(state["scaler"])
         self.loss.load_state_dict(state["loss"])
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])

@@ -65,6 +65,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     **{name: ({"name": name, **OPTIONS.get(name, {})}, {}) for name in LOSSES.names()},
     "accumulated ce": ({"name": "ce", "class_weights": [0.5, 2, 1, 1, 1]}, {"train": {"accumulate": 2}}),
+    "accumulated sum": (
+        {"name": "sum", "terms": [{"name": "ce"}, {"name": "dice", "weight": 0.5}]},
+        {"train": {"accumulate": 2}},
+    ),
     "ce of each image": ({"name": "ce", "scope": "image"}, {}),
     "clipped, averaged": ({"name": "ce"}, {"train": {"clip_norm": 0.5, "ema": 0.9}}),
     "batch norm": ({"name": "ce"}, {"model": {"norm": "batch"}}),
@@ -81,6 +85,7 @@ CASES_OF = {
         "sum",
         "weighted_mask_ce",
         "accumulated ce",
+        "accumulated sum",
         "batch norm",
         "few images",
     ],

@@ -5,7 +5,9 @@ import torch
 
 from segkit.errors import ConfigError
 from segkit.losses import cross_entropy, ohem_cross_entropy
+from segkit.losses.sum import SumLoss, Term
 from segkit.registry import LOSSES
+from segkit.training.micro_batches import shares
 from tests.losses import ranks
 from tests.losses.cases import NAMES, accepts, build, make_batch, make_batch_for, scopes_of
 from tests.paths import ROOT
@@ -234,3 +236,53 @@ def test_the_denominator_of_a_mined_loss_is_its_valid_pixels():
     n_valid = (batch.target != 255).sum()
     for name in ("ohem_ce", "bootstrapped_ce"):
         assert LOSSES.get(name)(num_classes=3).denominator(batch.target, batch.weight) == n_valid
+
+
+def build_sum(terms):
+    """The sum that a configuration would have written so, for three classes."""
+    built = []
+    for number, block in enumerate(terms):
+        options = {key: value for key, value in block.items() if key not in ("name", "weight", "terms")}
+        loss = build_sum(block["terms"]) if "terms" in block else build(block["name"], **options)
+        built.append(Term(str(number), loss, block.get("weight", 1.0)))
+    return SumLoss(built, 3)
+
+
+SUMS = [
+    [{"name": "ce", "class_weights": [0.5, 2.0, 1.0]}],
+    [{"name": "weighted_mask_ce"}, {"name": "focal", "weight": 0.5}, {"name": "ce", "scope": "image"}],
+    [{"name": "ce"}, {"name": "sum", "terms": [{"name": "weighted_mask_ce"}, {"name": "poly_ce"}]}],
+]
+
+
+@pytest.mark.parametrize("terms", SUMS, ids=["one", "several", "a sum in a sum"])
+def test_each_term_of_a_sum_weighs_micro_batches_by_its_own_denominator(terms):
+    batch = make_batch((5, 3, 4, 3), (4, 3), ignored=True)
+    batch.target[3] = 255
+    loss = build_sum(terms)
+    expected, _ = loss(batch.logits, batch.target, batch.weight, iteration=0)
+    cuts = (slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 5))
+    each = [{"target": batch.target[cut], "weight": batch.weight[cut]} for cut in cuts]
+    parts = [
+        loss(batch.logits[cut], part["target"], part["weight"], iteration=0, shares=share)[0]
+        for cut, part, share in zip(cuts, each, shares(loss, each), strict=True)
+    ]
+    total = torch.stack(parts).sum()
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(v, batch.logits)[0] for v in (total, expected)))
+
+
+@pytest.mark.parametrize("name", ["dice", "lovasz", "mcc", "rmi", "unified_focal"])
+@pytest.mark.parametrize("left_out", ["labels", "weights"])
+def test_a_micro_batch_without_anything_to_compare_does_not_count_for_a_region_loss(name, left_out):
+    batch = make_batch((4, 3, 4, 3), (4, 3), ignored=True)
+    loss = build(name, **({"pool": 1} if name == "rmi" else {}))
+    if left_out == "labels":
+        batch.target[2:] = 255
+    else:
+        batch.weight[2:] = 0
+    cuts = (slice(0, 2), slice(2, 4))
+    each = [{"target": batch.target[cut], "weight": batch.weight[cut]} for cut in cuts]
+    assert [float(share) for share in shares(loss, each)] == [1.0, 0.0]
+    assert [float(share) for share in shares(loss, [each[0], each[0]])] == [0.5, 0.5]
+    assert [float(share) for share in shares(loss, [each[1], each[1]])] == [0.0, 0.0]

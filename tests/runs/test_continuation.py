@@ -151,3 +151,33 @@ def test_check_looks_at_what_would_be_resumed(tiny, capsys):
     assert run(*check, "auto", "train.iterations=2") == 2
     assert run(*check, "auto", "data.val_size=3") == 4
     assert run(*check, "auto", "loss.thresh=0.5", "--allow-change", "loss.thresh") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ("model.width=8", "--allow-change", "model"),
+            "its tensors are not of the model as it is built now: ",
+        ),
+        (
+            ("model.freeze=[stem.3]", "--allow-change", "model"),
+            "is of no use with\n   model.freeze: [] -> ['stem.3']",
+        ),
+    ],
+    ids=["another model", "other frozen parts"],
+)
+def test_a_checkpoint_that_does_not_fit_what_was_allowed_leaves_the_run_as_it_is(
+    tiny, capsys, changes, message
+):
+    """Nothing goes back to an earlier moment for a run that cannot go on from there."""
+    assert run(*SHORT, "train.keep_checkpoints=8") == 0
+    folder = only_run()
+    early = str(folder / "checkpoints" / "000004.pt")
+    before = {path: path.stat().st_mtime_ns for path in (folder / "checkpoints").iterdir()}
+    for check in ([], ["--check"]):
+        assert run(*SHORT, "--resume", early, *changes, *check) == 4
+        error = capsys.readouterr().err
+        assert message in error and "model.init_from" in error and "Traceback" not in error
+    assert {path: path.stat().st_mtime_ns for path in (folder / "checkpoints").iterdir()} == before
+    assert not list(folder.rglob("*.aside"))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segkit.errors import CheckpointError
-from segkit.training.optimizer_state import find_unfit, fit_state
+from segkit.training.optimizer_state import find_unfit, fit_state, refuse_unfit
 
 OPTIMIZERS = {"SGD": {"momentum": 0.9}, "AdamW": {}}
 
@@ -59,6 +59,42 @@ def test_a_state_of_other_parameters_is_refused():
     other = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
     with pytest.raises(CheckpointError, match=r"is of \[2\] parameters by group, and this one has \[1\]"):
         fit_state(optimizer.state_dict(), other)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_moments_of_a_weight_of_another_shape_are_refused(name):
+    """The fused kernels would read and write beyond their end."""
+    _, optimizer = build(name, torch.contiguous_format)
+    smaller = nn.Conv2d(8, 2, 3)
+    other = type(optimizer)(smaller.parameters(), lr=0.05, **OPTIMIZERS[name])
+    smaller(torch.ones(1, 8, 3, 3)).sum().backward()
+    other.step()
+    expected = (
+        r"' has the shape \(2, 8, 3, 3\), and the parameter at its place \(8, 8, 3, 3\)\n.*model.init_from"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        fit_state(other.state_dict(), optimizer)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (["stem"], ["stem"], False),
+        (["stem", "head"], ["head", "stem", "stem.0"], False),
+        (None, [], False),
+        (["layers.0"], ["layers.1"], True),
+        (["layers.1"], ["layers.10", "layers.1"], True),
+        ([], ["stem"], True),
+    ],
+)
+def test_a_state_is_of_no_use_where_other_parts_are_frozen(before, after, refused):
+    """It goes by the order of what is trained: the moments of one layer would be taken for those of another."""
+    configs = [{"optimizer": {"name": "sgd"}, "model": {"freeze": parts}} for parts in (before, after)]
+    if not refused:
+        refuse_unfit(*configs, "x.pt")
+        return
+    with pytest.raises(CheckpointError, match=r"x\.pt is of no use with\n   model\.freeze: \["):
+        refuse_unfit(*configs, "x.pt")
 
 
 @pytest.mark.parametrize(

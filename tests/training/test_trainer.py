@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from segkit.distributed.ranks import Ranks
 from segkit.errors import ConfigError, NotFiniteError
 from segkit.models.parts import freeze
 from segkit.training.plan import Plan
@@ -225,6 +226,18 @@ def test_resume_at_every_iteration_is_bit_equal(plan):
         assert resumed.best == whole.best
 
 
+@pytest.mark.parametrize("before", [None, torch.bfloat16])
+def test_a_run_goes_on_in_fp16_that_began_without_loss_scaling(before):
+    """As one that moves from a CPU to a GPU without bf16 does."""
+    began, _, saved = make_trainer(replace(PLAN, amp_dtype=before))
+    began.fit()
+    resumed, recorder, saved_later = make_trainer(replace(PLAN, amp_dtype=torch.float16))
+    resumed.load_state_dict(saved[3])
+    assert resumed.fit()
+    assert len(recorder.losses) == 3
+    assert saved_later[6]["scaler"]["scale"] > 1
+
+
 def tamper_optimizer(state):
     for entry in state["optimizer"]["state"].values():
         entry["momentum_buffer"].zero_()
@@ -289,6 +302,9 @@ def memory_as_it_comes(monkeypatch):
 @pytest.mark.parametrize("skipped", [(0,), (0, 1), (2,)], ids=str)
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize(
+    "options", [{}, {"nesterov": True, "weight_decay": 0.1}, {"dampening": 0.1}], ids=str
+)
+@pytest.mark.parametrize(
     "device",
     [
         "cpu",
@@ -296,14 +312,14 @@ def memory_as_it_comes(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("memory_as_it_comes")
-def test_an_update_that_is_skipped_leaves_no_trace_in_the_momentum(skipped, clip_norm, device):
+def test_an_update_that_is_skipped_leaves_no_trace_in_the_momentum(skipped, clip_norm, options, device):
     """torch's fused SGD makes its momentum in the first update, also where it then skips that."""
     plan = replace(PLAN, amp_dtype=torch.float16, clip_norm=clip_norm, evaluate_every=0)
     ended = []
     for fused in (True, False):
         torch.manual_seed(0)
         model = nn.Conv2d(3, 3, 1).to(device)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, fused=fused)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, fused=fused, **options)
         changes = {"model": model, "optimizer": optimizer, "loss": Overflows(skipped)}
         trainer, _, _ = make_trainer(plan, **changes, device=torch.device(device))
         trainer.recorder.flush = lambda: None  # the loss of the updates that are skipped is infinite
@@ -347,14 +363,6 @@ def test_a_parameter_may_have_its_first_gradient_later_than_others():
     assert torch.equal(trainer.model.bias, resumed.model.bias)
 
 
-def test_dampening_in_a_fused_kernel_is_refused_with_loss_scaling():
-    model = nn.Conv2d(3, 3, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, dampening=0.1, fused=True)
-    make_trainer(model=model, optimizer=optimizer)
-    with pytest.raises(ConfigError, match=r"optimizer\.fused: with dampening"):
-        make_trainer(replace(PLAN, amp_dtype=torch.float16), model=model, optimizer=optimizer)
-
-
 def test_random_numbers_of_an_update_depend_on_the_seed_and_the_iteration():
     """Negative control for dropout: another seed, same weights and data, other losses."""
     first, recorder_first, saved = make_trainer(replace(PLAN, checkpoint_every=1))
@@ -385,6 +393,47 @@ def test_evaluation_missed_by_a_stop_is_made_up_on_resume(last):
     assert resumed.fit()
     expected = [event for event in recorder.events if event[0] == "evaluation" and event[1] >= last]
     assert [event for event in resumed_recorder.events if event[0] == "evaluation"] == expected
+
+
+class OneLate(Ranks):
+    """Votes as several processes do: the answer is that of the call before."""
+
+    owed = 0
+
+    def vote(self, number):
+        answer, self.owed = self.owed, number
+        return answer
+
+
+class Interrupted(list):
+    """Validation batches between which a signal comes, once `is_time()`."""
+
+    def __init__(self, batches, is_time):
+        super().__init__(batches)
+        self.is_time, self.signals = is_time, 0
+
+    def __iter__(self):
+        for each in super().__iter__():
+            yield each
+            self.signals += self.is_time()
+
+
+def test_an_evaluation_that_was_stopped_in_several_processes_is_made_up_on_resume():
+    """A vote that is known one late must not let another update come first: nobody could make it up then."""
+    plan = replace(PLAN, evaluate_every=3, checkpoint_every=0)
+    whole, recorder, _ = make_trainer(plan)
+    assert whole.fit()
+    stopped, stopped_recorder, saved = make_trainer(plan, ranks=OneLate())
+    stopped.val_batches = Interrupted(stopped.val_batches, lambda: stopped.iteration == 3)
+    stopped.stop = lambda: stopped.val_batches.signals
+    assert not stopped.fit()
+    resumed, resumed_recorder, _ = make_trainer(plan)
+    resumed.load_state_dict(saved[max(saved)])
+    assert resumed.fit()
+    events = stopped_recorder.events + resumed_recorder.events
+    assert [event for event in events if event[0] == "evaluation"] == [
+        event for event in recorder.events if event[0] == "evaluation"
+    ]
 
 
 def test_loss_that_is_not_finite_is_never_saved():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segkit.losses.common.measure import measure
 from segkit.losses.common.pixel_loss import PixelReport
-from segkit.losses.criteria import CrossEntropy, PixelValues, read_inputs, values_of
+from segkit.losses.criteria import CrossEntropy, PixelValues, read_inputs, read_labels, values_of
 from segkit.losses.criteria.inputs import Inputs
 from segkit.losses.criteria.values import check_channels
 from segkit.losses.scope import BATCH, RegionScopeName, Scope, choose_scope
@@ -59,6 +59,18 @@ class BatchLoss(nn.Module):
         # The scope is given, because torch.compile cannot trace a default that is an object.
         selected = All()(values.ce, values.valid, scope=self.scope)
         return loss, measure(values, selected, scope=self.scope)
+
+    @torch.no_grad()
+    def denominator(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Whether there is a pixel to compare, as 1 or 0, 0-d, from the labels alone.
+
+        Batches that are averaged with these as weights count alike, but for those in which nothing counts: their loss
+        is 0 for want of anything, and is not to pull the mean. It is of all processes, which must all call it, except
+        in scope `rank`.
+        """
+        valid = read_labels(target, self.criterion.ignore_index).valid
+        counted = valid if weight is None else valid & (weight > 0)
+        return (self.scope.sum(counted) > 0).sum()
 
     @torch.no_grad()
     def pixels(

@@ -1,6 +1,6 @@
 """Any loss with numbers that move with the iteration. The loss need not know: it is constructed anew for new values."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,9 +123,11 @@ class Scheduled(nn.Module):
         *,
         iteration: int,
         maps: Mapping[str, Tensor] | None = None,
+        shares: Sequence[Any] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """What the loss of this iteration gives, and the scheduled values."""
-        more = {"maps": maps} if maps else {}
+        more: dict[str, Any] = {"maps": maps} if maps else {}
+        more |= {"shares": shares} if shares else {}  # of a sum
         loss, metrics = self._call(self.at(iteration), logits, target, weight, iteration, more)
         values = {f"schedule_{option}": float(value) for option, value in self.values_at(iteration).items()}
         return loss, {**metrics, **values}
@@ -140,7 +142,7 @@ class Scheduled(nn.Module):
         pixels: Any = self.at(iteration).pixels
         return pixels(logits, target, weight, iteration=iteration)
 
-    def _denominator(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def _denominator(self, target: Tensor, weight: Tensor | None = None) -> Any:
         # By which pixels count and what they weigh, which is no matter of schedules but of the labels.
         denominator: Any = self._first[0].to(self.place.device).denominator
         return denominator(target, weight)

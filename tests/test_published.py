@@ -13,6 +13,7 @@ from segkit.ablation.compare import make_study
 from segkit.ablation.report.findings import find_all
 from segkit.ablation.report.tables import class_table, main_table
 from segkit.ablation.study.gather import gather_runs
+from tests.ablation.many_metrics import markdown_rows
 from tests.ablation.report_tables import markdown_tables
 from tests.paths import ROOT
 
@@ -22,6 +23,8 @@ PUBLISHED = {
     "shapes.zip": ["README.md", "docs/ablation.md"],
     "camvid_fast.zip": ["README.md", "docs/ablation/camvid_fast.md"],
 }
+#: Those of many variants, with the page that has a table of all metrics.
+MANY = {"losses.zip": "docs/ablation/losses.md"}
 #: Columns of the pages by those of the report.
 COLUMNS = {
     "mIoU": "mIoU, %",
@@ -32,9 +35,14 @@ COLUMNS = {
 
 
 @cache
+def findings_of(name):
+    return find_all(make_study(gather_runs([NUMBERS / name]), baseline=None, group_by=None))
+
+
+@cache
 def published(name):
     """(variant, column) -> what today's report says, with the IoU of each class as a column."""
-    findings = find_all(make_study(gather_runs([NUMBERS / name]), baseline=None, group_by=None))
+    findings = findings_of(name)
     table, classes = main_table(findings), class_table(findings)
     cells = {}
     for row in table.rows:
@@ -81,6 +89,16 @@ def test_a_published_table_is_what_its_numbers_say_today(name, page):
     assert [] in matching and compared >= 20, matching
 
 
+@pytest.mark.parametrize(("name", "page"), MANY.items())
+def test_a_published_table_of_many_metrics_is_what_its_numbers_say_today(name, page):
+    lines = (ROOT / page).read_text().splitlines()
+    rows = markdown_rows(findings_of(name))
+    assert rows[0] in lines
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+
+
 def test_every_packed_study_here_is_on_a_page():
-    assert {path.name for path in NUMBERS.iterdir()} == set(PUBLISHED)
-    assert all(name in (ROOT / page).read_text() for name, pages in PUBLISHED.items() for page in pages[1:])
+    assert {path.name for path in NUMBERS.iterdir()} == {*PUBLISHED, *MANY}
+    pages = [(name, page) for name, pages in PUBLISHED.items() for page in pages[1:]]
+    assert all(name in (ROOT / page).read_text() for name, page in [*pages, *MANY.items()])

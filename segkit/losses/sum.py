@@ -142,8 +142,10 @@ class SumLoss(nn.Module):
     def check_run(
         self, *, iterations: int, pixels_per_batch: int, images_per_batch: int = 1, accumulate: int = 1
     ) -> None:
-        """Raises ConfigError if one of the terms would do nothing in such a run, and for a balance that would be that
-        of each of the `accumulate` micro-batches."""
+        """Raises ConfigError if one of the terms would do nothing in such a run, if none has a weight, and for a
+        balance that would be that of each of the `accumulate` micro-batches."""
+        if not any(self.weights):
+            raise ConfigError("sum: the weights of all terms are 0: nothing would be learned")
         if self.balance == "gradient" and accumulate > 1:
             raise ConfigError(
                 f"balance: gradient compares the gradients of a whole batch, and train.accumulate={accumulate} would "

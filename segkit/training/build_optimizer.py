@@ -32,19 +32,23 @@ def build_optimizer(
     Each of the `groups` is a parameter group of its own, whose `lr_factor` the learning rate is multiplied by, and what
     is in none of them is the first. A part whose factor differs between its layers is several groups, by the `places`
     of its parameters (`find_places`). Parameters of a `loss`, if it has some, are a group too, without weight decay.
-    Raises ConfigError for a group that the model has no parameters for.
+    Raises ConfigError for a group that the model has no parameters for, and for options that do not work.
     """
     constructor = OPTIMIZERS.get(component.name)
     parameters = {name: value for name, value in component.params.items() if value is not None}
-    wants_default = not parameters.get("foreach") and not parameters.get("differentiable")
-    wants_default = wants_default and not (sharded and component.name in WHOLE_ONLY)
+    if parameters.get("differentiable"):
+        raise ConfigError(
+            "optimizer.differentiable: true keeps gradients of the update itself, which nothing in training asks for, "
+            "and\n   torch then refuses to change weights -> leave it out"
+        )
+    wants_default = not parameters.get("foreach") and not (sharded and component.name in WHOLE_ONLY)
     wants_default = wants_default and not parameters.get("dampening")  # see start_momentum
     if component.name in FUSED_EVERYWHERE and "fused" not in parameters and wants_default:
         parameters["fused"] = device.type in ("cuda", "cpu", "mps")
     try:
         groups = _group(model, component.groups, places or {}) + _own_group(loss, constructor)
         return constructor(groups, **parameters)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the second for implementations that exclude each other
         raise ConfigError(f"optimizer: {component.name}: {error}") from error
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from segkit.errors import ConfigError
+from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.sum import SumLoss, Term
 from segkit.registry import LOSSES
 from tests.losses.cases import make_batch
@@ -267,6 +268,16 @@ def test_balance_in_half_precision_is_computed_in_fp32(dtype):
     assert value.dtype == torch.float32 and slope.dtype == dtype
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(slope, exact.to(dtype))
+
+
+def test_a_sum_without_any_weight_is_refused():
+    run = {"iterations": 10, "pixels_per_batch": 100}
+    nothing = add(("ce", 0.0, {}), ("dice", 0.0, {}))
+    with pytest.raises(ConfigError, match=r"^sum: the weights of all terms are 0: nothing would be learned$"):
+        nothing.check_run(**run)
+    add(("ce", 0.0, {}), ("dice", 0.1, {})).check_run(**run)
+    rises = Schedule("linear", lambda p: 1 - p, before=0.0, after=1.0, start=0, end=9)
+    Scheduled(lambda weight: add(("ce", weight, {})), {"weight": rises}).check_run(**run)
 
 
 def test_balance_is_refused_where_it_would_be_of_parts_of_a_batch():

@@ -407,7 +407,6 @@ def test_every_optimizer_makes_a_step(name):
         ({"fused": False}, "cpu", False),
         ({"foreach": True}, "cpu", None),
         ({"foreach": False}, "cpu", True),
-        ({"differentiable": True}, "cpu", None),
         ({"momentum": 0.9, "dampening": 0.1}, "cpu", None),
         ({"momentum": 0.9, "dampening": 0.1, "fused": True}, "cpu", True),
         ({}, "xla", False),
@@ -433,6 +432,21 @@ def test_parameters_of_the_file_reach_the_optimizer():
     assert {key: group[key] for key in block if key != "name"} == {
         key: block[key] for key in block if key != "name"
     }
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"differentiable": True}, r"^optimizer\.differentiable: true keeps .*\n.* -> leave it out$"),
+        (
+            {"fused": True, "foreach": True},
+            r"^optimizer: sgd: `fused` and `foreach` cannot be `True` together",
+        ),
+    ],
+)
+def test_ways_to_compute_an_update_that_do_not_work_are_refused(params, message):
+    with pytest.raises(ConfigError, match=message):
+        build_optimizer(optimizer("sgd", **params), nn.Conv2d(3, 4, 3), CPU)
 
 
 def test_optimizer_that_refuses_its_values_is_named():

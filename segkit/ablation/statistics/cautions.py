@@ -81,6 +81,7 @@ def list_cautions(
         *cautions,
         *_list_correlated(found, metric, grouped=grouped),
         *_list_collapsed(found, class_names),
+        *_list_not_finite(found),
         *list_wide_spreads(
             {v: row for v, row in scores.items() if v in found.trained and row}, metric, baseline=baseline
         ),
@@ -148,6 +149,18 @@ def _list_collapsed(found: Pairs, class_names: Sequence[str]) -> list[str]:
                     "its score is in the mean"
                 )
     return cautions
+
+
+def _list_not_finite(found: Pairs) -> list[str]:
+    """Runs whose network gave no numbers somewhere, which their confusion matrices do not show: such pixels count as
+    the first class. Nothing where a run has no cross-entropy."""
+    return [
+        f"{variant}, seed {seed}: the cross-entropy of some images is infinite, or no number, so its logits were not "
+        "finite there, and what counts as predicted is the first class: that training, or its precision, has failed"
+        for variant, runs in found.tables.get("ce", {}).items()
+        for seed, run in runs.items()
+        if not np.isfinite(run).all()
+    ]
 
 
 def list_wide_spreads(

@@ -1,11 +1,14 @@
 """What a comparison is careful about: images that are alike, trainings that collapsed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from segkit.ablation.statistics.cautions import autocorrelation, find_influences, list_wide_spreads
 from segkit.ablation.statistics.metrics import MIOU
 from segkit.ablation.statistics.pairs import count_pairs
+from segkit.ablation.statistics.run_counts import count_matrices
 from segkit.ablation.statistics.statistics import class_differences, compare_to_baseline
 from tests.ablation.statistics.simulation import Case, draw_study
 
@@ -97,6 +100,23 @@ def test_a_training_that_collapsed_is_named():
     assert found == [
         "v1, seed 2, predicts nearly nothing but class 4: that training has collapsed, and its score is in the mean"
     ]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_network_that_gave_no_numbers_is_named(wrong):
+    """Its pixels count as the first class, so that every score but the cross-entropy looks like one."""
+    study = draw_study(Case(variants=1), np.random.default_rng(0))
+    images = len(study["v1"][2])
+    runs = {
+        variant: {seed: replace(count_matrices(run), ce=np.ones(images)) for seed, run in row.items()}
+        for variant, row in study.items()
+    }
+    assert not [text for text in compare_to_baseline(runs, "v0", replicates=100).warnings if "finite" in text]
+    runs["v1"][2].ce[3] = wrong
+    found = [text for text in compare_to_baseline(runs, "v0", replicates=100).warnings if "finite" in text]
+    assert len(found) == 1 and found[0].startswith(
+        "v1, seed 2: the cross-entropy of some images is infinite, or"
+    )
 
 
 @pytest.mark.parametrize("variant", ["v0", "v1"])

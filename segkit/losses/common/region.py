@@ -16,6 +16,7 @@ from segkit.losses.common.batch_loss import BatchLoss
 from segkit.losses.common.batch_loss import choose_region_scope as choose_region_scope
 from segkit.losses.common.reduction import read_weight
 from segkit.losses.criteria.inputs import Inputs
+from segkit.losses.powers import raise_to
 from segkit.losses.scope import BATCH, RegionScopeName, Scope
 
 #: Which classes are averaged: those that the batch's valid pixels have, or all.
@@ -140,7 +141,7 @@ def power(x: Tensor, exponent: float) -> Tensor:
     """x^exponent of x >= 0, with a finite slope everywhere: an exponent below 1 has an infinite one at 0, which would
     make 0 x infinity of a gradient that tends to 0. Below the smallest normal number the power counts as constant, and
     at 0 it is x."""
-    return torch.where(x > 0, x.clamp_min(torch.finfo(x.dtype).tiny) ** exponent, x)
+    return torch.where(x > 0, raise_to(x.clamp_min(torch.finfo(x.dtype).tiny), exponent), x)
 
 
 def check_classes(classes: Classes) -> Classes:

@@ -19,6 +19,7 @@ from segkit.losses.criteria.values import (
 )
 from segkit.losses.kernels import BackendName, check_backend
 from segkit.losses.kernels.reference import wrong_pixels
+from segkit.losses.powers import raise_to
 from segkit.registry import CRITERIA
 from segkit.types import NonNegativeFloat, Share
 
@@ -115,7 +116,7 @@ def _modulator(ce: Tensor, gamma: float) -> Tensor:
     of x^gamma at 0 is infinite for gamma < 1, and would make 0 x infinity of a gradient that tends to 0."""
     if gamma == 0:
         return torch.ones_like(ce)
-    return (-torch.expm1(-ce)).clamp_min(torch.finfo(ce.dtype).tiny) ** gamma
+    return raise_to((-torch.expm1(-ce)).clamp_min(torch.finfo(ce.dtype).tiny), gamma)
 
 
 def _both_classes(alpha: float, num_classes: int) -> list[float]:

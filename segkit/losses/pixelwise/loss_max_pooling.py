@@ -8,6 +8,7 @@ from segkit.losses.common.pixel_loss import PixelLoss, compose
 from segkit.losses.common.reduction import mean_over, pixel_factor
 from segkit.losses.criteria import CrossEntropy, PixelValues, pixel_cross_entropy
 from segkit.losses.kernels import BackendName
+from segkit.losses.powers import raise_to
 from segkit.losses.scope import BATCH, Scope, ScopeName
 from segkit.losses.selections import LossMax, Selected, pooled_pixels
 from segkit.registry import LOSSES
@@ -49,7 +50,7 @@ def pooled_mean(
     """tau sum(share x weight x value), tau = n^(-1/q) m^(-1/p): what the paper lets a pixel weigh at most."""
     n_valid = scope.sum(values.valid)  # (G, 1, ..., 1)
     pooled = pooled_pixels(n_valid, ratio)
-    denominator = n_valid.to(pooled.dtype) ** (1 - 1 / p) * pooled ** (1 / p)
+    denominator = raise_to(n_valid.to(pooled.dtype), 1 - 1 / p) * raise_to(pooled, 1 / p)
     return mean_over(values, pixel_factor(values, selected, weight), denominator.to(values.ce.dtype), scope)
 
 

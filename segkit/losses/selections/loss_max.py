@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segkit.losses.powers import raise_to
 from segkit.losses.scope import BATCH, Scope
 from segkit.losses.selections.loss_max_cpu import weigh_compiled
 from segkit.losses.selections.selection import Selected, Selection
@@ -73,16 +74,15 @@ def weigh_losses(ce: Tensor, ranked: Tensor, budget: Tensor, *, p: float, scope:
     mean = scope.sum(ce).to(precise) / scope.sum(ranked).clamp_min(1)
     unit = mean + (mean == 0)  # so that powers stay in range
     loss = ce.to(precise) / unit
-    power = loss**q
+    power = raise_to(loss, q)
     below = find_last_below(ce, power, unit, budget, q=q, scope=scope)
     is_below = ce <= below
     left = budget - scope.sum(ranked & ~is_below)
     rest = scope.sum(torch.where(is_below, power, 0.0))
-    threshold = (rest / left.clamp_min(torch.finfo(precise).tiny)) ** (
-        1 / q
-    )  # 0 if no pixel below has a loss
-    weighed = (loss / (threshold + (threshold == 0))).clamp_max(1.0) ** (q - 1)
-    equal = (left / scope.sum(ranked & (ce == 0)).clamp_min(1)).clamp(0.0, 1.0) ** (1 / p)
+    # 0 if no pixel below has a loss
+    threshold = raise_to(rest / left.clamp_min(torch.finfo(precise).tiny), 1 / q)
+    weighed = raise_to((loss / (threshold + (threshold == 0))).clamp_max(1.0), q - 1)
+    equal = raise_to((left / scope.sum(ranked & (ce == 0)).clamp_min(1)).clamp(0.0, 1.0), 1 / p)
     share = torch.where(is_below, torch.where(threshold > 0, weighed, equal), 1.0)
     return torch.where(ranked, share, 0.0).to(ce.dtype)
 
@@ -102,7 +102,7 @@ def find_last_below(
     for _ in range(63 if double else 31):
         middle = low + (high - low) // 2
         value = middle.to(integers).view(ce.dtype).to(budget.dtype)
-        largest = (value / unit) ** q
+        largest = raise_to(value / unit, q)
         reached = scope.sum(torch.minimum(power, largest)) >= budget * largest
         low, high = torch.where(reached, middle, low), torch.where(reached, high, middle)
     return low.to(integers).view(ce.dtype)

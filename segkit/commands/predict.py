@@ -146,13 +146,11 @@ def with_other_views(predictor: Predictor, overrides: Sequence[str]) -> Predicto
         predictor.config.to_mapping(), origin=str(predictor.path), overrides=overrides
     )
     temperature, trained = predictor.temperature, predictor.config.predict
-    if (
-        config.predict != trained
-    ):  # a temperature is of what the network says of the views that it was fitted to
+    # A temperature is of what the network says of the views that it was fitted to.
+    if config.predict != trained:
         temperature = read_temperature(predictor.path, predictor.iteration, trained, shown=config.predict)
-    return replace(
-        predictor, config=config, views=build_views(config, predictor.resize), temperature=temperature
-    )
+    views = build_views(config, predictor.resize)
+    return replace(predictor, config=config, views=views, temperature=temperature)
 
 
 def find_classes(names: Sequence[str] | None, known: Sequence[str]) -> list[int] | None:

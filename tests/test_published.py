@@ -21,6 +21,7 @@ NUMBERS = ROOT / "docs" / "ablation" / "numbers"
 #: Packed studies, and where each has a table.
 PUBLISHED = {
     "shapes.zip": ["README.md", "docs/ablation.md"],
+    "camvid.zip": ["docs/ablation.md"],
     "camvid_fast.zip": ["README.md", "docs/ablation/camvid_fast.md"],
 }
 #: Those of many variants, with the page that has a table of all metrics.

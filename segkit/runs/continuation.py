@@ -16,8 +16,11 @@ from segkit.runs.resume import (
     find_resume,
     with_defaults,
 )
+from segkit.system.memory import lacks_memory
 from segkit.system.run_files import RunFiles, folder_around
 from segkit.system.typed import quote
+from segkit.training.experiment import Experiment
+from segkit.training.optimizer_state import fit_state
 
 
 @dataclass(frozen=True)
@@ -115,3 +118,24 @@ def require_run_folder(found: Found) -> Path:
             f"   -> give the run folder, or the checkpoint at its place in {RunFiles.checkpoints.name}/"
         )
     return path
+
+
+def require_fit(found: Found, experiment: Experiment) -> None:
+    """Raises CheckpointError for a checkpoint of another model, loss or optimizer than were built: before a run folder
+    goes back to its moment. The model and the loss have its tensors afterwards."""
+    state = found.state["trainer"]
+    for what, module in (("model", experiment.model), ("loss", experiment.loss)):
+        try:
+            module.load_state_dict(state[what])
+        except RuntimeError as error:
+            if lacks_memory(error):
+                raise
+            raise CheckpointError(
+                f"checkpoint {found.path}: its tensors are not of the {what} as it is built now: "
+                f"{' '.join(str(error).split()[:60])}\n   -> restore the configuration, and the code, that it was "
+                f"trained with, or begin a new run with the weights that fit: model.init_from={quote(found.path)}"
+            ) from error
+    try:
+        fit_state(state["optimizer"], experiment.optimizer)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {found.path}: {error}") from error

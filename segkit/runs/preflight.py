@@ -13,14 +13,13 @@ from segkit.errors import NotFiniteError
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.model_output import output_logits
 from segkit.evaluation.panels import Panel
-from segkit.runs.continuation import Continuation
+from segkit.runs.continuation import Continuation, require_fit
 from segkit.runs.fingerprints import data_fingerprint
 from segkit.runs.folder import named, runs_dir
 from segkit.runs.header import header
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.trackers.kinds import require_trackers
-from segkit.runs.state import require_fit
 from segkit.system.console import duration
 from segkit.system.device import Wait, memory_in_use
 from segkit.system.printable import show_path

@@ -16,7 +16,7 @@ from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import CannotWrite, OutOfMemory, SegkitError
 from segkit.runs.aside import set_aside_folders
 from segkit.runs.checkpoint import Found
-from segkit.runs.continuation import Continuation
+from segkit.runs.continuation import Continuation, require_fit
 from segkit.runs.end import finish_run, rescue
 from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder, named, runs_dir
@@ -35,7 +35,6 @@ from segkit.runs.state import (
     go_on_from,
     goes_elsewhere,
     precision_of,
-    require_fit,
     saver,
 )
 from segkit.system.console import Console

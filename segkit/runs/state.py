@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from segkit.config.schema import Config
-from segkit.errors import CheckpointError
 from segkit.runs.aside import remove_set_aside, set_aside_damaged, set_aside_later
 from segkit.runs.best import settle_best
 from segkit.runs.checkpoint import Found, save_checkpoint, save_numbered
@@ -14,11 +13,8 @@ from segkit.runs.recording.recorder import Recorder
 from segkit.runs.resume import compare_configs, with_defaults
 from segkit.system.device import Precision
 from segkit.system.files import write_text
-from segkit.system.memory import lacks_memory
 from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
-from segkit.system.typed import quote
 from segkit.training.experiment import Experiment
-from segkit.training.optimizer_state import fit_state
 from segkit.training.trainer import Trainer
 
 
@@ -90,27 +86,6 @@ def goes_elsewhere(folder: RunFiles, found: Found, config: Config) -> bool:
     before, after = with_defaults(found.state["config"], origin=str(found.path)), config.to_mapping()
     latest = max(map(iteration_of, list_checkpoints(folder.checkpoints)), default=0)
     return latest > iteration_of(found.path) or bool(compare_configs(before, after, allow=[*after]))
-
-
-def require_fit(found: Found, experiment: Experiment) -> None:
-    """Raises CheckpointError for a checkpoint of another model, loss or optimizer than were built: before a run folder
-    goes back to its moment. The model and the loss have its tensors afterwards."""
-    state = found.state["trainer"]
-    for what, module in (("model", experiment.model), ("loss", experiment.loss)):
-        try:
-            module.load_state_dict(state[what])
-        except RuntimeError as error:
-            if lacks_memory(error):
-                raise
-            raise CheckpointError(
-                f"checkpoint {found.path}: its tensors are not of the {what} as it is built now: "
-                f"{' '.join(str(error).split()[:60])}\n   -> restore the configuration, and the code, that it was "
-                f"trained with, or begin a new run with the weights that fit: model.init_from={quote(found.path)}"
-            ) from error
-    try:
-        fit_state(state["optimizer"], experiment.optimizer)
-    except CheckpointError as error:
-        raise CheckpointError(f"checkpoint {found.path}: {error}") from error
 
 
 def go_back(folder: RunFolder, found: Found, *, tell: Callable[[str], None]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Labels:
         return len(self.targets)
 
     def __getitem__(self, index):
-        return SimpleNamespace(target=self.targets[index], mask_path=None, name=f"no. {index}")
+        return SimpleNamespace(target=self.targets[index], mask_path=None, weight=None, name=f"no. {index}")
 
 
 # 6, 3 and 1 valid pixels of classes 0, 1, 2; class 3 never; the second image has no class 2.

@@ -41,13 +41,14 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print usage and `message`, and exit with status 2."""
+        """Print usage and `message`, and exit with status 2; of several processes the first alone does, and the others
+        end well, since torchrun kills all as soon as one fails."""
         found = re.search(r"unrecognized arguments:.*?--([\w.]+\.\w+)(?:=(\S*)| (\S+))?", message)
         if found:
             value = found[2] or found[3] or "VALUE"
             message += f"\n   configuration keys are given without dashes -> {found[1]}={value}"
         if launched_processes() > 1 and os.environ["RANK"] != "0":
-            self.exit(2)  # the first of the processes says it
+            self.exit(0)
         super().error(message)
 
 

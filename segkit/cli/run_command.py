@@ -56,11 +56,13 @@ def run_named(name: str, arguments: Sequence[str] | None = None) -> int:
 
 
 def refuse_launcher(what: str) -> None:
-    """Raises ConfigError if torchrun has started this process with others, each of which would do the same."""
+    """Raises ConfigError if torchrun has started this process with others, each of which would do the same; in all but
+    the first EndedElsewhere, with which they end well."""
     if launched_processes() == 1:
         return
     error = ConfigError(f"{what} is for one process -> start it without torchrun")
-    raise error if os.environ["RANK"] == "0" else EndedElsewhere(str(error), error.exit_code)
+    # torchrun kills all as soon as one fails: the first, which says it, may not be there yet.
+    raise error if os.environ["RANK"] == "0" else EndedElsewhere(str(error), exit_code=0)
 
 
 def _explain_path(error: OSError | RuntimeError) -> str | None:

@@ -16,7 +16,8 @@ _LOST = ("gloo/", "NCCL", "Connection closed by peer", "Connection reset by peer
 
 
 class EndedElsewhere(SegkitError):
-    """Another process of the run has failed, and says so itself; this one ends with the same exit status, silently."""
+    """Another process of the run has failed, and says so itself; this one ends silently, and where the others know of
+    it with the same exit status."""
 
     silent = True
 

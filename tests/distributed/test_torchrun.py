@@ -122,3 +122,24 @@ def test_what_is_for_one_process_says_so_once(tmp_path):
     command = (ROOT / "train.py", "--config", "debug.yaml", "--check")
     done = run_python(*launcher, *command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 1 and done.stderr.count("is for one process -> start it without torchrun") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--check", "--config", "debug.yaml"), ("--config", "debug.yaml", "--nonsense")],
+    ids=["for one process", "a wrong option"],
+)
+def test_of_several_processes_the_first_alone_fails_of_a_wrong_command(arguments, tmp_path):
+    """torchrun kills all as soon as one fails, and the first would be gone before it has said why."""
+    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    first, second = (
+        run_python(
+            ROOT / "train.py",
+            *arguments,
+            cwd=tmp_path,
+            env={**os.environ, **place, "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in "01"
+    )
+    assert first.returncode == 2 and first.stderr != ""
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")

@@ -133,9 +133,9 @@ def start_momentum(optimizer: torch.optim.Optimizer) -> None:
 
     Left to itself it makes the momentum in the first update, of memory as it comes, and leaves that unwritten where an
     update is skipped by loss scaling, as the first ones with fp16 usually are: the next update would go by whatever was
-    there before. And it fails where a parameter has its first gradient later than others. With dampening zeros would
-    make another first update, so there loss scaling is told to skip by not calling it, for which it waits for the
-    device.
+    there before (findings/the_momentum_of_a_skipped_update.sh). And it fails where a parameter has its first gradient
+    later than others. With dampening zeros would make another first update, so there loss scaling is told to skip by
+    not calling it, for which it waits for the device.
     """
     if not isinstance(optimizer, torch.optim.SGD):
         return

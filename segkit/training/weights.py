@@ -16,8 +16,9 @@ class MovingAverage(AveragedModel):
     through with the update, and nothing there reads it.
 
     What is no measured quantity is not averaged but taken as it is: whole numbers and flags, such as the index of a
-    relative position (torch cuts the average of 8 and 8 to 7, update for update), and buffers that are not finite from
-    the beginning, such as the mask of an attention (the average of twice -inf is NaN).
+    relative position (torch cuts the average of two equal ones to one less, with some decays:
+    findings/an_average_with_other_indices.sh), and buffers that are not finite from the beginning, such as the mask of
+    an attention (the average of twice -inf is NaN).
     """
 
     def __init__(self, model: nn.Module, decay: float):

@@ -1,6 +1,7 @@
 """torch.compile of the losses: one graph, the same values, and none compiled anew as the iteration and schedules move.
 
-Here with a compiler that only counts and runs the graph; what tracing and its guards do is the same with every one.
+Here with a compiler that only counts and runs the graph, and for schedules also traces the gradients: what is taken for
+a constant there is one for every compiler that makes code, and one that only runs the graph does not see it.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """A run folder in which something is damaged: what is only beside the checkpoints never keeps a run from going on."""
 
 import csv
-import os
+import random
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -67,7 +67,15 @@ def empty(path: Path) -> None:
 
 
 def no_bytes_of_text(path: Path) -> None:
-    path.write_bytes(os.urandom(999))
+    path.write_bytes(random.Random(0).randbytes(999) + b"\n\x80")
+
+
+def nor_a_line(path: Path) -> None:
+    path.write_bytes(random.Random(0).randbytes(999).replace(b"\n", b""))
+
+
+def half_a_header(path: Path) -> None:
+    path.write_text("iterat")
 
 
 def a_folder(path: Path) -> None:
@@ -79,7 +87,8 @@ def a_folder(path: Path) -> None:
     ("damage", "kept"),
     [
         *((damage, [1, 2, 3, 4]) for damage in (nuls, half_a_letter, no_number, more_cells)),
-        *((damage, []) for damage in (other_columns, empty, no_bytes_of_text, a_folder)),
+        *((damage, []) for damage in (other_columns, no_bytes_of_text, nor_a_line, a_folder)),
+        *((damage, []) for damage in (empty, half_a_header)),
     ],
 )
 def test_a_damaged_table_is_set_aside_and_goes_on(folder, capsys, damage, kept):
@@ -89,7 +98,9 @@ def test_a_damaged_table_is_set_aside_and_goes_on(folder, capsys, damage, kept):
     shown = capsys.readouterr().out
     if damage is a_folder:
         assert "aside     results.csv -> results.csv.aside: it is a folder, where a file should be\n" in shown
-    elif damage is not empty:
+    elif damage in (empty, half_a_header):
+        assert "results.csv" not in shown
+    else:
         (line,) = [line for line in shown.splitlines() if "results.csv" in line]
         assert line.startswith("aside     results.csv -> results.csv.aside: ")
         assert line.endswith(f"; {len(kept)} rows could be read")

@@ -85,9 +85,9 @@ def read_rows(path: Path) -> Rows:
     """What can be read of a results.csv. A last line without its end, which a power cut may have torn, is no damage."""
     text = path.read_bytes().decode("utf-8", errors="replace")  # what is no text is no number either, below
     lines = text[: text.rfind("\n") + 1].splitlines()
-    if not lines:
-        return Rows(["iteration"], [], "")
-    columns = _cells(lines[0])
+    if not lines and "iteration".startswith(text[: len("iteration")]):
+        return Rows(["iteration"], [], "")  # empty, or torn within the first line
+    columns = _cells(lines[0]) if lines else []
     if "iteration" not in columns:
         return Rows(["iteration"], [], "its first line does not name the column iteration")
     rows = [_read_row(columns, _cells(line)) for line in lines[1:]]

@@ -1,4 +1,4 @@
-"""What the statistics say, in plain words: the first paragraph of a report."""
+"""What the statistics say, in plain words: the first paragraph of a report, and what to be careful about."""
 
 import math
 from collections.abc import Sequence
@@ -14,11 +14,8 @@ MOST = 0.8
 
 
 def read_findings(findings: Findings) -> str:
-    """One paragraph: what differs from the baseline, what was not shown to, and what to be careful about.
-
-    If nothing differs, that comes first.
-    """
-    return " ".join([*_say_verdicts(findings), *_say_cautions(findings)])
+    """One paragraph: what differs from the baseline, what was not shown to. If nothing differs, that comes first."""
+    return " ".join(_say_verdicts(findings))
 
 
 def describe_variants(findings: Findings) -> tuple[str, ...]:
@@ -127,20 +124,21 @@ def _say_power(judged: Sequence[Difference]) -> list[str]:
     return [f"{intervals}; part of that is from seeds and part from images: more of either would help."]
 
 
-def _say_cautions(findings: Findings) -> list[str]:
-    sentences = [f"Caution: {warning}." for warning in findings.warnings]
+def list_cautions(findings: Findings) -> tuple[str, ...]:
+    """What to be careful about, as sentences without capital and full stop."""
+    cautions = list(findings.warnings)
     missing = findings.study.missing
     if missing:
         runs = (
             "one planned run is missing" if len(missing) == 1 else f"{len(missing)} planned runs are missing"
         )
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        sentences.append(f"Caution: {runs}: {'; '.join(missing[:NAMED])}{more}.")
+        cautions.append(f"{runs}: {'; '.join(missing[:NAMED])}{more}")
     errors = sum(check.level == "error" for check in findings.checks)
     if errors:
         what = "one finding speaks" if errors == 1 else f"{errors} findings speak"
-        sentences.append(f"Caution: {what} against this comparison, see the checks below.")
+        cautions.append(f"{what} against this comparison, see the checks below")
     warned = sum(check.level == "warning" for check in findings.checks) - len(findings.study.missing)
     if warned > 0:
-        sentences.append(f"The checks below have {'a warning' if warned == 1 else f'{warned} warnings'}.")
-    return sentences
+        cautions.append(f"the checks below have {'a warning' if warned == 1 else f'{warned} warnings'}")
+    return tuple(cautions)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from segkit.ablation.report.findings import Findings
 from segkit.ablation.report.tables import DELTA, MAIN, main_table, name_columns
+from segkit.ablation.statistics.statistics import Comparison
 from segkit.ablation.study.config_diff import ConfigDiff, show_value
+from segkit.ablation.study.phrases import join
 from segkit.ablation.study.study import Comparability
 from segkit.system.console import table
 
@@ -29,11 +31,23 @@ def result_lines(findings: Findings) -> list[str]:
         table([list(rows.columns), *([cell.text for cell in row] for row in rows.rows)]),
         "",
         *(f"{difference.variant}: {difference.words}" for difference in comparison.differences),
-        *(f"{found.variant}: {found.words}" for other in findings.others for found in other.differences),
+        *(line for other in findings.others for line in _further_lines(other, findings.study.baseline)),
         *(f"caution: {warning}" for warning in findings.warnings),
         "",
         *diff_lines(findings.diff),
     ]
+
+
+def _further_lines(comparison: Comparison, baseline: str) -> list[str]:
+    """What a further metric shows, a line each, and in one line of whom it shows nothing; the report has their
+    intervals."""
+    silent = [found.variant for found in comparison.differences if found.verdict == "not shown"]
+    lines = [
+        f"{found.variant}: {found.words}" for found in comparison.differences if found.variant not in silent
+    ]
+    if silent:
+        lines.append(f"by {comparison.metric.title} no difference to {baseline} shown: {join(silent)}")
+    return lines
 
 
 def diff_lines(diff: ConfigDiff) -> list[str]:

@@ -62,7 +62,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Checks:
-    """What was checked: (level, text) with level ok, warning or error."""
+    """What was checked, or is to be careful about: (level, text) with level ok, warning or error."""
 
     items: tuple[tuple[str, str], ...]
 

@@ -12,7 +12,7 @@ from segkit.ablation.statistics.classes import ClassDifferences
 from segkit.ablation.statistics.difference import Difference, Score, score
 from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU, Metric, find_metric, iou
-from segkit.ablation.statistics.statistics import Comparison, compare_metrics
+from segkit.ablation.statistics.statistics import Comparison, compare_metrics, list_warnings
 from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
@@ -85,9 +85,11 @@ class Findings:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to be careful about, as sentences without capital and full stop."""
-        further = [text for other in self.others for text in other.warnings]
-        new = [text for text in dict.fromkeys(further) if text not in self.comparison.warnings]
-        return (*self.comparison.warnings, *new, *self.unmeasured, *self._say_unlabelled())
+        return (
+            *list_warnings([self.comparison, *self.others]),
+            *self.unmeasured,
+            *self._say_unlabelled(),
+        )
 
     def _say_unlabelled(self) -> list[str]:
         sentences = []

@@ -35,7 +35,6 @@ h2 { font-size: 20px; letter-spacing: -0.01em; margin: 52px 0 14px; padding-bott
   border-bottom: 1px solid var(--line); }
 h3 { font-size: 16px; margin: 32px 0 8px; }
 p { margin: 0 0 12px; max-width: 760px; }
-p.lead { font-size: 17px; }
 ul { margin: 0 0 16px; padding-left: 20px; max-width: 800px; }
 li { margin: 3px 0; }
 ul.checks { list-style: none; padding-left: 0; }
@@ -74,7 +73,7 @@ details { margin: 10px 0 16px; } details > summary { cursor: pointer; color: var
 td.words:first-child { min-width: 76px; }
 @media (min-width: 641px) { wbr { display: none; } }
 @media (max-width: 640px) { body { padding: 20px 14px 48px; } h1 { font-size: 24px; } h2 { margin-top: 36px; }
-  p.lead { font-size: 16px; } table { font-size: 12.5px; } th, td { padding-right: 9px; }
+  table { font-size: 12.5px; } th, td { padding-right: 9px; }
   th:first-child, td.words:first-child { max-width: 124px; overflow-wrap: break-word; }
   th:first-child, td:first-child { box-shadow: 1px 0 var(--line); } td.words { max-width: 260px; } }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt; } h2, h3 { break-after: avoid; }

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segkit.ablation.folder import ReportFiles
-from segkit.ablation.report.conclusions import describe_variants, read_findings
+from segkit.ablation.report.conclusions import describe_variants, list_cautions, read_findings
 from segkit.ablation.report.difference_files import render_differences_csv, render_differences_json
 from segkit.ablation.report.document import (
     Block,
@@ -85,9 +85,11 @@ def compose(findings: Findings, figures: list[Block]) -> Document:
 
 
 def _reading(findings: Findings) -> list[Block]:
-    sentences = describe_variants(findings)
-    details = [Bullets(sentences)] if sentences else []
-    return [Paragraph(read_findings(findings)), *details]
+    cautions, sentences = list_cautions(findings), describe_variants(findings)
+    blocks: list[Block] = [Paragraph(read_findings(findings))]
+    if cautions:
+        blocks.append(Checks(tuple(("warning", text) for text in cautions)))
+    return [*blocks, Bullets(sentences)] if sentences else blocks
 
 
 def _scores(findings: Findings) -> list[Block]:

@@ -1,39 +1,29 @@
 """What to be careful about in a comparison, as sentences without capital and full stop."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from segkit.ablation.statistics.chance.seeds import find_apart, find_seed_effects, find_spreads, others_of
 from segkit.ablation.statistics.metrics import Metric
 from segkit.ablation.statistics.pairs import Pair, Pairs
 
 #: Below, 95 % intervals over images miss the truth in 6 to 10 % of data sets (see bootstrap.py).
 FEW_UNITS, VERY_FEW_UNITS = 20, 5
-WIDE_SPREAD = 4.0  # times as much as the others a variant must vary from seed to seed to be named for it
-FAR_MORE = 1000.0  # of which no number is told any more
-NEEDED_SEEDS = 3  # so many seeds must tell that, and which of them it is
 WEAK_CORRELATION = 0.15  # of neighbours, which does not matter
 SURE = 3.3  # standard errors of a correlation that chance exceeds in one study of 2,000
-#: What it means for the intervals if the baseline varies more, or a variant so much that it is not asked about the
-#: others (chance/seeds.py).
-SHARED = "; every difference is to it, and as uncertain"
-APART = "; what seeds do to it is told by its own seeds alone, and of the others without it"
 COLLAPSED = 0.995  # the share of all predictions that one class must have
 
 
 def list_cautions(
     found: Pairs,
     metric: Metric,
-    scores: Mapping[str, Mapping[int, float]],
     *,
     units: int,
-    grouped: bool,
     class_names: Sequence[str],
 ) -> tuple[str, ...]:
-    """Of the runs that are compared; `scores` are those by the metric, of which so many units tell, `units`; `grouped`:
-    they are groups of images. `class_names` is what the classes are called."""
+    """Of the runs that are compared by a metric, of which so many units tell, `units`; `class_names` is what the
+    classes are called."""
     baseline = found.baseline
     seeds = {variant: sorted(runs) for variant, runs in found.counts.items()}
     cautions = [
@@ -77,15 +67,7 @@ def list_cautions(
                 f"{pair.variant} is compared with {baseline} over the seeds both have, {_list_numbers(pair.seeds)}; "
                 f"only one of them has {_list_numbers(sorted(left_out))}"
             )
-    return (
-        *cautions,
-        *_list_correlated(found, metric, grouped=grouped),
-        *_list_collapsed(found, class_names),
-        *_list_not_finite(found),
-        *list_wide_spreads(
-            {v: row for v, row in scores.items() if v in found.trained and row}, metric, baseline=baseline
-        ),
-    )
+    return (*cautions, *_list_collapsed(found, class_names), *_list_not_finite(found))
 
 
 def count_predicted(found: Pairs, c: int) -> int:
@@ -93,26 +75,27 @@ def count_predicted(found: Pairs, c: int) -> int:
     return max(int(run[:, 2, c].sum()) for runs in found.counts.values() for run in runs.values())
 
 
-def _list_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> list[str]:
-    """Whether units that follow each other pull the same way, as the frames of a video do."""
+def say_correlated(found: Pairs, metric: Metric, *, grouped: bool) -> str | None:
+    """Whether units that follow each other pull the same way, as the frames of a video do; `grouped`: they are groups
+    of images. None if they do not, or are too few to tell."""
     influences = [find_influences(found, pair, metric) for pair in found.pairs if not pair.identical]
     if found.units < FEW_UNITS or not influences:
-        return []
+        return None
     strongest = max(influences, key=lambda influence: autocorrelation(influence, 1))
     limit = max(WEAK_CORRELATION, SURE / math.sqrt(found.units))
     correlation = autocorrelation(strongest, 1)
     if correlation <= limit:
-        return []
+        return None
     lags = range(2, found.units // 4)
     length = next((lag for lag in lags if autocorrelation(strongest, lag) <= limit), None)
     what_of_it = "times as many images" if grouped else "in a row"
     advice = "" if length is None else f", or about {length} {what_of_it}"
     what = "groups" if grouped else "images"
-    return [
+    return (
         f"{what} that follow each other are alike (the correlation of what they do to a difference is "
         f"{correlation:.1f}), so the intervals are too narrow -> group_by: a regular expression for what belongs "
         f"together{advice}"
-    ]
+    )
 
 
 def find_influences(found: Pairs, pair: Pair, metric: Metric) -> np.ndarray:
@@ -161,48 +144,6 @@ def _list_not_finite(found: Pairs) -> list[str]:
         for seed, run in runs.items()
         if not np.isfinite(run).all()
     ]
-
-
-def list_wide_spreads(
-    scores: Mapping[str, Mapping[int, float]], metric: Metric, *, baseline: str
-) -> list[str]:
-    """Who varies far more from seed to seed than the others do, by how much, and which run that is."""
-    cautions = []
-    apart = find_apart({variant: row for variant, row in scores.items() if variant != baseline})
-    for variant, ratio in find_spreads(scores, apart).items():
-        row = scores[variant]
-        if variant in apart or (ratio >= WIDE_SPREAD and len(row) >= NEEDED_SEEDS):
-            others = others_of(variant, scores, apart)
-            times = "far more than" if ratio >= FAR_MORE else f"{_say_times(ratio)} times as much as"
-            meaning = SHARED if variant == baseline else APART if variant in apart else ""
-            cautions.append(
-                f"by {metric.title} {variant} varies {times} the others from seed to seed, "
-                f"{_say_which(row, find_seed_effects(others), metric)}{meaning}"
-            )
-    return cautions
-
-
-def _say_times(ratio: float) -> str:
-    return f"{ratio:.1f}" if ratio < 2.0 else f"{ratio:.0f}"
-
-
-def _say_which(row: Mapping[int, float], effects: Mapping[int, float], metric: Metric) -> str:
-    """Which run to look at: that furthest from what the other seeds of the variant, and what this seed does to the
-    others, let expect. Of two seeds neither is."""
-    if len(row) < NEEDED_SEEDS:
-        scores = " and ".join(metric.unit.write(row[seed], metric.unit.digits) for seed in sorted(row))
-        return f"{scores} with seeds {' and '.join(map(str, sorted(row)))}: look at these runs"
-    own = {seed: score - effects.get(seed, 0.0) for seed, score in row.items()}
-    middle = float(np.median(list(own.values())))
-    furthest = max(own, key=lambda seed: abs(own[seed] - middle))
-    found, expected = (
-        metric.unit.write(score, metric.unit.digits)
-        for score in (row[furthest], middle + effects.get(furthest, 0.0))
-    )
-    return (
-        f"most of all with seed {furthest} ({found}, where {expected} was to be expected from its other seeds and from "
-        "the others): look at that run"
-    )
 
 
 def _list_numbers(numbers: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segkit.ablation.statistics.cautions import count_predicted, list_cautions
+from segkit.ablation.statistics.cautions import count_predicted, list_cautions, say_correlated
 from segkit.ablation.statistics.chance.distributions import HIGHEST_LEVEL
 from segkit.ablation.statistics.classes import CLASS_IOU, ClassDifferences, measure_classes
 from segkit.ablation.statistics.difference import Difference
@@ -23,6 +23,7 @@ from segkit.ablation.statistics.measured import judge_all, measure
 from segkit.ablation.statistics.metrics import MIOU, Metric
 from segkit.ablation.statistics.pairs import Pairs, Runs, count_pairs
 from segkit.ablation.statistics.replicates import resample_differences
+from segkit.ablation.statistics.spreads import WideSpread, find_wide_spreads, say_spreads
 from segkit.errors import ConfigError
 
 
@@ -30,17 +31,35 @@ from segkit.errors import ConfigError
 class Comparison:
     """All variants against the baseline. `groups` is the number of independent units that were resampled, `unlabelled`
     the classes (by index) that no image has and that are left out of the mean, each with the most pixels that a run
-    predicts as it."""
+    predicts as it. What to be careful about are `cautions`, sentences without capital and full stop, `correlated`, one
+    more where units that follow each other are alike, and `spreads`, the variants that vary far more than the others.
+    """
 
     baseline: str
     differences: tuple[Difference, ...]
     groups: int
     replicates: int
     level: float
-    warnings: tuple[str, ...]
+    cautions: tuple[str, ...]
     margin: float | None = None
     unlabelled: Mapping[int, int] = field(default_factory=dict)
     metric: Metric = MIOU
+    correlated: str | None = None
+    spreads: tuple[WideSpread, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that there is to be careful about by this metric, as sentences without capital and full stop."""
+        return list_warnings([self])
+
+
+def list_warnings(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """What there is to be careful about by one metric or several, the main one first: what is the same by all of them
+    once, and a variant that varies more than the others in one sentence."""
+    cautions = dict.fromkeys(text for comparison in comparisons for text in comparison.cautions)
+    correlated = [comparison.correlated for comparison in comparisons if comparison.correlated is not None]
+    spreads = [spread for comparison in comparisons for spread in comparison.spreads]
+    return (*cautions, *correlated[:1], *say_spreads(spreads, baseline=comparisons[0].baseline))
 
 
 @dataclass(frozen=True)
@@ -91,9 +110,7 @@ def compare_metrics(
             for variant, row in found.tables[metric.kind].items()
         }
         measured = measure(found, metric, scores, samples, units=count)
-        cautions = list_cautions(
-            found, metric, scores, units=count, grouped=groups is not None, class_names=class_names
-        )
+        trained = {variant: row for variant, row in scores.items() if variant in found.trained and row}
         comparisons.append(
             Comparison(
                 baseline,
@@ -101,10 +118,12 @@ def compare_metrics(
                 count,
                 replicates,
                 level,
-                cautions,
+                list_cautions(found, metric, units=count, class_names=class_names),
                 allowed,
                 unlabelled,
                 metric,
+                say_correlated(found, metric, grouped=groups is not None),
+                tuple(find_wide_spreads(trained, metric, baseline=baseline)),
             )
         )
     classes = measure_classes(found, samples, level=level) if class_replicates else {}

@@ -1,10 +1,10 @@
-"""The first paragraph of a report, for every verdict."""
+"""The first paragraph of a report, for every verdict, and the cautions below it."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from segkit.ablation.report.conclusions import describe_variants, read_findings
+from segkit.ablation.report.conclusions import describe_variants, list_cautions, read_findings
 from segkit.ablation.statistics.difference import Difference
 from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU
 from segkit.ablation.study.study import Comparability
@@ -19,15 +19,18 @@ def difference(variant, value, verdict, *, interval=None, images=(0.004, 0.004),
     )
 
 
-def read(*differences, warnings=(), missing=(), checks=(), others=()):
-    findings = SimpleNamespace(
+def read(*differences, others=()):
+    return read_findings(find(*differences, others=others))
+
+
+def find(*differences, warnings=(), missing=(), checks=(), others=()):
+    return SimpleNamespace(
         study=SimpleNamespace(baseline="ce", missing=missing),
         comparison=SimpleNamespace(differences=differences, level=0.95, metric=MIOU),
         others=others,
         warnings=warnings,
         checks=checks,
     )
-    return read_findings(findings)
 
 
 BOTH = (
@@ -85,21 +88,21 @@ def test_verdicts_in_words(case):
     assert read(*differences) == expected
 
 
-def test_cautions_follow():
+def test_cautions_are_a_list():
     checks = [Comparability("error", "e"), *[Comparability("warning", "w")] * 3, Comparability("ok", "o")]
-    text = read(
-        *CASES["nothing"][0], warnings=("only 7 groups",), missing=("a, seed 1: failed",), checks=checks
+    findings = find(warnings=("only 7 groups",), missing=("a, seed 1: failed",), checks=checks)
+    assert list_cautions(findings) == (
+        "only 7 groups",
+        "one planned run is missing: a, seed 1: failed",
+        "one finding speaks against this comparison, see the checks below",
+        "the checks below have 2 warnings",
     )
-    assert text.endswith(
-        "Caution: only 7 groups. Caution: one planned run is missing: a, seed 1: failed. Caution: one finding speaks "
-        "against this comparison, see the checks below. The checks below have 2 warnings."
-    )
+    assert list_cautions(find()) == ()
 
 
 def test_many_missing_runs_are_counted():
-    text = read(missing=[f"a, seed {seed}" for seed in range(6)])
-    assert text.endswith(
-        "Caution: 6 planned runs are missing: a, seed 0; a, seed 1; a, seed 2; a, seed 3 and 2 more."
+    assert list_cautions(find(missing=[f"a, seed {seed}" for seed in range(6)])) == (
+        "6 planned runs are missing: a, seed 0; a, seed 1; a, seed 2; a, seed 3 and 2 more",
     )
 
 

@@ -253,7 +253,7 @@ def test_the_report_says_what_a_reader_asks_for(written):
     for part in (
         "Better than ce: ohem_ce (+",
         "intervals, widened for 3 comparisons as p is, are for other images of the same kind and for other seeds.",
-        "Caution: one planned run is missing: focal, seed 0: failed.",
+        "- ⚠ one planned run is missing: focal, seed 0: failed",
         "Bold marks the best mean and nothing more",
         "band: from the lowest to the highest seed",
         "ce does not log it and is left out.",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from segkit.ablation.report.console_lines import result_lines
 from segkit.ablation.report.difference_files import render_differences_csv
 from segkit.ablation.report.document import Picture, Table
 from segkit.ablation.report.drawings import Sheet, _differences, class_map, shared_seed_runs
@@ -25,6 +26,7 @@ from segkit.ablation.report.report import compose, number_captions, paper_tables
 from segkit.ablation.report.run_csv import render_csv
 from segkit.ablation.report.tables import class_table, environment_table, main_table
 from segkit.ablation.statistics.metrics import WHOLE
+from segkit.ablation.study.phrases import join
 from segkit.errors import CannotWrite, ConfigError, DataError
 from segkit.evaluation.confidence_bins import BINS, UNIT
 from segkit.evaluation.objects.counts import ObjectCounts
@@ -99,6 +101,19 @@ def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
     assert "better than ce by" in text and "points of accuracy (95 % interval" in text
     rows = list(csv.DictReader(io.StringIO(render_differences_csv(findings))))
     assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
+
+
+def test_the_terminal_names_those_of_whom_a_further_metric_shows_nothing_in_one_line(tmp_path):
+    findings = find_all(replace(make_study(tmp_path, examples=False), metrics=("miou", "iou/line")))
+    lines = result_lines(findings)
+    [other] = findings.others
+    silent = [found.variant for found in other.differences if found.verdict == "not shown"]
+    shown = [found for found in other.differences if found.verdict != "not shown"]
+    assert silent and shown
+    assert f"by IoU of line no difference to ce shown: {join(silent)}" in lines
+    assert all(f"{found.variant}: {found.words}" in lines for found in shown)
+    assert all(f"{found.variant}: {found.words}" in lines for found in findings.comparison.differences)
+    assert not [line for line in lines if "points of IoU of line, the 95 % interval" in line]
 
 
 def with_networks(study, networks):
@@ -338,7 +353,7 @@ def test_missing_runs_are_left_out_and_said(tmp_path):
         ("bootstrapped_ce", "3"),
         ("weighted_mask_ce", "3"),
     ]
-    assert "Caution: 2 planned runs are missing: ohem_ce, seed 0: never started; ce, seed 0: failed." in text
+    assert "- ⚠ 2 planned runs are missing: ohem_ce, seed 0: never started; ce, seed 0: failed" in text
     assert "2 to 3 seeds per variant." in text
     findings = find_all(replace(study, runs=runs))
     assert [run.label for run in shared_seed_runs(findings)] == [
@@ -433,7 +448,7 @@ def test_a_long_class_table_is_folded_away_and_not_in_latex(tmp_path):
 def test_groups_are_the_units_of_the_statistics(tmp_path):
     text = text_of(make_study(tmp_path, examples=False), group_by=4)
     assert "10,000 replicates over 10 groups of images (group_by 4)" in text
-    assert "Caution: only 10 independent images or groups" in text
+    assert "- ⚠ only 10 independent images or groups" in text
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path):

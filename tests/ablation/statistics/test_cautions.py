@@ -5,11 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segkit.ablation.statistics.cautions import autocorrelation, find_influences, list_wide_spreads
-from segkit.ablation.statistics.metrics import MIOU
+from segkit.ablation.statistics.cautions import autocorrelation, find_influences
+from segkit.ablation.statistics.metrics import ACCURACY, MIOU
 from segkit.ablation.statistics.pairs import count_pairs
 from segkit.ablation.statistics.run_counts import count_matrices
-from segkit.ablation.statistics.statistics import class_differences, compare_to_baseline
+from segkit.ablation.statistics.spreads import WideSpread, find_wide_spreads, say_spreads
+from segkit.ablation.statistics.statistics import (
+    class_differences,
+    compare_metrics,
+    compare_to_baseline,
+    list_warnings,
+)
 from tests.ablation.statistics.simulation import Case, draw_study
 
 
@@ -133,7 +139,7 @@ def test_two_seeds_of_three_that_are_one_training_are_named(variant):
 
 def list_spreads(table):
     scores = {f"v{v}": dict(enumerate(row)) for v, row in enumerate(table)}
-    return list_wide_spreads(scores, MIOU, baseline="v0")
+    return say_spreads(find_wide_spreads(scores, MIOU, baseline="v0"), baseline="v0")
 
 
 def test_the_run_to_look_at_is_the_odd_one_not_that_of_a_seed_which_is_good_for_all():
@@ -147,30 +153,64 @@ def test_the_run_to_look_at_is_the_odd_one_not_that_of_a_seed_which_is_good_for_
         ]
     )
     assert said.startswith(
-        "by mIoU v3 varies 53 times as much as the others from seed to seed, most of all with seed 1 (44.0, where 50.2 "
-        "was to be expected from its other seeds and from the others): look at that run; "
+        "v3 varies more from seed to seed than the others, by mIoU 53 times as much (44.0 with seed 1, where 50.2 was "
+        "to be expected from its other seeds and from the others): look at that run; "
     )
 
 
 def test_of_two_seeds_neither_is_the_odd_one():
     [said] = list_spreads([[0.5, 0.51], [0.5, 0.512], [0.501, 0.511], [0.52, 0.53], [0.2, 0.6], [0.5, 0.51]])
-    assert (
-        "times as much as the others from seed to seed, 20.0 and 60.0 with seeds 0 and 1: look at these runs; "
-        in said
-    )
+    assert " times as much (20.0 and 60.0 with seeds 0 and 1): look at these runs; " in said
 
 
 def test_beside_one_that_varies_more_still_another_varies_more_than_the_others():
     random = np.random.default_rng(0)
     table = 0.5 + 0.001 * random.normal(size=(9, 4)) * np.array([1, 1, 1, 30, 1, 300, 1, 1, 1])[:, None]
     said = list_spreads(table.tolist())
-    assert [text.split()[2] for text in said] == ["v3", "v5"]
-    assert all(float(text.split()[4]) > 10 for text in said)
+    assert [text.split()[0] for text in said] == ["v3", "v5"]
+    assert all(float(text.partition("by mIoU ")[2].split()[0]) > 10 for text in said)
 
 
 def test_far_more_is_not_told_in_millions():
     [said] = list_spreads([[0.0] * 3, [1e-9, 0.0, 0.0], [0.2, 0.3, 0.25], [0.0, 2e-9, 0.0], [0.0, 0.0, 2e-9]])
-    assert said.startswith("by mIoU v2 varies far more than the others from seed to seed, ")
+    assert said.startswith("v2 varies more from seed to seed than the others, by mIoU far more (")
+
+
+def test_a_variant_is_named_once_for_all_metrics():
+    """It would be told of it eight times, and the seven others of theirs."""
+
+    def spread(variant, title, seed, *, ratio=5.0, apart=True):
+        return WideSpread(variant, title, ratio, (seed,), ("10.0",), "20.0", apart)
+
+    spreads = [
+        spread("a", "mIoU", 1),
+        spread("b", "mIoU", 0, apart=False),
+        spread("a", "accuracy", 1, ratio=1.84),
+        spread("b", "accuracy", 2),
+    ]
+    whence = "was to be expected from its other seeds and from the others"
+    first = f"by mIoU 5 times as much (10.0 with seed {{}}, where 20.0 {whence}), "
+    assert say_spreads(spreads, baseline="ce") == [
+        f"a varies more from seed to seed than the others, {first.format(1)}by accuracy 1.8 times (10.0 with seed 1, "
+        "not 20.0): look at that run; what seeds do to it is told by its own seeds alone, and of the others without it",
+        f"b varies more from seed to seed than the others, {first.format(0)}by accuracy 5 times (10.0 with seed 2, "
+        "not 20.0): look at these runs; by accuracy what seeds do to it is told by its own seeds alone, and of the "
+        "others without it",
+    ]
+    assert say_spreads(spreads[:1], baseline="a")[0].endswith(
+        "look at that run; every difference is to it, and as uncertain"
+    )
+
+
+def test_what_is_the_same_by_every_metric_is_said_once():
+    study = draw_study(Case(variants=4, images=200, frames=10, spread=30.0), np.random.default_rng(0))
+    by_metric = compare_metrics(study, "v0", [MIOU, ACCURACY], replicates=100).comparisons
+    assert all(len(comparison.warnings) > 1 and comparison.correlated for comparison in by_metric)
+    said = list_warnings(by_metric)
+    assert len([text for text in said if "alike" in text]) == 1
+    [spread] = [text for text in said if "varies more" in text]
+    assert ", by mIoU " in spread and ", by accuracy " in spread
+    assert len(set(said)) == len(said)
 
 
 def test_two_seeds_of_several_variants_are_said_to_be_few():

@@ -183,7 +183,7 @@ def _learning(findings: Findings, sheet: Sheet) -> list[Block]:
     if not panels:
         return [Paragraph("No learning curves: no run logged val/mIoU or val/ce.")]
     draw_curves(panels, sheet.looks, sheet.folder / "learning", pdf=sheet.pdf)
-    caption = f"Learning curves on the validation images. {_say_band(panels)}"
+    caption = f"Learning curves on the validation images, as scored during training. {_say_band(panels)}"
     return [
         Heading("Learning curves", 3),
         sheet.picture("learning", caption, "Validation mIoU and cross-entropy"),

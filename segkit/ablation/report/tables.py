@@ -1,6 +1,7 @@
 """The tables of a report, as text: the one place where a number of a table is written."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ ENVIRONMENT = {
 #: Stand for the score by the main metric and the difference, whose columns are named after the metric and its unit.
 MAIN, DELTA = "score", "Δ"
 
+#: What the bold number of a table means.
+BOLD = "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict."
+
 #: Columns of the main table that a paper has room for.
 PAPER = ("variant", MAIN, DELTA, "interval", "p (Holm)", "verdict", "seeds", "img/s", "GB")
 
@@ -58,7 +62,7 @@ def main_table(findings: Findings) -> Table:
     images = f"{len(first.image_names):,} validation images{size}"
     caption = f"Scores on {images}{spread}{delta}. {describe_seeds(findings)}{less}"
     note = (
-        "Bold marks the best mean and nothing more: what a difference is worth is said by the verdict. "
+        f"{BOLD} "
         "From seeds and from images are the two parts of the interval, as half-widths on the side of 0, which add as "
         "squares. Worst class is the class with the lowest mean IoU, ce plain cross-entropy on the validation images, "
         "best mIoU the best evaluation during training, shown where all runs were evaluated equally often, on the "
@@ -128,8 +132,9 @@ def describe_seeds(findings: Findings) -> str:
 
 
 def paper_table(findings: Findings) -> Table:
-    """The main table with the columns that a paper has room for."""
-    return main_table(findings).select(name_columns(findings, PAPER))
+    """The main table with the columns that a paper has room for, and what is to be said of them in the caption."""
+    table = main_table(findings).select(name_columns(findings, PAPER))
+    return replace(table, caption=f"{table.caption} {BOLD} img/s and GB are those of training.", note="")
 
 
 def main_column(findings: Findings) -> str:

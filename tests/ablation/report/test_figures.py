@@ -169,6 +169,9 @@ def test_looks_are_distinct_and_the_baseline_is_dark():
     others = [name for name in MANY if name != MANY[3]]
     assert choose_looks([*others, MANY[3]], MANY[3])[MANY[0]] == looks[MANY[0]]
     assert len({look.color for name, look in looks.items() if name in others[:6]}) == 6
+    many = choose_looks([f"v{number}" for number in range(43)], "v0").values()
+    assert len({(look.color, str(look.dashes)) for look in many}) == 43
+    assert len({(look.color, look.marker) for look in many}) == 43
 
 
 def test_a_figure_is_laid_out_and_drawn_once_and_the_collector_is_on_again(tmp_path, monkeypatch):

@@ -193,6 +193,8 @@ def test_latex_has_the_cells_of_the_main_table(written):
     for source, target in ((r"\ensuremath{\pm}", "±"), (r"\ensuremath{-}", "−"), (r"\_", "_"), (r"\%", "%"),
                            (r"\ensuremath{\Delta}", "Δ")):  # fmt: skip
         plain = [[cell.replace(source, target) for cell in row] for row in plain]
+    # What is said below the table of a page stands above that of a paper.
+    assert r"Bold marks the best mean and nothing more: what a difference is worth" in text
     main, classes = markdown_tables((folder / "report.md").read_text())[:2]
     kept = [0, 1, 2, 4, 5, 3, 6, 13, 14]
     seeds = [["variant", "seed 0", "seed 1", "seed 2"]]

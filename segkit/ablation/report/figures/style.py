@@ -21,8 +21,12 @@ DPI = 200
 
 #: Okabe and Ito's colours in the order in which they are told apart best on white; black is the baseline's.
 _COLORS = ["#{:02x}{:02x}{:02x}".format(*OKABE_ITO[place]) for place in (5, 6, 3, 7, 2, 1)]
-_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_MARKERS = ("o", "s", "^", "D")
+#: With each turn of the colours other dashes and another marker.
+_DASHES = (
+    "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 3)), (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5)),
+    (0, (1.2, 3)),
+)  # fmt: skip
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _RC: dict[str, Any] = {
     "figure.autolayout": False,

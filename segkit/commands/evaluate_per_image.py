@@ -18,7 +18,7 @@ from segkit.runs.predictor import load_predictor
 from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.reliability import plot_calibration
 from segkit.runs.resume import run_folder_of
-from segkit.system.device import choose_device
+from segkit.system.device import amp_for_predictions, choose_device, name_of_amp
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, iteration_of, list_checkpoints
 
 
@@ -95,7 +95,8 @@ def score_run(
         iteration = iteration_of(predictor.path)
         names = predictor.labels.class_names
         other_size = asked.eval.at if asked.eval.at != predictor.config.eval.at else None
-        save_per_image(folder.per_image, result, names, iteration=iteration, at=other_size)
+        amp = name_of_amp(amp_for_predictions(predictor.config.train.amp, predictor.device))
+        save_per_image(folder.per_image, result, names, iteration=iteration, precision=amp, at=other_size)
         print(f"wrote {folder.per_image}: {result.images} images at iteration {iteration:,}")
         if result.calibration is not None:
             plot_calibration(folder.calibration_plot, result.calibration.scores(), iteration=iteration)

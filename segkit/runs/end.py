@@ -82,7 +82,7 @@ def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recor
         iteration, result = recorder.last_evaluation
         if result.matrices is not None:
             names = recorder.labels.class_names
-            save_per_image(folder.per_image, result, names, iteration=iteration)
+            save_per_image(folder.per_image, result, names, iteration=iteration, precision=recorder.amp)
     if trainer.plan.pictures_every and not folder.examples.is_file():
         recorder.pictures(trainer.iteration, trainer.panels(trainer.examples, loss=trainer.loss))
 

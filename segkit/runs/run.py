@@ -38,7 +38,7 @@ from segkit.runs.state import (
     saver,
 )
 from segkit.system.console import Console
-from segkit.system.environment import environment
+from segkit.system.environment import environment, keep_earlier
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
@@ -154,7 +154,12 @@ def train_in(
     ranks.share((folder.path, {**found.state["trainer"], "kept": kept} if found else None))
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
-    env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}
+    now = {
+        "processes": ranks.world,
+        "amp": experiment.precision.amp,
+        "fingerprints": dict(start.fingerprints),
+    }
+    env = keep_earlier({**environment(), **now}, folder.env)
     write_json(folder.env, env)
     recorder = make_recorder(folder, experiment, console, first=first, elsewhere=elsewhere)
     bad = BadSampleLog(folder.bad_samples, tell=console.line)

@@ -447,10 +447,17 @@ def test_run_that_comes_from_a_gpu_says_that_its_precision_is_another(trained, m
     state = load_checkpoint(path)
     state["precision"] = {"device": "cuda", "amp": "fp16"}
     save_checkpoint(path, state)
+    before = json.loads((trained / "env.json").read_text())
+    (trained / "env.json").write_text(json.dumps(before | {"amp": "fp16", "gpus": ["T4"]}))
     monkeypatch.setattr(device_module, "computes_bf16", lambda: False)
     assert run("--resume", str(trained), "train.iterations=10") == 0
     line = "resumed with amp off on cpu instead of fp16 on cuda: not the same bits"
     assert line in capsys.readouterr().out
+    env = json.loads((trained / "env.json").read_text())
+    assert (env["amp"], env["earlier"]) == ("off", {"amp": ["fp16"], "gpus": [["T4"]]})
+    assert "earlier" not in before and before["amp"] in ("off", "bf16")
+    with np.load(trained / "per_image.npz") as arrays:
+        assert str(arrays["precision"]) == "off"
 
 
 def test_bf16_that_is_emulated_is_warned_of(tiny, monkeypatch, capsys):
@@ -850,17 +857,21 @@ def test_training_counts_confidences_if_it_is_told_to(tiny):
         assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
 
 
-def test_the_intact_ones_of_several_runs_are_scored(trained, tmp_path, capsys):
+def test_the_intact_ones_of_several_runs_are_scored(trained, tmp_path, capsys, monkeypatch):
     broken = trained.with_name("broken")
     shutil.copytree(trained, broken)
     for checkpoint in (broken / "checkpoints").iterdir():
         checkpoint.write_bytes(b"")
     (trained / "per_image.npz").unlink()
+    amp = json.loads((trained / "env.json").read_text())["amp"]
+    monkeypatch.setattr(device_module, "computes_bf16", lambda: amp == "off")  # unlike where it was trained
     arguments = ["--weights", str(broken), str(trained), "eval.batch_size=2", "--per-image", "--device=cpu"]
     assert run_command(evaluate.main, arguments) == CheckpointError.exit_code
     printed = capsys.readouterr()
     assert f"wrote {trained / 'per_image.npz'}: 6 images at iteration 8" in printed.out
     assert f"1 of 2 runs failed:\n  {broken}  exit status 4\n     --per-image scores" in printed.err
+    with np.load(trained / "per_image.npz") as arrays:
+        assert {str(arrays["precision"]), amp} == {"off", "bf16"}
 
 
 def test_matrices_that_would_not_be_the_runs_own_are_refused(tiny, trained):

@@ -1,6 +1,6 @@
 """The tables of a report, as text: the one place where a number of a table is written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,8 @@ from segkit.ablation.study.study import Run
 #: Entries of env.json that a reader asks for, in order, with what to call them.
 ENVIRONMENT = {
     "torch": "torch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN", "gpus": "GPU", "cpu": "CPU",
-    "cpu_count": "usable CPUs", "threads": "threads", "python": "Python", "platform": "platform", "segkit": "segkit",
-    "git_commit": "git commit", "git_dirty": "uncommitted changes",
+    "cpu_count": "usable CPUs", "threads": "threads", "processes": "processes", "amp": "train.amp", "python": "Python",
+    "platform": "platform", "segkit": "segkit", "git_commit": "git commit", "git_dirty": "uncommitted changes",
 }  # fmt: skip
 
 #: Stand for the score by the main metric and the difference, whose columns are named after the metric and its unit.
@@ -248,7 +248,7 @@ def environment_table(runs: Sequence[Run]) -> Table:
     rows = []
     for key, name in ENVIRONMENT.items():
         if any(run.env.get(key) not in (None, [], "") for run in runs):
-            rows.append(plain_row(name, _side_by_side(runs, lambda run, key=key: _env_text(run.env, key))))
+            rows.append(plain_row(name, _side_by_side(runs, lambda run, key=key: _env_text(run, key))))
     rows.append(
         plain_row("data fingerprint", _side_by_side(runs, lambda run: _short(run.fingerprints.get("data"))))
     )
@@ -268,8 +268,11 @@ def _name_some(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{len(labels)} runs, first {labels[0]}"
 
 
-def _env_text(env: Mapping[str, Any], key: str) -> str:
-    value = env.get(key)
+def _env_text(run: Run, key: str) -> str:
+    return ", then ".join(map(_value_text, run.surroundings(key)))
+
+
+def _value_text(value: Any) -> str:
     if value is None or value == []:
         return NOTHING
     if isinstance(value, list):

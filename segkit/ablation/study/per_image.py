@@ -6,7 +6,7 @@ images of 150 classes are 0.9 GB.
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,8 @@ BLOCK = 1_000_000
 NAMES = ("image", "label", "prediction", "pixels")
 #: What `eval.at` can be.
 SIZES = ("network", "original")
+#: What `train.amp` can come to.
+PRECISIONS = ("off", "bf16", "fp16")
 
 
 class Damaged(Exception):
@@ -31,7 +33,8 @@ class Damaged(Exception):
 @dataclass(frozen=True)
 class PerImage:
     """The counts of the images `names` over the classes `class_names`, as of `iteration`; `definition` says what mIoU
-    means to the one who wrote it. `at` is the size that was scored, one of SIZES; None: the `eval.at` of the run."""
+    means to the one who wrote it. `at` is the size that was scored, one of SIZES; None: the `eval.at` of the run.
+    `precision` is what the scores were computed in, one of PRECISIONS; None in an older file."""
 
     names: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -39,6 +42,7 @@ class PerImage:
     definition: str
     counts: RunCounts
     at: str | None
+    precision: str | None
 
 
 def read_arrays(path: Path, *, without: str = "") -> dict[str, np.ndarray]:
@@ -63,10 +67,16 @@ def read_per_image(path: Path) -> PerImage:
     entries = _entries(arrays, **size) if "pixels" in arrays else _dense_entries(path, **size)
     counts = count_entries(entries, **size)
     counts = replace(counts, **_further(arrays, **size), **_calibration(arrays, counts))
-    at = arrays.get("eval_at")
-    if at is not None and (at.shape or str(at) not in SIZES):
-        raise Damaged(f"eval_at should be {' or '.join(SIZES)}, is {_describe(at)}")
-    return PerImage(names, classes, int(iteration), str(definition), counts, None if at is None else str(at))
+    at, precision = _word(arrays, "eval_at", SIZES), _word(arrays, "precision", PRECISIONS)
+    return PerImage(names, classes, int(iteration), str(definition), counts, at, precision)
+
+
+def _word(arrays: Mapping[str, np.ndarray], name: str, known: Sequence[str]) -> str | None:
+    """One of the known words; None where there is none."""
+    found = arrays.get(name)
+    if found is not None and (found.shape or str(found) not in known):
+        raise Damaged(f"{name} should be {' or '.join(known)}, is {_describe(found)}")
+    return None if found is None else str(found)
 
 
 def _get(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -57,6 +57,7 @@ def read_run(
         env=env,
         fingerprints=prints,
         scored_at=images.at,
+        scored_in=images.precision,
     )
 
 

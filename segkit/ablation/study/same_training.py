@@ -60,6 +60,8 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
         yield from _check_beginning(study, diff, beginning)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
+    yield from _check_precision(study, diff)
+    yield from _check_processes(study)
     yield from _check_code(study)
     yield from _check_machine(study)
 
@@ -164,6 +166,38 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")
 
 
+def _check_precision(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
+    """What `train.amp` came to, which for `auto` is the machine's choice, and in what the scores were computed."""
+    trained = group_runs(study.runs, lambda run: _entry(run, "amp", missing="unknown"))
+    if len(trained) > 1:
+        keys = _explaining(diff, ("train.amp",))
+        text = f"train.amp: {_say_groups(trained)}"
+        if keys:
+            yield Comparability("ok", f"{text}, as {keys}")
+        else:
+            yield Comparability(
+                "warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off"
+            )
+    for runs in trained.values():
+        scored = group_runs(runs, lambda run: run.scored_in or _entry(run, "amp", missing="unknown"))
+        if len(scored) > 1:
+            yield Comparability(
+                "warning",
+                f"precision of the scores: {_say_groups(scored)}, which moves them by some tenths of a point -> "
+                f"all on one machine, {advise_scoring(runs)}",
+            )
+
+
+def _check_processes(study: Study) -> Iterator[Comparability]:
+    groups = group_runs(study.runs, lambda run: _entry(run, "processes", missing="unknown"))
+    if len(groups) > 1:
+        yield Comparability(
+            "warning",
+            f"number of processes: {_say_groups(groups)}; batch normalisation sees a process's part of the batch "
+            "unless train.sync_batchnorm is on, and sums are made in another order -> train all in as many",
+        )
+
+
 def _check_code(study: Study) -> Iterator[Comparability]:
     advice = "train all with one version, or be sure that what changed in between does not matter"
     differing = list(_differences(study, CODE, advice))
@@ -196,16 +230,24 @@ def _check_machine(study: Study) -> Iterator[Comparability]:
 def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Comparability]:
     """A warning for each of the entries of env.json that is not the same in all runs."""
     for words, entry in entries.items():
-        groups = group_runs(study.runs, lambda run, entry=entry: _show_entry(run.env.get(entry)))
+        groups = group_runs(study.runs, lambda run, entry=entry: _entry(run, entry))
         if len(groups) > 1:
-            shown = "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
-            yield Comparability("warning", f"{words}: {shown} -> {advice}")
+            yield Comparability("warning", f"{words}: {_say_groups(groups)} -> {advice}")
 
 
-def _show_entry(value: Any) -> str:
+def _say_groups(groups: Mapping[str, list[Run]]) -> str:
+    return "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
+
+
+def _entry(run: Run, name: str, *, missing: str = "none") -> str:
+    """An entry of env.json, with what it was before the run went on elsewhere."""
+    return ", then ".join(_show_entry(value, missing) for value in run.surroundings(name))
+
+
+def _show_entry(value: Any, missing: str) -> str:
     if isinstance(value, list):
-        return join(_unique(value)) or "none"
-    return "none" if value is None else str(value)
+        return join(_unique(value)) or missing
+    return missing if value is None else str(value)
 
 
 def _unique(value: list[str] | None) -> list[str]:

@@ -24,7 +24,8 @@ class Run:
     evaluation, not the best: choosing the best of many by the same images would flatter). `history` holds the columns
     of results.csv as (iterations, values). `fingerprints` has
     `data`, `initial_weights`, `training_order`, `first_batch`, each a hexadecimal digest. `scored_at` is the size that
-    the images were scored at, "network" or "original"; None: as the configuration says.
+    the images were scored at, "network" or "original"; None: as the configuration says. `scored_in` is the precision
+    that they were scored in, `off`, `bf16` or `fp16`; None where an older segkit did not note it.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Run:
     env: Mapping[str, Any]
     fingerprints: Mapping[str, str]
     scored_at: str | None = field(default=None, kw_only=True)
+    scored_in: str | None = field(default=None, kw_only=True)
 
     @property
     def label(self) -> str:
@@ -56,6 +58,12 @@ class Run:
     def scored_as_trained(self) -> bool:
         """Whether that is the size of the scores during its training."""
         return self.scored_size == replace(self, scored_at=None).scored_size
+
+    def surroundings(self, name: str) -> list[Any]:
+        """The values of an entry of env.json, the last one last: more than one if the run went on elsewhere."""
+        earlier = self.env.get("earlier")
+        before = earlier.get(name) if isinstance(earlier, Mapping) else None
+        return [*(before if isinstance(before, list) else []), self.env.get(name)]
 
     @property
     def is_packed(self) -> bool:

@@ -28,14 +28,21 @@ LARGEST_EXAMPLE = 512
 
 
 def save_per_image(
-    path: Path, result: Evaluation, class_names: Sequence[str], *, iteration: int, at: str | None = None
+    path: Path,
+    result: Evaluation,
+    class_names: Sequence[str],
+    *,
+    iteration: int,
+    precision: str,
+    at: str | None = None,
 ) -> None:
     """Write what was counted of every validation image. Raises CannotWrite.
 
     The arrays, of N images and C classes:
 
     - `names` (N,) of the images, in the order of the data set, and `class_names` (C,);
-    - `iteration` at which the model was scored; `definition`, the text of DEFINITION;
+    - `iteration` at which the model was scored; `definition`, the text of DEFINITION; `precision` that it was computed
+      in: off, bf16 or fp16, as `train.amp` says it;
     - `eval_at`, only where `at` is given, since it is not that of the run's configuration: network or original, the
       size that was scored (`eval.at`);
     - `image`, `label`, `prediction` int32 (M,) and `pixels` int64 (M,): the confusion matrices without their zeros.
@@ -84,6 +91,7 @@ def save_per_image(
         class_names=np.asarray(class_names, dtype=str),
         iteration=np.asarray(iteration),
         definition=np.asarray(DEFINITION),
+        precision=np.asarray(precision),
         **arrays,
     )
 

@@ -33,6 +33,7 @@ def make_recorder(
         tensorboard=config.log.tensorboard,
         trackers=open_trackers(config.log, tracked, folder.tracking),
         device=experiment.device,
+        amp=experiment.precision.amp,
         ranks=experiment.ranks,
         first_batch=first_batch_of(experiment),
         beside=True,

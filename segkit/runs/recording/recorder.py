@@ -60,11 +60,13 @@ class Recorder:
         tensorboard: bool = True,
         trackers: Trackers | None = None,
         device: torch.device,
+        amp: str = "off",
         ranks: Ranks = ALONE,
         first_batch: Callable[[], Mapping[str, Any]] | None = None,
         beside: bool = False,
     ):
         self.folder, self.labels, self.console, self.device = folder, labels, console, device
+        self.amp = amp
         self.total, self.log_every, self.iteration = total, log_every, first
         self.results = ResultsTable(folder.results, last_iteration=first)
         self.events = TensorBoardLog(
@@ -174,7 +176,7 @@ class Recorder:
         )
         if parts := part_scores(result):
             self.console.line(f"      {'':<6} by part: {part_line(parts)}")
-        save_per_image(self.folder.per_image, result, names, iteration=iteration)
+        save_per_image(self.folder.per_image, result, names, iteration=iteration, precision=self.amp)
         save_confusion_table(self.folder.confusion_matrix, result.matrix, names)
         if iteration == self.total or time.perf_counter() - self.plotted > PLOT_EVERY:
             self._plot()  # of the last one beside the last checkpoint, for which the end would wait

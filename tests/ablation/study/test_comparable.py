@@ -356,6 +356,79 @@ def test_another_machine_or_code(env, text):
     assert problems(sound(fake_run("ce", 1, CE, env=env))) == [("warning", text)]
 
 
+def test_a_machine_that_a_run_went_on_from_counts():
+    env = {"torch": "2.9.0", "earlier": {"torch": ["2.8.0", "2.8.1"], "amp": ["fp16"]}, "amp": "bf16"}
+    runs = [
+        fake_run(v, s, o, env={"amp": "bf16"}) for v, o in (("ohem", "seed=0"), ("ce", CE)) for s in (0, 1)
+    ]
+    assert problems(study_of(*runs)) == []
+    assert problems(study_of(*runs[:3], fake_run("ce", 1, CE, env=env, scored_in="bf16"))) == [
+        (
+            "warning",
+            "train.amp: bf16 in ohem (seed 0, 1) and ce (seed 0); fp16, then bf16 in ce (seed 1), as the machine chose"
+            " -> train all with one, such as train.amp=off",
+        ),
+        (
+            "warning",
+            "torch: 2.9.0 in ohem (seed 0, 1) and ce (seed 0); 2.8.0, then 2.8.1, then 2.9.0 in ce (seed 1)"
+            " -> compare no speed between them; scores can differ in the last digits",
+        ),
+    ]
+
+
+def test_what_auto_came_to_differs_unless_the_settings_do():
+    """A GPU without bf16 trains in fp16, a processor without it in fp32: that is no part of the variant."""
+
+    def study(**changes):
+        amps = {"ohem": "bf16", "ce": "bf16", **changes}
+        asked = [f"train.amp={amp}" for amp in amps.values()] if changes.get("asked") else ["seed=0"] * 2
+        amps.pop("asked", None)
+        return study_of(
+            *(fake_run("ohem", s, asked[0], env={"amp": amps["ohem"]}) for s in (0, 1)),
+            *(fake_run("ce", s, CE, asked[1], env={"amp": amps["ce"]}) for s in (0, 1)),
+        )
+
+    assert problems(study()) == []
+    text = "train.amp: bf16 in ohem (seed 0, 1); off in ce (seed 0, 1)"
+    assert problems(study(ce="off")) == [
+        ("warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off")
+    ]
+    meant = study(ce="off", asked=True)
+    assert problems(meant) == []
+    assert f"{text}, as train.amp differs" in texts(meant, "ok")
+
+
+def test_older_runs_do_not_say_what_auto_came_to():
+    [(level, text)] = problems(sound(fake_run("ce", 1, CE, env={"amp": "off"}, scored_in="off")))
+    assert level == "warning"
+    assert text.startswith(
+        "train.amp: unknown in ohem (seed 0, 1) and ce (seed 0); off in ce (seed 1), as the"
+    )
+
+
+def test_scores_in_another_precision():
+    env = {"amp": "bf16"}
+    runs = [fake_run("ohem", s, env=env, scored_in="bf16") for s in (0, 1)]
+    runs += [fake_run("ce", s, CE, env=env, scored_in=amp) for s, amp in ((0, "bf16"), (1, "off"))]
+    [(level, text)] = problems(study_of(*runs))
+    assert level == "warning"
+    assert text.startswith(
+        "precision of the scores: bf16 in ohem (seed 0, 1) and ce (seed 0); off in ce (seed 1), which moves them by "
+        "some tenths of a point -> all on one machine, python scripts/evaluate.py --per-image --weights "
+    )
+
+
+def test_another_number_of_processes():
+    assert problems(sound(*(fake_run("ce", s, CE, env={"processes": 1}) for s in (0, 1)))) == [
+        (
+            "warning",
+            "number of processes: unknown in ohem (seed 0, 1); 1 in ce (seed 0, 1); batch normalisation sees a "
+            "process's part of the batch unless train.sync_batchnorm is on, and sums are made in another order -> "
+            "train all in as many",
+        )
+    ]
+
+
 def test_the_code_and_the_machine_are_said():
     env = {"git_commit": "0123456789abcdef", "git_dirty": False, "gpus": ["NVIDIA H200"] * 2}
     runs = [fake_run(variant, seed, env=env) for variant in ("ohem", "ce") for seed in (0, 1)]

@@ -378,7 +378,7 @@ def test_what_a_training_writes_can_be_read(tmp_path):
     ce_sums = torch.zeros(4, dtype=torch.float64)
     objects = ObjectCounts(np.ones((4, 1, 15), dtype=np.int64), np.ones((4, 1, 2)), (2,), 5)
     result = Evaluation(counted.sum(), 0.5, 4, counted, IMAGES, ce_sums=ce_sums, objects=objects)
-    save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20)
+    save_per_image(folder / "per_image.npz", result, CLASSES, iteration=20, precision="bf16")
     panel = {
         "name": "a",
         "image": torch.zeros(3, 4, 6, dtype=torch.uint8),

@@ -27,7 +27,7 @@ def evaluation(dense=DENSE, names=NAMES, ce_sums=CE_SUMS, **changes):
 
 
 def save_and_load(path, result):
-    save_per_image(path, result, CLASSES, iteration=20)
+    save_per_image(path, result, CLASSES, iteration=20, precision="bf16")
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays}
 
@@ -48,12 +48,15 @@ def test_the_arrays(tmp_path):
         "class_names": [*CLASSES],
         "iteration": 20,
         "definition": DEFINITION,
+        "precision": "bf16",
         "ce_sums": [0.5, 0.0, 2.25],
     }
 
 
 def test_the_size_is_there_if_it_was_chosen(tmp_path):
-    save_per_image(tmp_path / "per_image.npz", evaluation(), CLASSES, iteration=20, at="original")
+    save_per_image(
+        tmp_path / "per_image.npz", evaluation(), CLASSES, iteration=20, precision="off", at="original"
+    )
     with np.load(tmp_path / "per_image.npz", allow_pickle=False) as arrays:
         assert str(arrays["eval_at"]) == "original" and not arrays["eval_at"].shape
 
@@ -110,7 +113,7 @@ def test_writing_makes_no_dense_array(tmp_path):
     save_and_load(tmp_path / "warm.npz", evaluation())
     tracemalloc.start()
     try:
-        save_per_image(tmp_path / "per_image.npz", result, CLASSES, iteration=1)
+        save_per_image(tmp_path / "per_image.npz", result, CLASSES, iteration=1, precision="off")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -10,6 +10,7 @@ from segkit.ablation.study.lacking import advise_scoring
 from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
+from segkit.system.run_files import RunFiles
 
 #: Settings below `data` that leave images and labels as they are.
 NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")
@@ -58,6 +59,7 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_data(study, diff)
     for beginning in BEGINNINGS:
         yield from _check_beginning(study, diff, beginning)
+    yield from _check_bad_samples(study)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
     yield from _check_precision(study, diff)
@@ -129,6 +131,27 @@ def _explaining(diff: ConfigDiff, settings: Iterable[str]) -> str:
     ]
     shown = [*keys[:3], f"{len(keys) - 3} more"] if len(keys) > 3 else keys
     return f"{join(shown)} {'differ' if len(keys) > 1 else 'differs'}" if keys else ""
+
+
+def _check_bad_samples(study: Study) -> Iterator[Comparability]:
+    """Whether all had the same number of training samples that could not be used, in whose place others were seen."""
+    groups = group_runs(study.runs, _count_bad)
+    if not set(groups) - {"none", "unknown"}:
+        return
+    text = f"training samples that could not be used: {_say_groups(groups)}"
+    if len(groups) > 1:
+        yield Comparability(
+            "warning", f"{text}: others took their place -> see {RunFiles.bad_samples.name} in their folders"
+        )
+    else:
+        yield Comparability("ok", text)
+
+
+def _count_bad(run: Run) -> str:
+    counts = run.summary.get("bad_samples")
+    if not isinstance(counts, Mapping):
+        return "unknown"  # of an older segkit
+    return str(counts.get("train") or "none")
 
 
 def _check_length(study: Study) -> Iterator[Comparability]:

@@ -379,21 +379,19 @@ def test_a_machine_that_a_run_went_on_from_counts():
 def test_what_auto_came_to_differs_unless_the_settings_do():
     """A GPU without bf16 trains in fp16, a processor without it in fp32: that is no part of the variant."""
 
-    def study(**changes):
-        amps = {"ohem": "bf16", "ce": "bf16", **changes}
-        asked = [f"train.amp={amp}" for amp in amps.values()] if changes.get("asked") else ["seed=0"] * 2
-        amps.pop("asked", None)
+    def study(amp_of_ce, *, asked=False):
+        ohem, ce = [f"train.amp={amp}" for amp in ("bf16", amp_of_ce)] if asked else ["train.amp=auto"] * 2
         return study_of(
-            *(fake_run("ohem", s, asked[0], env={"amp": amps["ohem"]}) for s in (0, 1)),
-            *(fake_run("ce", s, CE, asked[1], env={"amp": amps["ce"]}) for s in (0, 1)),
+            *(fake_run("ohem", s, ohem, env={"amp": "bf16"}) for s in (0, 1)),
+            *(fake_run("ce", s, CE, ce, env={"amp": amp_of_ce}) for s in (0, 1)),
         )
 
-    assert problems(study()) == []
+    assert problems(study("bf16")) == []
     text = "train.amp: bf16 in ohem (seed 0, 1); off in ce (seed 0, 1)"
-    assert problems(study(ce="off")) == [
+    assert problems(study("off")) == [
         ("warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off")
     ]
-    meant = study(ce="off", asked=True)
+    meant = study("off", asked=True)
     assert problems(meant) == []
     assert f"{text}, as train.amp differs" in texts(meant, "ok")
 
@@ -416,6 +414,27 @@ def test_scores_in_another_precision():
         "precision of the scores: bf16 in ohem (seed 0, 1) and ce (seed 0); off in ce (seed 1), which moves them by "
         "some tenths of a point -> all on one machine, python scripts/evaluate.py --per-image --weights "
     )
+
+
+def test_samples_that_could_not_be_used():
+    def bad(count, variant="ce", seed=1):
+        summary = {"iterations": 20, "bad_samples": {"train": count, "replaced": 3 * count, "val": 0}}
+        return fake_run(variant, seed, *([CE] if variant == "ce" else []), summary=summary)
+
+    every = [(variant, seed) for variant in ("ohem", "ce") for seed in (0, 1)]
+    assert problems(sound(*(bad(0, *run) for run in every))) == problems(sound(bad(0))) == []
+    alike = sound(*(bad(2, *run) for run in every))
+    assert problems(alike) == []
+    assert "training samples that could not be used: 2 in ohem (seed 0, 1) and ce (seed 0, 1)" in texts(
+        alike, "ok"
+    )
+    assert problems(sound(*(bad(2 if run == ("ce", 1) else 0, *run) for run in every))) == [
+        (
+            "warning",
+            "training samples that could not be used: none in ohem (seed 0, 1) and ce (seed 0); 2 in ce (seed 1): "
+            "others took their place -> see bad_samples.csv in their folders",
+        )
+    ]
 
 
 def test_another_number_of_processes():

@@ -16,6 +16,8 @@ from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
+#: Options of data sets that can be `auto`, and for which a run then keeps what it found; `dtype` is nothing found.
+FOUND, AUTO, NEVER_FOUND = ("value_range", "classes", "axis"), "auto", "dtype"
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     except ConfigError as error:
         return RunState(run, NEW, note=f"configuration of {path.name} cannot be read: {error.problems[0]}")
     old, new = config.to_mapping(), run.config.to_mapping()
+    new["data"] = _with_found(new["data"], old["data"])
     if config.seed != run.seed:
         return RunState(run, NEW, note=f"seed of {path.name} changed: {config.seed} -> {run.seed}")
     changes = describe_changes(old, new)
@@ -136,6 +139,21 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     if intact is not None:
         return RunState(run, RESUMES, path, iteration_of(intact), error=_read_error(status))
     return RunState(run, NEW, error=_read_error(status))
+
+
+def _with_found(planned: Any, kept: Any) -> Any:
+    """The planned options of data with what the run found out for those that are `auto`, and has `kept`; in data sets
+    of data sets too."""
+    if isinstance(planned, list) and isinstance(kept, list) and len(planned) == len(kept):
+        return [_with_found(part, its) for part, its in zip(planned, kept, strict=True)]
+    if not isinstance(planned, dict) or not isinstance(kept, dict) or planned.get("name") != kept.get("name"):
+        return planned
+    found = {
+        key: kept[key]
+        for key in FOUND
+        if planned.get(key) == AUTO and key in kept and kept[key] != NEVER_FOUND
+    }
+    return {**{key: _with_found(value, kept.get(key)) for key, value in planned.items()}, **found}
 
 
 def _read_error(status: dict[str, Any] | None) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from segkit.ablation.plan.plan import plan_run
 from segkit.ablation.running.overview import changed_lines, headline, variant_lines
 from segkit.ablation.running.state import inspect_plan, inspect_run
+from segkit.config.load import load_config
 from segkit.errors import RunFolderInUse
 from segkit.runs.folder import RunFolder
 from segkit.system.locks import find_holder, take_lock
@@ -123,6 +125,26 @@ def test_many_changes_are_shortened(small):
     assert inspect_run(plan.folder, plan.runs[0]).note == (
         "configuration changed (model.width: 32 -> 7, data.size: 128 -> 32, optimizer.lr: 0.05 -> 1.0 and 2 more)"
     )
+
+
+FILES = "{name: folder, root: x, classes: classes.txt}"
+
+
+@pytest.mark.parametrize("data", [FILES, f"{{name: mix, classes: [a, b], parts: [{FILES}]}}"])
+def test_what_a_run_found_out_for_an_option_that_is_auto_is_no_change(small, data):
+    """A run keeps the range of values that it found in its images, where the plan says `auto`."""
+    plan = small(f"data={data}")
+    config = make_run(plan.runs[0], "done") / "config.yaml"
+    text = config.read_text()
+    assert text.count("value_range: auto") == 1
+    config.write_text(text.replace("value_range: auto", "value_range: [100.0, 2100.0]"))
+    found = inspect_run(plan.folder, plan.runs[0])
+    assert found.kind == "finished" and "[100.0, 2100.0]" in found.config.to_yaml()
+    config.write_text(text.replace("value_range: auto", "value_range: dtype"))
+    assert "value_range: dtype -> auto" in inspect_run(plan.folder, plan.runs[0]).words
+    asked = plan_run("ce", 0, load_config(config.parent, ["name=x"]), Path("runs"), ablation="ab")
+    config.write_text(text.replace("value_range: auto", "value_range: [100.0, 2100.0]"))
+    assert "value_range: [100.0, 2100.0] -> dtype" in inspect_run(plan.folder, asked).words
 
 
 def test_another_seed_in_the_folder_is_not_this_run(small):

@@ -22,6 +22,7 @@ from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
+from segkit.runs.history.changes import describe_code
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.events.tensorboard_log import hyperparameters
@@ -155,6 +156,7 @@ def train_in(
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
     env = {**environment(), "processes": ranks.world, "fingerprints": dict(start.fingerprints)}
+    env |= describe_code(folder, experiment.config, env, found)
     write_json(folder.env, env)
     recorder = make_recorder(folder, experiment, console, first=first, elsewhere=elsewhere)
     bad = BadSampleLog(folder.bad_samples, tell=console.line)

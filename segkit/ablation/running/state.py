@@ -1,5 +1,6 @@
 """What there is already of each planned run, from its run folders: nothing is trained twice, nothing is lost."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from segkit.ablation.study.configs import read_beside
 from segkit.config.schema import Config
 from segkit.errors import ConfigError
 from segkit.runs.folder import read_status
+from segkit.runs.history.entries import read_own_code
+from segkit.runs.history.own_code import changed_since
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
 
@@ -23,8 +26,9 @@ FOUND, AUTO, NEVER_FOUND = ("value_range", "classes", "axis"), "auto", "dtype"
 @dataclass(frozen=True)
 class RunState:
     """How a planned run stands. `folder` is the run folder that counts, if there is one; `iteration` the updates
-    in it. `note` says what a person should know: who uses it, why an earlier run does not count; `error` how an
-    unfinished run failed; `config` is what a finished one was trained with, for reading."""
+    in it. `note` says what a person should know: who uses it, why an earlier run does not count, what code of the
+    user's own is another now; `error` how an unfinished run failed; `config` is what a finished one was trained with,
+    for reading."""
 
     run: PlannedRun
     kind: str
@@ -133,7 +137,8 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
         return RunState(run, NEW, note=f"configuration changed ({changes})")
     if status is not None and status["state"] == "done":
         if files.per_image.is_file():
-            return RunState(run, FINISHED, path, status["iteration"], config=config)
+            note = _describe_other_code(files)
+            return RunState(run, FINISHED, path, status["iteration"], note, config=config)
         return RunState(run, NEW, note=f"{path.name} has no {files.per_image.name}")
     intact = next((file for file in list_checkpoints(files.checkpoints) if _is_intact(file)), None)
     if intact is not None:
@@ -154,6 +159,16 @@ def _with_found(planned: Any, kept: Any) -> Any:
         if planned.get(key) == AUTO and key in kept and kept[key] != NEVER_FOUND
     }
     return {**{key: _with_found(value, kept.get(key)) for key, value in planned.items()}, **found}
+
+
+def _describe_other_code(files: RunFiles) -> str:
+    """Which files of the user's own are not those that the run was trained with; empty if none is known to be."""
+    try:
+        env = json.loads(files.env.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    names = changed_since(read_own_code(env)) if isinstance(env, dict) else []
+    return f"trained with another {', '.join(names)}" if names else ""
 
 
 def _read_error(status: dict[str, Any] | None) -> str:

@@ -91,10 +91,11 @@ def diff_configs(study: Study) -> ConfigDiff:
 
 def relevant_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `Config.to_mapping()` by dotted key that the result depends on, without the seed."""
-    return {key: value for key, value in flatten(config).items() if not _is_ignored(key)}
+    return {key: value for key, value in flatten(config).items() if not is_ignored(key)}
 
 
-def _is_ignored(key: str) -> bool:
+def is_ignored(key: str) -> bool:
+    """Whether nothing that was learnt or scored depends on the setting."""
     # Backends of a loss differ by rounding only, as the machines do that choose between them.
     return is_backend(key) or any(covers(rule, key) for rule in IGNORED)
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from segkit.ablation.study.config_diff import ConfigDiff
+from segkit.ablation.study.config_diff import ConfigDiff, is_ignored, show_value
 from segkit.ablation.study.lacking import advise_scoring
 from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
+from segkit.runs.history.entries import ENTRY, read_changes, read_own_code
 
 #: Settings below `data` that leave images and labels as they are.
 NOT_IMAGES = ("data.weight_map", "data.mean", "data.std")
@@ -60,7 +61,9 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
         yield from _check_beginning(study, diff, beginning)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
+    yield from _check_parts(study)
     yield from _check_code(study)
+    yield from _check_own_code(study)
     yield from _check_machine(study)
 
 
@@ -162,6 +165,43 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
         )
     if not early:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")
+
+
+def _check_parts(study: Study) -> Iterator[Comparability]:
+    """Whether what a run says of its configuration and its code is true of all of its training."""
+    for changes, runs in group_runs(study.runs, _describe_changes).items():
+        if changes:
+            yield Comparability(
+                "warning",
+                f"resumed as another: {name_runs(runs)} trained with {changes}; what else is said of it is of its last"
+                " part -> train it anew in one go",
+            )
+
+
+def _describe_changes(run: Run) -> str:
+    """`optimizer.lr 0.1 until iteration 200, then 0.5`; empty of a run that was one thing from beginning to end."""
+    return " and ".join(
+        f"{change['key'].removeprefix(ENTRY)} {show_value(change['before'])} until iteration "
+        f"{change['iteration']:,}, then {show_value(change['after'])}"
+        for change in read_changes(run.env)
+        if not is_ignored(change["key"])
+    )
+
+
+def _check_own_code(study: Study) -> Iterator[Comparability]:
+    """Whether the files that register components of a user's own were the same in all runs that have them."""
+    files = dict.fromkeys(name for run in study.runs for name in read_own_code(run.env))
+    for name in files:
+        having = [run for run in study.runs if name in read_own_code(run.env)]
+        groups = group_runs(having, lambda run, name=name: read_own_code(run.env)[name])
+        if len(groups) > 1:
+            reference, *others = groups.values()
+            found = join([name_runs(runs) for runs in others])
+            yield Comparability(
+                "warning",
+                f"own code: {name} was changed between {name_runs(reference)} and {found} -> train all with one"
+                " version, or be sure that what changed in between does not matter",
+            )
 
 
 def _check_code(study: Study) -> Iterator[Comparability]:

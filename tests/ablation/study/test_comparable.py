@@ -381,3 +381,38 @@ def test_many_runs_are_named_shortly():
     assert text.startswith(
         "number of threads: 2 in v0 (seed 0), v1 (seed 0), v2 (seed 0), v3 (seed 0) and 3 more; "
     )
+
+
+def test_a_run_that_was_resumed_as_something_else():
+    changes = [
+        {"iteration": 10, "key": "optimizer.lr", "before": 0.05, "after": 0.5},
+        {"iteration": 10, "key": "eval.every", "before": 5, "after": 10},
+        {"iteration": 15, "key": "env.torch", "before": "2.8.0", "after": "2.9.0"},
+        "what somebody wrote there",
+    ]
+    runs = fake_run("ohem", 0, env={"resumed": changes}), fake_run("ce", 0, CE, env={"resumed": changes[1:2]})
+    assert warnings(*runs) == [
+        "resumed as another: ohem (seed 0) trained with optimizer.lr 0.05 until iteration 10, then 0.5 and torch 2.8.0 "
+        "until iteration 15, then 2.9.0; what else is said of it is of its last part -> train it anew in one go"
+    ]
+
+
+def test_own_code_that_was_changed_in_between():
+    old, new = ({"own_code": {"my_losses.py": digest}} for digest in ("aa", "bb"))
+    other = {"own_code": {"my_models.py": "cc"}}
+    runs = (
+        fake_run("ohem", 0, env=old),
+        fake_run("ce", 0, CE, env=new),
+        fake_run("d", 0, "loss={name: dice}", env=other),
+    )
+    assert warnings(*runs) == [
+        "own code: my_losses.py was changed between ohem (seed 0) and ce (seed 0) -> train all with one version, or be "
+        "sure that what changed in between does not matter"
+    ]
+    assert warnings(runs[0], runs[2]) == []
+
+
+def warnings(*runs):
+    """The warnings, but for that of a single seed."""
+    found = [check.text for check in check_comparable(study_of(*runs)) if check.level == "warning"]
+    return [text for text in found if not text.startswith("one seed")]

@@ -82,7 +82,8 @@ def _check_duration(value: int | str) -> int | str:
 
 def _check_count(value: int | float | str) -> int | float | str:
     parse_count(value)
-    return value
+    # As text, since the share 1.0 equals the count 1 wherever settings are compared.
+    return "100%" if isinstance(value, float) and value == 1 else value
 
 
 def _check_effective_number(value: dict[str, Any]) -> dict[str, Any]:

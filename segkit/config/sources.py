@@ -55,7 +55,8 @@ def apply_overrides(root: Node | None, overrides: Sequence[str], problems: list[
     """The tree with overrides such as "loss.thresh=0.6" on top; what is wrong with them is added to `problems`."""
     read = [_read_override(number, text, problems) for number, text in enumerate(overrides, start=1)]
     if root is not None:
-        for tree in _sort_overrides([tree for tree in read if tree is not None]):
+        parts = [part for tree in read if tree is not None for part in _separate_named(tree)]
+        for tree in sorted(parts, key=_depth_of_replacement):
             root = merge(root, tree)
     return root
 
@@ -114,7 +115,7 @@ def merge(base: Node, child: Node, path: tuple = ()) -> Node:
             merge(item, child.value[n], (*path, n)) if n in child.value else item
             for n, item in enumerate(base.value)
         ]
-        return Node(items, base.mark, base.key_mark)
+        return Node(items, child.mark, base.key_mark)
     if not (isinstance(base.value, dict) and isinstance(child.value, dict)):
         return child
     if path and _changes_name(base, child, path):
@@ -216,22 +217,38 @@ def _read_override(argument: int, text: str, problems: list[Problem]) -> Node | 
     return tree
 
 
-def _sort_overrides(trees: list[Node]) -> list[Node]:
-    """Those that name a component first, outer blocks before inner ones: a changed name replaces its block, and
-    the other overrides then apply to the new block wherever they stand on the command line."""
+def _separate_named(tree: Node) -> list[Node]:
+    """The tree in parts that together merge like it: the rest, and each block in it that names a component."""
+    if not isinstance(tree.value, dict) or not tree.value or "name" in tree.value:
+        return [tree]
+    rest = {key: child for key, child in tree.value.items() if not _names_a_component(child)}
+    parts = [Node(rest, tree.mark, tree.key_mark)] if rest else []
+    for key, child in tree.value.items():
+        if key not in rest:
+            parts += [Node({key: part}, tree.mark, tree.key_mark) for part in _separate_named(child)]
+    return parts
 
-    def depth_of_name(tree: Node) -> float:
-        depth = 0
-        while isinstance(tree.value, dict) and tree.value:
-            if depth and "name" in tree.value:
-                return depth
-            if len(tree.value) > 1:
-                break
-            (tree,) = tree.value.values()
-            depth += 1
-        return float("inf")
 
-    return sorted(trees, key=depth_of_name)
+def _names_a_component(node: Node) -> bool:
+    """Whether a block names a component, or one in it does."""
+    if not isinstance(node.value, dict):
+        return False
+    return "name" in node.value or any(map(_names_a_component, node.value.values()))
+
+
+def _depth_of_replacement(tree: Node) -> float:
+    """How deep what an override replaces whole stands in it: a block whose name may change, or a list. Those come
+    first, outer ones before inner ones, and the other overrides then apply to what is there, wherever they stand on the
+    command line."""
+    depth = 0
+    while isinstance(tree.value, dict) and tree.value:
+        if depth and "name" in tree.value:
+            return depth
+        if len(tree.value) > 1:
+            return float("inf")
+        (tree,) = tree.value.values()
+        depth += 1
+    return depth if isinstance(tree.value, list) else float("inf")
 
 
 def _candidates(name: Path, folders: Sequence[Path]) -> list[Path]:

@@ -1,11 +1,11 @@
 """What `--resume` asks for: a checkpoint that this configuration may go on from, chosen while nobody else can write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segkit.config.schema import Config
+from segkit.config.schema import Component, Config
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.checkpoint import Found
 from segkit.runs.folder import RunFolder
@@ -44,15 +44,11 @@ class Continuation:
         if found is None:
             return self
         data = with_defaults(found.state.get("config", {}), origin=str(found.path)).get("data", {})
-        params = self.config.data.params
-        kept = {
-            key: data[key]
-            for key, value in params.items()
-            if value == "auto" and data.get(key, value) != value
-        }
-        if not kept or data.get("name") != self.config.data.name:
+        block = self.config.data
+        kept = _with_found(block.params, data)
+        if kept == block.params or data.get("name") != block.name:
             return self
-        block = self.config.data.model_copy(update={"params": {**params, **kept}})
+        block = block.model_copy(update={"params": kept})
         return replace(self, config=self.config.model_copy(update={"data": block}))
 
     def notes(self, found: Found | None) -> list[str]:
@@ -106,6 +102,22 @@ class Continuation:
                 "   files were added, removed or changed since; scores before and after would not be of one set\n"
                 "   -> restore them, start a new run without --resume, or accept the change: --allow-change data"
             )
+
+
+def _with_found(params: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data set with those of `before` where they are `auto`; of data sets in it, each its own."""
+    kept = {key: before.get(key, value) if value == "auto" else value for key, value in params.items()}
+    for key, value in params.items():
+        parts, others = value if isinstance(value, list) else [], before.get(key)
+        if isinstance(others, list) and len(parts) == len(others):
+            kept[key] = [_part_with_found(part, other) for part, other in zip(parts, others, strict=True)]
+    return kept
+
+
+def _part_with_found(part: Any, before: Any) -> Any:
+    if not isinstance(part, Component) or not isinstance(before, Mapping) or before.get("name") != part.name:
+        return part
+    return part.model_copy(update={"params": _with_found(part.params, before)})
 
 
 def require_run_folder(found: Found) -> Path:

@@ -50,7 +50,7 @@ CHANGES = (
     ("", WARN),
 )
 
-_ABSENT = object()
+ABSENT = object()
 
 
 def find_resume(
@@ -117,9 +117,9 @@ def compare_configs(
     refuse_unfit(old, new, checkpoint or "the checkpoint")
     same_batch = _images_per_update(old) == _images_per_update(new)
     warnings, refused = [], {}
-    for key, (before, after) in _changes(old, new).items():
+    for key, (before, after) in find_changes(old, new).items():
         line = f"{key}: {_show(before)} -> {_show(after)}"
-        verdict = _verdict(key)
+        verdict = verdict_of(key)
         if verdict == SILENT:
             continue
         allowed = any(covers(given, key) for given in allow)
@@ -230,13 +230,14 @@ def _list_runs(parent: Path) -> str:
     return f"\n   the newest run in {parent} is {runs[0]}" if runs else ""
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Changed keys, in the order of the new configuration. A block with another `name` is that one change."""
+def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Changed keys, in the order of the new configuration, with both values or ABSENT. A block with another
+    `name` is that one change."""
     before, after = flatten(old), flatten(new)
     changed = {
-        key: (before.get(key, _ABSENT), after.get(key, _ABSENT))
+        key: (before.get(key, ABSENT), after.get(key, ABSENT))
         for key in [*after, *(key for key in before if key not in after)]
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+        if before.get(key, ABSENT) != after.get(key, ABSENT)
     }
     renamed = [key.removesuffix("name") for key in changed if key.endswith(".name")]
     return {
@@ -246,7 +247,8 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[
     }
 
 
-def _verdict(key: str) -> str:
+def verdict_of(key: str) -> str:
+    """What a change of the key means for a resumed run: REFUSE, WARN or SILENT."""
     if is_backend(key):
         return WARN  # the same loss, but rounded differently: the run goes on, not to the bit
     return next(verdict for rule, verdict in CHANGES if covers(rule, key))
@@ -271,11 +273,7 @@ def _check_allowed_keys(allow: Sequence[str], old: Mapping[str, Any], new: Mappi
 
 def _show(value: Any) -> str:
     return (
-        "(absent)"
-        if value is _ABSENT
-        else repr(value)
-        if isinstance(value, str) and not value
-        else str(value)
+        "(absent)" if value is ABSENT else repr(value) if isinstance(value, str) and not value else str(value)
     )
 
 

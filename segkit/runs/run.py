@@ -22,6 +22,7 @@ from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
 from segkit.runs.header import count_flops, header
+from segkit.runs.history.changes import describe_code
 from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.events.tensorboard_log import hyperparameters
@@ -38,7 +39,7 @@ from segkit.runs.state import (
     saver,
 )
 from segkit.system.console import Console
-from segkit.system.environment import environment, keep_earlier
+from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
 from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
@@ -154,12 +155,9 @@ def train_in(
     ranks.share((folder.path, {**found.state["trainer"], "kept": kept} if found else None))
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
-    now = {
-        "processes": ranks.world,
-        "amp": experiment.precision.amp,
-        "fingerprints": dict(start.fingerprints),
-    }
-    env = keep_earlier({**environment(), **now}, folder.env)
+    env = {**environment(), "processes": ranks.world, "amp": experiment.precision.amp}
+    env["fingerprints"] = dict(start.fingerprints)
+    env |= describe_code(folder, experiment.config, env, found)
     write_json(folder.env, env)
     recorder = make_recorder(folder, experiment, console, first=first, elsewhere=elsewhere)
     bad = BadSampleLog(folder.bad_samples, tell=console.line)

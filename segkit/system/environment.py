@@ -3,7 +3,6 @@
 import gc
 import importlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -11,18 +10,13 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from segkit import __version__
 from segkit.errors import ConfigError
-
-#: Of env.json what can change a score, and may be another where a run goes on.
-WATCHED = (
-    "segkit", "git_commit", "torch", "torchvision", "cuda", "cudnn", "gpus", "cpu", "threads", "processes", "amp",
-)  # fmt: skip
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -51,25 +45,6 @@ def environment(command: Sequence[str] | None = None) -> dict[str, Any]:
         "command": shlex.join(sys.argv if command is None else command),
         **_git_state(_PROJECT),
     }
-
-
-def keep_earlier(now: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """`now`, the content of an env.json that is about to be written to `path`, and below `earlier`, by their names,
-    what else its watched entries were before: a run may go on elsewhere. A file that cannot be read, or is none, keeps
-    no run from going on, and tells nothing."""
-    try:
-        before = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        before = None
-    if not isinstance(before, dict):
-        return dict(now)
-    noted = before.get("earlier")
-    noted = noted if isinstance(noted, dict) else {}
-    earlier = {name: [*values] for name, values in noted.items() if isinstance(values, list)}
-    for name in WATCHED:
-        if name in before and before[name] != now.get(name):
-            earlier.setdefault(name, []).append(before[name])
-    return {**now, "earlier": earlier} if earlier else dict(now)
 
 
 def usable_cpus() -> int:

@@ -17,7 +17,7 @@ class RunFiles(NamedFolder):
     """Where the files of a run are, for reading; `segkit.runs.folder.RunFolder` may write them."""
 
     config = Entry("config.yaml", "The resolved configuration; loads back.")
-    env = Entry("env.json", "Versions, hardware and command line.")
+    env = Entry("env.json", "Versions, hardware, command line, and what changed when the run was resumed.")
     log = Entry("train.log", "What the console showed.")
     results = Entry("results.csv", "One row per evaluation.")
     results_plot = Entry("results.png", "The curves of results.csv.")

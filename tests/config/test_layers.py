@@ -133,6 +133,34 @@ def test_outer_blocks_are_named_before_inner_ones(folder, turn):
     assert (data.name, data.weight_map.name) == ("folder", "boundary")
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_list_is_replaced_before_what_reaches_into_it(folder, turn):
+    """Else one of the two would be gone, and nothing would say so."""
+    folder(run="loss: {name: sum, terms: [{name: ce}, {name: dice}]}\ntrain: {iterations: 9}\n")
+    terms = "loss.terms=[{name: ce}, {name: dice, weight: 3}]"
+    (_, named) = load_config("run", [terms, "loss.terms.1.name=lovasz"][::turn]).loss.params["terms"]
+    assert named.name == "lovasz"
+    (first, second) = load_config("run", [terms, "loss.terms.0.weight=2"][::turn]).loss.params["terms"]
+    assert (first.params["weight"], second.params["weight"]) == (2.0, 3.0)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_name_within_a_block_of_an_override_comes_first_too(folder, turn):
+    folder(run="loss: {name: pixel, criterion: {name: ce}}\ntrain: {iterations: 9}\n")
+    block = "loss={criterion: {name: focal}, selection: {name: ohem}, scope: image}"
+    overrides = [block, "loss.criterion.gamma=3", "loss.selection.thresh=0.5"][::turn]
+    params = load_config("run", overrides).loss.params
+    assert params["criterion"].params["gamma"] == 3.0
+    assert params["selection"].params["thresh"] == 0.5
+    assert params["scope"] == "image"
+
+
+def test_what_an_override_reaches_in_a_list_is_of_the_command_line(folder):
+    folder(run=GOOD + "data: {mean: [0.1, 0.2, 0.3]}\n")
+    config = load_config("run", ["data.mean.0=0.9"])
+    assert (config.data.mean, config.origin_of("data.mean")) == ([0.9, 0.2, 0.3], "command line")
+
+
 def test_the_same_name_replaces_nothing(folder):
     folder(run="loss: {name: ohem_ce, thresh: 0.9}\ntrain: {iterations: 9}\n")
     assert load_config("run", ["loss.name=ohem_ce"]).loss.params["thresh"] == 0.9

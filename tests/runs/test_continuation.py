@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from segkit.runs.checkpoint import load_checkpoint
+from segkit.config.load import load_config
+from segkit.runs.checkpoint import Found, load_checkpoint
+from segkit.runs.continuation import Continuation
 from segkit.runs.folder import RunFolder
+from segkit.runs.resume import compare_configs
 from tests.runs.planted_scores import TINY, only_run, run
 
 SHORT = ("--config", "tiny.yaml", "eval.every=0", "log.images_every=0", "log.every=0")
@@ -181,3 +184,15 @@ def test_a_checkpoint_that_does_not_fit_what_was_allowed_leaves_the_run_as_it_is
         assert message in error and "model.init_from" in error and "Traceback" not in error
     assert {path: path.stat().st_mtime_ns for path in (folder / "checkpoints").iterdir()} == before
     assert not list(folder.rglob("*.aside"))
+
+
+def test_what_data_sets_in_a_data_set_found_out_is_kept_too(tiny):
+    """A run in parts would otherwise be refused its own checkpoint by the file that it was started with."""
+    part = "{name: folder, root: a, classes: classes.txt, value_range: RANGE}"
+    parts = f"data={{name: mix, classes: [x, y], parts: [{part}, {part.replace('root: a', 'root: b')}]}}"
+    asked = load_config("tiny.yaml", [parts.replace("RANGE", "auto")])
+    trained = load_config("tiny.yaml", [parts.replace("RANGE", "[0, 4000]")])
+    found = Found(Path("000002.pt"), {"config": trained.to_mapping()}, [])
+    kept = Continuation(asked, "runs").with_found_options(found)
+    assert kept.config.to_mapping() == {**trained.to_mapping(), "name": asked.name}
+    assert compare_configs(trained.to_mapping(), kept.config.to_mapping()) == []

@@ -454,8 +454,10 @@ def test_run_that_comes_from_a_gpu_says_that_its_precision_is_another(trained, m
     line = "resumed with amp off on cpu instead of fp16 on cuda: not the same bits"
     assert line in capsys.readouterr().out
     env = json.loads((trained / "env.json").read_text())
-    assert (env["amp"], env["earlier"]) == ("off", {"amp": ["fp16"], "gpus": [["T4"]]})
-    assert "earlier" not in before and before["amp"] in ("off", "bf16")
+    changes = {change["key"]: (change["before"], change["after"]) for change in env["resumed"]}
+    assert changes["env.amp"] == ("fp16", env["amp"]) == ("fp16", "off")
+    assert changes["env.gpus"] == (["T4"], before["gpus"])
+    assert "resumed" not in before and before["amp"] in ("off", "bf16")
     with np.load(trained / "per_image.npz") as arrays:
         assert str(arrays["precision"]) == "off"
 

@@ -185,29 +185,6 @@ def test_environment_is_plain_and_complete():
     assert facts["threads"] >= 1 and facts["cpu_count"] >= 1 and facts["cpu"] and facts["host"]
 
 
-def test_what_a_run_ran_on_before_it_went_on_elsewhere_is_kept(tmp_path):
-    path = tmp_path / "env.json"
-
-    def write(**now):
-        path.write_text(json.dumps(env.keep_earlier(now, path)))
-        return json.loads(path.read_text())
-
-    assert write(torch="2.11", amp="fp16", host="a") == {"torch": "2.11", "amp": "fp16", "host": "a"}
-    assert "earlier" not in write(torch="2.11", amp="fp16", host="b")
-    assert write(torch="2.14", amp="bf16", host="b")["earlier"] == {"torch": ["2.11"], "amp": ["fp16"]}
-    assert write(torch="2.14", amp="bf16", host="b")["earlier"] == {"torch": ["2.11"], "amp": ["fp16"]}
-    assert write(torch="2.11", amp="bf16")["earlier"] == {"torch": ["2.11", "2.14"], "amp": ["fp16"]}
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[1]", b"{", b"\xff", b'{"earlier": 1}', b'{"earlier": {"torch": 1}}']
-)
-def test_an_environment_that_cannot_be_read_keeps_no_run_from_going_on(tmp_path, content):
-    (tmp_path / "env.json").write_bytes(content)
-    assert env.keep_earlier({"torch": "2.11"}, tmp_path / "env.json") == {"torch": "2.11"}
-    assert env.keep_earlier({"torch": "2.11"}, tmp_path) == {"torch": "2.11"}
-
-
 def git(folder, *arguments):
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     return subprocess.run(

@@ -248,7 +248,9 @@ def environment_table(runs: Sequence[Run]) -> Table:
     rows = []
     for key, name in ENVIRONMENT.items():
         if any(run.env.get(key) not in (None, [], "") for run in runs):
-            rows.append(plain_row(name, _side_by_side(runs, lambda run, key=key: _env_text(run, key))))
+            rows.append(
+                plain_row(name, _side_by_side(runs, lambda run, key=key: _env_text(run.env.get(key))))
+            )
     rows.append(
         plain_row("data fingerprint", _side_by_side(runs, lambda run: _short(run.fingerprints.get("data"))))
     )
@@ -268,11 +270,7 @@ def _name_some(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{len(labels)} runs, first {labels[0]}"
 
 
-def _env_text(run: Run, key: str) -> str:
-    return ", then ".join(map(_value_text, run.surroundings(key)))
-
-
-def _value_text(value: Any) -> str:
+def _env_text(value: Any) -> str:
     if value is None or value == []:
         return NOTHING
     if isinstance(value, list):

@@ -33,7 +33,8 @@ def variant_lines(plan: AblationPlan) -> list[str]:
 
 
 def changed_lines(states: Sequence[RunState]) -> list[str]:
-    """The runs that are trained anew although there is one of that name, and those that others hold."""
+    """The runs that are trained anew although there is one of that name, those that others hold, and those that are
+    kept although the user's own code has changed."""
     lines = [
         f"note      {state.run.name}: {state.note}, running anew"
         for state in states
@@ -43,6 +44,11 @@ def changed_lines(states: Sequence[RunState]) -> list[str]:
         f"note      {state.run.name}: left alone, in use by {state.note}"
         for state in states
         if state.kind == IN_USE
+    ]
+    lines += [
+        f"note      {state.run.name}: kept, {state.note}; delete {state.run_folder} to train it with the present one"
+        for state in states
+        if state.kind == FINISHED and state.note
     ]
     return lines
 

@@ -1,5 +1,6 @@
 """What there is already of each planned run, from its run folders: nothing is trained twice, nothing is lost."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,22 @@ from segkit.ablation.study.configs import read_beside
 from segkit.config.schema import Config
 from segkit.errors import ConfigError
 from segkit.runs.folder import read_status
+from segkit.runs.history.entries import read_own_code
+from segkit.runs.history.own_code import changed_since
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles, iteration_of, list_checkpoints
 
 FINISHED, RESUMES, IN_USE, NEW = "finished", "resumes", "in use", "new"
+#: Options of data sets that can be `auto`, and for which a run then keeps what it found; `dtype` is nothing found.
+FOUND, AUTO, NEVER_FOUND = ("value_range", "classes", "axis"), "auto", "dtype"
 
 
 @dataclass(frozen=True)
 class RunState:
     """How a planned run stands. `folder` is the run folder that counts, if there is one; `iteration` the updates
-    in it. `note` says what a person should know: who uses it, why an earlier run does not count; `error` how an
-    unfinished run failed; `config` is what a finished one was trained with, for reading."""
+    in it. `note` says what a person should know: who uses it, why an earlier run does not count, what code of the
+    user's own is another now; `error` how an unfinished run failed; `config` is what a finished one was trained with,
+    for reading."""
 
     run: PlannedRun
     kind: str
@@ -123,6 +129,7 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
     except ConfigError as error:
         return RunState(run, NEW, note=f"configuration of {path.name} cannot be read: {error.problems[0]}")
     old, new = config.to_mapping(), run.config.to_mapping()
+    new["data"] = _with_found(new["data"], old["data"])
     if config.seed != run.seed:
         return RunState(run, NEW, note=f"seed of {path.name} changed: {config.seed} -> {run.seed}")
     changes = describe_changes(old, new)
@@ -130,12 +137,38 @@ def _inspect_folder(path: Path, run: PlannedRun) -> RunState:
         return RunState(run, NEW, note=f"configuration changed ({changes})")
     if status is not None and status["state"] == "done":
         if files.per_image.is_file():
-            return RunState(run, FINISHED, path, status["iteration"], config=config)
+            note = _describe_other_code(files)
+            return RunState(run, FINISHED, path, status["iteration"], note, config=config)
         return RunState(run, NEW, note=f"{path.name} has no {files.per_image.name}")
     intact = next((file for file in list_checkpoints(files.checkpoints) if _is_intact(file)), None)
     if intact is not None:
         return RunState(run, RESUMES, path, iteration_of(intact), error=_read_error(status))
     return RunState(run, NEW, error=_read_error(status))
+
+
+def _with_found(planned: Any, kept: Any) -> Any:
+    """The planned options of data with what the run found out for those that are `auto`, and has `kept`; in data sets
+    of data sets too."""
+    if isinstance(planned, list) and isinstance(kept, list) and len(planned) == len(kept):
+        return [_with_found(part, its) for part, its in zip(planned, kept, strict=True)]
+    if not isinstance(planned, dict) or not isinstance(kept, dict) or planned.get("name") != kept.get("name"):
+        return planned
+    found = {
+        key: kept[key]
+        for key in FOUND
+        if planned.get(key) == AUTO and key in kept and kept[key] != NEVER_FOUND
+    }
+    return {**{key: _with_found(value, kept.get(key)) for key, value in planned.items()}, **found}
+
+
+def _describe_other_code(files: RunFiles) -> str:
+    """Which files of the user's own are not those that the run was trained with; empty if none is known to be."""
+    try:
+        env = json.loads(files.env.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    names = changed_since(read_own_code(env)) if isinstance(env, dict) else []
+    return f"trained with another {', '.join(names)}" if names else ""
 
 
 def _read_error(status: dict[str, Any] | None) -> str:

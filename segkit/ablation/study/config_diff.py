@@ -91,10 +91,11 @@ def diff_configs(study: Study) -> ConfigDiff:
 
 def relevant_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `Config.to_mapping()` by dotted key that the result depends on, without the seed."""
-    return {key: value for key, value in flatten(config).items() if not _is_ignored(key)}
+    return {key: value for key, value in flatten(config).items() if not is_ignored(key)}
 
 
-def _is_ignored(key: str) -> bool:
+def is_ignored(key: str) -> bool:
+    """Whether nothing that was learnt or scored depends on the setting."""
     # Backends of a loss differ by rounding only, as the machines do that choose between them.
     return is_backend(key) or any(covers(rule, key) for rule in IGNORED)
 
@@ -126,11 +127,16 @@ def _disagreements(runs: Sequence[Run]) -> dict[str, dict[int, Any]]:
 
 
 def _merge_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All keys, block by block in order of appearance. Where others have a block, `null` in its place is no key."""
-    keys = list(dict.fromkeys(key for mapping in mappings for key in mapping))
-    outer = {key.rpartition(".")[0] for key in keys}
+    """All keys, block by block in order of appearance. Where others have a block, nothing in its place is no key."""
+    said: dict[str, bool] = {}
+    for mapping in mappings:
+        for key, value in mapping.items():
+            said[key] = said.get(key, False) or value not in (None, {}, [])
+    outer = {key.rpartition(".")[0] for key in said}
+    kept = {key for key, says in said.items() if says or key not in outer}
+    keys = list(said)
     blocks = list(dict.fromkeys(key.partition(".")[0] for key in keys))
-    return sorted(set(keys) - outer, key=lambda key: (blocks.index(key.partition(".")[0]), keys.index(key)))
+    return sorted(kept, key=lambda key: (blocks.index(key.partition(".")[0]), keys.index(key)))
 
 
 def _first_words(keys: Mapping[str, Any]) -> list[str]:

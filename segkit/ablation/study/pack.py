@@ -11,9 +11,10 @@ from segkit import __version__
 from segkit.ablation.study.packed_about import ABOUT, CARD, OF_A_RUN, PackedEntry, StudyAbout
 from segkit.ablation.study.phrases import FAILED, IN_USE, name_seeds, plural
 from segkit.ablation.study.study import Run, Study
-from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_words, is_place
+from segkit.config.carried.places import NOT_SAID, StandIns, clear_places, clear_value, clear_words, is_place
 from segkit.config.yaml_source import dump_yaml
 from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.history.entries import RESUMED, read_changes
 from segkit.system.files import make_folder
 from segkit.system.packed.members import STUDY, SUFFIX, is_packed
 from segkit.system.packed.read import read_packed
@@ -137,9 +138,25 @@ def _files_of(run: Run, found: Mapping[str, bytes], stand_ins: StandIns) -> dict
     texts = {
         RunFiles.config.name: dump_yaml(clear_places(run.config, stand_ins)),
         RunFiles.status.name: _json({key: _parse(found, RunFiles.status.name).get(key) for key in STATUS}),
-        RunFiles.env.name: _json({key: value for key, value in run.env.items() if key not in OWN}),
+        RunFiles.env.name: _json(_clear_env(run.env, stand_ins)),
     }
     return {**found, **{name: _as_utf8(text).encode() for name, text in texts.items()}}
+
+
+def _clear_env(env: Mapping[str, Any], stand_ins: StandIns) -> dict[str, Any]:
+    """What a run says of its machine and its code, without what is nobody else's business."""
+    kept = {key: value for key, value in env.items() if key not in (*OWN, RESUMED)}
+    changes = [
+        {
+            **change,
+            **{
+                when: clear_value(change["key"].rpartition(".")[2], change[when], stand_ins)
+                for when in ("before", "after")
+            },
+        }
+        for change in read_changes(env)
+    ]
+    return {**kept, **({RESUMED: changes} if changes else {})}
 
 
 def _read_all(runs: Sequence[Run]) -> dict[Path, dict[str, bytes]]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from segkit.ablation.study.config_diff import ConfigDiff
+from segkit.ablation.study.config_diff import ConfigDiff, is_ignored, show_value
 from segkit.ablation.study.lacking import advise_scoring
 from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
+from segkit.runs.history.entries import ENTRY, read_changes, read_own_code
 from segkit.system.run_files import RunFiles
 
 #: Settings below `data` that leave images and labels as they are.
@@ -64,7 +65,9 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_last_evaluation(study)
     yield from _check_precision(study, diff)
     yield from _check_processes(study)
+    yield from _check_parts(study)
     yield from _check_code(study)
+    yield from _check_own_code(study)
     yield from _check_machine(study)
 
 
@@ -191,7 +194,7 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
 
 def _check_precision(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     """What `train.amp` came to, which for `auto` is the machine's choice, and in what the scores were computed."""
-    trained = group_runs(study.runs, lambda run: _entry(run, "amp", missing="unknown"))
+    trained = group_runs(study.runs, lambda run: str(run.env.get("amp", "unknown")))
     if len(trained) > 1:
         keys = _explaining(diff, ("train.amp",))
         text = f"train.amp: {_say_groups(trained)}"
@@ -202,7 +205,7 @@ def _check_precision(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
                 "warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off"
             )
     for runs in trained.values():
-        scored = group_runs(runs, lambda run: run.scored_in or _entry(run, "amp", missing="unknown"))
+        scored = group_runs(runs, lambda run: run.scored_in or str(run.env.get("amp", "unknown")))
         if len(scored) > 1:
             yield Comparability(
                 "warning",
@@ -212,13 +215,50 @@ def _check_precision(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
 
 
 def _check_processes(study: Study) -> Iterator[Comparability]:
-    groups = group_runs(study.runs, lambda run: _entry(run, "processes", missing="unknown"))
+    groups = group_runs(study.runs, lambda run: str(run.env.get("processes", "unknown")))
     if len(groups) > 1:
         yield Comparability(
             "warning",
             f"number of processes: {_say_groups(groups)}; batch normalisation sees a process's part of the batch "
             "unless train.sync_batchnorm is on, and sums are made in another order -> train all in as many",
         )
+
+
+def _check_parts(study: Study) -> Iterator[Comparability]:
+    """Whether what a run says of its configuration and its code is true of all of its training."""
+    for changes, runs in group_runs(study.runs, _describe_changes).items():
+        if changes:
+            yield Comparability(
+                "warning",
+                f"resumed as another: {name_runs(runs)} trained with {changes}; what else is said of it is of its last"
+                " part -> train it anew in one go",
+            )
+
+
+def _describe_changes(run: Run) -> str:
+    """`optimizer.lr 0.1 until iteration 200, then 0.5`; empty of a run that was one thing from beginning to end."""
+    return " and ".join(
+        f"{change['key'].removeprefix(ENTRY)} {show_value(change['before'])} until iteration "
+        f"{change['iteration']:,}, then {show_value(change['after'])}"
+        for change in read_changes(run.env)
+        if not is_ignored(change["key"])
+    )
+
+
+def _check_own_code(study: Study) -> Iterator[Comparability]:
+    """Whether the files that register components of a user's own were the same in all runs that have them."""
+    files = dict.fromkeys(name for run in study.runs for name in read_own_code(run.env))
+    for name in files:
+        having = [run for run in study.runs if name in read_own_code(run.env)]
+        groups = group_runs(having, lambda run, name=name: read_own_code(run.env)[name])
+        if len(groups) > 1:
+            reference, *others = groups.values()
+            found = join([name_runs(runs) for runs in others])
+            yield Comparability(
+                "warning",
+                f"own code: {name} was changed between {name_runs(reference)} and {found} -> train all with one"
+                " version, or be sure that what changed in between does not matter",
+            )
 
 
 def _check_code(study: Study) -> Iterator[Comparability]:
@@ -253,7 +293,7 @@ def _check_machine(study: Study) -> Iterator[Comparability]:
 def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Comparability]:
     """A warning for each of the entries of env.json that is not the same in all runs."""
     for words, entry in entries.items():
-        groups = group_runs(study.runs, lambda run, entry=entry: _entry(run, entry))
+        groups = group_runs(study.runs, lambda run, entry=entry: _show_entry(run.env.get(entry)))
         if len(groups) > 1:
             yield Comparability("warning", f"{words}: {_say_groups(groups)} -> {advice}")
 
@@ -262,15 +302,10 @@ def _say_groups(groups: Mapping[str, list[Run]]) -> str:
     return "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
 
 
-def _entry(run: Run, name: str, *, missing: str = "none") -> str:
-    """An entry of env.json, with what it was before the run went on elsewhere."""
-    return ", then ".join(_show_entry(value, missing) for value in run.surroundings(name))
-
-
-def _show_entry(value: Any, missing: str) -> str:
+def _show_entry(value: Any) -> str:
     if isinstance(value, list):
-        return join(_unique(value)) or missing
-    return missing if value is None else str(value)
+        return join(_unique(value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _unique(value: list[str] | None) -> list[str]:

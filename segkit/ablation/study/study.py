@@ -59,12 +59,6 @@ class Run:
         """Whether that is the size of the scores during its training."""
         return self.scored_size == replace(self, scored_at=None).scored_size
 
-    def surroundings(self, name: str) -> list[Any]:
-        """The values of an entry of env.json, the last one last: more than one if the run went on elsewhere."""
-        earlier = self.env.get("earlier")
-        before = earlier.get(name) if isinstance(earlier, Mapping) else None
-        return [*(before if isinstance(before, list) else []), self.env.get(name)]
-
     @property
     def is_packed(self) -> bool:
         """Whether it was read from a packed study, so that its folder is none and has neither weights nor images."""

@@ -52,7 +52,7 @@ def clear_places(mapping: Mapping[str, Any], stand_in: Callable[[str], str]) -> 
     """The same of `Config.to_mapping()`, with what `stand_in` says for each place."""
     # Where runs lie gets no number: it would shift those of the places that count.
     log = {**mapping["log"], "dir": LOG_DIR, **dict.fromkeys(ACCOUNTS)}
-    return {key: log if key == "log" else _clear(key, value, stand_in) for key, value in mapping.items()}
+    return {key: log if key == "log" else clear_value(key, value, stand_in) for key, value in mapping.items()}
 
 
 def clear_words(text: str, private: Iterable[str] = ()) -> str:
@@ -68,11 +68,12 @@ def _clear_word(word: re.Match[str]) -> str:
     return NOT_SAID if is_place(word[0].rstrip()) else word[0]
 
 
-def _clear(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
+def clear_value(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
+    """The value of a setting, whose last word is `key`, likewise."""
     if isinstance(value, Mapping):
-        return {name: _clear(name, item, stand_in) for name, item in value.items()}
+        return {name: clear_value(name, item, stand_in) for name, item in value.items()}
     if isinstance(value, list):
-        return [_clear("", item, stand_in) for item in value]
+        return [clear_value("", item, stand_in) for item in value]
     if isinstance(value, str) and not is_unsaid(value) and (key in PLACES or is_place(value)):
         return stand_in(value)
     return value

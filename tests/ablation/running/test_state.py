@@ -1,13 +1,18 @@
 """What counts as finished, what is continued, what is trained anew, and why."""
 
+import hashlib
 import json
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from segkit.ablation.plan.plan import plan_run
 from segkit.ablation.running.overview import changed_lines, headline, variant_lines
 from segkit.ablation.running.state import inspect_plan, inspect_run
+from segkit.config.load import load_config
 from segkit.errors import RunFolderInUse
 from segkit.runs.folder import RunFolder
 from segkit.system.locks import find_holder, take_lock
@@ -123,6 +128,43 @@ def test_many_changes_are_shortened(small):
     assert inspect_run(plan.folder, plan.runs[0]).note == (
         "configuration changed (model.width: 32 -> 7, data.size: 128 -> 32, optimizer.lr: 0.05 -> 1.0 and 2 more)"
     )
+
+
+FILES = "{name: folder, root: x, classes: classes.txt}"
+
+
+@pytest.mark.parametrize("data", [FILES, f"{{name: mix, classes: [a, b], parts: [{FILES}]}}"])
+def test_what_a_run_found_out_for_an_option_that_is_auto_is_no_change(small, data):
+    """A run keeps the range of values that it found in its images, where the plan says `auto`."""
+    plan = small(f"data={data}")
+    config = make_run(plan.runs[0], "done") / "config.yaml"
+    text = config.read_text()
+    assert text.count("value_range: auto") == 1
+    config.write_text(text.replace("value_range: auto", "value_range: [100.0, 2100.0]"))
+    found = inspect_run(plan.folder, plan.runs[0])
+    assert found.kind == "finished" and "[100.0, 2100.0]" in found.config.to_yaml()
+    config.write_text(text.replace("value_range: auto", "value_range: dtype"))
+    assert "value_range: dtype -> auto" in inspect_run(plan.folder, plan.runs[0]).words
+    asked = plan_run("ce", 0, load_config(config.parent, ["name=x"]), Path("runs"), ablation="ab")
+    config.write_text(text.replace("value_range: auto", "value_range: [100.0, 2100.0]"))
+    assert "value_range: [100.0, 2100.0] -> dtype" in inspect_run(plan.folder, asked).words
+
+
+def test_a_finished_run_of_older_code_of_ones_own_is_kept_and_named(small, tmp_path, monkeypatch):
+    plan, file = small(), tmp_path / "my_losses.py"
+    file.write_text("# one")
+    folder = make_run(plan.runs[0], "done")
+    module = ModuleType("my_losses")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "my_losses", module)
+    digest = hashlib.sha256(b"# one").hexdigest()[:16]
+    (folder / "env.json").write_text(json.dumps({"own_code": {"my_losses.py": digest, "gone.py": "0"}}))
+    assert changed_lines(inspect_plan(plan)) == []
+    file.write_text("# two")
+    assert inspect_run(plan.folder, plan.runs[0]).kind == "finished"
+    assert changed_lines(inspect_plan(plan)) == [
+        f"note      ce-seed0: kept, trained with another my_losses.py; delete {folder} to train it with the present one"
+    ]
 
 
 def test_another_seed_in_the_folder_is_not_this_run(small):

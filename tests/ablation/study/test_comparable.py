@@ -356,26 +356,6 @@ def test_another_machine_or_code(env, text):
     assert problems(sound(fake_run("ce", 1, CE, env=env))) == [("warning", text)]
 
 
-def test_a_machine_that_a_run_went_on_from_counts():
-    env = {"torch": "2.9.0", "earlier": {"torch": ["2.8.0", "2.8.1"], "amp": ["fp16"]}, "amp": "bf16"}
-    runs = [
-        fake_run(v, s, o, env={"amp": "bf16"}) for v, o in (("ohem", "seed=0"), ("ce", CE)) for s in (0, 1)
-    ]
-    assert problems(study_of(*runs)) == []
-    assert problems(study_of(*runs[:3], fake_run("ce", 1, CE, env=env, scored_in="bf16"))) == [
-        (
-            "warning",
-            "train.amp: bf16 in ohem (seed 0, 1) and ce (seed 0); fp16, then bf16 in ce (seed 1), as the machine chose"
-            " -> train all with one, such as train.amp=off",
-        ),
-        (
-            "warning",
-            "torch: 2.9.0 in ohem (seed 0, 1) and ce (seed 0); 2.8.0, then 2.8.1, then 2.9.0 in ce (seed 1)"
-            " -> compare no speed between them; scores can differ in the last digits",
-        ),
-    ]
-
-
 def test_what_auto_came_to_differs_unless_the_settings_do():
     """A GPU without bf16 trains in fp16, a processor without it in fp32: that is no part of the variant."""
 
@@ -473,3 +453,38 @@ def test_many_runs_are_named_shortly():
     assert text.startswith(
         "number of threads: 2 in v0 (seed 0), v1 (seed 0), v2 (seed 0), v3 (seed 0) and 3 more; "
     )
+
+
+def test_a_run_that_was_resumed_as_something_else():
+    changes = [
+        {"iteration": 10, "key": "optimizer.lr", "before": 0.05, "after": 0.5},
+        {"iteration": 10, "key": "eval.every", "before": 5, "after": 10},
+        {"iteration": 15, "key": "env.torch", "before": "2.8.0", "after": "2.9.0"},
+        "what somebody wrote there",
+    ]
+    runs = fake_run("ohem", 0, env={"resumed": changes}), fake_run("ce", 0, CE, env={"resumed": changes[1:2]})
+    assert warnings(*runs) == [
+        "resumed as another: ohem (seed 0) trained with optimizer.lr 0.05 until iteration 10, then 0.5 and torch 2.8.0 "
+        "until iteration 15, then 2.9.0; what else is said of it is of its last part -> train it anew in one go"
+    ]
+
+
+def test_own_code_that_was_changed_in_between():
+    old, new = ({"own_code": {"my_losses.py": digest}} for digest in ("aa", "bb"))
+    other = {"own_code": {"my_models.py": "cc"}}
+    runs = (
+        fake_run("ohem", 0, env=old),
+        fake_run("ce", 0, CE, env=new),
+        fake_run("d", 0, "loss={name: dice}", env=other),
+    )
+    assert warnings(*runs) == [
+        "own code: my_losses.py was changed between ohem (seed 0) and ce (seed 0) -> train all with one version, or be "
+        "sure that what changed in between does not matter"
+    ]
+    assert warnings(runs[0], runs[2]) == []
+
+
+def warnings(*runs):
+    """The warnings, but for that of a single seed."""
+    found = [check.text for check in check_comparable(study_of(*runs)) if check.level == "warning"]
+    return [text for text in found if not text.startswith("one seed")]

@@ -47,6 +47,22 @@ def test_differing_and_constant_settings_are_all_settings():
     )
 
 
+def test_a_number_is_told_from_another_although_a_third_variant_has_a_schedule():
+    moving = "loss.thresh={name: linear, from: 0.9, to: 0.6}"
+    runs = fake_run("a"), fake_run("b", 0, "loss.thresh=0.6"), fake_run("c", 0, moving)
+    diff = diff_configs(study_of(*runs))
+    assert diff.differing["loss.thresh"] == {"a": 0.7, "b": 0.6, "c": ABSENT}
+    assert diff.differing["loss.thresh.from"] == {"a": ABSENT, "b": ABSENT, "c": 0.9}
+    mapped = fake_run("d", 0, "data.weight_map={name: boundary}")
+    assert "data.weight_map" not in diff_configs(study_of(runs[0], mapped)).differing
+
+
+def test_all_pixels_and_one_pixel_are_not_the_same():
+    """1.0 equals 1."""
+    one, all_of_them = (fake_run(value, 0, f"loss.n_min={value}") for value in ("1", "1.0"))
+    assert diff_configs(study_of(one, all_of_them)).differing == {"loss.n_min": {"1": 1, "1.0": "100%"}}
+
+
 def test_what_no_result_depends_on_is_no_difference():
     other = fake_run(
         "b",

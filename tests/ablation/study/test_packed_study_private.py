@@ -41,6 +41,18 @@ def test_accounts_are_not_told(tmp_path):
     assert study(path).runs[0].config["log"]["wandb"] is None
 
 
+def test_places_that_a_resumed_run_had_before_are_not_told(tmp_path):
+    change = {"iteration": 5, "key": "data.root", "before": "jane", "after": "/home/jane"}
+    for name, overrides in (("ohem", ()), ("ce", (CE,))):
+        folder = train(tmp_path / "runs", name, 0, tmp_path, *overrides, errors=5 if overrides else 1)
+        env = json.loads((folder / "env.json").read_text())
+        (folder / "env.json").write_text(json.dumps({**env, "resumed": [change, "/home/jane"]}))
+    path = packed(tmp_path / "s.zip", tmp_path / "runs")
+    assert "jane" not in all_text(path)
+    (kept,) = study(path).runs[0].env["resumed"]
+    assert (kept["iteration"], kept["key"]) == (5, "data.root") and kept["before"] != kept["after"]
+
+
 @pytest.mark.parametrize(
     ("line", "clear"),
     [

@@ -1,0 +1,1 @@
+"""What a run was before it was resumed as something else."""

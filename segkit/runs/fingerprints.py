@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segkit.data.loading.bad_samples import usable_samples
 from segkit.data.loading.sampler import Draw, EpochBatches
 from segkit.data.loading.spread import FEW, spread
+from segkit.data.loading.view import WeightMaker, read_sample
 from segkit.training.experiment import Experiment
 
 
@@ -28,12 +29,15 @@ def fingerprints(
     initial_weights  parameters and buffers of the model
     training_order   which images make up which update of the run
     first_batch      images and labels of the first batch as the network sees them, augmentation included
+    weights          weights of some training images, only where files or the data set give them
     """
     first = next(iter(experiment.train_batches(0, num_batches=1, workers=0, whole=True)))
     data = experiment.data
+    known = data.train if train is None else train
+    weights = given_weights(known, data.weight_map, skip_bad=experiment.config.data.skip_bad)
     return {
         "data": data_fingerprint(
-            data.train if train is None else train,
+            known,
             data.val if val is None else val,
             skip_bad=experiment.config.data.skip_bad,
         ),
@@ -46,7 +50,19 @@ def fingerprints(
             draw=getattr(experiment.data.train, "epoch_order", None),
         ),
         "first_batch": batch_fingerprint(first),
+        **({"weights": digest(weights)} if weights else {}),
     }
+
+
+def given_weights(train: Any, weight_map: WeightMaker | None, *, skip_bad: bool) -> list[Any]:
+    """Weights (H, W) of FEW training samples that come from files or from the data set; none where they are computed
+    from the labels, or there are none. Raises DataError for a sample that cannot be used, which `skip_bad` leaves
+    out."""
+    if weight_map is not None and not getattr(weight_map, "reads_files", False):
+        return []
+    places = spread(len(train), FEW)
+    samples = usable_samples(lambda index: read_sample(train, index, weight_map), places, skip_bad=skip_bad)
+    return [sample.weight for sample in samples if sample.weight is not None]
 
 
 def data_fingerprint(train: Any, val: Any, *, skip_bad: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from segkit.config.load import load_config
 from segkit.data.datasets.folder import Folder
 from segkit.errors import CheckpointError
-from segkit.runs.fingerprints import data_fingerprint, digest, fingerprints, order_fingerprint
+from segkit.runs.fingerprints import data_fingerprint, digest, fingerprints, given_weights, order_fingerprint
 from segkit.runs.run import train_run
 from segkit.training.build import build
 
@@ -89,6 +90,54 @@ def test_an_edited_file_changes_the_data_fingerprint(tmp_path, monkeypatch):
     mask[4, 5] = 1
     Image.fromarray(mask).save(edited)
     assert found() != before
+
+
+def test_weights_from_files_have_a_fingerprint_of_their_own(tmp_path):
+    """The configuration does not say what is in them, and no other digest looks at them."""
+    write_folder(tmp_path)
+    plain = ["augment={name: none}", "train.batch_size=2", "train.workers=0"]
+
+    def found(weight_map):
+        data = f"{{name: folder, root: '{tmp_path}', classes: [a, b], weight_map: {{name: {weight_map}}}}}"
+        return fingerprints(build(load_config("debug.yaml", [*TINY[2:], f"data={data}", *plain])))
+
+    assert "weights" not in found("boundary") | prints()
+    (tmp_path / "weights" / "train").mkdir(parents=True)
+    for n in range(3):
+        np.save(tmp_path / "weights" / "train" / f"train{n}.npy", np.ones((32, 32), dtype=np.float32))
+    before = found("file")
+    assert found("file") == before
+    np.save(tmp_path / "weights" / "train" / "train1.npy", np.full((32, 32), 2.0, dtype=np.float32))
+    assert differing(before, found("file")) == {"weights"}
+
+
+class WithWeights:
+    """A data set that gives a weight for every pixel."""
+
+    def __init__(self, dataset, weight):
+        self.dataset, self.weight = dataset, weight
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        sample = self.dataset[index]
+        return replace(sample, weight=torch.full(sample.target.shape, self.weight))
+
+
+def test_weights_that_a_data_set_gives_have_one_too(tmp_path):
+    write_folder(tmp_path)
+    train = Folder("train", root=str(tmp_path), classes=["a", "b"])
+    assert given_weights(train, None, skip_bad=False) == []
+    one, two = (
+        digest(given_weights(WithWeights(train, weight), None, skip_bad=False)) for weight in (1.0, 2.0)
+    )
+    assert one != two
+    # Which count only where no weight map takes their place.
+    assert given_weights(WithWeights(train, 1.0), lambda sample: None, skip_bad=False) == []
 
 
 def test_resuming_on_changed_files_is_refused(tmp_path, capsys, quick_plots):

@@ -60,6 +60,7 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_data(study, diff)
     for beginning in BEGINNINGS:
         yield from _check_beginning(study, diff, beginning)
+    yield from _check_weights(study)
     yield from _check_bad_samples(study)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
@@ -134,6 +135,21 @@ def _explaining(diff: ConfigDiff, settings: Iterable[str]) -> str:
     ]
     shown = [*keys[:3], f"{len(keys) - 3} more"] if len(keys) > 3 else keys
     return f"{join(shown)} {'differ' if len(keys) > 1 else 'differs'}" if keys else ""
+
+
+def _check_weights(study: Study) -> Iterator[Comparability]:
+    """Whether runs whose weights come from files, or from the data set, had the same ones. Where the settings of a
+    weight map differ, so may the weights."""
+    having = [run for run in study.runs if "weights" in run.fingerprints]
+    for runs in group_runs(having, lambda run: repr(run.config["data"].get("weight_map"))).values():
+        reference, *others = group_runs(runs, lambda run: run.fingerprints["weights"]).values()
+        if others:
+            found = join([name_runs(group) for group in others])
+            yield Comparability(
+                "warning",
+                f"weights: others in {found} than in {name_runs(reference)}, though data.weight_map is the same: files "
+                "were made anew -> train all with the same weights",
+            )
 
 
 def _check_bad_samples(study: Study) -> Iterator[Comparability]:

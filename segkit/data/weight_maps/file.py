@@ -35,6 +35,8 @@ class File:
     not finite, and for one that was made from other labels.
     """
 
+    reads_files = True  # so that the configuration does not say what the weights are
+
     def __init__(
         self, *, scale: PositiveFloat | None = None, root: str | None = None, any_labels: bool = False
     ):

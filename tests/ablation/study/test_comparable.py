@@ -396,6 +396,31 @@ def test_scores_in_another_precision():
     )
 
 
+def test_weights_from_files_that_were_made_anew():
+    """Within a variant nobody would see it: the configuration names the files, and not what is in them."""
+
+    def weighted(variant, seed, weights, scale=2):
+        block = f"data.weight_map={{name: file, scale: {scale}}}"
+        return fake_run(
+            variant, seed, block, *([CE] if variant == "ce" else []), fingerprints={"weights": weights}
+        )
+
+    alike = [weighted(variant, seed, "a1") for variant in ("ohem", "ce") for seed in (0, 1)]
+    assert problems(study_of(*alike)) == []
+    assert problems(study_of(*alike[:3], weighted("ce", 1, "b2"))) == [
+        (
+            "warning",
+            "weights: others in ce (seed 1) than in ohem (seed 0, 1) and ce (seed 0), though data.weight_map is the "
+            "same: files were made anew -> train all with the same weights",
+        )
+    ]
+    assert not [
+        text
+        for _, text in problems(study_of(*alike[:2], *(weighted("ce", seed, "b2", 3) for seed in (0, 1))))
+        if text.startswith("weights")
+    ]
+
+
 def test_samples_that_could_not_be_used():
     def bad(count, variant="ce", seed=1):
         summary = {"iterations": 20, "bad_samples": {"train": count, "replaced": 3 * count, "val": 0}}

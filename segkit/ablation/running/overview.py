@@ -7,6 +7,7 @@ from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.estimate import Cost, assign, remaining
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, NEW, RESUMES, RunState, join_changes, list_changes
+from segkit.ablation.study.config_diff import ABSENT, differing_settings, relevant_settings, show_value
 from segkit.system.console import duration, table
 
 
@@ -21,13 +22,29 @@ def headline(plan: AblationPlan, states: Sequence[RunState]) -> str:
 
 
 def variant_lines(plan: AblationPlan) -> list[str]:
-    """What each variant changes against the baseline."""
+    """What each variant changes against the baseline, and those that would look alike against each other."""
     width = max(len(variant) for variant in plan.variants)
-    base = plan.run_of(plan.baseline).config.to_mapping()
+    configs = {variant: plan.run_of(variant).config.to_mapping() for variant in plan.variants}
+    changes = {
+        variant: tuple(list_changes(configs[plan.baseline], config)) for variant, config in configs.items()
+    }
     lines = []
     for number, variant in enumerate(plan.variants):
-        changes = join_changes(list_changes(base, plan.run_of(variant).config.to_mapping()), limit=4)
-        text = "the baseline" if variant == plan.baseline else changes
+        alike = {
+            other: relevant_settings(configs[other])
+            for other in plan.variants
+            if changes[other] == changes[variant] and other != plan.baseline
+        }
+        differing = differing_settings(alike)
+        apart = [
+            f"{key}: {show_value(differing[key][variant])}"
+            for key in sorted(
+                differing, key=lambda key: not key.endswith(".name")
+            )  # what it is before its options
+            if differing[key][variant] is not ABSENT
+        ]
+        text = join_changes([*changes[variant], *apart], limit=4)
+        text = "the baseline" if variant == plan.baseline else text
         lines.append(f"{'variants' if number == 0 else '':8}  {variant:{width}}  {text}")
     return lines
 

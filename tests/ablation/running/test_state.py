@@ -255,3 +255,26 @@ def test_what_the_variants_change(small):
         "          mask  data.weight_map.name: - -> boundary, loss.name: ce -> weighted_mask_ce",
         "          wide  model.width: 32 -> 16, loss.label_smoothing: 0.0 -> 0.1",
     ]
+
+
+def test_variants_that_would_look_alike_are_told_apart(small):
+    """A block of another name is one change, and two of that name were the same in this list."""
+    path = Path("ab.yaml")
+    path.write_text(
+        path.read_text()
+        + "  mined: {loss: {name: ohem_ce, thresh: 0.9}}\n"
+        + "  dice: {loss: {name: sum, terms: [{name: ce}, {name: dice}]}}\n"
+        + "  lovasz: {loss: {name: sum, terms: [{name: ce, weight: 0.5}, {name: lovasz}]}}\n"
+    )
+    lines = [line[10:] for line in variant_lines(small())]
+    assert lines[:3] == [
+        "ce      the baseline",
+        "ohem    loss.name: ce -> ohem_ce, loss.thresh: 0.7",
+        "mined   loss.name: ce -> ohem_ce, loss.thresh: 0.9",
+    ]
+    assert lines[3].startswith(
+        "dice    loss.name: ce -> sum, loss.terms.1.name: dice, loss.terms.0.weight: 1.0"
+    )
+    assert lines[4].startswith(
+        "lovasz  loss.name: ce -> sum, loss.terms.1.name: lovasz, loss.terms.0.weight: 0.5"
+    )

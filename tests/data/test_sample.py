@@ -1,5 +1,7 @@
 """Weight maps go through torchvision's transforms like targets, and stay weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -9,7 +11,7 @@ from segkit.data.augments.standard import Standard
 from segkit.data.sample import Sample, as_height_width, resize_image, resize_nearest
 from segkit.data.transforms.joint import apply_transform
 from segkit.data.transforms.scale_crop import ScaleCrop
-from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
+from segkit.data.transforms.typed import TargetMask, Typed, WeightMap, WeightsBesideMask, as_typed
 
 WEIGHT = torch.arange(1.0, 25.0).reshape(4, 6)
 
@@ -88,6 +90,29 @@ def test_moves_like_the_target(transform):
     assert torch.equal(out["weight"].to(torch.uint8), out["target"].to(torch.uint8))
 
 
+def test_beside_torchvisions_own_mask_it_moves_like_that():
+    """As in an augmentation of one's own, also after a transform that does not resize. By the centres of the pixels,
+    as beside a TargetMask, each weight would be that of another label."""
+    image = torch.full((3, 4, 6), 9, dtype=torch.uint8)
+    weight = WEIGHT[:4, :6]
+    augment = v2.Compose(
+        [v2.Pad(2, fill={tv_tensors.Mask: 255, "others": 0}), v2.Resize((3, 4)), v2.RandomResizedCrop((5, 2))]
+    )
+
+    def own(sample):
+        return replace(
+            sample, **augment({name: getattr(sample, name) for name in ("image", "target", "weight")})
+        )
+
+    for seed in range(10):
+        torch.manual_seed(seed)
+        out = Typed(own)(Sample(image, weight.to(torch.uint8), "a", 0, weight=weight))
+        found, labels = out.weight.as_subclass(torch.Tensor), out.target.as_subclass(torch.Tensor)
+        assert torch.equal(found == 0, labels == 255)
+        assert torch.equal(found[found > 0].to(torch.uint8), labels[labels != 255])
+        assert isinstance(out.weight, WeightMap) and type(out.target) is tv_tensors.Mask
+
+
 def test_photometric_transforms_pass_it_by():
     weight = transformed(v2.ColorJitter(0.5, 0.5, 0.5, 0.5))["weight"]
     assert torch.equal(weight, WeightMap(WEIGHT))
@@ -148,7 +173,7 @@ def test_a_sample_gets_torchvisions_types_where_they_are_needed():
     assert [type(value) for value in (typed.image, typed.target, typed.weight)] == [
         tv_tensors.Image,
         tv_tensors.Mask,
-        WeightMap,
+        WeightsBesideMask,
     ]
     assert as_typed(Sample(sample.image, sample.target, "a", 0)).weight is None
 

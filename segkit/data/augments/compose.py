@@ -36,7 +36,8 @@ class ComposeAugment:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
         typed = as_typed(sample)
         target = typed.target.as_subclass(TargetMask)
-        values: dict[str, Any] = {"image": typed.image, "target": target, "weight": typed.weight}
+        weight = None if typed.weight is None else typed.weight.as_subclass(WeightMap)
+        values: dict[str, Any] = {"image": typed.image, "target": target, "weight": weight}
         for place, transform in enumerate(self.steps):
             name = f"augment.transforms[{place}] ({type(transform).__name__})"
             try:

@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segkit.data.sample import Sample
-from segkit.data.transforms.typed import TargetMask, WeightMap, as_typed
+from segkit.data.transforms.typed import TargetMask, WeightMap, WeightsBesideMask, as_typed
 from segkit.data.transforms.windows import GREY
 
 #: New pixels of an image: one value for all channels, or one per channel.
@@ -36,7 +36,8 @@ def apply_transforms(transforms: Sequence[v2.Transform], sample: Sample) -> Samp
 
 def fill_by_type(image: ImageFill, ignore_index: int) -> dict[type | str, Any]:
     """The `fill` of torchvision's transforms, which find it by the type of the tensor."""
-    return {TargetMask: ignore_index, tv_tensors.Mask: ignore_index, WeightMap: 0, "others": image}
+    labels: dict[type | str, Any] = {TargetMask: ignore_index, tv_tensors.Mask: ignore_index}
+    return {**labels, WeightMap: 0, WeightsBesideMask: 0, "others": image}
 
 
 def fill_of(inpt: torch.Tensor, ignore_index: int) -> int:

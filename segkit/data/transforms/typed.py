@@ -3,7 +3,8 @@
 `torchvision.transforms.v2` decides by the type of a tensor how to treat it. Images use torchvision's own type; a target
 is a `TargetMask` and a weight map another one (so it is moved exactly like the target, pixel by pixel) that stays
 float32 and is filled with 0. Both are resized to the nearest pixel as the image is, by the centres of the pixels:
-torchvision's own way with masks moves them by up to half a pixel.
+torchvision's own way with masks moves them by up to half a pixel. An augmentation of one's own gets the labels as
+torchvision's `Mask`, for which its options may have values by type, and a weight map that goes the same way.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,11 @@ class WeightMap(TargetMask):
         return cls._to_tensor(data, dtype=torch.float32, device=device).as_subclass(cls)
 
 
+class WeightsBesideMask(WeightMap):
+    """Weights beside labels that are torchvision's own `Mask`, as an augmentation of one's own gets them: resized as
+    that is, or a weight would be that of the label half a pixel away."""
+
+
 @F.register_kernel(F.resize, TargetMask)
 def _resize(
     inpt: TargetMask, size: Any, interpolation: Any = None, max_size: Any = None, antialias: Any = None
@@ -60,6 +66,31 @@ def _resized_crop(
     return resize_nearest(part, as_height_width(size)).as_subclass(type(inpt))
 
 
+@F.register_kernel(F.resize, WeightsBesideMask)
+def _resize_beside_mask(
+    inpt: WeightsBesideMask,
+    size: Any,
+    interpolation: Any = None,
+    max_size: Any = None,
+    antialias: Any = None,
+) -> WeightsBesideMask:
+    return F.resize_mask(_plain(inpt), size=size, max_size=max_size).as_subclass(WeightsBesideMask)
+
+
+@F.register_kernel(F.resized_crop, WeightsBesideMask)
+def _resized_crop_beside_mask(
+    inpt: WeightsBesideMask,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Any,
+    interpolation: Any = None,
+    antialias: Any = None,
+) -> WeightsBesideMask:
+    return F.resized_crop_mask(_plain(inpt), top, left, height, width, size).as_subclass(WeightsBesideMask)
+
+
 @F.register_kernel(F.to_dtype, WeightMap)
 def _keep_dtype(inpt: WeightMap, dtype: torch.dtype | None = None, scale: bool = False) -> WeightMap:
     return inpt
@@ -67,7 +98,7 @@ def _keep_dtype(inpt: WeightMap, dtype: torch.dtype | None = None, scale: bool =
 
 @F.register_kernel(F.pad, WeightMap)
 def _pad(inpt: WeightMap, padding: Any, fill: Any = None, padding_mode: str = "constant") -> WeightMap:
-    return _wrap(F.pad_mask(_plain(inpt), padding=padding, fill=_NONE, padding_mode=padding_mode))
+    return _wrap(F.pad_mask(_plain(inpt), padding=padding, fill=_NONE, padding_mode=padding_mode), inpt)
 
 
 @F.register_kernel(F.rotate, WeightMap)
@@ -79,7 +110,7 @@ def _rotate(
     center: Any = None,
     fill: Any = None,
 ) -> WeightMap:
-    return _wrap(F.rotate_mask(_plain(inpt), angle=angle, expand=expand, center=center, fill=_NONE))
+    return _wrap(F.rotate_mask(_plain(inpt), angle=angle, expand=expand, center=center, fill=_NONE), inpt)
 
 
 @F.register_kernel(F.affine, WeightMap)
@@ -96,7 +127,7 @@ def _affine(
     moved = F.affine_mask(
         _plain(inpt), angle=angle, translate=translate, scale=scale, shear=shear, fill=_NONE, center=center
     )
-    return _wrap(moved)
+    return _wrap(moved, inpt)
 
 
 @F.register_kernel(F.perspective, WeightMap)
@@ -109,7 +140,7 @@ def _perspective(
     coefficients: Any = None,
 ) -> WeightMap:
     return _wrap(
-        F.perspective_mask(_plain(inpt), startpoints, endpoints, fill=_NONE, coefficients=coefficients)
+        F.perspective_mask(_plain(inpt), startpoints, endpoints, fill=_NONE, coefficients=coefficients), inpt
     )
 
 
@@ -117,20 +148,20 @@ def _perspective(
 def _elastic(
     inpt: WeightMap, displacement: torch.Tensor, interpolation: Any = None, fill: Any = None
 ) -> WeightMap:
-    return _wrap(F.elastic_mask(_plain(inpt), displacement=displacement, fill=_NONE))
+    return _wrap(F.elastic_mask(_plain(inpt), displacement=displacement, fill=_NONE), inpt)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.as_subclass(torch.Tensor)
 
 
-def _wrap(tensor: torch.Tensor) -> WeightMap:
-    return tensor.as_subclass(WeightMap)
+def _wrap(tensor: torch.Tensor, inpt: WeightMap) -> WeightMap:
+    return tensor.as_subclass(type(inpt))
 
 
 def as_typed(sample: Sample) -> Sample:
-    """The sample with the tensor types that torchvision's transforms know."""
-    weight = sample.weight if sample.weight is None else WeightMap(sample.weight)
+    """The sample with the tensor types that torchvision's transforms know, the labels its own `Mask`."""
+    weight = sample.weight if sample.weight is None else WeightsBesideMask(sample.weight)
     return replace(
         sample, image=tv_tensors.Image(sample.image), target=tv_tensors.Mask(sample.target), weight=weight
     )

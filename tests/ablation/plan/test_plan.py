@@ -423,3 +423,16 @@ def test_grid_names_a_component_before_it_sets_its_options(folder):
     folder(GOOD + "    grid: {optimizer.weight_decay: [0.5], optimizer.name: [adamw]}\n")
     optimizer = load_plan("mine").runs[1].config.optimizer
     assert (optimizer.name, optimizer.params["weight_decay"]) == ("adamw", 0.5)
+
+
+def test_grid_sets_outer_keys_before_inner_ones(folder):
+    block = "loss: [{name: pixel, criterion: {name: ce}, selection: {name: ohem}}]"
+    folder(GOOD + f"    grid: {{loss.selection.thresh: [0.5], {block}}}\n")
+    loss = load_plan("mine").runs[1].config.loss
+    assert loss.name == "pixel" and loss.params["selection"].params["thresh"] == 0.5
+
+
+def test_a_number_in_a_key_of_a_grid_is_one(folder):
+    data = "data: {name: folder, root: x, classes: [a, b], label_map: {0: a, 7: a}}"
+    folder(GOOD.replace("settings:\n", f"settings:\n  {data}\n") + "    grid: {data.label_map.7: [b]}\n")
+    assert load_plan("mine").runs[1].config.data.params["label_map"] == {0: "a", 7: "b"}

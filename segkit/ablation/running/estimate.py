@@ -97,8 +97,8 @@ def read_seconds(folder: Path) -> list[float]:
     try:
         if "   resumed from " in run.log.read_text(encoding="utf-8", errors="replace"):
             return []
-        return [json.loads(run.summary.read_text(encoding="utf-8"))["seconds"]]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return [float(json.loads(run.summary.read_text(encoding="utf-8"))["seconds"])]
+    except (OSError, ValueError, KeyError, TypeError):
         return []  # an estimate can do without
 
 

@@ -16,7 +16,7 @@ import pytest
 from segkit.ablation import collect, launch
 from segkit.ablation.plan.plan import load_plan
 from segkit.ablation.running.estimate import Cost, assign, count_iterations, read_seconds, remaining
-from segkit.ablation.running.execute import Launcher
+from segkit.ablation.running.execute import Launcher, _describe_score
 from segkit.ablation.running.state import RunState, inspect_plan
 from segkit.cli import train
 from segkit.cli.run_command import run_command
@@ -269,5 +269,11 @@ def test_record_of_a_resumed_run_is_not_its_time(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"seconds": 12.5}))
     (tmp_path / "train.log").write_text("run       runs/a/b\n")
     assert read_seconds(tmp_path) == [12.5]
+    assert _describe_score(tmp_path) == ""
+    for damaged in ("[1]", '{"seconds": [], "last": []}', '{"seconds": "x", "last": {"mIoU": "x"}}'):
+        (tmp_path / "summary.json").write_text(damaged)
+        assert read_seconds(tmp_path) == [] and _describe_score(tmp_path) == ""
+    (tmp_path / "summary.json").write_text('{"last": {"mIoU": 0.604}}')
+    assert _describe_score(tmp_path) == "mIoU 60.4"
     (tmp_path / "train.log").write_text("run       runs/a/b   resumed from 000100.pt\n")
     assert read_seconds(tmp_path) == []

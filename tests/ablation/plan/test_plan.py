@@ -376,6 +376,7 @@ GRIDS = {
     "{loss.thresh: []}": "ohem.grid.loss.thresh: expected a non-empty list of values, got []",
     "{loss.thresh: [0.6, 0.6]}": "ohem.grid.loss.thresh: 0.6 appears twice",
     "{seed: [0, 1]}": "ohem.grid.seed: 'seed' is set by segkit",
+    "{log: [{dir: a}, {dir: b}]}": "ohem: 'log.dir' is set by segkit, remove it",
     "{loss..thresh: [0.5]}": "ohem.grid.loss..thresh: expected a key such as loss.thresh",
     "{loss.n_min: [1/16, '1:16']}": "ohem.grid: two combinations would be called 'ohem-n_min-1_16'; write them as",
     "{loss.tresh: [0.6]}": "unknown key 'loss.tresh', did you mean 'thresh'?",

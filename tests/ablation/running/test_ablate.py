@@ -21,6 +21,7 @@ from segkit.ablation.running.state import RunState, inspect_plan
 from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.config.load import load_config
+from segkit.errors import ConfigError
 from tests.paths import ROOT
 from tests.processes import wait_until
 from tests.scripts import run_script
@@ -245,6 +246,15 @@ def test_variant_that_cannot_be_built_is_found_before_anything_is_trained(fake, 
 def test_mistake_of_all_variants_is_said_once(fake, ablate, capsys):
     assert ablate("--config", "ab.yaml", "data={name: folder, root: nowhere, classes: [a, b]}") == 3
     assert capsys.readouterr().err.startswith("variant ce, ohem: ")
+
+
+@pytest.mark.parametrize("every", ["0", "0%"])
+def test_runs_that_would_never_be_scored_are_refused(fake, every):
+    """Each would be trained to its end, taken for unfinished, and trained anew by the next command."""
+    plan = fake(f"eval.every={every}")
+    with pytest.raises(ConfigError, match="no run would have a score") as caught:
+        count_iterations(plan, inspect_plan(plan))
+    assert str(caught.value).startswith("variant ce, ohem: eval.every=0: ")
 
 
 def test_lengths_in_epochs(fake):

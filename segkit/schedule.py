@@ -5,8 +5,12 @@ validation, gradient accumulation and resuming cannot shift a schedule.
 """
 
 import math
+import re
 from collections.abc import Callable
 from fractions import Fraction
+
+#: Characters of a number in a text; a float has 24 at most.
+LONGEST_NUMBER = 100
 
 
 def parse_duration(value: int | str) -> int | Fraction:
@@ -19,10 +23,8 @@ def parse_duration(value: int | str) -> int | Fraction:
             raise ValueError(f"must not be negative, got {value}")
         return value
     if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            share = Fraction(value.strip()[:-1].strip()) / 100
-        except (ValueError, ZeroDivisionError):
-            share = None
+        share = _read_fraction(value.strip()[:-1].strip())
+        share = None if share is None else share / 100
         if share is not None and 0 <= share <= 1:
             return share
     raise ValueError(f"must be a number of iterations or a share of the run such as 10%, got {value!r}")
@@ -51,13 +53,21 @@ def parse_count(value: int | float | str | Fraction) -> int | Fraction:
         share = value
     elif isinstance(value, str):
         text = value.strip()
-        try:
-            share = Fraction(text[:-1].strip()) / 100 if text.endswith("%") else Fraction(text)
-        except (ValueError, ZeroDivisionError):
-            share = None
+        share = _read_fraction(text.removesuffix("%").strip())
+        share = share / 100 if share is not None and text.endswith("%") else share
     if share is not None and 0 < share <= 1:
         return share
     raise ValueError(f"must be a count of at least 1, or a share in (0, 1] such as 1/16 or 5%, got {value!r}")
+
+
+def _read_fraction(text: str) -> Fraction | None:
+    """The number in a text such as `1/16` or `2.5`, None if there is none."""
+    if len(text) > LONGEST_NUMBER or re.search(r"[eE][-+]?[0-9_]{4}", text):
+        return None  # Fraction would write out all the digits of 1e999999999
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def ramp(iteration: int, *, start: int, end: int, before: float, after: float) -> float:

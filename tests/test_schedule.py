@@ -78,6 +78,16 @@ def test_other_counts_are_refused(value):
     assert str(error.value) == f"{rule}, got {value!r}"
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "1E+99_999_999", "1e-999999999", "0." + "0" * 99 + "1"])
+def test_a_number_that_would_fill_the_memory_is_none(number):
+    """Text of a configuration may be a stranger's."""
+    for read, text in ((schedule.parse_count, number), (schedule.parse_count, f"{number}%")):
+        with pytest.raises(ValueError, match="must be a count"):
+            read(text)
+    with pytest.raises(ValueError, match="must be a number of iterations"):
+        schedule.parse_duration(f"{number}%")
+
+
 def test_the_integer_one_is_a_pixel_and_the_float_one_is_all():
     assert type(schedule.parse_count(1)) is int
     assert type(schedule.parse_count(1.0)) is Fraction

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from segkit.cli.parser import CommandParser
+from segkit.cli.parser import CommandParser, as_given
 from segkit.cli.run_command import import_user_code
 from segkit.system.environment import require_torch_pair
 from segkit.system.typed import program
@@ -19,7 +19,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         values = getattr(args, option)
         args.overrides += [value for value in values if "=" in value]
         setattr(args, option, [value for value in values if "=" not in value])
-    args.overrides.sort(key=list(arguments).index)  # of one key given twice the later counts
+    args.overrides = as_given(args.overrides, arguments)
     try:
         args.seeds = [int(value) for value in args.seeds] or None
     except ValueError as error:

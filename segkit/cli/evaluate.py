@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segkit.cli.compare import count_or_pattern
-from segkit.cli.parser import CommandParser
+from segkit.cli.parser import CommandParser, as_given
 from segkit.cli.run_command import import_user_code, refuse_launcher
 from segkit.evaluation.objects.request import ObjectRequest
 from segkit.system.environment import require_torch_pair
@@ -31,8 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     behind = [value for value in others if _OVERRIDE.match(value)]
     args.objects = [value for value in (first, *others) if value and value not in behind]
     taken += behind
-    # Of one key given twice the later counts.
-    args.overrides = sorted([*args.overrides, *taken], key=list(arguments).index)
+    args.overrides = as_given([*args.overrides, *taken], arguments)
     if len(args.weights) > 1 and not args.per_image:
         parser.error(f"--weights: one run at a time, got {len(args.weights)}; several only with --per-image")
     if len(args.weights) > 1 and args.output is not None:

@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from segkit.system.typed import launched_processes
@@ -50,6 +50,16 @@ class CommandParser(argparse.ArgumentParser):
         if launched_processes() > 1 and os.environ["RANK"] != "0":
             self.exit(0)
         super().error(message)
+
+
+def as_given(overrides: Iterable[str], arguments: Iterable[str]) -> list[str]:
+    """The overrides in the order of the command line, since of one key given twice the later counts."""
+    left, ordered = list(overrides), []
+    for word in arguments:
+        if word in left:
+            left.remove(word)
+            ordered.append(word)
+    return ordered + left
 
 
 class _StoreOnce(argparse.Action):

@@ -120,7 +120,7 @@ def merge(base: Node, child: Node, path: tuple = ()) -> Node:
         return child
     if path and _changes_name(base, child, path):
         return child
-    entries = dict(base.value)
+    entries = {**_unsaid_default(base, child, path), **base.value}
     for key, node in child.value.items():
         entries[key] = merge(base.value[key], node, (*path, key)) if key in base.value else node
     place = base if child.mark.argument else child  # a block stays where its file has it
@@ -142,6 +142,14 @@ def _changes_name(base: Node, child: Node, path: tuple) -> bool:
     old = base.value["name"].value if "name" in base.value else default
     new = child.value["name"].value if "name" in child.value else old
     return old is not None and str(old).lower() != str(new).lower()
+
+
+def _unsaid_default(base: Node, child: Node, path: tuple) -> dict[str, Node]:
+    """What a block without a name has of the default block, which `child` would end by saying the name that it has."""
+    block = COMPONENTS.get(".".join(map(str, path)))
+    if block is None or block.default is None or "name" in base.value or "name" not in child.value:
+        return {}
+    return {key: to_node(value, Mark("default")) for key, value in block.default.items()}
 
 
 def _apply_extends(root: Node, chain: list[Path], problems: list[Problem]) -> Node | None:

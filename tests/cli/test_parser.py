@@ -2,8 +2,8 @@
 
 import pytest
 
-from segkit.cli import train
-from segkit.cli.parser import CommandParser
+from segkit.cli import ablate, evaluate, train
+from segkit.cli.parser import CommandParser, as_given
 
 
 def parser():
@@ -27,6 +27,15 @@ def test_options_once_are_taken_as_by_argparse():
     assert (args.overrides, args.config, args.limit, args.check) == (["a=1", "b=2"], "x.yaml", 3, True)
     args = parser().parse_intermixed_args(["--import", "a.py", "--import", "b.py"])
     assert (args.imports, args.limit, args.config) == (["a.py", "b.py"], 3, None)
+
+
+def test_overrides_keep_the_order_of_the_command_line():
+    typed = ["a=1", "--config", "x", "a=2", "b=3", "a=1"]
+    assert as_given(["a=1", "a=1", "a=2", "b=3"], typed) == ["a=1", "a=2", "b=3", "a=1"]
+    words = ["--config", "x", "a=1", "--devices", "cpu", "a=2", "a=1"]
+    assert ablate.parse(words).overrides == ["a=1", "a=2", "a=1"]
+    words = ["a=1", "--weights", "x", "a=2", "a=1"]
+    assert evaluate.parse(words).overrides == ["a=1", "a=2", "a=1"]
 
 
 def test_an_option_given_twice_is_refused(capsys):

@@ -40,6 +40,20 @@ def test_a_default_name_counts_as_a_name(folder):
     assert (run.params, run.warmup) == ({"final": 0.0}, 0)
 
 
+def test_saying_the_name_that_a_block_has_changes_nothing_else(folder):
+    folder(
+        base=GOOD + "optimizer: {lr: 0.1}\n",
+        run="extends: base\noptimizer: {name: SGD}\n",
+        other="extends: base\noptimizer: {name: adamw}\n",
+    )
+    base = load_config("base")
+    assert (base.optimizer.params["momentum"], base.optimizer.params["lr"]) == (0.9, 0.1)
+    assert load_config("run").optimizer == base.optimizer
+    assert load_config("base", ["optimizer.name=sgd"]).optimizer == base.optimizer
+    assert load_config("run").origin_of("optimizer.momentum") == "default"
+    assert load_config("other").optimizer.params["lr"] != 0.1
+
+
 def test_nested_block_is_replaced_alone(folder):
     folder(
         base=GOOD + "data: {size: 64, weight_map: {name: boundary, sigma: 2.0}}\n",

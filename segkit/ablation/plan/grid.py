@@ -6,7 +6,7 @@ from itertools import product
 from segkit.config.messages import show_value
 from segkit.config.problem import Problem
 from segkit.config.sources import merge
-from segkit.config.yaml_source import Node, dump_inline, to_plain
+from segkit.config.yaml_source import Node, dump_inline, parse_scalar, to_plain
 
 
 def expand_variant(name: str, block: Node, problems: list[Problem]) -> dict[str, Node]:
@@ -58,12 +58,14 @@ def _check_grid(name: str, grid: Node, problems: list[Problem]) -> None:
 
 
 def _apply_choice(rest: Node, chosen: dict[str, Node], grid: Node) -> Node:
-    """The settings with one value for each key of the grid; a key that names a component comes first."""
-    for key, value in sorted(chosen.items(), key=lambda item: not str(item[0]).endswith(".name")):
+    """The settings with one value for each key of the grid: outer keys before inner ones, of those in one block that
+    which names its component first."""
+    keys = {key: str(key).split(".") for key in chosen}
+    for key in sorted(chosen, key=lambda key: (len(keys[key]), keys[key][-1] != "name")):
         mark = grid.value[key].key_mark or grid.mark
-        tree = Node(value.value, value.mark, mark)
-        for word in reversed(str(key).split(".")):
-            tree = Node({word: tree}, mark, mark)
+        tree = Node(chosen[key].value, chosen[key].mark, mark)
+        for word in reversed(keys[key]):
+            tree = Node({parse_scalar(word): tree}, mark, mark)
         rest = merge(rest, tree)
     return rest
 

@@ -27,7 +27,9 @@ from segkit.config.read_file import display, read_file
 from segkit.config.schema import Config, Log
 from segkit.config.sources import ABLATION_KEY, apply_overrides, find_config, merge, read_base
 from segkit.config.yaml_source import Node, walk_leaves
-from segkit.errors import ConfigError
+from segkit.errors import CheckpointError, ConfigError
+from segkit.system.packed.members import STUDY, is_packed
+from segkit.system.packed.read import read_packed
 from segkit.system.typed import typed
 
 
@@ -110,6 +112,7 @@ def load_plan(
     Raises ConfigError listing every mistake.
     """
     path = find_config(source, ablation=True)
+    _refuse_study(path)
     problems: list[Problem] = []
     root = read_file(path, problems)
     if root is None:
@@ -168,6 +171,20 @@ def _count_confidence(config: Config, calibration: bool | str) -> Config:
     """The configuration whose runs count what metrics of confidence are made of, or more if it says so itself."""
     wanted = config.eval.calibration if config.eval.calibration == "classwise" else calibration
     return config.model_copy(update={"eval": config.eval.model_copy(update={"calibration": wanted})})
+
+
+def _refuse_study(path: Path) -> None:
+    """Raises ConfigError for a packed study: what an ablation found, and not what it was asked."""
+    if not is_packed(path):
+        return
+    try:
+        read_packed(path, [], STUDY)
+    except CheckpointError:
+        return  # reading it says what it is
+    raise ConfigError(
+        f"{display(path)} is a packed study, which has the numbers of an ablation and not its file\n"
+        f"   -> {typed('compare', path)}"
+    )
 
 
 def _refuse_configuration(root: Node, path: Path, source: str | Path) -> None:

@@ -263,7 +263,8 @@ def _read_variant(key: Any, block: Node, problems: list[Problem]) -> dict[str, N
         return {key: Node({}, block.mark, block.key_mark)}  # so that it counts as a variant
     variants = expand_variant(key, block, problems)
     shared = Node({word: node for word, node in block.value.items() if word != "grid"}, block.mark)
-    refuse_set_keys(shared, key, problems)
+    for settings in variants.values():  # a block of a grid may have them too
+        refuse_set_keys(settings, key, problems)
     _without_extends(shared, key, problems)
     return {name: _drop(node, "extends") for name, node in variants.items()}
 

@@ -17,7 +17,7 @@ from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
 from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks
-from segkit.errors import SegkitError
+from segkit.errors import ConfigError, SegkitError
 from segkit.runs.preflight import SilentRecorder
 from segkit.system.device import choose_device
 from segkit.system.run_files import RunFiles
@@ -53,7 +53,9 @@ def count_iterations(
     for variant in (variant for variant in plan.variants if variant in unfinished):
         try:
             for slot in sizes:
-                lengths[variant] = _build_on_cpu(plan.run_of(variant).config, slot).plan.iterations
+                made = _build_on_cpu(plan.run_of(variant).config, slot).plan
+                _refuse_no_score(made)
+                lengths[variant] = made.iterations
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:
@@ -61,6 +63,14 @@ def count_iterations(
         texts = [f"variant {', '.join(names)}: {text}" for text, (_, names) in failures.items()]
         raise type(first)("\n".join(texts)) from first
     return {state.run.name: lengths[state.run.variant] for state in states}
+
+
+def _refuse_no_score(plan: Plan) -> None:
+    """Raises ConfigError for a run that would end without the scores of single images, and so never count as done."""
+    if not plan.evaluate_every:
+        raise ConfigError(
+            "eval.every=0: no run would have a score, which is what an ablation compares -> eval.every=100%"
+        )
 
 
 def estimate_costs(
@@ -97,8 +107,8 @@ def read_seconds(folder: Path) -> list[float]:
     try:
         if "   resumed from " in run.log.read_text(encoding="utf-8", errors="replace"):
             return []
-        return [json.loads(run.summary.read_text(encoding="utf-8"))["seconds"]]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return [float(json.loads(run.summary.read_text(encoding="utf-8"))["seconds"])]
+    except (OSError, ValueError, KeyError, TypeError):
         return []  # an estimate can do without
 
 

@@ -209,8 +209,7 @@ def exit_code(outcomes: Sequence[Outcome], stopped_by: int | None) -> int:
 def _describe_score(folder: Path) -> str:
     """`mIoU 60.4` of a finished run, empty if it has no score."""
     try:
-        summary = json.loads(RunFiles(folder).summary.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        value = json.loads(RunFiles(folder).summary.read_text(encoding="utf-8"))["last"]["mIoU"]
+        return "" if value is None else f"mIoU {100 * value:.1f}"
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
-    value = summary.get("last", {}).get("mIoU")
-    return "" if value is None else f"mIoU {100 * value:.1f}"

@@ -14,6 +14,7 @@ from segkit.ablation.study.study import Run
 from segkit.config.schema import Config
 from segkit.errors import CheckpointError
 from segkit.runs.folder import read_status
+from segkit.runs.written.checks import wrong_in_env, wrong_in_summary
 from segkit.system.locks import find_holder
 from segkit.system.run_files import RunFiles
 from segkit.system.typed import typed
@@ -37,11 +38,9 @@ def read_run(
         )
     images = _read_per_image(files)
     env, summary = _read_json(files.env), _read_json(files.summary)
-    prints, length = env.get("fingerprints", {}), summary.get("iterations", images.iteration)
-    if not isinstance(prints, dict):
-        raise CheckpointError(_damaged(files.env, f"fingerprints should be an object, is {prints!r}"))
-    if not isinstance(length, int):
-        raise CheckpointError(_damaged(files.summary, f"iterations should be a whole number, is {length!r}"))
+    for file, wrong in ((files.env, wrong_in_env(env)), (files.summary, wrong_in_summary(summary))):
+        if wrong is not None:
+            raise CheckpointError(_damaged(file, wrong))
     return Run(
         folder=folder,
         variant=variant,
@@ -55,7 +54,7 @@ def read_run(
         history=read_history(files.results),
         summary=summary,
         env=env,
-        fingerprints=prints,
+        fingerprints=env.get("fingerprints") or {},
         scored_at=images.at,
         scored_in=images.precision,
     )
@@ -105,15 +104,15 @@ def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 for name in reader.fieldnames or ()
                 if name != "iteration"
             }
-        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            return {
+                name: (
+                    np.array([iteration for iteration, _ in points], dtype=np.int64),
+                    np.array([value for _, value in points], dtype=np.float64),
+                )
+                for name, points in columns.items()
+            }
+        except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
             raise CheckpointError(_damaged(path, error)) from error
-    return {
-        name: (
-            np.array([iteration for iteration, _ in points], dtype=np.int64),
-            np.array([value for _, value in points], dtype=np.float64),
-        )
-        for name, points in columns.items()
-    }
 
 
 def read_examples(run: Run) -> list[dict[str, Any]]:

@@ -10,12 +10,17 @@ from segkit.errors import CheckpointError
 from segkit.runs.packed.about import Scores
 from segkit.runs.predictor import Predictor
 from segkit.runs.recording.results import read_rows
+from segkit.runs.written.checks import wrong_in_summary
 from segkit.system.run_files import RunFiles
 
 
 def read_summary(run: RunFiles) -> dict[str, Any]:
     """The summary of the run; empty where it has none, as one that was killed. Raises CheckpointError."""
-    return read_json(run.summary) if run.summary.is_file() else {}
+    summary = read_json(run.summary) if run.summary.is_file() else {}
+    wrong = wrong_in_summary(summary)
+    if wrong is not None:
+        raise CheckpointError(f"{run.summary} cannot be used: {wrong} -> restore it, or remove it")
+    return summary
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -41,9 +46,14 @@ def scores_of(predictor: Predictor, run: RunFiles, summary: dict[str, Any]) -> S
     last = summary.get("last")
     images = last.get("images") if isinstance(last, dict) else None
     if isinstance(last, dict) and last.get("iteration") == predictor.iteration:
-        iou = {name: last["iou"].get(name) for name in names}
+        found = last.get("iou") or {}
         return Scores(
-            mean_iou=last["mIoU"], accuracy=last["accuracy"], ce=last["ce"], iou=iou, images=images, **about
+            mean_iou=last.get("mIoU"),
+            accuracy=last.get("accuracy"),
+            ce=last.get("ce"),
+            iou={name: found.get(name) for name in names},
+            images=images,
+            **about,
         )
     rows = read_rows(run.results).rows if run.results.is_file() else []
     row = next((row for row in rows if row["iteration"] == predictor.iteration and "val/mIoU" in row), None)

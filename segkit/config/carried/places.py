@@ -18,6 +18,8 @@ LOG_DIR = "runs"
 ACCOUNTS = ("wandb", "mlflow")
 #: The keys of settings that are places even where they look like names.
 PLACES = ("root", "init_from")
+#: The keys of settings whose lists and mappings are of names, such as that of a class, whatever one looks like.
+NAMES = ("classes", "label_map", "class_map", "objects")
 NUMBERED = re.compile(rf"{NOT_SAID}-[0-9]+")
 #: What may be a path within a line, with the drive that Windows has before it; between quotes it may have blanks.
 _WORD = re.compile(r"""(?:\b[A-Za-z]:[\\/])?[^\s,{}\[\]()<>`;|&'"=:]+""")
@@ -70,6 +72,8 @@ def _clear_word(word: re.Match[str]) -> str:
 
 def clear_value(key: str, value: Any, stand_in: Callable[[str], str]) -> Any:
     """The value of a setting, whose last word is `key`, likewise."""
+    if key in NAMES and isinstance(value, Mapping | list):
+        return value
     if isinstance(value, Mapping):
         return {name: clear_value(name, item, stand_in) for name, item in value.items()}
     if isinstance(value, list):

@@ -376,6 +376,7 @@ GRIDS = {
     "{loss.thresh: []}": "ohem.grid.loss.thresh: expected a non-empty list of values, got []",
     "{loss.thresh: [0.6, 0.6]}": "ohem.grid.loss.thresh: 0.6 appears twice",
     "{seed: [0, 1]}": "ohem.grid.seed: 'seed' is set by segkit",
+    "{log: [{dir: a}, {dir: b}]}": "ohem: 'log.dir' is set by segkit, remove it",
     "{loss..thresh: [0.5]}": "ohem.grid.loss..thresh: expected a key such as loss.thresh",
     "{loss.n_min: [1/16, '1:16']}": "ohem.grid: two combinations would be called 'ohem-n_min-1_16'; write them as",
     "{loss.tresh: [0.6]}": "unknown key 'loss.tresh', did you mean 'thresh'?",
@@ -423,3 +424,16 @@ def test_grid_names_a_component_before_it_sets_its_options(folder):
     folder(GOOD + "    grid: {optimizer.weight_decay: [0.5], optimizer.name: [adamw]}\n")
     optimizer = load_plan("mine").runs[1].config.optimizer
     assert (optimizer.name, optimizer.params["weight_decay"]) == ("adamw", 0.5)
+
+
+def test_grid_sets_outer_keys_before_inner_ones(folder):
+    block = "loss: [{name: pixel, criterion: {name: ce}, selection: {name: ohem}}]"
+    folder(GOOD + f"    grid: {{loss.selection.thresh: [0.5], {block}}}\n")
+    loss = load_plan("mine").runs[1].config.loss
+    assert loss.name == "pixel" and loss.params["selection"].params["thresh"] == 0.5
+
+
+def test_a_number_in_a_key_of_a_grid_is_one(folder):
+    data = "data: {name: folder, root: x, classes: [a, b], label_map: {0: a, 7: a}}"
+    folder(GOOD.replace("settings:\n", f"settings:\n  {data}\n") + "    grid: {data.label_map.7: [b]}\n")
+    assert load_plan("mine").runs[1].config.data.params["label_map"] == {0: "a", 7: "b"}

@@ -16,11 +16,12 @@ import pytest
 from segkit.ablation import collect, launch
 from segkit.ablation.plan.plan import load_plan
 from segkit.ablation.running.estimate import Cost, assign, count_iterations, read_seconds, remaining
-from segkit.ablation.running.execute import Launcher
+from segkit.ablation.running.execute import Launcher, _describe_score
 from segkit.ablation.running.state import RunState, inspect_plan
 from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.config.load import load_config
+from segkit.errors import ConfigError
 from tests.paths import ROOT
 from tests.processes import wait_until
 from tests.scripts import run_script
@@ -247,6 +248,15 @@ def test_mistake_of_all_variants_is_said_once(fake, ablate, capsys):
     assert capsys.readouterr().err.startswith("variant ce, ohem: ")
 
 
+@pytest.mark.parametrize("every", ["0", "0%"])
+def test_runs_that_would_never_be_scored_are_refused(fake, every):
+    """Each would be trained to its end, taken for unfinished, and trained anew by the next command."""
+    plan = fake(f"eval.every={every}")
+    with pytest.raises(ConfigError, match="no run would have a score") as caught:
+        count_iterations(plan, inspect_plan(plan))
+    assert str(caught.value).startswith("variant ce, ohem: eval.every=0: ")
+
+
 def test_lengths_in_epochs(fake):
     plan = fake("train.iterations=null", "train.epochs=3")
     assert set(count_iterations(plan, inspect_plan(plan)).values()) == {6}
@@ -269,5 +279,11 @@ def test_record_of_a_resumed_run_is_not_its_time(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"seconds": 12.5}))
     (tmp_path / "train.log").write_text("run       runs/a/b\n")
     assert read_seconds(tmp_path) == [12.5]
+    assert _describe_score(tmp_path) == ""
+    for damaged in ("[1]", '{"seconds": [], "last": []}', '{"seconds": "x", "last": {"mIoU": "x"}}'):
+        (tmp_path / "summary.json").write_text(damaged)
+        assert read_seconds(tmp_path) == [] and _describe_score(tmp_path) == ""
+    (tmp_path / "summary.json").write_text('{"last": {"mIoU": 0.604}}')
+    assert _describe_score(tmp_path) == "mIoU 60.4"
     (tmp_path / "train.log").write_text("run       runs/a/b   resumed from 000100.pt\n")
     assert read_seconds(tmp_path) == []

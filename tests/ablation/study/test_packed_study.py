@@ -271,6 +271,9 @@ def test_neither_is_taken_for_the_other(runs, tmp_path, capsys):
     assert run_script("evaluate", "--weights", path) == 4
     words = "it is a packed study, and a packed run is needed here -> python scripts/pack.py RUN makes one"
     assert f"packed run {path}: {words}" in capsys.readouterr().err
+    assert run_script("ablate", "--config", path, "--report") == 2
+    words = "is a packed study, which has the numbers of an ablation and not its file"
+    assert f"{path} {words}\n   -> python scripts/compare.py {path}\n" in capsys.readouterr().err
     write_packed(tmp_path / "run.zip", {"a": b""}, segkit="0.2.0")
     assert run_script("compare", tmp_path / "run.zip") == 4
     advice = "python scripts/compare.py RUN RUN --pack FILE.zip makes one"

@@ -131,6 +131,39 @@ def test_a_json_file_of_another_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("summary", {"iterations": None}, "iterations should be a whole number, is None"),
+        ("summary", {"iterations": True}, "iterations should be a whole number, is True"),
+        ("summary", {"parameters": 10**400}, "parameters should be a whole number, is 1000"),
+        ("summary", {"seconds": "12"}, "seconds should be a number, is '12'"),
+        ("summary", {"best": [1]}, "best should be an object, is [1]"),
+        ("summary", {"last": {"ce": "x"}}, "last.ce should be a number, is 'x'"),
+        ("summary", {"last": {"iou": {"a": []}}}, "last.iou.a should be a number, is []"),
+        ("env", {"fingerprints": {"data": [1]}}, "fingerprints.data should be text, is [1]"),
+        ("env", {"gpus": [{}]}, "gpus should be a list of text, is [{}]"),
+        ("env", {"git_commit": 7}, "git_commit should be text, is 7"),
+        ("env", {"own_code": {"a.py": 7}}, "own_code.a.py should be text, is 7"),
+    ],
+)
+def test_an_entry_of_another_kind(tmp_path, name, changes, reason):
+    """Edited by hand, or in a packed study of a stranger's."""
+    folder = make_run(tmp_path / "run", **{name: changes} if name == "summary" else {})
+    if name == "env":
+        write(folder / "env.json", {**json.loads((folder / "env.json").read_text()), **changes})
+    message = refusal(folder)
+    assert message.startswith(f"{folder}/{name}.json is damaged: {reason}"), message
+    assert len(message) < 300 + len(str(folder))
+
+
+@pytest.mark.parametrize("iteration", ["inf", "1e300", "nan"])
+def test_an_iteration_that_is_none(tmp_path, iteration):
+    folder = make_run(tmp_path / "run")
+    (folder / "results.csv").write_text(f"iteration,val/mIoU\n{iteration},0.5\n")
+    assert "results.csv is damaged: " in refusal(folder)
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"PK\x03\x04", b"no archive at all", "truncated", "flipped", "single array", "pickle"]
 )
 def test_a_damaged_archive(tmp_path, content):

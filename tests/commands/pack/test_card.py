@@ -12,6 +12,7 @@ import yaml
 from segkit.commands.pack.card import CardFacts, card_text
 from segkit.commands.pack.front_matter import front_matter
 from segkit.commands.pack.pack import describe_state, pack_run
+from segkit.commands.pack.scores import read_summary
 from segkit.config.carried.places import left_out, without_places
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError
@@ -174,6 +175,19 @@ def test_how_the_run_ended(tmp_path, state, words):
         folder.write_status(state, iteration=4)
     text, whole = describe_state(RunFiles(folder.path), {})
     assert text.startswith(words) and whole == (state == "done")
+
+
+def test_a_summary_that_was_tampered_with(tmp_path):
+    run = make_run(tmp_path)
+    for text, words in (
+        ("[1]", "it is no object"),
+        ('{"last": []}', "last should be an object, is []"),
+        ('{"last": {"iteration": "4"}}', "last.iteration should be a whole number, is '4'"),
+    ):
+        run.summary.write_text(text)
+        with pytest.raises(CheckpointError, match="cannot be used: ") as caught:
+            read_summary(run)
+        assert words in str(caught.value)
 
 
 def test_a_run_whose_end_is_not_known(tmp_path, capsys):

@@ -384,6 +384,12 @@ def test_arrays_of_which_none_is_called_labels():
         run(describe_contents(ROOT)[1])
 
 
+def test_several_arrays_of_labels():
+    np.savez(ROOT / "all.npz", image=drawn("a"), mask=drawn("a"), seg=drawn("b"))
+    with pytest.raises(SystemExit, match=r"all/mask and all/seg: which are the labels\?"):
+        run(describe_contents(ROOT)[1])
+
+
 def film() -> bytes:
     """A GIF file of two frames."""
     file = io.BytesIO()

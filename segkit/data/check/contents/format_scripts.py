@@ -54,12 +54,14 @@ ARRAYS = """\
 arrays, labels = {}, []
 words = ("mask", "label", "gt", "seg")
 for path in FILES:
-    found, file = {}, path.relative_to(root).with_suffix("").as_posix()
+    found, start = {}, path.relative_to(root).with_suffix("").as_posix()
     OPEN
-    arrays.update({f"{file}/{key}": array for key, array in found.items()})
-    said = {key: key if len(found) > 1 else f"{file}/{key}" for key in found}
-    labels += [f"{file}/{key}" for key in found if any(word in said[key].lower() for word in words)]
+    arrays.update({f"{start}/{key}": array for key, array in found.items()})
+    said = {key: key if len(found) > 1 else f"{start}/{key}" for key in found}
+    labels += [f"{start}/{key}" for key in found if any(word in said[key].lower() for word in words)]
 pairs = []
+if len({key.rpartition("/")[0] for key in labels}) < len(labels):
+    raise SystemExit(f"{' and '.join(labels)}: which are the labels? Leave the others out of `labels`")
 for key in labels:
     same = [k for k in arrays if k not in labels and len(arrays[k]) == len(arrays[key])]
     near = [k for k in same if k.rpartition("/")[0] == key.rpartition("/")[0]] or same

@@ -51,6 +51,7 @@ CLASS_LISTS = (
     "label_colors.txt",
     META_LIST,
     "labels.txt",
+    "class_names.txt",
 )
 NONE = "none"
 

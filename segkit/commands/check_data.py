@@ -1,6 +1,6 @@
 """Checking data outside of training: what `segkit check-data --config` does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,15 @@ class Checked:
 
 
 def check_configured(
-    source: str, overrides: Sequence[str], *, workers: int | None, output: Path | None
+    source: str,
+    overrides: Sequence[str],
+    *,
+    workers: int | None,
+    output: Path | None,
+    find_more: Callable[[Mapping[str, CountedPart]], Sequence[Finding]] | None = None,
 ) -> int:
-    """Check all data of a configuration; returns the exit status: 0, or 3 if there are problems."""
+    """Check all data of a configuration, also for what `find_more` finds; returns the exit status: 0, or 3 if there are
+    problems."""
     require_torch_pair()
     # The files themselves are to be read, not copies made of them.
     config = load_config(source, [*overrides, "data.cache=off"])
@@ -55,6 +61,8 @@ def check_configured(
     refuse_output_in(root, folder)
     print(f"data      {config.data.name}{'' if root is None else f'  {root}'}   ({source})")
     checked = check_all(config, workers=workers)
+    if find_more is not None:
+        checked = Checked(checked.parts, [*find_more(checked.parts), *checked.findings])
     return report(checked, folder, source=source)
 
 

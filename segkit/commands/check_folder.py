@@ -33,9 +33,10 @@ from segkit.data.check.finding import Finding, problem, warning
 from segkit.data.check.propose import Answers, Proposal, propose, propose_listed, propose_named
 from segkit.data.check.raw_values import RawValues, read_raw_values
 from segkit.data.check.report_files import CheckFiles
+from segkit.data.check.whole import CountedPart
 from segkit.data.files.class_lists import META_LIST, ClassList, read_class_list
 from segkit.data.loading.parallel import worth_starting
-from segkit.data.recognise import recognise_published
+from segkit.data.recognise import find_other_counts, recognise_published
 from segkit.errors import ConfigError, DataError
 from segkit.system.files import write_json
 from segkit.system.printable import show_path
@@ -50,6 +51,7 @@ CLASS_LISTS = (
     "label_colors.txt",
     META_LIST,
     "labels.txt",
+    "class_names.txt",
 )
 NONE = "none"
 
@@ -67,7 +69,11 @@ def check_folder(
         config = source.config_for(root)
         print(f"found     {source.title}, in its published layout (with --classes: a folder of your own)")
         code = check_configured(
-            config, [f"data.root={json.dumps(str(root))}"], workers=workers, output=output
+            config,
+            [f"data.root={json.dumps(str(root))}"],
+            workers=workers,
+            output=output,
+            find_more=lambda parts: find_other_counts(source, root, _count(parts)),
         )
         print(f"next      {typed('train', '--config', config)} {setting('data.root', str(root))}")
         return code
@@ -123,6 +129,12 @@ def check_folder(
     code = report(Checked(checked.parts, findings), folder, source=str(root), data=data)
     print(f"next      {typed('train', '--config', config)}")
     return code
+
+
+def _count(parts: Mapping[str, CountedPart]) -> tuple[int, int]:
+    """The images of training and validation, 0 of one that cannot be opened."""
+    train, val = (len(parts[name].dataset) if name in parts else 0 for name in ("train", "val"))
+    return train, val
 
 
 def _report_question(

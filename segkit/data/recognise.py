@@ -1,10 +1,14 @@
 """Whether a folder holds a published data set, or what a tool exports in the layout of one."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from segkit.data.check.find_layout import find_layout
+from segkit.data.check.finding import Finding, warning
 from segkit.data.decoding.opening import opened_image
 from segkit.data.sources import Source, recognise_source
 from segkit.errors import DataError
+from segkit.system.typed import typed
 
 #: Files that Datumaro's exports have and no publication has in the layout of that name: their values mean the classes
 #: that stand there.
@@ -41,3 +45,33 @@ def _hold_colours(root: Path, pattern: str) -> bool:
             return image.mode in ("RGB", "RGBA")
     except DataError:
         return False  # which the check of the data set reports
+
+
+def find_other_counts(source: Source, root: Path, counts: tuple[int, int]) -> list[Finding]:
+    """Other `counts` of train and val images than are published: people put their own data into known layouts, too, and
+    then classes and values mean something else."""
+    if counts == source.counts:
+        return []
+    found, published = ("{:,} train and {:,} val images".format(*each) for each in (counts, source.counts))
+    text = (
+        f"{found}, and {source.title.partition(':')[0]} was published with {published}: another data set in its layout "
+        "has other classes"
+    )
+    own = next((place for place in (root, *_above_marks(source, root)) if _has_layout(place)), None)
+    if own is not None:
+        text += f"\n   -> {typed('check_data', own, '--classes', 'NAME', 'NAME', '...')}"
+    return [warning("published-counts", text)]
+
+
+def _above_marks(source: Source, root: Path) -> list[Path]:
+    """The folders below the root in which the folders of a published layout are."""
+    config = source.config_for(root)
+    marks = next(marks for name, marks in source.configs if name == config)
+    return [place for place in dict.fromkeys((root / mark).parent for mark in marks) if place != root]
+
+
+def _has_layout(folder: Path) -> bool:
+    with suppress(DataError):
+        find_layout(folder)
+        return True
+    return False

@@ -1,5 +1,6 @@
 """scripts/check_data.py ROOT: what a folder holds, and the `data:` block that reads it."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ from segkit.data.check.find_layout import find_layout
 from segkit.data.check.propose import Answers, propose
 from segkit.data.check.raw_values import read_raw_values
 from segkit.data.palette import voc_color
+from segkit.data.recognise import find_other_counts
+from segkit.data.sources import SOURCES
 from segkit.errors import ConfigError, DataError
 from segkit.training.build import build_data
 from tests.data.datasets import published_layouts as layouts
@@ -482,6 +485,22 @@ def test_a_published_data_set_is_recognised(capsys):
     # What somebody says about the classes is about a folder of their own.
     with pytest.raises(DataError, match="no images with masks found in data/mine"):
         explore(classes=["pet", "background", "border"])
+
+
+def test_data_in_the_layout_of_published_data_may_be_others(capsys, monkeypatch):
+    """Many put their own classes into Pascal VOC's folders."""
+    layouts.make_voc(Path("data/mine"))
+    assert explore() == 0
+    output = capsys.readouterr().out
+    counts = re.search(r"train     (\d) of .*\nval       (\d) of", output)
+    text = (
+        f"warning   {counts[1]} train and {counts[2]} val images, and Pascal VOC 2012, segmentation was published with "
+        "1,464 train and 1,449 val images: another data set in its layout has other classes\n"
+        "          -> python scripts/check_data.py data/mine/VOCdevkit/VOC2012 --classes NAME NAME ...\n"
+    )
+    assert text in output
+    whole = dataclasses.replace(SOURCES["voc"], counts=(int(counts[1]), int(counts[2])))
+    assert find_other_counts(whole, Path("data/mine"), (int(counts[1]), int(counts[2]))) == []
 
 
 def test_nothing_there():

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from segkit.commands.convert import pair_writer
-from segkit.commands.convert.convert import convert, name_files
+from segkit.commands.convert.convert import convert, name_files, refuse_lost_size
 from segkit.commands.convert.pair_writer import PairWriter
 from segkit.config.load import config_from_mapping, load_config
 from segkit.data.datasets.shapes import Shapes
@@ -20,6 +20,7 @@ from segkit.errors import ConfigError, DataError, RunFolderInUse
 from segkit.runs.checkpoint import load_checkpoint
 from segkit.system.locks import take_lock
 from segkit.training.build_dataset import build_dataset
+from tests.data.datasets.tools.tool_folders import box, save_image, save_labelme, shape
 from tests.runs.planted_scores import TINY, run
 from tests.scripts import run_script
 
@@ -97,8 +98,18 @@ def put_mix(save):
     return config_of(name="mix", classes=CLASSES, parts=[part, shapes])
 
 
+def put_drawn(save, **options):
+    """Polygons, brought to another size."""
+    for part in ("train", "val"):
+        for name in "ab":
+            save_image(Path(f"mine/{part}/{name}.png"), seed=ord(name))
+            save_labelme(Path(f"mine/{part}/{name}.json"), [shape("car", box(3, 3, 20.5, 17))])
+    return config_of(name="labelme", root="mine", resize=[20, 24], **options)
+
+
 SETS = {
     "colours": put_colours,
+    "drawn": put_drawn,
     "wide": put_wide,
     "generated": lambda save: config_of(name="shapes", size=32, train_size=3, val_size=2),
     "mix": put_mix,
@@ -123,6 +134,36 @@ def test_what_was_written_reads_as_the_source(save, kind):
     if kind in ("colours", "wide"):
         for path in Path("mine/images").rglob("*.*"):
             assert (Path("out") / path.relative_to("mine")).read_bytes() == path.read_bytes()
+
+
+def test_what_is_scored_at_its_original_size_keeps_it(save):
+    config = put_drawn(save)
+    config = config.model_copy(update={"eval": config.eval.model_copy(update={"at": "original"})})
+    convert(config, Path("out"), workers=0)
+    again = load_config("out/train.yaml")
+    for split in ("train", "val"):
+        source, copy = (build_dataset(each, split, scored=True)[0] for each in (config, again))
+        assert source.target.shape == (32, 64) and torch.equal(source.target, copy.target)
+        assert torch.equal(source.image, copy.image)
+
+
+def test_a_size_that_would_be_lost_is_refused(save):
+    config = put_drawn(save)
+    refuse_lost_size(config, object())
+    config = config.model_copy(update={"eval": config.eval.model_copy(update={"at": "original"})})
+    with pytest.raises(
+        ConfigError, match=r"eval.at=original: labelme gives its samples in the size data.resize"
+    ):
+        refuse_lost_size(config, object())
+
+
+def test_images_of_a_data_set_with_a_cache_are_copied(save, monkeypatch):
+    monkeypatch.setenv("SEGKIT_CACHE", str(Path("cache").absolute()))
+    config = put_colours(save)
+    cached = config.model_copy(update={"data": config.data.model_copy(update={"cache": "disk"})})
+    convert(cached, Path("out"), workers=0)
+    assert Path("out/images/train/x.jpg").read_bytes() == Path("mine/images/train/x.jpg").read_bytes()
+    assert load_config("out/train.yaml").data.cache == "disk"
 
 
 def test_masks_have_a_palette_or_16_bits(save):

@@ -9,7 +9,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segkit.commands.convert.pair_writer import MaskForm, PairMaker, PairWriter, can_copy, refuse_channels
+from segkit.commands.convert.pair_writer import (
+    MaskForm,
+    PairMaker,
+    PairWriter,
+    can_copy,
+    keeps_size,
+    refuse_channels,
+)
 from segkit.commands.convert.record import Record, remove_file
 from segkit.commands.convert.shard_writer import MASK, ShardWriter, refuse_strange_shards
 from segkit.config.schema import Config
@@ -35,17 +42,20 @@ def convert(config: Config, folder: Path, *, workers: int, shard_size: int | Non
     of a signal. With `shard_size` so many samples go into each of a few tar files. What is there of an earlier call,
     made from the same files, stays.
 
-    Raises ConfigError for a folder with other files, or in the way of the data, and for weight maps that are files;
-    DataError for a sample that cannot be used; CannotWrite; RunFolderInUse.
+    Raises ConfigError for a folder with other files, or in the way of the data, for weight maps that are files, and for
+    scores of a size that cannot be written; DataError for a sample that cannot be used; CannotWrite; RunFolderInUse.
     """
     if config.data.weight_map is not None and config.data.weight_map.name == "file":
         raise ConfigError(
             "data.weight_map={name: file} has its files beside the images that are converted\n"
             "   -> data.weight_map=null here, and make_weights for what was written"
         )
-    parts = {split: build_dataset(config, split) for split in ("train", "val")}
+    # What a cache keeps is not what the files hold, and would be filled in vain.
+    plain = config.model_copy(update={"data": config.data.model_copy(update={"cache": "off"})})
+    parts = {split: build_dataset(plain, split) for split in ("train", "val")}
     for dataset in parts.values():
         refuse_place(dataset, folder)
+        refuse_lost_size(config, dataset)
     record = Record(folder)
     record.begin()
     lock = take_lock(folder / LOCK, f"folder {folder}", "wait for it")
@@ -62,7 +72,8 @@ def _convert(
     writers: dict[str, PairWriter | ShardWriter] = {}
     for split, dataset in parts.items():
         refuse_channels(dataset, copy=copy)
-        settings = [data_settings(config, split), getattr(dataset, "found_options", {}), copy]
+        own_size = keeps_size(dataset) and dataset.resize is not None
+        settings = [data_settings(config, split), getattr(dataset, "found_options", {}), copy or own_size]
         maker = PairMaker(dataset, copy=copy, settings=settings_text(settings))
         if shard_size is None:
             names = name_files(dataset)
@@ -177,6 +188,15 @@ def refuse_place(dataset: Any, folder: Path) -> None:
                     raise ConfigError(f"--to {folder} has files of the data: {path} -> another folder")
 
 
+def refuse_lost_size(config: Config, dataset: Any) -> None:
+    """Raises ConfigError where scores are of a size that cannot be written."""
+    if config.eval.at == "original" and config.data.params.get("resize") and not keeps_size(dataset):
+        raise ConfigError(
+            f"eval.at=original: {config.data.name} gives its samples in the size data.resize alone, so that what is "
+            "written would be scored in that\n   -> eval.at=network, or data.resize=null"
+        )
+
+
 def _is_in(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
@@ -192,10 +212,11 @@ def converted_config(config: Config, dataset: Any, folder: Path, *, copy: bool) 
     }
     if form.ignored != dataset.ignore_index:
         params["label_map"] = {form.ignored: IGNORE}
-    if copy:  # the files are as large as they were, with as many bits
+    if keeps_size(dataset):  # the files are as large as they were
+        params |= {"resize": None if dataset.resize is None else list(dataset.resize)}
+    if copy:  # and have as many bits
         found = with_found({}, getattr(dataset, "found_options", {}))
         ends = found.get("value_range", dataset.value_range)
-        params |= {"resize": None if dataset.resize is None else list(dataset.resize)}
         params |= {} if ends is None else {"value_range": ends if isinstance(ends, str) else list(ends)}
     data = config.data.model_copy(update={"name": "folder", "params": params})
     return config.model_copy(update={"data": data})

@@ -48,11 +48,17 @@ def keeps_files(dataset: Any) -> bool:
     return isinstance(dataset, PairedFiles) and _is_own(dataset, "read") and _is_own(dataset, "__getitem__")
 
 
+def keeps_size(dataset: Any) -> bool:
+    """Whether samples can be written in the size that they have before `resize`, which is left to who reads them."""
+    return isinstance(dataset, PairedFiles) and _is_own(dataset, "__getitem__")
+
+
 class PairMaker:
     """The bytes of an image file and a mask file for each sample of a data set.
 
-    Images that are files of their own stay as they are (`copy`), the others become PNG; masks are PNG. `settings` are
-    what else the result depends on. Raises DataError for a sample that cannot be used.
+    Images that are files of their own stay as they are (`copy`), the others become PNG; masks are PNG. Both have the
+    size from before the data set resizes them, where it has one (see `keeps_size`). `settings` are what else the result
+    depends on. Raises DataError for a sample that cannot be used.
     """
 
     def __init__(self, dataset: Any, *, copy: bool, settings: str):
@@ -78,10 +84,14 @@ class PairMaker:
 
     def make(self, index: int) -> tuple[str, bytes, bytes]:
         """Suffix and content of the image file, and content of the mask file."""
-        if self.copy:
-            ids = self.dataset.read(index).target  # (H, W), of the size of the files
+        if keeps_size(self.dataset):
+            pixels, ids = self.dataset.read(index)  # (C, H, W) and (H, W)
             source = self.dataset.shown(self.dataset.mask_paths[index])
-            image = self.dataset.image_paths[index].read_bytes()
+            image = (
+                self.dataset.image_paths[index].read_bytes()
+                if self.copy
+                else _as_png(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+            )
         else:
             sample = read_sample(self.dataset, index, None)
             ids, source = sample.target.numpy(), str(sample.mask_path or sample.name)

@@ -27,6 +27,9 @@ def find_layout(
         raise DataError(f"cannot use {what}: an array of {size or 'one number'} holds no images")
     if trained.name == "arrays":
         one = STEM in str(trained.options.get("train_images", "")) or len(shape) == 2
+        # So narrow are no images: the last axis is that of channels, of the one image that there is.
+        if not one and len(shape) == 3 and shape[2] in (1, 3, trained.channels):
+            return True, "last"
     else:
         # Of three axes, the last one may be that of channels, unless it is as well the width of images.
         one = len(shape) == 2 or (len(shape) == 3 and shape[2] == trained.channels)

@@ -1,6 +1,7 @@
 """Files that list the classes, as annotation tools write them.
 
     classes.txt         one name per line
+    labels.txt          labelme: the same after __ignore__, which is -1
     labelmap.txt        CVAT: name:red,green,blue:parts:actions
     _classes.csv        Roboflow: a header `Pixel Value, Class`, then 0, background
     class_dict.csv      a header `name,r,g,b`, then road,128,64,128
@@ -33,6 +34,8 @@ KINDS = (
 COLOUR_LIST = "label_colors.txt"
 #: The same in JSON, as Datumaro and OpenVINO write it.
 META_LIST = "dataset_meta.json"
+#: What labelme's list begins with.
+LABELME_IGNORE = "__ignore__"
 #: Lists of masks in which 0 is a background, whether the list names it or not.
 PLACE_LISTS = (COLOUR_LIST, META_LIST)
 #: Files that hold classes in a form which is not read.
@@ -141,7 +144,9 @@ def _choose_reader(path: Path, lines: list[Line]) -> Callable[[list[Line]], list
 
 
 def _read_names(lines: Iterable[Line]) -> list[ListedClass]:
-    return [ListedClass(number, text) for number, text in lines]
+    listed = [ListedClass(number, text) for number, text in lines]
+    # labelme counts from -1 where its list begins so, and masks have 255 for that.
+    return listed[1:] if listed and listed[0].name == LABELME_IGNORE else listed
 
 
 def _read_cvat(lines: Iterable[Line]) -> list[ListedClass]:

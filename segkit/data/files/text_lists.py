@@ -20,8 +20,9 @@ def find_text(name: str, root: Path, *, key: str, hint: str) -> Path:
     raise ConfigError(f"{key}: no file {name}{where}\n   -> {hint}")
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a text file that say something, with their numbers: no blank ones, none that begin with #.
+def read_lines(path: Path, *, comments: bool = True) -> list[tuple[int, str]]:
+    """The lines of a text file that say something, with their numbers: no blank ones and, if there may be `comments`,
+    none that begin with #.
 
     Any line end and a byte order mark are fine. Raises ConfigError for what is not UTF-8 text.
     """
@@ -36,5 +37,5 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     if "\0" in text:
         raise ConfigError(f"cannot read {path}: it is not a text file")
     # Not splitlines(), which also ends lines at characters that a name may have, such as a line separator.
-    lines = enumerate(text.split("\n"), start=1)
-    return [(number, line.strip()) for number, line in lines if line.strip() and line.lstrip()[0] != "#"]
+    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line) for number, line in lines if line and not (comments and line[0] == "#")]

@@ -345,6 +345,51 @@ def test_a_stack_of_pages():
         np.testing.assert_array_equal(mask, drawn(stem))
 
 
+ONES = {
+    stem: {"image": drawn(stem) / np.float32(2), "label": drawn(stem).astype(np.float32)} for stem in STEMS
+}
+
+
+def test_arrays_of_several_files_stay_apart():
+    """Files that have arrays of one name, such as one for each part."""
+    for part, value in (("train", 1), ("val", 2)):
+        stack = np.stack([drawn(stem) for stem in STEMS])
+        np.savez(ROOT / f"{part}.npz", images=stack[..., None].repeat(3, axis=3), masks=stack * value)
+    run(describe_contents(ROOT)[1])
+    layout = find_layout(Path("mine_slices"))
+    for part, value in (("train", 1), ("val", 2)):
+        found = [read_labels(mask)[0] for _, mask in sorted(layout.pairs[part])]
+        for stem, mask in zip(STEMS, found, strict=True):
+            np.testing.assert_array_equal(mask, drawn(stem) * value)
+
+
+def test_arrays_of_floats_and_of_many_ids_keep_what_they_say():
+    """A file for each image, as the preprocessing of volumes leaves them."""
+    for stem, arrays in ONES.items():
+        np.savez(ROOT / f"{stem}.npz", image=arrays["image"], label=arrays["label"] * 200)
+    run(describe_contents(ROOT)[1])
+    for stem in STEMS:
+        with Image.open(f"mine_slices/images/{stem}/00000.png") as image:
+            assert np.unique(np.asarray(image)).tolist() == [0, 128, 255]
+        np.testing.assert_array_equal(
+            read_labels(Path(f"mine_slices/masks/{stem}/00000.png"))[0], drawn(stem).astype(int) * 200
+        )
+
+
+def test_arrays_of_which_none_is_called_labels():
+    np.savez(ROOT / "all.npz", x=drawn("a"), y=drawn("b"))
+    with pytest.raises(
+        SystemExit, match=r"which are labels\? None of all/x, all/y is called one of mask, label"
+    ):
+        run(describe_contents(ROOT)[1])
+
+
+def test_several_arrays_of_labels():
+    np.savez(ROOT / "all.npz", image=drawn("a"), mask=drawn("a"), seg=drawn("b"))
+    with pytest.raises(SystemExit, match=r"all/mask and all/seg: which are the labels\?"):
+        run(describe_contents(ROOT)[1])
+
+
 def film() -> bytes:
     """A GIF file of two frames."""
     file = io.BytesIO()

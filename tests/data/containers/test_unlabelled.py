@@ -31,6 +31,8 @@ def found_shape(path, trained):
         ((5, 4, 9, 7), describe(channels=4), (5, (9, 7, 4), "a_000")),
         ((9, 7), describe("arrays", train_images="images.npy"), (1, (9, 7, 1), "a")),
         ((5, 9, 7), describe("arrays", train_images="images.npy"), (5, (9, 7, 1), "a_000")),
+        ((9, 7, 3), describe("arrays", 3, train_images="images.npy"), (1, (9, 7, 3), "a")),
+        ((9, 7, 1), describe("arrays", 1, train_images="images.npy", channel_axis="first"), (1, (9, 7, 1), "a")),
         ((3, 9, 7), describe("arrays", 3, train_images="i/{stem}.npy"), (1, (9, 7, 3), "a")),
         ((3, 9, 3), describe("arrays", 3, train_images="i/{stem}.npy", channel_axis="first"), (1, (9, 3, 3), "a")),
         ((5, 3, 9, 3), describe("arrays", 3, train_images="i.npy", channel_axis="last"), (5, (3, 9, 3), "a_000")),

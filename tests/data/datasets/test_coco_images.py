@@ -1,6 +1,7 @@
 """`coco`: which images belong to which part, and where they are looked for."""
 
 import pytest
+from PIL import Image
 
 from segkit.data.datasets.coco import Coco
 from segkit.errors import DataError
@@ -34,6 +35,37 @@ def test_a_share_of_one_file_validates(tmp_path):
     parts = [Coco(split, **options).names for split in ("train", "val")]
     assert sorted(parts[0] + parts[1]) == sorted(str(n) for n in range(20)) and 3 <= len(parts[1]) <= 9
     assert parts[1] != Coco("val", **options, split_seed=1).names
+
+
+@pytest.mark.parametrize("source", ["annotations/instances_test.json", "annotations/test.json"])
+@pytest.mark.parametrize("folder", ["images/{}", "{}"])
+def test_a_file_of_another_part_has_that_parts_images(tmp_path, source, folder):
+    """Names that each part numbers from 1, and the test file in the place of the validation file."""
+    for part in ("train", "val", "test"):
+        save_image(tmp_path / folder.format(part) / "1.png", (*SIZE[:1], 20 + len(part)))
+    size = (SIZE[0], 24)
+    write_json(tmp_path / source, coco([image_entry(1, size=size)], []))
+    options = {"train_annotations": source, "val_annotations": source}
+    dataset = Coco("val", root=str(tmp_path), **options)
+    assert dataset.image_paths == [tmp_path / folder.format("test") / "1.png"]
+
+
+def test_other_files_of_the_same_names_are_refused(tmp_path):
+    """Masks beside the JSON file, called like the images."""
+    save_image(tmp_path / "images/1.png")
+    Image.new("L", SIZE[::-1]).save(write_json(tmp_path / "annotations/all.json", "").with_name("1.png"))
+    write_json(tmp_path / "annotations/all.json", coco([image_entry(1)], []))
+    options = {"train_annotations": "annotations/all.json", "val_annotations": "annotations/all.json"}
+    with pytest.raises(DataError) as raised:
+        Coco("train", root=str(tmp_path), **options)
+    assert str(raised.value) == (
+        f"images of {tmp_path}/annotations/all.json in two folders: annotations and images have files of their names, "
+        "which are not the same\n   -> data.images=images, or annotations"
+    )
+    assert Coco("train", root=str(tmp_path), images="images", **options)[0].image.any()
+    # A copy may lie anywhere.
+    (tmp_path / "annotations/1.png").write_bytes((tmp_path / "images/1.png").read_bytes())
+    assert Coco("train", root=str(tmp_path), **options)[0].image.any()
 
 
 @pytest.mark.parametrize(

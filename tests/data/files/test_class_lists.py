@@ -33,6 +33,13 @@ def test_one_name_per_line(tmp_path):
     assert listed.path == tmp_path / "classes.txt"
 
 
+def test_labelmes_list_counts_from_the_background(tmp_path):
+    """labelme's scripts number the lines from -1, and write 255 for that."""
+    listed = read(tmp_path, "__ignore__\n_background_\ncat\ndog\n", "labels.txt")
+    assert listed.names == ["_background_", "cat", "dog"] and listed.label_map == {}
+    assert read(tmp_path, "_background_\ncat\n__ignore__\n").names == ["_background_", "cat", "__ignore__"]
+
+
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "a\u2028b", "a\u202eb"])
 def test_control_characters(tmp_path, name):
     shown = name.encode("unicode_escape").decode()

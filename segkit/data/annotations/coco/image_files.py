@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.validate import shorten
@@ -13,15 +14,19 @@ from segkit.system.printable import show_path
 
 #: Names of a file that are looked for in each folder that may be meant.
 TRIED = 50
-#: Folders below the root in which images lie, with {split} for the name of the part and {set} for what the name of the
-#: JSON file has after its first word: train2017 of instances_train2017.json.
-FOLDERS = (
-    "", "images", "images/{split}", "images/{set}", "{split}", "{set}", "{split}/images", "data",
-    "leftImg8bit/{split}",
-)  # fmt: skip
+#: Folders below the root in which images lie, and those of a part, with {split} for what its folder is called.
+FOLDERS = ("", "images", "data")
+PART_FOLDERS = ("images/{split}", "{split}", "{split}/images", "leftImg8bit/{split}")
 #: How Cityscapes' own script for panoptic files (createPanopticImgs) calls an image. The file is called CITY_..., in a
 #: folder of the city, without _gtFine.
 _CITYSCAPES = re.compile(r"(([^_/]+)_\d{6}_\d{6})_gt(?:Fine|Coarse)(_leftImg8bit\.png)")
+
+#: Why a folder may be meant: the JSON file lies there or its name says so, it is a usual one, or that of the part.
+Place = Literal["named", "usual", "part"]
+
+
+class SeveralFolders(DataError):
+    """Images of one name in several folders, of which nobody says which are meant."""
 
 
 def find_image_files(
@@ -32,10 +37,11 @@ def find_image_files(
 
     source   the JSON file that names them
     folder   the option `images`: the folder, in which {split} becomes `split`; None to look where they usually are
-    Raises DataError if there are none, and where two names are one file.
+    Raises DataError if there are none, where two names are one file, and SeveralFolders.
     """
     asked = [names[n] for n in spread(len(names), TRIED)]
-    places = _candidates(root, source, folder, split)
+    candidates = _candidates(root, source, folder, split)
+    places = list(candidates)
     ways = [(place, form) for form in (_whole, _last, _of_city) for place in places]
     there = [sum((place / form(name)).is_file() for name in asked) for place, form in ways]
     best = max(range(len(ways)), key=lambda n: there[n])
@@ -48,6 +54,8 @@ def find_image_files(
             "   -> data.images=FOLDER, in which they lie as the file names them"
         )
     place, form = ways[best]
+    alike = [other for n, (other, its) in enumerate(ways) if its is form and there[n] == there[best] > 0]
+    _refuse_several(place, alike, candidates, [form(name) for name in asked], source=source, root=root)
     paths = [place / form(name) for name in names]
     _refuse_equal(paths, names, source=source, root=root)
     return paths, _find_missing(paths, root)
@@ -60,12 +68,53 @@ def sample_names(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else whole
 
 
-def _candidates(root: Path, source: Path, folder: str | None, split: str) -> list[Path]:
+def _candidates(root: Path, source: Path, folder: str | None, split: str) -> dict[Path, Place]:
+    """The folders that may be meant in the order in which they are to be taken, and why."""
     if folder is not None:
-        return [root / folder.replace(SPLIT, split)]
-    name = source.stem.partition("_")[2] or split
-    texts = [text.replace("{set}", name).replace(SPLIT, split) for text in FOLDERS]
-    return list(dict.fromkeys([source.parent, *(root / text for text in texts)]))
+        return {root / folder.replace(SPLIT, split): "named"}
+    # By its name first, since a part may also be read from the file of another one: instances_test.json.
+    _, _, after = source.stem.partition("_")
+    words = [after, source.stem, *source.stem.split("_")[::-1]]
+    found: dict[Path, Place] = {source.parent: "named"}
+    for text in FOLDERS[:2]:
+        found.setdefault(root / text, "usual")
+    for name, why in (*((word, "named") for word in words if word), (split, "part")):
+        for text in PART_FOLDERS:
+            found.setdefault(root / text.replace(SPLIT, name), why)
+    found.setdefault(root / FOLDERS[2], "usual")
+    return found
+
+
+def _refuse_several(
+    place: Path,
+    alike: Sequence[Path],
+    candidates: Mapping[Path, Place],
+    names: Sequence[str],
+    *,
+    source: Path,
+    root: Path,
+) -> None:
+    """Raises SeveralFolders where another folder has other files of the same names, such as masks, unless it is that of
+    the part and the JSON file names this one."""
+    for other in alike:
+        is_meant = candidates[other] != "part" or candidates[place] != "named"
+        if is_meant and _differ(place, other, names):
+            one, two = (
+                show_path(each.relative_to(root) if each.is_relative_to(root) else each)
+                for each in (place, other)
+            )
+            raise SeveralFolders(
+                f"images of {show_path(source)} in two folders: {one} and {two} have files of their names, which are "
+                f"not the same\n   -> data.images={two}, or {one}"
+            )
+
+
+def _differ(one: Path, two: Path, names: Sequence[str]) -> bool:
+    """Whether two folders have other files of these names: by their sizes, and by the content of the first."""
+    both = [(one / name, two / name) for name in names if (one / name).is_file() and (two / name).is_file()]
+    if any(first.stat().st_size != second.stat().st_size for first, second in both):
+        return True
+    return bool(both) and both[0][0].read_bytes() != both[0][1].read_bytes()
 
 
 def _whole(name: str) -> str:

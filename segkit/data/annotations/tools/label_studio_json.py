@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +11,24 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from segkit.data.annotations.tools.brush_rle import decode_brush
+from segkit.data.annotations.tools.png_text import decode_png
 from segkit.data.annotations.tools.points import bad_shape, check_number, check_points
 from segkit.data.annotations.tools.shapes import Area, Ellipse, Pixels, Polygon, Shape, Stroke
 from segkit.data.files.paired_files import file_state
 from segkit.errors import DataError
 from segkit.system.printable import show_name, show_path
 
-#: Types of results that say where something is and what. Others are choices, texts, or belong to other media.
-KINDS = ("polygonlabels", "brushlabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels")
+#: Types of results that say where something is and what. Others are choices, texts, or belong to other media, unless
+#: they end so, too, and say how large the image is: these are not read.
+KINDS = (
+    "polygonlabels", "brushlabels", "bitmasklabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels",
+)  # fmt: skip
+#: Types of results that say where something is and not what; where it has a label, another result of its id says so.
+AREAS = ("polygon", "brush", "bitmask", "rectangle", "ellipse", "keypoint", "vector")
 #: Alpha from which on a pixel of the brush counts.
 HALF = 128
+#: What a picture in a JSON file begins with.
+PNG_DATA = "data:image/png;base64,"
 
 
 class Task(NamedTuple):
@@ -118,15 +126,17 @@ def choose_annotation(task: Task, *, source: str, completed_by: int | str | None
     )
 
 
-def label_studio_shapes(annotation: Mapping[str, Any], size: tuple[int, int], *, source: str) -> list[Shape]:
-    """The shapes of an annotation on an image of `size` (H, W), in its order. Raises DataError, naming `source` and the
-    result."""
+def label_studio_shapes(
+    annotation: Mapping[str, Any], size: tuple[int, int], *, source: str, to_name: str | None = None
+) -> list[Shape]:
+    """The shapes of an annotation on an image of `size` (H, W), in its order; of several images, on the one that the
+    labelling configuration calls `to_name`. Raises DataError, naming `source` and the result."""
     shapes = []
-    for place, result in enumerate(annotation.get("result") or []):
-        if not isinstance(result, dict) or not _is_region(result):
-            continue
+    for place, result in _regions(annotation, to_name):
         kind, value = result["type"], result["value"]
         entry = f"result[{place}] ({kind})"
+        if kind not in KINDS:
+            raise bad_shape(source, entry, f"such regions are not read; there are {', '.join(KINDS)}")
         labels = value.get(kind)
         if not isinstance(labels, list) or not labels:
             raise bad_shape(source, entry, "it has no label")
@@ -142,27 +152,52 @@ def label_studio_shapes(annotation: Mapping[str, Any], size: tuple[int, int], *,
     return shapes
 
 
+def _results(annotation: Mapping[str, Any], to_name: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The results about the image that is called `to_name`, or about all of them, each with its place."""
+    for place, result in enumerate(annotation.get("result") or []):
+        if isinstance(result, dict) and (to_name is None or result.get("to_name") == to_name):
+            yield place, result
+
+
+def _regions(annotation: Mapping[str, Any], to_name: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The results that say where something is and what."""
+    return ((place, result) for place, result in _results(annotation, to_name) if _is_region(result))
+
+
 def _is_region(result: Mapping[str, Any]) -> bool:
-    """Whether a result says where something is and what."""
     kind = result.get("type")
-    return isinstance(kind, str) and kind in KINDS and isinstance(result.get("value"), dict)
+    if not isinstance(kind, str) or not isinstance(result.get("value"), dict):
+        return False
+    return kind in KINDS or (kind.endswith("labels") and "original_width" in result)
 
 
-def labels_of(annotation: Mapping[str, Any]) -> set[str]:
+def images_of(annotation: Mapping[str, Any]) -> list[str]:
+    """What the labelling configuration calls the images that regions of an annotation are on, each once."""
+    return list(dict.fromkeys(str(result.get("to_name")) for _, result in _regions(annotation, None)))
+
+
+def unlabelled_in(annotation: Mapping[str, Any], to_name: str | None) -> list[str]:
+    """The results that are an area without a label, which nothing is drawn of: `result[2] (polygon)`."""
+    labelled = {result.get("id") for _, result in _regions(annotation, to_name)}
+    return [
+        f"result[{place}] ({result['type']})"
+        for place, result in _results(annotation, to_name)
+        if result.get("type") in AREAS and (result.get("id") is None or result["id"] not in labelled)
+    ]
+
+
+def labels_of(annotation: Mapping[str, Any], to_name: str | None = None) -> set[str]:
     """The labels that an annotation uses."""
     found: set[str] = set()
-    for result in annotation.get("result") or []:
-        if isinstance(result, dict) and _is_region(result):
-            labels = result["value"].get(result["type"])
-            found |= {str(label) for label in labels} if isinstance(labels, list) else set()
+    for _, result in _regions(annotation, to_name):
+        labels = result["value"].get(result["type"])
+        found |= {str(label) for label in labels} if isinstance(labels, list) else set()
     return found
 
 
-def size_of(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
+def size_of(annotation: Mapping[str, Any], to_name: str | None = None) -> tuple[int, int] | None:
     """(H, W) of the image as the results of an annotation give it, or None."""
-    for result in annotation.get("result") or []:
-        if not isinstance(result, dict):
-            continue
+    for _, result in _results(annotation, to_name):
         height, width = result.get("original_height"), result.get("original_width")
         if isinstance(height, int) and isinstance(width, int):
             return height, width
@@ -180,6 +215,8 @@ def _area(value: Mapping[str, Any], size: tuple[int, int], source: str, entry: s
     height, width = size
     if "rle" in value:
         return _brush(value["rle"], size, source, entry)
+    if "imageDataURL" in value:
+        return _bitmask(value["imageDataURL"], size, source, entry)
     if "points" in value:
         points = check_points(value["points"], source=source, entry=entry, least=3, kind="polygon")
         return Polygon(points / 100 * (width, height))
@@ -210,3 +247,20 @@ def _brush(packed: Any, size: tuple[int, int], source: str, entry: str) -> Area:
     except ValueError as error:
         raise bad_shape(source, entry, f"its rle cannot be unpacked: {error}") from None
     return Pixels(0, 0, picture.reshape(*size, 4)[..., 3] >= HALF)
+
+
+def _bitmask(text: Any, size: tuple[int, int], source: str, entry: str) -> Area:
+    """The pixels of a picture that are not transparent."""
+    if not isinstance(text, str) or not text.startswith(PNG_DATA):
+        raise bad_shape(source, entry, f"its imageDataURL does not begin with {PNG_DATA}")
+    try:
+        image = decode_png(text.removeprefix(PNG_DATA))
+    except ValueError as error:
+        raise bad_shape(source, entry, f"its imageDataURL is {error}") from None
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        raise bad_shape(source, entry, "its picture has no transparency, which says what is not drawn")
+    alpha = np.asarray(image.convert("RGBA"))[..., 3]  # (H, W)
+    if alpha.shape != size:
+        found = f"{alpha.shape[1]}x{alpha.shape[0]}"
+        raise bad_shape(source, entry, f"its picture is {found}, the image {size[1]}x{size[0]}")
+    return Pixels(0, 0, alpha >= HALF)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import io
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,8 +9,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from segkit.data.annotations.tools.png_text import decode_png
 from segkit.data.annotations.tools.points import bad_shape, check_count, check_points
 from segkit.data.annotations.tools.shapes import Area, Ellipse, Pixels, Polygon, Shape, Stroke, rectangle
 from segkit.data.files.paired_files import file_state
@@ -147,12 +146,10 @@ def _read_mask(points: np.ndarray, mask: Any, source: str, entry: str) -> Pixels
     if not isinstance(mask, str):
         raise bad_shape(source, entry, "a mask without its pixels, which `mask` has as a PNG file in base64")
     try:
-        with Image.open(io.BytesIO(base64.b64decode(mask, validate=True)), formats=["PNG"]) as image:
-            inside = np.asarray(image.convert("L") if image.mode != "1" else image) != 0
-    except MemoryError:  # which says nothing about the file
-        raise
-    except Exception as error:  # of a damaged file, a decoder raises nearly anything
-        raise bad_shape(source, entry, f"its mask is no PNG file in base64: {error}") from None
+        image = decode_png(mask)
+    except ValueError as error:
+        raise bad_shape(source, entry, f"its mask is {error}") from None
+    inside = np.asarray(image.convert("L") if image.mode != "1" else image) != 0
     (left, top), (right, bottom) = points.astype(int).tolist()
     height, width = bottom - top + 1, right - left + 1
     if inside.shape != (height, width):

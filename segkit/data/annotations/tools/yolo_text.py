@@ -57,9 +57,17 @@ def read_names_file(path: Path) -> YoloFile:
     """A classes.txt, a name on each line, as Label Studio and labelImg leave it; the parts are the folders below
     `images`, or those that have a folder `images`, or all images are `train`. Raises DataError for an empty file."""
     try:
-        names = [text for _, text in read_lines(path)]
+        lines = read_lines(path, comments=False)
     except ConfigError as error:
         raise DataError(str(error)) from error
+    names = [text for _, text in lines]
+    # The tools that write it know no comments, people do; a name too many or too few moves all after it.
+    unclear = next(((number, text) for number, text in lines if text.startswith("#")), None)
+    if unclear is not None:
+        raise DataError(
+            f"cannot use {show_path(path)}:{unclear[0]}: {show_name(unclear[1])} may be a comment or the name of a "
+            "class\n   -> remove it, or a data.yaml with train, val and names says what the classes are"
+        )
     if not names:
         raise DataError(f"cannot use {show_path(path)}: it names no class")
     root, parts = path.parent, {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from segkit.data.annotations.coco.classes import list_classes
 from segkit.data.annotations.coco.coco_file import CocoFile, open_coco
-from segkit.data.annotations.coco.image_files import find_image_files
+from segkit.data.annotations.coco.image_files import SeveralFolders, find_image_files
 from segkit.data.annotations.coco.json_entries import JsonLists
 from segkit.data.annotations.coco.part import mask_folders
 from segkit.data.check.contents.kinds import find_kind
@@ -104,6 +104,8 @@ def _say_images(root: Path, parts: Mapping[str, Path]) -> dict[str, Any]:
     try:
         for part, path in parts.items():
             found += find_image_files(names[part], root=root, source=path, folder=None, split=part)[0]
+    except SeveralFolders:
+        raise
     except DataError:  # they lie elsewhere
         folder = _search_all(root, names)
         if folder is None:

@@ -38,8 +38,9 @@ for path in FILES:
     folders = [part for part in path.relative_to(root).parts[:-1] if not any(word in part.lower() for word in words)]
     place = Path(f"{root}_slices", "masks" if is_mask else "images", *folders)
     place.mkdir(parents=True, exist_ok=True)
+    volume = volume.astype(np.uint16 if is_mask and volume.max() > 255 else np.uint8)
     for n in range(volume.shape[2]):
-        Image.fromarray(volume[:, :, n].astype(np.uint8)).save(place / f"{stem}_{n:04}.png")
+        Image.fromarray(volume[:, :, n]).save(place / f"{stem}_{n:04}.png")
 """
 
 NIFTI = "import nibabel\n" + _VOLUMES.replace("FILES", 'sorted(root.rglob("*.nii*"))').replace(
@@ -50,16 +51,38 @@ ITK = "import SimpleITK\n" + _VOLUMES.replace(
 ).replace("OPEN", "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T, path.stem")
 
 ARRAYS = """\
-arrays = {}
+arrays, labels = {}, []
+words = ("mask", "label", "gt", "seg")
 for path in FILES:
+    found, start = {}, path.relative_to(root).with_suffix("").as_posix()
     OPEN
-masks = next(a for key, a in arrays.items() if any(word in key.lower() for word in ("mask", "label", "gt", "seg")))
-images = next(a for key, a in arrays.items() if a is not masks and len(a) == len(masks))
-for kind, stack in (("images", images), ("masks", masks)):
-    place = Path(f"{root}_slices") / kind
-    place.mkdir(parents=True, exist_ok=True)
-    for n, array in enumerate(stack):
-        Image.fromarray(np.squeeze(array).astype(np.uint8)).save(place / f"{n:05}.png")
+    arrays.update({f"{start}/{key}": array for key, array in found.items()})
+    said = {key: key if len(found) > 1 else f"{start}/{key}" for key in found}
+    labels += [f"{start}/{key}" for key in found if any(word in said[key].lower() for word in words)]
+pairs = []
+if len({key.rpartition("/")[0] for key in labels}) < len(labels):
+    raise SystemExit(f"{' and '.join(labels)}: which are the labels? Leave the others out of `labels`")
+for key in labels:
+    same = [k for k in arrays if k not in labels and len(arrays[k]) == len(arrays[key])]
+    near = [k for k in same if k.rpartition("/")[0] == key.rpartition("/")[0]] or same
+    if len(near) != 1:
+        raise SystemExit(f"{key}: which are its images? " + (" or ".join(near) or "none are as many"))
+    pairs.append((near[0], key))
+# One range for all, or slices of one volume would differ in brightness.
+wide = [arrays[image] for image, _ in pairs if arrays[image].dtype != np.uint8]
+low, high = min((float(a.min()) for a in wide), default=0), max((float(a.max()) for a in wide), default=1)
+for image, mask in pairs:
+    shown, ids = arrays[image], arrays[mask]
+    if shown.dtype != np.uint8:
+        shown = ((shown - low) * (255 / ((high - low) or 1))).round().astype(np.uint8)
+    ids = ids.astype(np.uint8 if ids.max() < 256 else np.uint16)
+    for kind, stack in (("images", shown), ("masks", ids)):
+        place = Path(f"{root}_slices", kind, mask).parent
+        place.mkdir(parents=True, exist_ok=True)
+        for n, array in enumerate(stack if stack.ndim > 2 else [stack]):
+            Image.fromarray(np.squeeze(array)).save(place / f"{n:05}.png")
+if not labels:
+    raise SystemExit(f"which are labels? None of {', '.join(arrays) or 'no array'} is called one of {', '.join(words)}")
 """
 
 TABLES = """\
@@ -80,8 +103,8 @@ for path in [p for p in sorted(root.rglob("*")) if p.suffix in (".parquet", ".ar
 H5 = """\
 with h5py.File(path) as file:
         def keep(key, item):
-            if len(getattr(item, "shape", ())) > 2:
-                arrays[key] = item[()]
+            if len(getattr(item, "shape", ())) > 1:
+                found[key] = item[()]
         file.visititems(keep)"""
 
-ZARR = "arrays.update({key: x[:] for key, x in zarr.open_group(path, mode='r').arrays()})"
+ZARR = "found.update({key: x[:] for key, x in zarr.open_group(path, mode='r').arrays()})"

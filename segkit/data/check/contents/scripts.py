@@ -234,9 +234,7 @@ _SCRIPTS = {
     ),
     "npz": (
         "",
-        ARRAYS.replace("OPEN", "arrays.update(np.load(path))").replace(
-            "FILES", 'sorted(root.rglob("*.npz"))'
-        ),
+        ARRAYS.replace("OPEN", "found.update(np.load(path))").replace("FILES", 'sorted(root.rglob("*.npz"))'),
     ),
     "table": ("pyarrow", TABLES),
     "jsonl": ("", _JSONL),

@@ -20,6 +20,9 @@ from segkit.registry import DATASETS
 from segkit.system.printable import show_path
 from segkit.types import NonNegativeFloat, NonNegativeInt, Size
 
+#: Of the files of a video's frames.
+FRAME_SUFFIX = ".PNG"
+
 
 @DATASETS.register("cvat")
 class Cvat(DrawnShapes):
@@ -171,10 +174,12 @@ def _choose_subset(
 
 
 def _find_image(image: CvatImage, places: Sequence[Path]) -> Path:
-    """The file of an image: in one of the places, where those of a project lie in folders of its subsets."""
-    tried = [
-        resolved(place, name) for place in places for name in (image.name, f"{image.subset}/{image.name}")
-    ]
+    """The file of an image: in one of the places, where those of a project lie in folders of its subsets. Frames of a
+    video are named without suffix, and saved with one."""
+    names = [image.name] if Path(image.name).suffix else [image.name, image.name + FRAME_SUFFIX]
+    # Its own folder first: a name may begin with that of another subset.
+    below = [*([f"{image.subset}/{name}" for name in names] if image.subset else []), *names]
+    tried = [resolved(place, name) for place in places for name in below]
     return next((path for path in tried if is_there(path)), tried[0])
 
 

@@ -9,10 +9,12 @@ from segkit.data.annotations.tools.drawn_shapes import Annotated, DrawnShapes
 from segkit.data.annotations.tools.label_studio_json import (
     Task,
     choose_annotation,
+    images_of,
     label_studio_shapes,
     labels_of,
     read_tasks,
     size_of,
+    unlabelled_in,
 )
 from segkit.data.annotations.tools.names import BACKGROUND, NamedClasses, classes_of
 from segkit.data.annotations.tools.options import AUTO, Classes, Expression, Overlap
@@ -21,7 +23,8 @@ from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.files.file_patterns import SPLIT
 from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
-from segkit.errors import DataError
+from segkit.data.files.validate import shorten
+from segkit.errors import ConfigError, DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
 from segkit.types import NonNegativeFloat, NonNegativeInt, Size
@@ -40,6 +43,7 @@ class LabelStudio(DrawnShapes):
     images        the folder below `root` of the images, searched for the end of each address, or for the name alone,
                   also without the eight digits that an upload puts before it
     image_key     what the image is called in the data of a task
+    to_name       what the labelling configuration calls that image, where a task has several: `toName` of its labels
     completed_by  number or e-mail address of the person whose annotations are read, where a task has several
     classes       names of the classes, in the order of their ids; `auto`: the background and all labels that are found,
                   sorted; the run keeps what it found
@@ -58,10 +62,10 @@ class LabelStudio(DrawnShapes):
     value_range   which numbers become 0 and 255 in images of more than 8 bits, as of `folder`
     resize        [height, width] that every image is brought to, or null
 
-    Polygons, brush strokes, rectangles, ellipses and key points with labels are drawn. Tasks that nobody annotated, or
-    all of whose annotations were cancelled, are left out and noted. The export of brush labels as PNG files says the
-    task's number alone and not the image; its pixels are in the JSON export, too. Source:
-    https://labelstud.io/guide/export.
+    Polygons, brush strokes, bit masks, rectangles, ellipses and key points with labels are drawn; those without are
+    left out and noted, and so are tasks that nobody annotated, or all of whose annotations were cancelled. The export
+    of brush labels as PNG files says the task's number alone and not the image; its pixels are in the JSON export, too.
+    Source: https://labelstud.io/guide/export.
 
     Raises DataError for what is missing on disk, ConfigError for names that contradict each other.
     """
@@ -74,6 +78,7 @@ class LabelStudio(DrawnShapes):
         annotations: str | None = None,
         images: str = "",
         image_key: str = "image",
+        to_name: str | None = None,
         completed_by: int | str | None = None,
         classes: Classes = "auto",
         label_map: dict[str, str] | None = None,
@@ -115,14 +120,16 @@ class LabelStudio(DrawnShapes):
         self.tasks, path = find(split, notes), paths[split]
         if not self.tasks:
             raise DataError(f"no annotated image in {show_path(path)}")
+        _check_images(self.tasks, read_tasks(path, image_key), to_name, path)
         if classes == AUTO:
             everything = [
                 task for file in sorted(set(paths.values())) for task in read_tasks(file, image_key)
             ]
             found["classes"] = classes = classes_of(
-                _find_labels(everything), label_map, background=background
+                _find_labels(everything, to_name), label_map, background=background
             )
-        self.completed_by = completed_by
+        self.completed_by, self.to_name = completed_by, to_name
+        notes += _note_unlabelled(self.tasks, to_name)
         super().__init__(
             folder,
             [Annotated(_name(task), find_image(task, folder / images), path) for task in self.tasks],
@@ -140,11 +147,13 @@ class LabelStudio(DrawnShapes):
     def shapes(self, index: int, size: tuple[int, int]) -> list[Shape]:
         source = self.shown(self.mask_paths[index])
         annotation = choose_annotation(self.tasks[index], source=source, completed_by=self.completed_by)
-        return label_studio_shapes(annotation, size, source=f"{source}, task {self.tasks[index].number}")
+        source = f"{source}, task {self.tasks[index].number}"
+        return label_studio_shapes(annotation, size, source=source, to_name=self.to_name)
 
     def said_size(self, index: int) -> tuple[int, int] | None:
         task, source = self.tasks[index], self.shown(self.mask_paths[index])
-        return size_of(choose_annotation(task, source=source, completed_by=self.completed_by))
+        annotation = choose_annotation(task, source=source, completed_by=self.completed_by)
+        return size_of(annotation, self.to_name)
 
 
 def find_export(root: Path) -> str:
@@ -180,5 +189,42 @@ def _name(task: Task) -> str:
     return PurePosixPath(task.file).stem
 
 
-def _find_labels(tasks: Iterable[Task]) -> set[str]:
-    return {label for task in tasks for annotation in task.annotations for label in labels_of(annotation)}
+def _check_images(tasks: Sequence[Task], everything: Sequence[Task], to_name: str | None, path: Path) -> None:
+    """Raises DataError for regions on several images of a task where nobody says which are read, and ConfigError for a
+    name that no region of the file has."""
+    if to_name is None:
+        for task in tasks:
+            for names in map(images_of, task.annotations):
+                if len(names) > 1:
+                    raise DataError(
+                        f"regions on several images: {show_path(path)}, task {task.number}, on {shorten(names)}\n"
+                        "   -> data.to_name is the one of them that data.image_key is, in the labelling configuration"
+                    )
+        return
+    known = [name for task in everything for annotation in task.annotations for name in images_of(annotation)]
+    if to_name not in known:
+        raise ConfigError(
+            f"data.to_name={to_name}: no region of {show_path(path)} is on it; they are on "
+            f"{shorten(sorted(set(known)), most=6) or 'nothing'}"
+        )
+
+
+def _note_unlabelled(tasks: Iterable[Task], to_name: str | None) -> list[str]:
+    found = [
+        f"task {task.number}, {entry}"
+        for task in tasks
+        for annotation in task.annotations
+        for entry in unlabelled_in(annotation, to_name)
+    ]
+    if not found:
+        return []
+    have = (
+        "1 region has no label and is" if len(found) == 1 else f"{len(found)} regions have no label and are"
+    )
+    return [f"{have} left out: {found[0]}"]
+
+
+def _find_labels(tasks: Iterable[Task], to_name: str | None) -> set[str]:
+    return {
+        label for task in tasks for annotation in task.annotations for label in labels_of(annotation, to_name)
+    }

@@ -29,6 +29,7 @@ from segkit.data.annotations.tools.parts import (
 from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.decoding.images_and_masks import read_image
 from segkit.data.files.file_patterns import SPLIT
+from segkit.data.files.label_map import IGNORE
 from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
 from segkit.errors import DataError
@@ -36,7 +37,8 @@ from segkit.registry import DATASETS
 from segkit.types import NonNegativeFloat, NonNegativeInt, Size
 
 #: What labelme's own list of labels calls the background and what counts nowhere.
-OWN_NAMES = {"_background_": BACKGROUND, "__ignore__": "ignore"}
+OWN_BACKGROUND = "_background_"
+OWN_NAMES = {OWN_BACKGROUND: BACKGROUND, "__ignore__": IGNORE}
 
 
 @DATASETS.register("labelme")
@@ -58,7 +60,8 @@ class Labelme(DrawnShapes):
     val_fraction  the share of the files that validates instead, chosen by their names
     split_seed    another number, another choice
     split_group   a regular expression: files in whose names it finds the same text are not divided, such as "^[^_]+"
-    unlabelled    what to do about images without a JSON file: `skip` them, or take them for `background`
+    unlabelled    what to do about images without a JSON file: `skip` them, or take them for `background`; those in a
+                  folder of images of both parts are in neither, since nothing says in which
     ignore_index  id of the pixels that count neither in the loss nor in a score
     channels      3 for colour images, 1 for greyscale, which are converted into each other; else the bands of the
                   images
@@ -105,8 +108,9 @@ class Labelme(DrawnShapes):
 
         def find(part: Literal["train", "val"], notes: list[str]) -> list[Annotated]:
             below = folder_of_part(folder, pattern, parts[part], key="data.labels")
+            other = folder / pattern.replace(SPLIT, parts["val" if part == "train" else "train"])
             return divided(
-                _find_entries(below, notes, unlabelled),
+                _find_entries(below, notes, unlabelled, other=None if other == below else other),
                 lambda entry: entry.name,
                 part,
                 fraction=val_fraction,
@@ -115,7 +119,8 @@ class Labelme(DrawnShapes):
             )
 
         entries, found = find(split, notes), {}
-        meanings = {**OWN_NAMES, **(label_map or {})}
+        own = OWN_NAMES if background == IGNORE else {**OWN_NAMES, OWN_BACKGROUND: background}
+        meanings = {**own, **(label_map or {})}
         if classes == AUTO:
             folders = {folder / pattern.replace(SPLIT, part) for part in parts.values()}
             files = (path for place in sorted(folders) for path in walk_files(place, (".json",)))
@@ -193,8 +198,36 @@ class Labelme(DrawnShapes):
             )
 
 
-def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annotated]:
-    """The JSON files below a folder with their images, and images without one if they are `background`."""
+def _find_entries(folder: Path, notes: list[str], unlabelled: str, *, other: Path | None) -> list[Annotated]:
+    """The JSON files below a folder with their images, and images without one if they are `background`. `other` is the
+    folder of the other part, if it is another one."""
+    entries, others = _find_labelled(folder)
+    if others:
+        count = _count(len(others), "JSON file is", "JSON files are")
+        notes.append(f"{count} none of labelme's and left out: {name_below(others[0], folder)}.json")
+    free, shared = _find_free(folder, {entry.image for entry in entries}, other)
+    if unlabelled == "skip":
+        free = sorted([*free, *shared])
+    elif shared:
+        count = _count(len(shared), "image has no JSON file and is", "images have no JSON file and are")
+        notes.append(
+            f"{count} in neither part, since their folder has images of both: {shared[0].name}\n"
+            "   -> a JSON file without shapes for each, in the folder of its part"
+        )
+    if free and unlabelled == "skip":
+        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
+        notes.append(f"{count} left out: {free[0].name} -> data.unlabelled=background if nothing is on them")
+    elif free:
+        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
+        notes.append(f"{count} background throughout: {free[0].name}")
+        entries += [Annotated(name_below(path, folder), path, path.with_suffix(".json")) for path in free]
+    if not entries:
+        raise DataError(f"no JSON files of labelme in {folder}")
+    return sorted(entries)
+
+
+def _find_labelled(folder: Path) -> tuple[list[Annotated], list[Path]]:
+    """The JSON files of labelme's below a folder with their images, and the JSON files of others."""
     images: dict[Path, list[Path]] = {}
     for path in walk_images(folder):
         images.setdefault(path.with_suffix(""), []).append(path)
@@ -212,22 +245,21 @@ def _find_entries(folder: Path, notes: list[str], unlabelled: str) -> list[Annot
         except DataError:  # which is raised where the sample is read
             named = None
         entries.append(Annotated(name_below(path, folder), _named_image(path, named), path))
-    if others:
-        count = _count(len(others), "JSON file is", "JSON files are")
-        notes.append(f"{count} none of labelme's and left out: {name_below(others[0], folder)}.json")
-    used = {entry.image for entry in entries}
+    return entries, others
+
+
+def _find_free(folder: Path, used: set[Path], other: Path | None) -> tuple[list[Path], list[Path]]:
+    """The images below a folder, and beside the `used` ones, that no JSON file is about; and those that lie where
+    images of the `other` part do, too."""
     places = sorted({folder, *(image.parent for image in used if image.parent.is_dir())})
     free = sorted({path for place in places for path in walk_images(place)} - used)
-    if free and unlabelled == "skip":
-        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
-        notes.append(f"{count} left out: {free[0].name} -> data.unlabelled=background if nothing is on them")
-    elif free:
-        count = _count(len(free), "image has no JSON file and is", "images have no JSON file and are")
-        notes.append(f"{count} background throughout: {free[0].name}")
-        entries += [Annotated(name_below(path, folder), path, path.with_suffix(".json")) for path in free]
-    if not entries:
-        raise DataError(f"no JSON files of labelme in {folder}")
-    return sorted(entries)
+    outside = [path for path in free if not path.is_relative_to(folder)]
+    if other is None or not outside or not other.is_dir():
+        return free, []
+    theirs = {entry.image for entry in _find_labelled(other)[0]}
+    both = [place for place in places if any(image.is_relative_to(place) for image in theirs)]
+    shared = [path for path in outside if path in theirs or any(path.is_relative_to(place) for place in both)]
+    return sorted(set(free) - set(shared)), sorted(set(shared) - theirs)
 
 
 def _named_image(path: Path, named: str | None) -> Path:
@@ -253,7 +285,7 @@ def _without_absent(meanings: dict[str, str], classes: list[str], given: dict[st
     return {
         label: meaning
         for label, meaning in meanings.items()
-        if label in given or meaning in ("ignore", *classes)
+        if label in given or meaning in (IGNORE, *classes)
     }
 
 

@@ -126,6 +126,29 @@ def test_parts_are_subsets_of_a_project(tmp_path):
     )
 
 
+def test_an_image_lies_in_the_folder_of_its_subset(tmp_path):
+    """Its name may be that of an image of another subset, seen from the folder above."""
+    save_image(tmp_path / "images/train/a.png")
+    path = save_image(tmp_path / "images/val/train/a.png", seed=1)
+    write(tmp_path / "annotations.xml", {"a.png": BOX}, subset="train")
+    text = (tmp_path / "annotations.xml").read_text()
+    write(tmp_path / "annotations.xml", {"train/a.png": BOX}, subset="val")
+    listed = text.partition("<image")[2].partition("</annotations>")[0]
+    text = (
+        (tmp_path / "annotations.xml").read_text().replace("</annotations>", f"<image{listed}</annotations>")
+    )
+    (tmp_path / "annotations.xml").write_text(text)
+    assert build("cvat", tmp_path, "val").image_paths == [path]
+
+
+def test_frames_of_a_video_are_named_without_suffix(tmp_path):
+    paths = [save_image(tmp_path / f"images/frame_00000{n}.PNG", seed=n) for n in range(3)]
+    write(tmp_path / "annotations.xml", {path.stem: BOX for path in paths})
+    parts = [build("cvat", tmp_path, part, val_fraction=0.4) for part in ("train", "val")]
+    found = [path for dataset in parts for path in dataset.image_paths]
+    assert sorted(found) == paths and where(read_ids(parts[0]), 2) == (8, 15, 4, 19, 128)
+
+
 def test_parts_are_files_of_their_own(tmp_path):
     for part in ("train", "val"):
         save_image(tmp_path / part / f"{part}.png")

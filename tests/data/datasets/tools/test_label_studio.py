@@ -1,5 +1,7 @@
 """`label_studio`: the JSON export, drawn."""
 
+import base64
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segkit.data.loading.view import ValView
-from segkit.errors import DataError
+from segkit.errors import ConfigError, DataError
 from tests.data.annotations.tools.brush_writer import brush_picture, pack_brush
 from tests.data.datasets.tools.tool_folders import SIZE, build, read_ids, save_image
 
@@ -114,6 +117,68 @@ def test_the_brush_pixel_by_pixel(draw):
     )
 
 
+def bitmask(inside: np.ndarray, label: str = "car", *, mode: str = "RGBA") -> dict[str, Any]:
+    """Black on transparent, as the tool says of it."""
+    picture = np.zeros((*inside.shape, 4), np.uint8)
+    picture[inside, 3] = 255
+    stream = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(stream, format="png")
+    text = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return result("bitmasklabels", {"imageDataURL": text}, label)
+
+
+def test_a_bit_mask_pixel_by_pixel(draw):
+    inside = np.random.default_rng(0).random(SIZE) > 0.7
+    assert np.array_equal(draw([bitmask(inside)]) == 1, inside)
+
+
+def test_regions_without_a_label_are_noted(tmp_path):
+    """With a tag for areas and one for labels, an area is a result and its label another one of the same id."""
+    save_image(tmp_path / "a.png")
+    area = {**POLYGON, "type": "polygon", "value": {"points": POLYGON["value"]["points"]}}
+    label = {**area, "type": "labels", "value": {**area["value"], "labels": ["car"]}}
+    write(tmp_path, {"a.png": [annotation([area, label])]})
+    dataset = build("label_studio", tmp_path, **USUAL)
+    assert dataset.notes == [] and where(read_ids(dataset), 1)[-1] == 256
+    write(tmp_path, {"a.png": [annotation([area, label, {**area, "id": "Cd4"}])]})
+    dataset = build("label_studio", tmp_path, **USUAL)
+    assert dataset.notes == ["1 region has no label and is left out: task 1, result[2] (polygon)"]
+    assert where(read_ids(dataset), 1)[-1] == 256
+
+
+def test_regions_on_several_images_of_a_task(tmp_path):
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "b.png", size=(16, 16), seed=1)
+    other = result(
+        "polygonlabels",
+        {"points": [[0, 0], [50, 0], [50, 50], [0, 50]]},
+        "road",
+        to_name="second",
+        original_width=16,
+        original_height=16,
+    )
+    task = {
+        "id": 7,
+        "data": {"image": "a.png", "after": "b.png"},
+        "annotations": [annotation([other, POLYGON])],
+    }
+    (tmp_path / "project-1.json").write_text(json.dumps([task]))
+    with pytest.raises(DataError) as raised:
+        build("label_studio", tmp_path, **USUAL)
+    assert str(raised.value) == (
+        f"regions on several images: {tmp_path}/project-1.json, task 7, on second, image\n"
+        "   -> data.to_name is the one of them that data.image_key is, in the labelling configuration"
+    )
+    first = build("label_studio", tmp_path, to_name="image", **USUAL)
+    assert first.class_names == ("background", "car") and where(read_ids(first), 1)[-1] == 256
+    second = build("label_studio", tmp_path, image_key="after", to_name="second", **USUAL)
+    assert second.class_names == ("background", "road") and where(read_ids(second), 1)[-1] == 64
+    with pytest.raises(
+        ConfigError, match=r"data.to_name=img: no region of .* is on it; they are on image, second"
+    ):
+        build("label_studio", tmp_path, to_name="img", **USUAL)
+
+
 def test_later_regions_are_above_and_what_is_no_region_is_left_out(draw):
     inside = np.zeros(SIZE, bool)
     inside[10:12, 20:24] = True
@@ -213,6 +278,23 @@ BAD = {
         brush(np.zeros((4, 4), bool)),
         "(brushlabels, car): its rle cannot be unpacked: 64 values, expected 8192",
     ),
+    "a picture of another size": (
+        bitmask(np.zeros((4, 5), bool)),
+        "(bitmasklabels, car): its picture is 5x4, the image 64x32",
+    ),
+    "a picture without transparency": (
+        bitmask(np.zeros(SIZE, bool), mode="L"),
+        "(bitmasklabels, car): its picture has no transparency, which says what is not drawn",
+    ),
+    "no picture": (
+        result("bitmasklabels", {"imageDataURL": "data:image/png;base64,AAAA"}),
+        "(bitmasklabels, car): its imageDataURL is no PNG file in base64: ",
+    ),
+    "vectors": (
+        result("vectorlabels", {"vertices": [{"x": 1, "y": 1}], "closed": True}),
+        "(vectorlabels): such regions are not read; there are polygonlabels, brushlabels, bitmasklabels, "
+        "rectanglelabels, ellipselabels, keypointlabels, labels",
+    ),
     "no bytes": (
         result("brushlabels", {"rle": [1, 2, 300]}),
         "(brushlabels, car): its rle is no list of bytes",
@@ -228,7 +310,11 @@ def test_what_cannot_be_drawn_is_named_and_can_be_skipped(tmp_path, case):
     dataset = build("label_studio", tmp_path, classes=["background", "car"], **USUAL)
     with pytest.raises(DataError) as raised:
         dataset[0]
-    assert str(raised.value) == f"cannot draw project-1.json, task 1, result[1] {message}{MEND}"
+    text = str(raised.value)
+    assert text.startswith(f"cannot draw project-1.json, task 1, result[1] {message}") and text.endswith(MEND)
+    assert message.endswith(": ") or len(text) == len(
+        f"cannot draw project-1.json, task 1, result[1] {message}{MEND}"
+    )
     assert ValView(dataset, skip_bad=True).load(0).sample is None
 
 

@@ -164,6 +164,39 @@ def test_an_image_is_where_the_file_says(tmp_path):
     assert with_all.files(index) == (tmp_path / "images/z.png",)
 
 
+def test_the_label_background_is_the_background_whatever_it_is_called(tmp_path):
+    save_image(tmp_path / "train/a.png")
+    shapes = [shape("car", box(0, 0, 8, 8)), shape("_background_", box(0, 0, 4, 8))]
+    save_labelme(tmp_path / "train/a.json", shapes)
+    (tmp_path / "val").mkdir()
+    dataset = build("labelme", tmp_path, background="rest")
+    assert dataset.class_names == ("rest", "car") and (read_ids(dataset) == 1).sum() == 32
+
+
+def test_images_of_the_other_part_are_no_backgrounds(tmp_path):
+    """JSON files in a folder for each part, all images in one."""
+    for seed, (part, name) in enumerate({"a": "train", "b": "train", "c": "val", "d": ""}.items()):
+        save_image(tmp_path / f"images/{part}.png", seed=seed)
+        if name:
+            notes = tmp_path / f"labels/{name}/{part}.json"
+            save_labelme(notes, [shape("car", box(0, 0, 4, 4))], image=f"../../images/{part}.png")
+    options = {"labels": "labels/{split}", "classes": CLASSES}
+    for part, names in (("train", ["a", "b"]), ("val", ["c"])):
+        dataset = build("labelme", tmp_path, part, unlabelled="background", **options)
+        assert dataset.names == names and all(read_ids(dataset, n).any() for n in range(len(names)))
+        assert dataset.notes == [
+            "1 image has no JSON file and is in neither part, since their folder has images of both: d.png\n"
+            "   -> a JSON file without shapes for each, in the folder of its part"
+        ]
+        assert build("labelme", tmp_path, part, **options).notes == [
+            "1 image has no JSON file and is left out: d.png -> data.unlabelled=background if nothing is on them"
+        ]
+    # In a folder of the part's own, it is clear which part they are of.
+    save_image(tmp_path / "labels/val/e.png", seed=9)
+    dataset = build("labelme", tmp_path, "val", unlabelled="background", **options)
+    assert dataset.names == ["c", "e"] and not read_ids(dataset, 1).any()
+
+
 def test_an_image_of_a_folder_on_another_machine_lies_beside_the_file(tmp_path):
     image = save_image(tmp_path / "train/street.png")
     save_labelme(tmp_path / "train/a.json", [], image="C:\\Users\\me\\street.png")

@@ -210,6 +210,20 @@ def test_no_data_file_or_several(root):
         build("yolo", root, data_file="c.yaml")
 
 
+def test_a_list_of_names_in_which_one_may_be_a_comment(root):
+    """A name that is left out would give the numbers after it to other classes."""
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("car\n\n#2 road\nsky\n")
+    with pytest.raises(DataError) as raised:
+        build("yolo", root)
+    assert str(raised.value) == (
+        f"cannot use {root}/classes.txt:3: #2 road may be a comment or the name of a class\n"
+        "   -> remove it, or a data.yaml with train, val and names says what the classes are"
+    )
+    (root / "classes.txt").write_text("car\n2# road\n")
+    assert build("yolo", root).class_names == ("car", "2# road", "background")
+
+
 def test_a_listed_image_that_is_missing_is_a_bad_sample(root):
     (root / "train.txt").write_text("./images/train/a.png\n./images/train/z.png\n")
     (root / "data.yaml").write_text(USUAL.replace("images/train", "train.txt"))

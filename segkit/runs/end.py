@@ -125,8 +125,10 @@ def card_facts(
         best=trainer.best,
         kept=trainer.kept,
         last=recorder.last_evaluation,
-        size=scored_size(experiment.config.to_mapping()),
+        # Of `--overfit` images are scored as they are trained on, whatever eval.at says.
+        size=scored_size(experiment.config.to_mapping(), at="network" if experiment.overfit else None),
         resumed=recorder.first > 0,
+        overfit=experiment.overfit,
     )
 
 
@@ -143,7 +145,7 @@ def _data_rows(experiment: Experiment, fingerprint: str) -> list[tuple[str, str]
     data, config = experiment.data, experiment.config.data
     rows = [
         ("data set", _named(config.name, config.params)),
-        ("images", f"{len(data.train):,} for training, {len(data.val):,} for validation"),
+        ("images", f"{len(data.train):,} for training, " + _validation(experiment)),
         ("classes", f"{data.train.num_classes}: {', '.join(data.train.class_names)}"),
         ("ignored", f"pixels with the id {data.train.ignore_index}"),
         ("channels", str(data.train.channels)),
@@ -152,6 +154,10 @@ def _data_rows(experiment: Experiment, fingerprint: str) -> list[tuple[str, str]
     if config.weight_map is not None:
         rows.insert(-1, ("weight map", _named(config.weight_map.name, config.weight_map.params)))
     return rows
+
+
+def _validation(experiment: Experiment) -> str:
+    return "and scored on the same" if experiment.overfit else f"{len(experiment.data.val):,} for validation"
 
 
 def _training_rows(experiment: Experiment) -> list[tuple[str, str]]:
@@ -164,7 +170,7 @@ def _training_rows(experiment: Experiment) -> list[tuple[str, str]]:
         ("batch", f"{experiment.batch_size} images{accumulate} of {width}x{height}"),
         ("optimizer", _named(config.optimizer.name, config.optimizer.params)),
         ("learning rate", f"{_named(config.schedule.name, config.schedule.params)}, warm-up {config.schedule.warmup}"),
-        ("augmentation", _named(config.augment.name, config.augment.params)),
+        ("augmentation", "none" if experiment.overfit else _named(config.augment.name, config.augment.params)),
         ("seed", str(config.seed)),
         ("precision", str(plan.amp_dtype).removeprefix("torch.") if plan.amp_dtype else "float32"),
         ("device", describe_device(experiment.device, experiment.ranks.world)),

@@ -27,9 +27,18 @@ def _close_locks_in_child() -> None:
 os.register_at_fork(after_in_child=_close_locks_in_child)
 
 
+#: What the name of a run of `--overfit` ends with: all that tells it from one of the same configuration.
+OVERFIT = "-overfit"
+
+
 def named(config: Config, overfit: int | None) -> Config:
     """The configuration under the name of its run: training on a few images is not the run itself."""
-    return config if overfit is None else config.model_copy(update={"name": f"{config.name}-overfit"})
+    return config if overfit is None else config.model_copy(update={"name": f"{config.name}{OVERFIT}"})
+
+
+def is_overfit(name: str) -> bool:
+    """Whether a run of that name was one of `--overfit`, which is scored on the images that it learnt."""
+    return name.endswith(OVERFIT)
 
 
 def runs_dir(config: Config) -> str:

@@ -75,6 +75,11 @@ class Experiment:
         return Precision(self.device.type, name_of_amp(self.plan.amp_dtype))
 
     @property
+    def overfit(self) -> bool:
+        """Whether a few images are trained on, unaugmented, and scored on too (`--overfit`)."""
+        return self.data.val is self.data.train
+
+    @property
     def logits_channels(self) -> int:
         """Channels of the model's logits: one per class, unless the loss says otherwise (a binary loss: one)."""
         channels: Any = getattr(self.loss, "logits_channels", self.plan.num_classes)

@@ -185,14 +185,18 @@ def test_check_writes_nothing(tiny, capsys):
 def test_overfit_reaches_a_loss_near_zero(tiny, capsys):
     code = run(
         "--config", "tiny.yaml", "--overfit", "2", "train.iterations=120", "optimizer.lr=0.2", "loss={name: ce}",
-        "model={name: unet, width: 12, depth: 2}", "train.ema=null", "eval.every=0", "log.every=20",
+        "model={name: unet, width: 12, depth: 2}", "train.ema=null", "eval.every=120", "log.every=20",
         "log.tensorboard=false", "log.images_every=0",
     )  # fmt: skip
     assert code == 0
     assert "tensorboard --logdir" not in capsys.readouterr().out  # switched off, so not advised
-    losses = [float(row["train/ce"]) for row in read_rows(only_run(tiny, "tiny-overfit"))]
+    folder = only_run(tiny, "tiny-overfit")
+    losses = [float(row["train/ce"]) for row in read_rows(folder)]
     assert losses[0] > 0.5
     assert losses[-1] < 0.05
+    card = (folder / "README.md").read_text()
+    assert "on the 2 training images that it learnt (`--overfit`), not on validation images: **mIoU" in card
+    assert "| images | 2 for training, and scored on the same |" in card and "| augmentation | none |" in card
 
 
 @pytest.mark.parametrize("amp", ["off", "bf16"])

@@ -20,7 +20,7 @@ from segkit.ablation.study.unpack import unpack_study
 from segkit.ablation.study.variant_names import name_variants, sort_variants
 from segkit.config.carried.places import StandIns, clear_places
 from segkit.errors import CheckpointError, ConfigError
-from segkit.runs.folder import read_status
+from segkit.runs.folder import is_overfit, read_status
 from segkit.system.packed.members import is_packed
 from segkit.system.run_files import RunFiles, list_runs_below
 
@@ -92,7 +92,7 @@ def _gather(
             unused[folder] = _on_one_line(error)
             continue
         run = replace(run, folder=found.shown.get(folder, folder), config=clear(run.config))
-        if _is_overfit(run.config):
+        if is_overfit(run.config["name"]):
             gathered.notes.append(
                 f"left out: {run.folder}, a run of --overfit, scored on the images that it learnt"
             )
@@ -161,11 +161,6 @@ def _on_one_line(error: CheckpointError) -> str:
     return " ".join([first, *advice])
 
 
-def _is_overfit(config: Mapping[str, Any]) -> bool:
-    """Its name is all that tells such a run from one of the same configuration."""
-    return config["name"].endswith("-overfit")
-
-
 def _identity(config: Mapping[str, Any]) -> str:
     """A text that is equal for configurations of the same variant and seed."""
     return json.dumps([config["seed"], relevant_settings(config)], sort_keys=True)
@@ -179,7 +174,7 @@ def _still_missing(
     return [
         unused[folder]
         for folder, config in configs.items()
-        if not _is_overfit(config) and _identity(config) not in done
+        if not is_overfit(config["name"]) and _identity(config) not in done
     ]
 
 

@@ -9,6 +9,7 @@ import yaml
 from segkit import __version__
 from segkit.config.carried.places import without_places
 from segkit.runs.exported.onnx_network import IDS, IMAGE, LOGITS
+from segkit.runs.fingerprints import weights_fingerprint
 from segkit.runs.predictor import Predictor
 from segkit.training.build_component import without_downloads
 from segkit.training.build_dataset import normalisation
@@ -26,8 +27,8 @@ def describe(
 
     `mean` and `std` are per channel on the scale of images in [0, 1]; `value_range` is None for images of 8 bits;
     `resize` the (height, width) that images were brought to in training, `size` the only one that the network takes,
-    None for any; `output` is logits or ids, `precision` fp32 or int8; `config` is YAML and names no place of this
-    machine.
+    None for any; `output` is logits or ids, `precision` fp32 or int8; `weights_fingerprint` tells these weights from
+    others of the same iteration; `config` is YAML and names no place of this machine.
     """
     mean, std = normalisation(predictor.config, predictor.channels)
     model = predictor.config.model
@@ -38,6 +39,7 @@ def describe(
         "torch": torch.__version__ + "",  # TorchVersion is a str subclass
         "opset": opset,
         "iteration": predictor.iteration,
+        "weights_fingerprint": weights_fingerprint(predictor.model),
         "input": IMAGE,
         "precision": precision,
         "output": IDS if with_preprocessing else LOGITS,

@@ -7,6 +7,7 @@ from typing import Any
 from segkit.config.carried.places import NOT_SAID
 from segkit.config.schema import Config
 from segkit.registry import MODELS
+from segkit.runs.folder import is_overfit
 from segkit.runs.packed.about import About
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.runs.recording.model_card import rows_as_table
@@ -95,13 +96,15 @@ def _usage(facts: CardFacts) -> list[str]:
     needed = [f"--import {code}" for code in dict.fromkeys(each.file for each in facts.imports)]
     imports = "".join(f" {word}" for word in needed)
     data = f" {places}" if places else ""
+    # One of --overfit takes that besides.
+    again = f"segkit train --config FILE.zip{data}{imports}        # the same training once more\n"
     paragraphs = [
         f"With segkit {facts.about.segkit} or newer and {_extras(facts)}. `FILE.zip` is the file that this card came "
         "in; it is used as it is, without unpacking it:",
         "```\n"
         f"segkit predict --weights FILE.zip --source IMAGE_OR_FOLDER{imports}\n"
         f"segkit evaluate --weights FILE.zip{_of_data(facts)}{imports}\n"
-        f"segkit train --config FILE.zip{data}{imports}        # the same training once more\n"
+        f"{'' if _overfit(facts) else again}"
         f"segkit train --config OTHER.yaml model.init_from=FILE.zip        # another, which begins with these weights\n"
         "```",
     ]
@@ -113,6 +116,11 @@ def _usage(facts: CardFacts) -> list[str]:
             f"**It needs code that is not in the file:** {names}. Ask whoever trained it; the file itself runs nothing."
         )
     return paragraphs
+
+
+def _overfit(facts: CardFacts) -> bool:
+    """Whether the scores are of images that were learnt, and the training is not what its settings alone say."""
+    return is_overfit(facts.config.name)
 
 
 def _extras(facts: CardFacts) -> str:
@@ -187,11 +195,15 @@ def _scores(facts: CardFacts) -> list[str]:
         if scores.chosen
         else ""
     )
+    images, definition = f"{count} validation images of the data set", DEFINITION
+    if scores.learnt:
+        definition = DEFINITION.replace("the validation set", "those images")
+        images = f"{count} training images that the network learnt, not on validation images (`--overfit`)"
     lines = [
-        f"On {count} validation images of the data set{size}: **mIoU {_percent(scores.mean_iou)}**, pixel accuracy "
+        f"On {images}{size}: **mIoU {_percent(scores.mean_iou)}**, pixel accuracy "
         f"{_percent(scores.accuracy)}{ce} (iteration {scores.iteration:,}).{chosen}",
-        f"mIoU: {DEFINITION} Scores are in %; `-` stands for a class that does not occur. The table of classes has the "
-        "IoU of each.",
+        f"mIoU: {definition} Scores are in %; `-` stands for a class that does not occur. The table of "
+        "classes has the IoU of each.",
     ]
     last = facts.summary.get("last") or {}
     if last and last.get("iteration") != scores.iteration:
@@ -210,7 +222,7 @@ def _training(facts: CardFacts) -> list[tuple[str, str]]:
     accumulated = f", {train.accumulate} of them in an update" if train.accumulate > 1 else ""
     rows = [
         *(
-            (name, _described(settings[name]))
+            (name, "none" if name == "augment" and _overfit(facts) else _described(settings[name]))
             for name in ("model", "loss", "data", "augment", "optimizer", "schedule")
         ),
         ("length", f"{length}, batches of {train.batch_size}{accumulated}"),
@@ -245,7 +257,9 @@ def _word(value: Any) -> str:
 
 def _unknown(facts: CardFacts) -> str:
     points = [
-        "How it does on images from elsewhere: other cameras, places, light or annotators.",
+        "How it does on any image that it did not learn."
+        if _overfit(facts)
+        else "How it does on images from elsewhere: other cameras, places, light or annotators.",
         "A score on a test set that took no part in any choice.",
         "How much of the score is chance: this is one training with one seed.",
         "What the images show, who may use them, and what the network is meant for: segkit knows none of it, and "

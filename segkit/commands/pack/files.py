@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.exported.onnx_network import open_session
+from segkit.runs.fingerprints import weights_fingerprint
 from segkit.runs.predictor import Predictor
 from segkit.runs.recording.model_card import ENDINGS, PICTURES
 from segkit.system.memory import lacks_memory
@@ -20,8 +21,10 @@ NUMBERS = {
     RunFiles.confusion_matrix.name: "Pixel counts of the last evaluation, a row per true class.",
 }
 CAPTIONS = (*PICTURES, (RunFiles.calibration_plot.name, "Confidence against accuracy"))
-#: What an exported network has to agree in with the weights that it is packed beside.
-SAME = ("iteration", "class_names", "channels", "temperature")
+#: What an exported network has to agree in with the weights that it is packed beside. Two runs of one length mostly
+#: have the same iterations, so that only the fingerprint tells their weights apart.
+FINGERPRINT = "weights_fingerprint"
+SAME = ("iteration", "class_names", "channels", "temperature", FINGERPRINT)
 
 
 class Exported(NamedTuple):
@@ -58,13 +61,15 @@ def read_files(run: RunFiles, names: Collection[str]) -> dict[str, bytes]:
 
 def read_onnx(path: Path, predictor: Predictor) -> Exported:
     """The exported network at `path`. Raises ConfigError where it is not one of segkit's, or of other weights than
-    those of the predictor: it would answer otherwise than what is packed beside it."""
+    those of the predictor: it would answer otherwise than what is packed beside it. An older segkit did not note of
+    which weights a file is, so such a file cannot be told from one of others."""
     again = typed("export", "--weights", folder_around(predictor.path), "--to", "onnx")
     try:
         content = path.read_bytes()
         found = open_session(content).get_modelmeta().custom_metadata_map
         about = {name: json.loads(text) for name, text in found.items()}
-        differing = next((name for name in SAME if about[name] != _own(predictor, name)), None)
+        said = {FINGERPRINT: None, **about}
+        differing = next((name for name in SAME if said[name] != _own(predictor, name)), None)
         Exported(content, about).description  # noqa: B018  says what it needs
     except ConfigError:
         raise
@@ -73,6 +78,8 @@ def read_onnx(path: Path, predictor: Predictor) -> Exported:
             raise
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"{path} is no network that segkit has exported ({reason}) -> {again}") from error
+    if differing == FINGERPRINT and FINGERPRINT not in about:
+        raise ConfigError(f"{path} is of an older segkit, which did not note of which weights -> {again}")
     if differing is not None:
         raise ConfigError(
             f"{path} is not of the weights that are packed: its {differing} is {about[differing]} instead of "
@@ -82,4 +89,6 @@ def read_onnx(path: Path, predictor: Predictor) -> Exported:
 
 
 def _own(predictor: Predictor, name: str) -> Any:
+    if name == FINGERPRINT:
+        return weights_fingerprint(predictor.model)
     return list(predictor.labels.class_names) if name == "class_names" else getattr(predictor, name)

@@ -40,7 +40,8 @@ def front_matter(
     }
     if dataset is not None:
         entries["datasets"] = [dataset]
-    metrics = [] if scores is None else _metrics(scores)
+    # Of images that were learnt there is no score that stands beside others' on the Hub.
+    metrics = [] if scores is None or scores.learnt else _metrics(scores)
     if metrics:
         entries["metrics"] = [metric["type"] for metric in metrics]
         entries["model-index"] = [{"name": config.name, "results": [_result(config, metrics, dataset)]}]

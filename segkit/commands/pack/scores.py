@@ -7,6 +7,7 @@ from typing import Any
 
 from segkit.data.scored_size import scored_size
 from segkit.errors import CheckpointError
+from segkit.runs.folder import is_overfit
 from segkit.runs.packed.about import Scores
 from segkit.runs.predictor import Predictor
 from segkit.runs.recording.results import read_rows
@@ -35,12 +36,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def scores_of(predictor: Predictor, run: RunFiles, summary: dict[str, Any]) -> Scores | None:
-    """The validation scores at the iteration of the weights: of the last evaluation in full, of an earlier one as
-    results.csv has them, to six digits; None where these weights were not evaluated."""
+    """The scores at the iteration of the weights: of the last evaluation in full, of an earlier one as results.csv has
+    them, to six digits; None where these weights were not evaluated."""
     names = predictor.labels.class_names
+    learnt = is_overfit(predictor.config.name)
     about = {
         "iteration": predictor.iteration or 0,
-        "size": scored_size(predictor.config.to_mapping()),
+        "size": scored_size(predictor.config.to_mapping(), at="network" if learnt else None),
+        "learnt": learnt,
         "chosen": predictor.path.name == RunFiles.best.name,
     }
     last = summary.get("last")

@@ -19,7 +19,7 @@ class _Strict(BaseModel):
 class Scores(_Strict):
     """The validation scores of the packed weights; in [0, 1], None where one is not defined. `iou` is by class,
     `images` how many there were, `size` of which size they were if that is in doubt. `chosen`: the weights were chosen
-    by mIoU on these images."""
+    by mIoU on these images. `learnt`: they are those that were trained on, since the run was one of `--overfit`."""
 
     iteration: int
     mean_iou: Finite | None
@@ -29,6 +29,7 @@ class Scores(_Strict):
     images: int | None
     size: str
     chosen: bool
+    learnt: bool = False
 
 
 class About(_Strict):

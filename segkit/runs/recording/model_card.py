@@ -40,6 +40,7 @@ class CardFacts:
 
     `best` has `mean_iou` and `iteration` (0: nothing was scored), `kept` the same of the weights in best.pt;
     `last` is the last evaluation with its iteration, and `size` says of which size the images were then, if in doubt.
+    `overfit`: a run of `--overfit`, which is scored on the images that it learnt.
     """
 
     name: str
@@ -58,6 +59,7 @@ class CardFacts:
     last: tuple[int, Evaluation] | None
     size: str = ""
     resumed: bool = False
+    overfit: bool = False
 
     @property
     def finished(self) -> bool:
@@ -117,7 +119,12 @@ def _scores(facts: CardFacts) -> list[str]:
         return ["Nothing was evaluated."]
     iteration, result = facts.last
     matrix = result.matrix
-    images = f"{result.images:,} validation images{facts.size and f', {facts.size}'}"
+    scored = f"{result.images:,} validation images"
+    if facts.overfit:
+        scored = (
+            f"the {result.images:,} training images that it learnt (`--overfit`), not on validation images"
+        )
+    images = f"{scored}{facts.size and f', {facts.size}'}"
     summary = (
         f"At iteration {iteration:,}, on {images}: **mIoU {percent(result.mean_iou)}**, "
         f"pixel accuracy {percent(metrics.accuracy(matrix))}, cross-entropy {result.ce:.4f}."
@@ -136,10 +143,12 @@ def _scores(facts: CardFacts) -> list[str]:
     if facts.best["iteration"]:
         found.append(
             f"The best mIoU was {percent(facts.best['mean_iou'])} at iteration {facts.best['iteration']:,}"
-            f"{_best_weights(facts)}. That moment was chosen by the score on the same validation "
-            "images, which flatters it; the table is of the last evaluation, which was not chosen."
+            f"{_best_weights(facts)}. That moment was chosen by the score on the same "
+            f"{'' if facts.overfit else 'validation '}images, which flatters it; the table is of the last evaluation, "
+            "which was not chosen."
         )
-    return [*found, f"mIoU: {DEFINITION} Scores are in %; `-` stands for a class that does not occur."]
+    definition = DEFINITION.replace("the validation set", "those images") if facts.overfit else DEFINITION
+    return [*found, f"mIoU: {definition} Scores are in %; `-` stands for a class that does not occur."]
 
 
 def _best_weights(facts: CardFacts) -> str:
@@ -159,14 +168,19 @@ def _usage(facts: CardFacts) -> str:
     weights = f"`{RunFiles.best.name}`" if facts.kept["iteration"] else "the newest checkpoint"
     folder = facts.folder.path
     counted = (
-        f" `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each validation image as of the last "
-        "evaluation."
+        f" `{RunFiles.per_image.name}` has confusion matrix and cross-entropy of each "
+        f"{'' if facts.overfit else 'validation '}image as of the last evaluation."
+    )
+    again = (
+        ""
+        if facts.overfit
+        else f"{typed('train', '--config', folder)}        # the same training once more\n"
     )
     return (
         "```\n"
         f"{typed('evaluate', '--weights', folder)}\n"
         f"{typed('predict', '--weights', folder)} --source IMAGE_OR_FOLDER\n"
-        f"{typed('train', '--config', folder)}        # the same training once more\n"
+        f"{again}"
         "```\n\n"
         f"The first two take {weights}.{counted if facts.folder.per_image.is_file() else ''}"
     )
@@ -174,7 +188,9 @@ def _usage(facts: CardFacts) -> str:
 
 def _limitations(facts: CardFacts) -> str:
     points = [
-        "A test set that took no part in any choice: all scores are on the validation images.",
+        "Any image that it did not learn: all scores are on the images that it was trained on."
+        if facts.overfit
+        else "A test set that took no part in any choice: all scores are on the validation images.",
         "The spread over random seeds: this is one run with one seed, and another seed gives another score.",
         "Images from elsewhere: other cameras, places, light or annotators than in this data set.",
         "How well the probabilities are calibrated, and how exact the borders of objects are.",

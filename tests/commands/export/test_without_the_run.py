@@ -13,7 +13,9 @@ from PIL import Image
 from segkit.config.carried.places import NOT_SAID, is_place, left_out, refuse_unsaid_places, without_places
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError, ConfigError
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.predictor import load_predictor
+from tests.commands.pack.test_pack import write_files
 from tests.paths import ROOT
 from tests.runs.test_predictor import MAPPING, make_run
 from tests.scripts import run_script
@@ -167,23 +169,45 @@ def test_a_place_is_an_absolute_path_or_leads_upwards(text, place):
     assert is_place(text) is place
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_the_script_in_the_documents_makes_the_same_ids(pair, tmp_path, monkeypatch, inside):
+def run_the_script_in_the_documents(monkeypatch, *arguments):
     # docs/export.md says in which environment it was run besides.
     (code,) = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / "docs/export.md").read_text(), re.MULTILINE | re.DOTALL
     )
     assert not {"torch", "segkit"} & set(re.findall(r"import (\w+)", code))
+    monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
+    exec(compile(code, "docs/export.md", "exec"), {})
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_script_in_the_documents_makes_the_same_ids(pair, tmp_path, monkeypatch, inside):
     path = pair / "alone/net.onnx"
     if inside:
         path = tmp_path / "ids.onnx"
         assert run_script("export", "--weights", pair / "run", "--with-preprocessing", "--output", path) == 0
     pixels = np.random.default_rng(1).integers(0, 256, (45, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    monkeypatch.setattr(
-        sys, "argv", ["script", str(path), str(tmp_path / "a.png"), str(tmp_path / "ids.png")]
-    )
-    exec(compile(code, "docs/export.md", "exec"), {})
+    run_the_script_in_the_documents(monkeypatch, path, tmp_path / "a.png", tmp_path / "ids.png")
     found = np.asarray(Image.open(tmp_path / "ids.png"))
     assert np.array_equal(found, load_predictor(pair / "run", CPU).predict(pixels).numpy())
     assert len(np.unique(found)) > 1
+
+
+def test_the_script_knows_grey_images_single_logits_and_photos_on_their_side(tmp_path, monkeypatch):
+    data = {**write_files(tmp_path / "set"), "channels": 1}
+    run = make_run(tmp_path, saves="best", train={"amp": "off"}, data=data, loss={"name": "bce"}).path
+    pixels = np.random.default_rng(1).integers(0, 256, (45, 60), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    predictor, state = load_predictor(run, CPU), load_checkpoint(run / "best.pt")
+    with torch.no_grad():  # so that there are both classes
+        state["model"]["classifier.bias"] -= predictor.forward(torch.from_numpy(pixels)[None, None]).median()
+    save_checkpoint(run / "best.pt", state)
+    assert run_script("export", "--weights", run, "--output", tmp_path / "net.onnx") == 0
+    run_the_script_in_the_documents(
+        monkeypatch, tmp_path / "net.onnx", tmp_path / "a.png", tmp_path / "ids.png"
+    )
+    found = np.asarray(Image.open(tmp_path / "ids.png"))
+    assert found.shape == (60, 45) and len(np.unique(found)) == 2
+    assert np.array_equal(found, load_predictor(run, CPU).predict(tmp_path / "a.png").numpy())

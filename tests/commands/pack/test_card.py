@@ -16,6 +16,7 @@ from segkit.commands.pack.scores import read_summary
 from segkit.config.carried.places import left_out, without_places
 from segkit.config.load import config_from_mapping
 from segkit.errors import CheckpointError
+from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder
 from segkit.runs.packed.about import About, Scores
 from segkit.system.packed.members import NeededImport
@@ -106,6 +107,19 @@ def test_a_finished_run(run, capsys):
     for name in set(members) - shown - {"README.md"}:
         assert f"| {name} |" in text
     assert str(run.parent) not in text and "/runs/" not in text
+
+
+def test_scores_on_images_that_were_learnt_are_called_so(run, capsys):
+    state = load_checkpoint(run / "best.pt")
+    save_checkpoint(run / "best.pt", {**state, "config": {**state["config"], "name": "tiny-overfit"}})
+    members = members_of(run)
+    assert json.loads(members["about.json"])["scores"]["learnt"]
+    matter, text = split(members["README.md"])
+    assert list(matter) == ["library_name", "pipeline_tag", "tags"]
+    (line,) = (line for line in text.splitlines() if "**mIoU" in line)
+    assert " training images that the network learnt, not on validation images (`--overfit`): **mIoU" in line
+    assert "validation set" not in text and "- How it does on any image that it did not learn." in text
+    assert "| augment | none |" in text and "the same training once more" not in text
 
 
 def test_the_scores_are_those_of_the_weights(run, capsys):

@@ -67,6 +67,35 @@ def test_one_of_other_weights_is_left_out(run, exported, tmp_path, capsys):
     assert capsys.readouterr().err == f"{exported}/ids.onnx {reason}"
 
 
+def test_one_of_another_run_of_the_same_iteration_is_left_out(run, exported, tmp_path, capsys):
+    # As of two seeds, whose best weights are both those of the last iteration.
+    state = load_checkpoint(run / "best.pt")
+    other = {name: value.clone() for name, value in state["model"].items()}
+    other["classifier.bias"] += 1
+    save_checkpoint(run / "best.pt", {**state, "model": other})
+    path = tmp_path / "net.zip"
+    assert run_script("pack", run, "--output", path) == 0
+    reason = "is not of the weights that are packed: its weights_fingerprint is "
+    assert f"onnx      left out: {run}/model.onnx {reason}" in capsys.readouterr().out
+    assert onnx_in(path) is None
+    assert run_script("pack", run, "--output", path, "--force", "--onnx", exported / "ids.onnx") == 2
+    assert capsys.readouterr().err.startswith(f"{exported}/ids.onnx {reason}")
+
+
+def test_one_that_does_not_say_of_which_weights_is_left_out(run, tmp_path, capsys):
+    import onnx
+
+    model = onnx.load(str(run / "model.onnx"))
+    kept = [each for each in model.metadata_props if each.key != "weights_fingerprint"]
+    assert len(kept) == len(model.metadata_props) - 1
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, str(run / "model.onnx"))
+    assert run_script("pack", run, "--output", tmp_path / "net.zip") == 0
+    reason = "is of an older segkit, which did not note of which weights -> "
+    assert f"onnx      left out: {run}/model.onnx {reason}" in capsys.readouterr().out
+
+
 def test_one_from_before_the_calibration_is_left_out(run, tmp_path, capsys):
     (run / "temperature.json").write_text(
         json.dumps({"weights": "best.pt", "iteration": 0, "temperature": 1.5})

@@ -74,6 +74,17 @@ def test_card_of_a_stopped_run_says_so():
     assert "- The model after the whole training, which was stopped early." in card
 
 
+def test_card_of_an_overfit_run_claims_no_validation():
+    card = model_card(replace(FACTS, overfit=True, size="resized to 8 x 9"))
+    assert (
+        "At iteration 2,000, on the 1,234 training images that it learnt (`--overfit`), not on validation images, "
+        "resized to 8 x 9: **mIoU 70.8**"
+    ) in card
+    assert "- Any image that it did not learn: all scores are on the images that it was trained on." in card
+    assert "chosen by the score on the same images" in card and "the same training once more" not in card
+    assert card.count("validation image") == 1 and "validation set" not in card
+
+
 def test_time_of_a_resumed_run_is_that_since_the_resume():
     assert "in 1:02:03, since it was resumed last." in model_card(replace(FACTS, resumed=True))
 

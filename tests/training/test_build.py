@@ -194,7 +194,7 @@ def test_an_augmentation_of_the_user_gets_the_types_of_torchvision(register):
     sample = read_sample(data.train, 0, data.weight_map)
     assert {type(value) for value in (sample.image, sample.target, sample.weight)} == {torch.Tensor}
     assert data.augment(sample).name == sample.name and data.augment.word == "kept"
-    assert received == [["Image", "Mask", "WeightMap"]]
+    assert received == [["Image", "Mask", "WeightsBesideMask"]]
 
 
 def test_control_characters_in_the_classes_of_any_data_set_are_refused(monkeypatch):

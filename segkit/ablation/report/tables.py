@@ -26,6 +26,7 @@ from segkit.ablation.study.study import Run
 #: Entries of env.json that a reader asks for, in order, with what to call them.
 ENVIRONMENT = {
     "torch": "torch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN", "gpus": "GPU", "cpu": "CPU",
+    "device": "trained on", "amp": "precision", "processes": "processes",
     "cpu_count": "usable CPUs", "threads": "threads", "python": "Python", "platform": "platform", "segkit": "segkit",
     "git_commit": "git commit", "git_dirty": "uncommitted changes",
 }  # fmt: skip

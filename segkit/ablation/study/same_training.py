@@ -52,6 +52,12 @@ MACHINE = {
     "CPU": "cpu",
     "number of threads": "threads",
 }
+#: Entries of env.json that say how a run computed, by what they are called, with what to do if they differ.
+COMPUTED = {
+    "kind of device": ("device", "train all on one kind"),
+    "precision": ("amp", "train.amp=off, or bf16, for all: auto is what each device computes in"),
+    "processes": ("processes", "train all in as many: batch normalisation sees the part of one"),
+}
 
 
 def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
@@ -64,6 +70,7 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_parts(study)
     yield from _check_code(study)
     yield from _check_own_code(study)
+    yield from _check_computing(study, diff)
     yield from _check_machine(study)
 
 
@@ -221,6 +228,21 @@ def _check_code(study: Study) -> Iterator[Comparability]:
         yield Comparability(
             "ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs"
         )
+
+
+def _check_computing(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
+    """Whether all runs computed alike, as far as they say so: an older segkit noted none of it."""
+    for words, (entry, advice) in COMPUTED.items():
+        groups = group_runs(
+            [run for run in study.runs if run.env.get(entry) is not None],
+            lambda run, entry=entry: _show_entry(run.env[entry]),
+        )
+        if len(groups) > 1:
+            shown = "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
+            if entry == "amp" and "train.amp" in diff.differing:
+                yield Comparability("ok", f"{words}: {shown}, as train.amp differs")
+            else:
+                yield Comparability("warning", f"{words}: {shown} -> {advice}")
 
 
 def _check_machine(study: Study) -> Iterator[Comparability]:

@@ -412,6 +412,23 @@ def test_own_code_that_was_changed_in_between():
     assert warnings(runs[0], runs[2]) == []
 
 
+def test_runs_that_did_not_compute_alike():
+    one = {"device": "cuda", "amp": "bf16", "processes": 1}
+    other = {"device": "cpu", "amp": "off", "processes": 2}
+    assert warnings(fake_run("ohem", 0, env=one), fake_run("ce", 0, CE, env=other)) == [
+        "kind of device: cuda in ohem (seed 0); cpu in ce (seed 0) -> train all on one kind",
+        "precision: bf16 in ohem (seed 0); off in ce (seed 0) -> train.amp=off, or bf16, for all: auto is what each "
+        "device computes in",
+        "processes: 1 in ohem (seed 0); 2 in ce (seed 0) -> train all in as many: batch normalisation sees the part of "
+        "one",
+    ]
+    asked = fake_run("off", 0, "train.amp=off", env={**one, "amp": "off"})
+    assert warnings(fake_run("bf16", 0, "train.amp=bf16", env=one), asked) == []
+    assert warnings(fake_run("ohem", 0, env=one), fake_run("ce", 0, CE)) == [], (
+        "an older segkit noted nothing"
+    )
+
+
 def warnings(*runs):
     """The warnings, but for that of a single seed."""
     found = [check.text for check in check_comparable(study_of(*runs)) if check.level == "warning"]

@@ -192,6 +192,7 @@ def _describe_changes(run: Run) -> str:
         f"{change['iteration']:,}, then {show_value(change['after'])}"
         for change in read_changes(run.env)
         if not is_ignored(change["key"])
+        and change["iteration"] < _length(run)[0]  # else nothing was trained with it
     )
 
 

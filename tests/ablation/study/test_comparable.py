@@ -388,6 +388,7 @@ def test_a_run_that_was_resumed_as_something_else():
         {"iteration": 10, "key": "optimizer.lr", "before": 0.05, "after": 0.5},
         {"iteration": 10, "key": "eval.every", "before": 5, "after": 10},
         {"iteration": 15, "key": "env.torch", "before": "2.8.0", "after": "2.9.0"},
+        {"iteration": 20, "key": "env.segkit", "before": "0.0.9", "after": "0.1.0"},
         "what somebody wrote there",
     ]
     runs = fake_run("ohem", 0, env={"resumed": changes}), fake_run("ce", 0, CE, env={"resumed": changes[1:2]})

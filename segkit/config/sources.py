@@ -215,6 +215,12 @@ def _read_override(argument: int, text: str, problems: list[Problem]) -> Node | 
     if words == ["extends"]:
         problems.append(Problem(mark, "extends belongs in a file; --config chooses the file"))
         return None
+    if not value_text.strip():  # YAML's null, which turns off what somebody meant to set
+        message = (
+            f"nothing stands behind the =: is a variable not set? -> {dotted.strip()}=null, if that is meant"
+        )
+        problems.append(Problem(mark, message))
+        return None
     value, mistakes = parse_yaml(value_text, mark.source, argument=argument)
     problems += mistakes
     if value is None:

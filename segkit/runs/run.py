@@ -155,8 +155,8 @@ def train_in(
     ranks.share((folder.path, {**found.state["trainer"], "kept": kept} if found else None))
     if not folder.config.is_file():  # a new run, or one whose file was lost
         write_text(folder.config, experiment.config.to_yaml())
-    env = {**environment(), "processes": ranks.world, "amp": experiment.precision.amp}
-    env["fingerprints"] = dict(start.fingerprints)
+    trained_on = {**experiment.precision._asdict(), "processes": ranks.world}
+    env = {**environment(), **trained_on, "fingerprints": dict(start.fingerprints)}
     env |= describe_code(folder, experiment.config, env, found)
     write_json(folder.env, env)
     recorder = make_recorder(folder, experiment, console, first=first, elsewhere=elsewhere)

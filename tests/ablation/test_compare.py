@@ -63,6 +63,13 @@ def test_what_no_result_depends_on_makes_no_variant(tmp_path):
     assert variants_of(gather_runs([tmp_path])) == {"ohem": [0, 1]}
 
 
+def test_a_number_that_is_a_default_is_that_in_a_file(tmp_path):
+    """torch's default of dampening is 0, and a file's 0 becomes 0.0."""
+    make_run(tmp_path / "sgd" / "T0", "name=sgd")
+    make_run(tmp_path / "sgd" / "T1", "optimizer.dampening=0", "seed=1", "name=sgd")
+    assert variants_of(gather_runs([tmp_path])) == {"sgd": [0, 1]}
+
+
 def test_an_unfinished_run_below_a_folder_is_missing(runs):
     folder = make_run(
         runs / "dice" / "T", "loss={name: dice}", status={"state": "stopped", "iteration": 1200}

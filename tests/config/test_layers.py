@@ -180,6 +180,16 @@ def test_the_same_name_replaces_nothing(folder):
     assert load_config("run", ["loss.name=ohem_ce"]).loss.params["thresh"] == 0.9
 
 
+@pytest.mark.parametrize("text", ["model.init_from=", " model.init_from= "])
+def test_an_override_without_a_value_is_none(folder, mistake, text):
+    """`model.init_from=$WEIGHTS` without such a variable would train from scratch."""
+    folder(run=GOOD)
+    assert mistake("run", text) == (
+        f"command line: '{text}': nothing stands behind the =: is a variable not set? -> model.init_from=null, if that "
+        "is meant"
+    )
+
+
 def test_override_mistakes(folder, mistakes):
     folder(run=GOOD)
     problems = mistakes(

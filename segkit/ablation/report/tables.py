@@ -27,8 +27,9 @@ from segkit.ablation.study.study import Run
 #: Entries of env.json that a reader asks for, in order, with what to call them.
 ENVIRONMENT = {
     "torch": "torch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN", "gpus": "GPU", "cpu": "CPU",
-    "cpu_count": "usable CPUs", "threads": "threads", "processes": "processes", "amp": "train.amp", "python": "Python",
-    "platform": "platform", "segkit": "segkit", "git_commit": "git commit", "git_dirty": "uncommitted changes",
+    "cpu_count": "usable CPUs", "threads": "threads", "device": "trained on", "amp": "precision",
+    "processes": "processes", "python": "Python", "platform": "platform", "segkit": "segkit",
+    "git_commit": "git commit", "git_dirty": "uncommitted changes",
 }  # fmt: skip
 
 #: Stand for the score by the main metric and the difference, whose columns are named after the metric and its unit.

@@ -1,5 +1,6 @@
 """In which settings the variants of a study differ, so that a reader sees what was compared, and nothing else."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,20 @@ def diff_configs(study: Study) -> ConfigDiff:
 def relevant_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `Config.to_mapping()` by dotted key that the result depends on, without the seed."""
     return {key: value for key, value in flatten(config).items() if not is_ignored(key)}
+
+
+def settings_text(config: Mapping[str, Any]) -> str:
+    """A text that is the same for configurations that `differing_settings` finds no difference between: 0 and 0.0,
+    which a default and a file may have, are one number."""
+    return json.dumps(_with_floats(relevant_settings(config)), sort_keys=True)
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if type(value) is int else value
 
 
 def is_ignored(key: str) -> bool:

@@ -1,6 +1,5 @@
 """Any finished runs as a study: found, read, and sorted into variants by what they were configured to be."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segkit.ablation.study.config_diff import relevant_settings
+from segkit.ablation.study.config_diff import settings_text
 from segkit.ablation.study.configs import read_configs
 from segkit.ablation.study.packed_about import StudyAbout
 from segkit.ablation.study.phrases import group_runs, plural
@@ -163,7 +162,7 @@ def _on_one_line(error: CheckpointError) -> str:
 
 def _identity(config: Mapping[str, Any]) -> str:
     """A text that is equal for configurations of the same variant and seed."""
-    return json.dumps([config["seed"], relevant_settings(config)], sort_keys=True)
+    return f"{config['seed']} {settings_text(config)}"
 
 
 def _still_missing(

@@ -53,6 +53,12 @@ MACHINE = {
     "CPU": "cpu",
     "number of threads": "threads",
 }
+#: Entries of env.json that say how a run computed, by what they are called, with what to do if they differ.
+COMPUTED = {
+    "kind of device": ("device", "train all on one kind"),
+    "precision": ("amp", "train.amp=off, or bf16, for all: auto is what each device computes in"),
+    "processes": ("processes", "train all in as many: batch normalisation sees the part of one"),
+}
 
 
 def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
@@ -64,11 +70,11 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_bad_samples(study)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
-    yield from _check_precision(study, diff)
-    yield from _check_processes(study)
+    yield from _check_scored_in(study)
     yield from _check_parts(study)
     yield from _check_code(study)
     yield from _check_own_code(study)
+    yield from _check_computing(study, diff)
     yield from _check_machine(study)
 
 
@@ -208,36 +214,17 @@ def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")
 
 
-def _check_precision(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
-    """What `train.amp` came to, which for `auto` is the machine's choice, and in what the scores were computed."""
-    trained = group_runs(study.runs, lambda run: str(run.env.get("amp", "unknown")))
-    if len(trained) > 1:
-        keys = _explaining(diff, ("train.amp",))
-        text = f"train.amp: {_say_groups(trained)}"
-        if keys:
-            yield Comparability("ok", f"{text}, as {keys}")
-        else:
-            yield Comparability(
-                "warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off"
-            )
-    for runs in trained.values():
-        scored = group_runs(runs, lambda run: run.scored_in or str(run.env.get("amp", "unknown")))
+def _check_scored_in(study: Study) -> Iterator[Comparability]:
+    """Whether the scores of runs that were trained in one precision were computed in one. Older files do not say."""
+    known = [run for run in study.runs if run.scored_in is not None]
+    for runs in group_runs(known, lambda run: run.env.get("amp")).values():
+        scored = group_runs(runs, lambda run: run.scored_in)
         if len(scored) > 1:
             yield Comparability(
                 "warning",
                 f"precision of the scores: {_say_groups(scored)}, which moves them by some tenths of a point -> "
                 f"all on one machine, {advise_scoring(runs)}",
             )
-
-
-def _check_processes(study: Study) -> Iterator[Comparability]:
-    groups = group_runs(study.runs, lambda run: str(run.env.get("processes", "unknown")))
-    if len(groups) > 1:
-        yield Comparability(
-            "warning",
-            f"number of processes: {_say_groups(groups)}; batch normalisation sees a process's part of the batch "
-            "unless train.sync_batchnorm is on, and sums are made in another order -> train all in as many",
-        )
 
 
 def _check_parts(study: Study) -> Iterator[Comparability]:
@@ -258,6 +245,7 @@ def _describe_changes(run: Run) -> str:
         f"{change['iteration']:,}, then {show_value(change['after'])}"
         for change in read_changes(run.env)
         if not is_ignored(change["key"])
+        and change["iteration"] < _length(run)[0]  # else nothing was trained with it
     )
 
 
@@ -294,6 +282,21 @@ def _check_code(study: Study) -> Iterator[Comparability]:
         yield Comparability(
             "ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs"
         )
+
+
+def _check_computing(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
+    """Whether all runs computed alike, as far as they say so: an older segkit noted none of it."""
+    for words, (entry, advice) in COMPUTED.items():
+        groups = group_runs(
+            [run for run in study.runs if run.env.get(entry) is not None],
+            lambda run, entry=entry: _show_entry(run.env[entry]),
+        )
+        if len(groups) > 1:
+            shown = _say_groups(groups)
+            if entry == "amp" and "train.amp" in diff.differing:
+                yield Comparability("ok", f"{words}: {shown}, as train.amp differs")
+            else:
+                yield Comparability("warning", f"{words}: {shown} -> {advice}")
 
 
 def _check_machine(study: Study) -> Iterator[Comparability]:

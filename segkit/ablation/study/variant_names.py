@@ -8,7 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from segkit.ablation.study.config_diff import ABSENT, differing_settings, relevant_settings, show_value
+from segkit.ablation.study.config_diff import (
+    ABSENT,
+    differing_settings,
+    relevant_settings,
+    settings_text,
+    show_value,
+)
 from segkit.ablation.study.phrases import group_runs
 from segkit.ablation.study.study import Run
 from segkit.config.carried.places import NOT_SAID, NUMBERED, is_of_images, is_unsaid
@@ -80,7 +86,7 @@ def _source(run: Run) -> Path | None:
 
 
 def _settings(run: Run) -> str:
-    return json.dumps(relevant_settings(run.config), sort_keys=True)
+    return settings_text(run.config)
 
 
 def name_variants(groups: Sequence[Sequence[Run]]) -> list[str]:

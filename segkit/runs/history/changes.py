@@ -11,8 +11,8 @@ from segkit.runs.history.own_code import digest_own_code
 from segkit.runs.resume import ABSENT, SILENT, find_changes, verdict_of, with_defaults
 from segkit.system.run_files import RunFiles
 
-#: Entries of env.json that say what code trained, and on what: more than last digits of a score may hang on each.
-CODE = ("segkit", "git_commit", "torch", "gpus", "processes", "amp")
+#: Entries of env.json that say what code trained, and how it computed: more than last digits may hang on each.
+CODE = ("segkit", "git_commit", "torch", "gpus", "device", "amp", "processes")
 
 
 def describe_code(
@@ -63,6 +63,6 @@ def _read(run: RunFiles) -> dict[str, Any]:
 
 
 def _code_of(env: Mapping[str, Any]) -> dict[str, Any]:
-    """What code trained, by `segkit`, `git_commit`, `torch` and `own_code.FILE`."""
+    """What code trained and how, by the names in CODE and `own_code.FILE`."""
     own = {f"{OWN_CODE}.{name}": digest for name, digest in read_own_code(env).items()}
     return {**{name: env[name] for name in CODE if name in env}, **own}

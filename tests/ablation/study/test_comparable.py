@@ -356,34 +356,6 @@ def test_another_machine_or_code(env, text):
     assert problems(sound(fake_run("ce", 1, CE, env=env))) == [("warning", text)]
 
 
-def test_what_auto_came_to_differs_unless_the_settings_do():
-    """A GPU without bf16 trains in fp16, a processor without it in fp32: that is no part of the variant."""
-
-    def study(amp_of_ce, *, asked=False):
-        ohem, ce = [f"train.amp={amp}" for amp in ("bf16", amp_of_ce)] if asked else ["train.amp=auto"] * 2
-        return study_of(
-            *(fake_run("ohem", s, ohem, env={"amp": "bf16"}) for s in (0, 1)),
-            *(fake_run("ce", s, CE, ce, env={"amp": amp_of_ce}) for s in (0, 1)),
-        )
-
-    assert problems(study("bf16")) == []
-    text = "train.amp: bf16 in ohem (seed 0, 1); off in ce (seed 0, 1)"
-    assert problems(study("off")) == [
-        ("warning", f"{text}, as the machine chose -> train all with one, such as train.amp=off")
-    ]
-    meant = study("off", asked=True)
-    assert problems(meant) == []
-    assert f"{text}, as train.amp differs" in texts(meant, "ok")
-
-
-def test_older_runs_do_not_say_what_auto_came_to():
-    [(level, text)] = problems(sound(fake_run("ce", 1, CE, env={"amp": "off"}, scored_in="off")))
-    assert level == "warning"
-    assert text.startswith(
-        "train.amp: unknown in ohem (seed 0, 1) and ce (seed 0); off in ce (seed 1), as the"
-    )
-
-
 def test_scores_in_another_precision():
     env = {"amp": "bf16"}
     runs = [fake_run("ohem", s, env=env, scored_in="bf16") for s in (0, 1)]
@@ -442,17 +414,6 @@ def test_samples_that_could_not_be_used():
     ]
 
 
-def test_another_number_of_processes():
-    assert problems(sound(*(fake_run("ce", s, CE, env={"processes": 1}) for s in (0, 1)))) == [
-        (
-            "warning",
-            "number of processes: unknown in ohem (seed 0, 1); 1 in ce (seed 0, 1); batch normalisation sees a "
-            "process's part of the batch unless train.sync_batchnorm is on, and sums are made in another order -> "
-            "train all in as many",
-        )
-    ]
-
-
 def test_the_code_and_the_machine_are_said():
     env = {"git_commit": "0123456789abcdef", "git_dirty": False, "gpus": ["NVIDIA H200"] * 2}
     runs = [fake_run(variant, seed, env=env) for variant in ("ohem", "ce") for seed in (0, 1)]
@@ -485,6 +446,7 @@ def test_a_run_that_was_resumed_as_something_else():
         {"iteration": 10, "key": "optimizer.lr", "before": 0.05, "after": 0.5},
         {"iteration": 10, "key": "eval.every", "before": 5, "after": 10},
         {"iteration": 15, "key": "env.torch", "before": "2.8.0", "after": "2.9.0"},
+        {"iteration": 20, "key": "env.segkit", "before": "0.0.9", "after": "0.1.0"},
         "what somebody wrote there",
     ]
     runs = fake_run("ohem", 0, env={"resumed": changes}), fake_run("ce", 0, CE, env={"resumed": changes[1:2]})
@@ -507,6 +469,23 @@ def test_own_code_that_was_changed_in_between():
         "sure that what changed in between does not matter"
     ]
     assert warnings(runs[0], runs[2]) == []
+
+
+def test_runs_that_did_not_compute_alike():
+    one = {"device": "cuda", "amp": "bf16", "processes": 1}
+    other = {"device": "cpu", "amp": "off", "processes": 2}
+    assert warnings(fake_run("ohem", 0, env=one), fake_run("ce", 0, CE, env=other)) == [
+        "kind of device: cuda in ohem (seed 0); cpu in ce (seed 0) -> train all on one kind",
+        "precision: bf16 in ohem (seed 0); off in ce (seed 0) -> train.amp=off, or bf16, for all: auto is what each "
+        "device computes in",
+        "processes: 1 in ohem (seed 0); 2 in ce (seed 0) -> train all in as many: batch normalisation sees the part of "
+        "one",
+    ]
+    asked = fake_run("off", 0, "train.amp=off", env={**one, "amp": "off"})
+    assert warnings(fake_run("bf16", 0, "train.amp=bf16", env=one), asked) == []
+    assert warnings(fake_run("ohem", 0, env=one), fake_run("ce", 0, CE)) == [], (
+        "an older segkit noted nothing"
+    )
 
 
 def warnings(*runs):

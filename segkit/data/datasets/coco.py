@@ -1,5 +1,6 @@
 """`coco`: objects outlined in COCO's JSON files, drawn as they are read."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,10 +11,14 @@ from segkit.data.annotations.coco.coco_images import CocoImages
 from segkit.data.annotations.coco.part import Classes, Expression, Folder, JsonFile, Parts
 from segkit.data.annotations.coco.shapes import WrongShape, object_patches
 from segkit.data.files.options import Channels, Ends, Fraction
+from segkit.data.loading.spread import spread
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
 from segkit.types import NonNegativeInt, Size
+
+#: Images whose outlines are looked at for boxes, and outlines from which on it is said that all are such.
+LOOKED_AT, MANY_BOXES = 20, 20
 
 
 @DATASETS.register("coco")
@@ -96,6 +101,22 @@ class Coco(CocoImages):
             resize=resize,
         )
         self.crowd, self.overlap = crowd, overlap
+        self.notes += self._note_boxes()
+
+    def _note_boxes(self) -> list[str]:
+        """A note on outlines that are the boxes around objects, as files made for detection have them."""
+        looked = [
+            entry
+            for place in spread(len(self), LOOKED_AT)
+            for _, entry in self.file.annotations(self.numbers[place])
+            if entry.get("segmentation")
+        ]
+        if len(looked) < MANY_BOXES or not all(map(_is_box, looked)):
+            return []
+        return [
+            f"all {len(looked)} outlines looked at are the boxes of their objects, which say nothing of the pixels in "
+            f"them: {show_path(self.file.path)}"
+        ]
 
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """Class ids (H, W). Raises DataError for annotations that cannot be drawn."""
@@ -120,6 +141,21 @@ class Coco(CocoImages):
         except ValueError as error:
             raise self.wrong(index, number, entry, str(error)) from None
         return self.ignore_index if entry.get("iscrowd") and self.crowd == "ignore" else value
+
+
+def _is_box(entry: Mapping[str, Any]) -> bool:
+    """Whether an annotation is outlined by its box."""
+    outline, box = entry["segmentation"], entry.get("bbox")
+    if not isinstance(outline, list) or len(outline) != 1 or not isinstance(box, list) or len(box) != 4:
+        return False
+    try:
+        points = np.array(outline[0], dtype=np.float64).reshape(-1, 2)
+        left, top, width, height = (float(number) for number in box)
+        low, high = points.min(axis=0), points.max(axis=0)
+    except (TypeError, ValueError):  # which is said where it is drawn
+        return False
+    near = np.abs(np.concatenate([low, high]) - [left, top, left + width, top + height]).max() <= 1
+    return len(points) in (4, 5) and bool(((points == low) | (points == high)).all()) and bool(near)
 
 
 def _refuse_undrawn(file: CocoFile) -> None:

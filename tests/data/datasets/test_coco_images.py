@@ -50,6 +50,25 @@ def test_a_file_of_another_part_has_that_parts_images(tmp_path, source, folder):
     assert dataset.image_paths == [tmp_path / folder.format("test") / "1.png"]
 
 
+def test_outlines_that_are_boxes_are_noted(tmp_path):
+    """As files have them that were made for detection."""
+    boxes = [annotation(1, 1, [box(2, 2, 4 + n, 9)], bbox=[2, 2, 2 + n, 7]) for n in range(20)]
+    text = (
+        "all 20 outlines looked at are the boxes of their objects, which say nothing of the pixels in them: "
+    )
+    assert open_one(tmp_path, boxes).notes == [f"{text}{tmp_path}/all.json"]
+    closed = [{**each, "segmentation": [[*each["segmentation"][0], 2, 2]]} for each in boxes]
+    assert len(open_one(tmp_path, closed).notes) == 1
+    for other in (
+        [annotation(1, 1, [[2, 2, 9, 3, 8, 9, 1, 8]], bbox=[1, 2, 8, 7])],
+        [annotation(1, 1, [box(2, 2, 4, 9), box(6, 6, 8, 8)], bbox=[2, 2, 6, 7])],
+        [annotation(1, 1, [box(2, 2, 4, 9)])],
+        [annotation(1, 1, [[]], bbox=[2, 2, 6, 7])],
+    ):
+        assert open_one(tmp_path, [*boxes, *other]).notes == []
+    assert open_one(tmp_path, boxes[:19]).notes == []
+
+
 def test_other_files_of_the_same_names_are_refused(tmp_path):
     """Masks beside the JSON file, called like the images."""
     save_image(tmp_path / "images/1.png")

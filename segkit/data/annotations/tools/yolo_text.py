@@ -123,6 +123,16 @@ def yolo_shapes(path: Path, names: Sequence[str], size: tuple[int, int], *, sour
     return [_read_row(row, names, size, source, f"line {number}") for number, row in rows]
 
 
+def corner_counts(path: Path) -> list[int]:
+    """How many corners each polygon of a text file has; none of a file that cannot be read, which is reported where it
+    is drawn."""
+    try:
+        rows = [text.split() for _, text in read_lines(path)]
+    except ConfigError:
+        return []
+    return [len(row) // 2 for row in rows if len(row) >= LEAST]
+
+
 def _read_row(row: list[str], names: Sequence[str], size: tuple[int, int], source: str, entry: str) -> Shape:
     number = parse_number(row[0], source=source, entry=entry, what="the class")
     if not (number.is_integer() and 0 <= number < len(names)):

@@ -11,6 +11,7 @@ from segkit.data.annotations.tools.shapes import Shape
 from segkit.data.annotations.tools.yolo_text import (
     IMAGES,
     YoloFile,
+    corner_counts,
     find_images,
     read_data_file,
     read_names_file,
@@ -20,12 +21,15 @@ from segkit.data.annotations.tools.yolo_text import (
 from segkit.data.files.label_map import IGNORE
 from segkit.data.files.options import Channels, Ends, Fraction
 from segkit.data.files.paired_files import existing_root
+from segkit.data.loading.spread import spread
 from segkit.errors import DataError
 from segkit.registry import DATASETS
 from segkit.system.printable import show_path
 from segkit.types import NonNegativeInt, Size
 
 DATA_FILE, NAMES_FILE = "data.yaml", "classes.txt"
+#: Text files that are looked at for boxes, and polygons from which on it is said that all may be such.
+LOOKED_AT, MANY_BOXES = 20, 20
 
 
 @DATASETS.register("yolo")
@@ -128,9 +132,21 @@ class Yolo(DrawnShapes):
                 f"no image has a text file with polygons: {self.shown(self.image_paths[0])} -> expected "
                 f"{self.shown(without[0])}"
             )
+        self._note_boxes()
         if without:
             have = "1 image has" if len(without) == 1 else f"{len(without)} images have"
             self.notes.append(f"{have} no text file and nothing on them: no {self.shown(without[0])}")
+
+    def _note_boxes(self) -> None:
+        """A note on polygons that all have four corners: YOLO's oriented boxes are written like them."""
+        texts = [path for path in self.mask_paths if is_there(path)]
+        looked = [texts[place] for place in spread(len(texts), LOOKED_AT)]
+        counts = [count for path in looked for count in corner_counts(path)]
+        if len(counts) >= MANY_BOXES and set(counts) == {4}:
+            self.notes.append(
+                f"all {len(counts)} polygons of the text files looked at have four corners: if they are "
+                "boxes around objects, as of oriented detection, they say nothing of the pixels in them"
+            )
 
 
 def read_file(path: Path) -> YoloFile:

@@ -210,6 +210,20 @@ def test_no_data_file_or_several(root):
         build("yolo", root, data_file="c.yaml")
 
 
+def test_polygons_that_may_all_be_boxes_are_noted(root):
+    """YOLO's oriented boxes are a class and four corners, as polygons of four corners are."""
+    boxes = [(CAR, [[2, 2], [9, 3], [8, 12], [1, 11]])] * 20
+    save_yolo(root / "labels/train/a.txt", boxes)
+    assert build("yolo", root).notes[0] == (
+        "all 20 polygons of the text files looked at have four corners: if they are boxes around objects, as of "
+        "oriented detection, they say nothing of the pixels in them"
+    )
+    save_yolo(root / "labels/train/a.txt", [*boxes, (CAR, [[2, 2], [9, 3], [8, 12]])])
+    assert len(build("yolo", root).notes) == 1
+    save_yolo(root / "labels/train/a.txt", boxes[:19])
+    assert len(build("yolo", root).notes) == 1
+
+
 def test_a_list_of_names_in_which_one_may_be_a_comment(root):
     """A name that is left out would give the numbers after it to other classes."""
     (root / "data.yaml").unlink()

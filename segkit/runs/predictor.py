@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from segkit.config.load import config_from_mapping
-from segkit.config.schema import Config, Predict
-from segkit.data.decoding.images_and_masks import ValueRange, read_image
+from segkit.config.schema import Component, Config, Predict
+from segkit.data.decoding.images_and_masks import ValueRange, common_range, read_image
 from segkit.data.decoding.parts import Source
 from segkit.data.palette import Legend
 from segkit.errors import CheckpointError, ConfigError
@@ -76,13 +76,15 @@ class Predictor:
 
     @property
     def value_range(self) -> ValueRange:
-        """Which numbers were black and white in training; None for images of 8 bits."""
-        kept = self.config.data.params.get("value_range", "auto")  # `auto` found no image of more bits
-        return None if kept == "auto" else "dtype" if kept == "dtype" else (kept[0], kept[1])
+        """Which numbers were black and white in training; None for images of 8 bits, and for several data sets in one
+        that differ in it."""
+        return _value_range(self.config.data)
 
     def read_image(self, path: Source) -> Tensor:
         """An image file as uint8 (channels, H, W), read as training reads its images. Raises DataError."""
         of = "8 bits" if self.value_range is None else "more than 8 bits"
+        if self.value_range is None and self.config.data.params.get("parts"):
+            of = "8 bits, or with another value_range in each part of the data"
         advice = f"the weights were trained on images of {self.channels} channels and {of}: bring it to that"
         image, _ = read_image(path, channels=self.channels, value_range=self.value_range, advice=advice)
         return torch.from_numpy(image)
@@ -150,6 +152,15 @@ class Predictor:
                 f"got {image.dtype} of shape (C, H, W) = {tuple(image.shape)}"
             )
         return image
+
+
+def _value_range(data: Component) -> ValueRange:
+    """What a data set was read with or, of several in one, what they have in common."""
+    parts = data.params.get("parts")
+    if parts:
+        return common_range(map(_value_range, parts))
+    kept = data.params.get("value_range", "auto")  # `auto` found no image of more bits
+    return None if kept == "auto" else "dtype" if kept == "dtype" else (kept[0], kept[1])
 
 
 def load_predictor(weights: str | os.PathLike[str], device: str | torch.device = "auto") -> Predictor:

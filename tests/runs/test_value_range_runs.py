@@ -12,6 +12,7 @@ from segkit.errors import DataError
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.predictor import load_predictor
 from tests.runs.planted_scores import TINY, only_run, run
+from tests.runs.test_predictor import make_run
 from tests.scripts import run_script
 
 FOLDER = "data={name: folder, root: twelve, classes: [ground, thing], channels: 1}"
@@ -90,6 +91,35 @@ def test_scores_are_of_images_read_as_in_training(trained, capsys):
     for override in ("data.value_range=[0, 60000]", "data.value_range=dtype"):
         assert run_script("evaluate", "--weights", trained, override) == 2
         assert "the weights were trained with data.value_range [0.0, 4000.0], and" in capsys.readouterr().err
+
+
+def test_several_data_sets_in_one_keep_what_they_have_in_common(tmp_path, monkeypatch, save):
+    """A camera of 12 bits and one of 8: what the first was read with is what its images are predicted with."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for root, most in (("twelve", 4000), ("eight", 255)):
+        for part in ("train", "val"):
+            for n in range(2):
+                image = random.integers(0, most, (32, 32)).astype(np.uint16 if most > 255 else np.uint8)
+                image[0, 0], image[0, 1] = 0, most
+                save(Path(root, "images", part, f"{n}.png"), image)
+                save(Path(root, "masks", part, f"{n}.png"), (image > most // 2).astype(np.uint8))
+    of = {"name": "folder", "classes": ["low", "high"], "channels": 1}
+    parts = [{**of, "root": "twelve"}, {**of, "root": "eight"}]
+    data = {"name": "mix", "classes": ["low", "high"], "parts": parts}
+    folder = make_run(tmp_path, saves="best", data=data).path
+    predictor, path = load_predictor(folder), Path("twelve/images/val/1.png")
+    assert predictor.value_range == (0.0, 4000.0)
+    pixels = torch.from_numpy(read_image(path, channels=1, value_range=(0, 4000))[0])
+    assert torch.equal(predictor.read_image(path), pixels) and pixels.max() == 255
+    assert predictor.read_image(Path("eight/images/val/0.png")).max() == 255
+    assert run_script("evaluate", "--weights", folder) == 0
+
+    parts[1] = {**parts[0], "value_range": [0, 8000]}
+    other = load_predictor(make_run(tmp_path / "other", saves="best", data=data).path)
+    assert other.value_range is None
+    with pytest.raises(DataError, match=r"channels and 8 bits, or with another value_range in each part"):
+        other.read_image(path)
 
 
 @pytest.mark.parametrize("channels", [2, 4])

@@ -10,7 +10,7 @@ from segkit import __version__
 from segkit.commands.pack.card import CardFacts, card_text
 from segkit.commands.pack.files import NUMBERS, Exported, pictures_of, read_files, read_onnx
 from segkit.commands.pack.front_matter import check_identifiers, front_matter
-from segkit.commands.pack.scores import read_json, read_summary, scores_of
+from segkit.commands.pack.scores import has_lost_the_best, read_json, read_summary, scores_of
 from segkit.config.carried.packed import find_imports
 from segkit.config.carried.places import ACCOUNTS, NOT_SAID, left_out, without_places
 from segkit.config.yaml_source import dump_yaml
@@ -115,7 +115,10 @@ def find_onnx(
 def describe(predictor: Predictor, run: RunFiles) -> About:
     """What the file says of the weights."""
     mean, std = normalisation(predictor.config, predictor.channels)
+    summary = read_summary(run)
     which, _, _ = predictor.why.partition(", of ")
+    if has_lost_the_best(predictor, summary):
+        which = "the best that are left (those of the best score are lost)"
     assert predictor.logits_channels is not None  # only an exported network does not say
     return About(
         name=predictor.config.name,
@@ -133,7 +136,7 @@ def describe(predictor: Predictor, run: RunFiles) -> About:
         value_range=predictor.value_range,
         resize=predictor.resize,
         temperature=predictor.temperature,
-        scores=scores_of(predictor, run, read_summary(run)),
+        scores=scores_of(predictor, run, summary),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} cannot be used: it is no object -> restore it, or remove it")
     return found
+
+
+def has_lost_the_best(predictor: Predictor, summary: Mapping[str, Any]) -> bool:
+    """Whether best.pt has the best weights of those that were left when it had been deleted or damaged, and not those
+    of the best score of the run; of a run that went on since it wrote its summary nobody knows."""
+    best, kept, iteration = summary.get("best"), summary.get("best_weights"), predictor.iteration
+    if predictor.path.name != RunFiles.best.name or not isinstance(best, dict) or not isinstance(kept, dict):
+        return False
+    return kept.get("iteration") == iteration and best.get("iteration") not in (None, 0, iteration)
 
 
 def scores_of(predictor: Predictor, run: RunFiles, summary: dict[str, Any]) -> Scores | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from segkit.data.decoding.images_and_masks import ValueRange, common_range
 from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.options import check_classes
 from segkit.data.files.validate import check_ids, shorten
@@ -90,6 +91,14 @@ class Mix:
             self.notes.append(
                 "the parts are not resized alike, so the network will be shown other images in their own size, by "
                 "predict too -> one resize for all parts, or for none"
+            )
+        ranges = [getattr(part.dataset, "value_range", None) for part in parts]
+        #: Which numbers are black and white in images of more than 8 bits; None where that differs, or there are none.
+        self.value_range: ValueRange = common_range(ranges)
+        if self.value_range is None and any(ranges):
+            self.notes.append(
+                "the parts take different numbers for black and white in images of more than 8 bits, so predict will "
+                "refuse such images -> one value_range for all parts"
             )
         if all(hasattr(part.dataset, "files") for part in parts):
             self.files, self.sources = self._files, self._sources

@@ -4,6 +4,7 @@ Pillow is asked for the raw values: converting a palette image to grey, for one,
 values of their colours. What it shows in part, changed, or not at all, is read by `segkit.data.decoding.samples`.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,13 @@ _BANDS = {3: "RGB", 4: "RGBA", 2: "LA", 1: "L"}
 #: Which numbers of pixels with more than 8 bits become 0 and 255: two, or all that the type of the file has; None is
 #: not known.
 ValueRange = tuple[float, float] | Literal["dtype"] | None
+
+
+def common_range(ranges: Iterable[ValueRange]) -> ValueRange:
+    """The one of several data sets that are trained on as one: that of those with more than 8 bits, None where they
+    are not the same. Images of 8 bits stay what they are, whatever it is."""
+    known = [each for each in ranges if each is not None]
+    return known[0] if known and all(each == known[0] for each in known) else None
 
 
 def read_image(

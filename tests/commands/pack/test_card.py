@@ -109,6 +109,18 @@ def test_a_finished_run(run, capsys):
     assert str(run.parent) not in text and "/runs/" not in text
 
 
+def test_what_is_left_of_the_best_is_not_called_the_best(run, capsys):
+    about = json.loads(members_of(run)["about.json"])
+    assert about["weights"] == "the best"
+    summary = json.loads((run / "summary.json").read_text())
+    lost = {"mIoU": 0.99, "iteration": summary["best"]["iteration"] - 2}
+    (run / "summary.json").write_text(json.dumps({**summary, "best": lost}))
+    members = members_of(run)
+    words = "the best that are left (those of the best score are lost)"
+    assert json.loads(members["about.json"])["weights"] == words
+    assert f"The weights are {words} of its training" in members["README.md"].decode()
+
+
 def test_scores_on_images_that_were_learnt_are_called_so(run, capsys):
     state = load_checkpoint(run / "best.pt")
     save_checkpoint(run / "best.pt", {**state, "config": {**state["config"], "name": "tiny-overfit"}})

@@ -20,6 +20,8 @@ EXPERIMENT = "segkit"
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow-artifacts"
 #: What one request may hold, and the most letters of a setting that every server takes.
 MOST_METRICS, MOST_PARAMETERS, LONGEST_PARAMETER = 1000, 100, 500
+#: The tag of the settings that a resumed run has otherwise than its parameters say.
+CHANGED = "segkit.changed"
 #: Points that are kept while a server does not answer.
 MOST_UNSENT = 200_000
 #: Seconds after which a call that failed was to a server that does not answer; for so long it is left alone then.
@@ -164,7 +166,7 @@ class ToMlflow:
             self.tell(Report("problem", f"run {known} is gone: it begins another"))
             return None
         client.update_run(known, status="RUNNING")
-        self._log_settings(client, known, there=run.data.params)
+        self._log_settings(client, known, there=run.data.params, changed=run.data.tags.get(CHANGED, ""))
         return known
 
     def _make_run(self, client: Any, experiment: str) -> str:
@@ -175,24 +177,28 @@ class ToMlflow:
         name = wanted["run_name"] or self.facts["name"]
         run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
         self.memory.remember(run_id=run_id, place=self._remembered_place(experiment))
-        self._log_settings(client, run_id, there={})
+        self._log_settings(client, run_id, there={}, changed="")
         return run_id
 
     def _remembered_place(self, experiment: str) -> list[str]:
         return [str(self._place()[0] or os.environ.get("MLFLOW_TRACKING_URI")), experiment]
 
-    def _log_settings(self, client: Any, run_id: str, *, there: Mapping[str, str]) -> None:
-        """The configuration, as a file and as parameters; MLflow lets none of these change."""
+    def _log_settings(self, client: Any, run_id: str, *, there: Mapping[str, str], changed: str) -> None:
+        """The configuration, as a file and as parameters. MLflow lets none of these change, so that a tag has those
+        that a resumed run goes on with otherwise; `changed` is what it has before."""
         from mlflow.entities import Param
 
         names = SafeNames()
-        all_of_them = [
-            Param(name, str(value)[:LONGEST_PARAMETER])
-            for key, value in flatten(self.facts["config"]).items()
-            if (name := names(key)) not in there
-        ]
-        for first in range(0, len(all_of_them), MOST_PARAMETERS):
-            client.log_batch(run_id, params=all_of_them[first : first + MOST_PARAMETERS])
+        wanted = {
+            names(key): str(value)[:LONGEST_PARAMETER] for key, value in flatten(self.facts["config"]).items()
+        }
+        new = [Param(name, value) for name, value in wanted.items() if name not in there]
+        for first in range(0, len(new), MOST_PARAMETERS):
+            client.log_batch(run_id, params=new[first : first + MOST_PARAMETERS])
+        other = (f"{name}={value}" for name, value in wanted.items() if there.get(name, value) != value)
+        now = ", ".join(other)[:LONGEST_PARAMETER]
+        if now != changed:
+            client.set_tag(run_id, CHANGED, now)
         if self.facts["config_text"]:
             client.log_text(run_id, self.facts["config_text"], "configuration.yaml")
 

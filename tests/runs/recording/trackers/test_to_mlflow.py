@@ -112,6 +112,20 @@ def test_a_resumed_run_is_gone_on_with(tmp_path, monkeypatch):
     assert len(read_calls(calls, "create_run")) == 2
 
 
+def test_settings_that_a_resumed_run_has_otherwise_are_told_by_a_tag(tmp_path, monkeypatch):
+    calls = use_stand_ins(monkeypatch, tmp_path)
+    log_a_run(tmp_path)
+    log_a_run(tmp_path)
+    tags = [arguments[1:] for arguments in read_calls(calls, "set_tag")]
+    assert {name for name, _ in tags} == {"segkit.state", "segkit.error"}
+    log_a_run(tmp_path, config={"seed": 4, "loss": {"name": "ce", "new": 1}})
+    assert ["segkit.changed", "seed=4"] in [arguments[1:] for arguments in read_calls(calls, "set_tag")]
+    parameters = [
+        part for arguments in read_calls(calls, "log_batch") for part in arguments[1] if len(part) == 2
+    ]
+    assert parameters == [["seed", "3"], ["loss.name", "ce"], ["loss.new", "1"]]
+
+
 def test_a_server_that_does_not_answer_is_left_alone_for_a_while(tmp_path, monkeypatch):
     """Else each picture would wait for it, and so would the end of the run."""
     clock = [0.0]

@@ -5,9 +5,18 @@ What a run has is in the file `STAND_IN_CALLS`; there is one experiment and one 
 
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 _CALLS = os.environ["STAND_IN_CALLS"]
+
+
+def _params() -> dict[str, str]:
+    """The parameters that the run has by now."""
+    calls = map(json.loads, Path(_CALLS).read_text().splitlines())
+    return dict(
+        part for name, arguments in calls if name == "log_batch" for part in arguments[1] if len(part) == 2
+    )
 
 
 class MlflowClient:
@@ -18,7 +27,9 @@ class MlflowClient:
         def method(*arguments, **options):
             self._note(name, [*arguments, *options.values()])
             info = SimpleNamespace(run_id="run-7")
-            return SimpleNamespace(info=info, experiment_id="3", data=SimpleNamespace(params={}))
+            return SimpleNamespace(
+                info=info, experiment_id="3", data=SimpleNamespace(params=_params(), tags={})
+            )
 
         return method
 

@@ -14,7 +14,7 @@ from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU, Metric, find_metric, iou
 from segkit.ablation.statistics.statistics import Comparison, compare_metrics, list_warnings
 from segkit.ablation.statistics.unit import POINTS
-from segkit.ablation.study.comparable import check_comparable, refuse_incomparable
+from segkit.ablation.study.checks.comparable import check_comparable, refuse_incomparable
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
 from segkit.ablation.study.lacking import find_lacking
 from segkit.ablation.study.study import Comparability, Run, Study

@@ -1,6 +1,6 @@
 """Runs, seeds and settings as parts of a sentence."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from segkit.ablation.study.study import Run
@@ -25,6 +25,11 @@ def name_runs(runs: Sequence[Run]) -> str:
     named = [f"{variant} ({name_seeds(run.seed for run in found)})" for variant, found in by_variant.items()]
     more = len(named) - NAMED
     return join([*named[:NAMED], f"{more} more"] if more > 0 else named)
+
+
+def say_groups(groups: Mapping[Any, Sequence[Run]]) -> str:
+    """`bf16 in ohem (seed 0, 1); off in ce (seed 0)`, of runs by a value."""
+    return "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
 
 
 def name_seeds(seeds: Iterable[int]) -> str:

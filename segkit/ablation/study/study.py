@@ -50,6 +50,11 @@ class Run:
         return f"{self.variant}, seed {self.seed}"
 
     @property
+    def updates(self) -> int:
+        """Of how many updates its training was."""
+        return self.summary.get("iterations", self.iteration)
+
+    @property
     def scored_size(self) -> str:
         """At which size its images were scored, in words."""
         return scored_size(self.config, at=self.scored_at)

@@ -15,7 +15,7 @@ from segkit.ablation.report.findings import find_all
 from segkit.ablation.report.markdown import MARKS, escape
 from segkit.ablation.report.number_text import p_text
 from segkit.ablation.report.report import write_report
-from segkit.ablation.study.comparable import check_comparable
+from segkit.ablation.study.checks.comparable import check_comparable
 from segkit.ablation.study.config_diff import diff_configs
 from tests.ablation.report_tables import markdown_tables
 from tests.ablation.studies import CLASSES, DEFINITION, VARIANTS, make_study

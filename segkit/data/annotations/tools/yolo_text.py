@@ -66,7 +66,7 @@ def read_names_file(path: Path) -> YoloFile:
     if unclear is not None:
         raise DataError(
             f"cannot use {show_path(path)}:{unclear[0]}: {show_name(unclear[1])} may be a comment or the name of a "
-            "class\n   -> remove it, or a data.yaml with train, val and names says what the classes are"
+            "class\n   -> remove it, or a YAML file with train, val and names says what the classes are"
         )
     if not names:
         raise DataError(f"cannot use {show_path(path)}: it names no class")

@@ -232,7 +232,7 @@ def test_a_list_of_names_in_which_one_may_be_a_comment(root):
         build("yolo", root)
     assert str(raised.value) == (
         f"cannot use {root}/classes.txt:3: #2 road may be a comment or the name of a class\n"
-        "   -> remove it, or a data.yaml with train, val and names says what the classes are"
+        "   -> remove it, or a YAML file with train, val and names says what the classes are"
     )
     (root / "classes.txt").write_text("car\n2# road\n")
     assert build("yolo", root).class_names == ("car", "2# road", "background")

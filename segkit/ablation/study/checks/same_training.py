@@ -1,16 +1,14 @@
-"""Whether runs were trained alike: data, start, order, length, code and machine."""
+"""Whether runs were trained alike: data, start, order, weights and length."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
-from segkit.ablation.study.config_diff import ConfigDiff, is_ignored, show_value
+from segkit.ablation.study.config_diff import ConfigDiff
 from segkit.ablation.study.lacking import advise_scoring
-from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural
+from segkit.ablation.study.phrases import group_runs, join, name_runs, name_seeds, plural, say_groups
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.config.keys import covers
-from segkit.runs.history.entries import ENTRY, read_changes, read_own_code
 from segkit.system.run_files import RunFiles
 
 #: Settings below `data` that leave images and labels as they are.
@@ -42,27 +40,9 @@ BEGINNINGS = (
     Beginning("first_batch", "first batch after augmentation", ("data", "augment", "train.batch_size")),
 )
 
-#: Entries of env.json that can change a result, by what they are called.
-CODE = {"segkit version": "segkit", "git commit": "git_commit"}
-MACHINE = {
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "CUDA": "cuda",
-    "cuDNN": "cudnn",
-    "GPU": "gpus",
-    "CPU": "cpu",
-    "number of threads": "threads",
-}
-#: Entries of env.json that say how a run computed, by what they are called, with what to do if they differ.
-COMPUTED = {
-    "kind of device": ("device", "train all on one kind"),
-    "precision": ("amp", "train.amp=off, or bf16, for all: auto is what each device computes in"),
-    "processes": ("processes", "train all in as many: batch normalisation sees the part of one"),
-}
-
 
 def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
-    """What was the same and what was not while the runs of a study were trained."""
+    """What the runs of a study were trained on, how long, and what was scored in the end."""
     yield from _check_data(study, diff)
     for beginning in BEGINNINGS:
         yield from _check_beginning(study, diff, beginning)
@@ -70,12 +50,6 @@ def check_training(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
     yield from _check_bad_samples(study)
     yield from _check_length(study)
     yield from _check_last_evaluation(study)
-    yield from _check_scored_in(study)
-    yield from _check_parts(study)
-    yield from _check_code(study)
-    yield from _check_own_code(study)
-    yield from _check_computing(study, diff)
-    yield from _check_machine(study)
 
 
 def _check_data(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
@@ -163,7 +137,7 @@ def _check_bad_samples(study: Study) -> Iterator[Comparability]:
     groups = group_runs(study.runs, _count_bad)
     if not set(groups) - {"none", "unknown"}:
         return
-    text = f"training samples that could not be used: {_say_groups(groups)}"
+    text = f"training samples that could not be used: {say_groups(groups)}"
     if len(groups) > 1:
         yield Comparability(
             "warning", f"{text}: others took their place -> see {RunFiles.bad_samples.name} in their folders"
@@ -194,7 +168,7 @@ def _check_length(study: Study) -> Iterator[Comparability]:
 
 def _length(run: Run) -> tuple[int, int]:
     """(updates, images seen) of a run."""
-    train, iterations = run.config["train"], run.summary.get("iterations", run.iteration)
+    train, iterations = run.config["train"], run.updates
     return iterations, iterations * train["batch_size"] * train["accumulate"]
 
 
@@ -203,132 +177,15 @@ def _show_length(length: tuple[int, int]) -> str:
 
 
 def _check_last_evaluation(study: Study) -> Iterator[Comparability]:
-    early = [run for run in study.runs if run.iteration != run.summary.get("iterations", run.iteration)]
+    early = [run for run in study.runs if run.iteration != run.updates]
     for run in early:
         yield Comparability(
             "warning",
             f"last evaluation: that of {name_runs([run])} is of iteration {run.iteration:,} of "
-            f"{run.summary['iterations']:,} -> {advise_scoring([run])}",
+            f"{run.updates:,} -> {advise_scoring([run])}",
         )
     if not early:
         yield Comparability("ok", "last evaluation: at the end of training in all runs")
-
-
-def _check_scored_in(study: Study) -> Iterator[Comparability]:
-    """Whether the scores of runs that were trained in one precision were computed in one. Older files do not say."""
-    known = [run for run in study.runs if run.scored_in is not None]
-    for runs in group_runs(known, lambda run: run.env.get("amp")).values():
-        scored = group_runs(runs, lambda run: run.scored_in)
-        if len(scored) > 1:
-            yield Comparability(
-                "warning",
-                f"precision of the scores: {_say_groups(scored)}, which moves them by some tenths of a point -> "
-                f"all on one machine, {advise_scoring(runs)}",
-            )
-
-
-def _check_parts(study: Study) -> Iterator[Comparability]:
-    """Whether what a run says of its configuration and its code is true of all of its training."""
-    for changes, runs in group_runs(study.runs, _describe_changes).items():
-        if changes:
-            yield Comparability(
-                "warning",
-                f"resumed as another: {name_runs(runs)} trained with {changes}; what else is said of it is of its last"
-                " part -> train it anew in one go",
-            )
-
-
-def _describe_changes(run: Run) -> str:
-    """`optimizer.lr 0.1 until iteration 200, then 0.5`; empty of a run that was one thing from beginning to end."""
-    return " and ".join(
-        f"{change['key'].removeprefix(ENTRY)} {show_value(change['before'])} until iteration "
-        f"{change['iteration']:,}, then {show_value(change['after'])}"
-        for change in read_changes(run.env)
-        if not is_ignored(change["key"])
-        and change["iteration"] < _length(run)[0]  # else nothing was trained with it
-    )
-
-
-def _check_own_code(study: Study) -> Iterator[Comparability]:
-    """Whether the files that register components of a user's own were the same in all runs that have them."""
-    files = dict.fromkeys(name for run in study.runs for name in read_own_code(run.env))
-    for name in files:
-        having = [run for run in study.runs if name in read_own_code(run.env)]
-        groups = group_runs(having, lambda run, name=name: read_own_code(run.env)[name])
-        if len(groups) > 1:
-            reference, *others = groups.values()
-            found = join([name_runs(runs) for runs in others])
-            yield Comparability(
-                "warning",
-                f"own code: {name} was changed between {name_runs(reference)} and {found} -> train all with one"
-                " version, or be sure that what changed in between does not matter",
-            )
-
-
-def _check_code(study: Study) -> Iterator[Comparability]:
-    advice = "train all with one version, or be sure that what changed in between does not matter"
-    differing = list(_differences(study, CODE, advice))
-    yield from differing
-    changed = [run for run in study.runs if run.env.get("git_dirty")]
-    if changed:
-        yield Comparability(
-            "warning",
-            f"code: changes that were not committed in {name_runs(changed)}, so the commit does not say what ran"
-            " -> commit before training",
-        )
-    elif not differing:
-        env = study.runs[0].env
-        commit = f", commit {env['git_commit'][:12]}" if "git_commit" in env else ""
-        yield Comparability(
-            "ok", f"code: segkit {env.get('segkit', 'of unknown version')}{commit} in all runs"
-        )
-
-
-def _check_computing(study: Study, diff: ConfigDiff) -> Iterator[Comparability]:
-    """Whether all runs computed alike, as far as they say so: an older segkit noted none of it."""
-    for words, (entry, advice) in COMPUTED.items():
-        groups = group_runs(
-            [run for run in study.runs if run.env.get(entry) is not None],
-            lambda run, entry=entry: _show_entry(run.env[entry]),
-        )
-        if len(groups) > 1:
-            shown = _say_groups(groups)
-            if entry == "amp" and "train.amp" in diff.differing:
-                yield Comparability("ok", f"{words}: {shown}, as train.amp differs")
-            else:
-                yield Comparability("warning", f"{words}: {shown} -> {advice}")
-
-
-def _check_machine(study: Study) -> Iterator[Comparability]:
-    advice = "compare no speed between them; scores can differ in the last digits"
-    differing = list(_differences(study, MACHINE, advice))
-    yield from differing
-    if not differing:
-        env = study.runs[0].env
-        processor = join(_unique(env.get("gpus"))) or env.get("cpu") or "processor unknown"
-        yield Comparability("ok", f"machine: torch {env.get('torch', 'unknown')} on {processor} in all runs")
-
-
-def _differences(study: Study, entries: Mapping[str, str], advice: str) -> Iterator[Comparability]:
-    """A warning for each of the entries of env.json that is not the same in all runs."""
-    for words, entry in entries.items():
-        groups = group_runs(study.runs, lambda run, entry=entry: _show_entry(run.env.get(entry)))
-        if len(groups) > 1:
-            yield Comparability("warning", f"{words}: {_say_groups(groups)} -> {advice}")
-
-
-def _say_groups(groups: Mapping[str, list[Run]]) -> str:
-    return "; ".join(f"{value} in {name_runs(runs)}" for value, runs in groups.items())
-
-
-def _show_entry(value: Any) -> str:
-    if isinstance(value, list):
-        return join(_unique(value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _unique(value: list[str] | None) -> list[str]:
-    return list(dict.fromkeys(value or []))
 
 
 def _unknown(words: str, runs: list[Run]) -> Comparability:

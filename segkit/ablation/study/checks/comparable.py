@@ -9,9 +9,10 @@ from itertools import chain
 
 import numpy as np
 
+from segkit.ablation.study.checks.same_surroundings import check_surroundings
+from segkit.ablation.study.checks.same_training import check_training
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs, show_value
 from segkit.ablation.study.phrases import group_runs, name_runs, name_seeds
-from segkit.ablation.study.same_training import check_training
 from segkit.ablation.study.study import Comparability, Run, Study
 from segkit.errors import DataError
 from segkit.system.typed import typed
@@ -33,6 +34,7 @@ def check_comparable(study: Study) -> list[Comparability]:
         _check_definition(study),
         _check_seeds(study),
         check_training(study, diff),
+        check_surroundings(study, diff),
     )
     return sorted([*missing, *found], key=lambda finding: LEVELS.index(finding.level))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segkit.ablation.statistics.run_counts import count_matrices
-from segkit.ablation.study.comparable import check_comparable
+from segkit.ablation.study.checks.comparable import check_comparable
 from tests.ablation.run_folders import IMAGES, LABELS, fake_run, matrices, study_of
 
 CE = "loss={name: ce}"

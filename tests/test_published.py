@@ -25,7 +25,7 @@ PUBLISHED = {
     "camvid_fast.zip": ["README.md", "docs/ablation/camvid_fast.md"],
 }
 #: Those of many variants, with the page that has a table of all metrics.
-MANY = {"losses.zip": "docs/ablation/losses.md"}
+MANY = dict.fromkeys(["losses.zip", "membrane_losses.zip"], "docs/ablation/losses.md")
 #: Columns of the pages by those of the report.
 COLUMNS = {
     "mIoU": "mIoU, %",

@@ -165,7 +165,8 @@ def test_mlflow_itself_keeps_runs_in_a_database_beside_them(tmp_path, monkeypatc
     local = {**MLFLOW, "tracking_uri": None}
     store = tmp_path / "runs"
     for state in (("stopped", 130, ""), ("done", 0, "")):
-        reports = log_a_run(tmp_path / "tracking", local, state, store=str(store))
+        # A loaded machine takes minutes to make the tables of the database.
+        reports = log_a_run(tmp_path / "tracking", local, state, store=str(store), patience=1800)
         assert [report.what for report in reports] == ["place"], reports
     database = f"sqlite:///{store}/mlflow.db"
     assert reports[0].text.startswith(f"{database}, run ")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from segkit.runs.recording.trackers.process import TrackerProcess
+from segkit.runs.recording.trackers.process import PATIENCE, TrackerProcess
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 WANDB = {
@@ -38,8 +38,10 @@ def read_calls(calls: Path, *names: str) -> list:
     return [arguments for name, arguments in found if name in names] if names else found
 
 
-def start(kind: str, folder: Path, settings: dict, **changes) -> TrackerProcess:
+def start(
+    kind: str, folder: Path, settings: dict, *, patience: float = PATIENCE, **changes
+) -> TrackerProcess:
     """A tracker's process for the run RUN."""
-    process = TrackerProcess(kind, folder)
+    process = TrackerProcess(kind, folder, patience=patience)
     process.begin({**RUN, "settings": settings, **changes})
     return process

@@ -39,6 +39,9 @@ from segkit.ablation.study.study import Study
 from segkit.system.files import write_text
 
 LONG_TABLE = 30  # rows beyond which a table is behind a line to click on
+LONG_LIST = (
+    8  # variants beyond which so are the sentences on each, and the table below them is on the first screen
+)
 
 
 def write_report(study: Study, output: Path, *, pdf: bool = False) -> Path:
@@ -89,6 +92,8 @@ def _reading(findings: Findings) -> list[Block]:
     blocks: list[Block] = [Paragraph(read_findings(findings))]
     if cautions:
         blocks.append(Checks(tuple(("warning", text) for text in cautions)))
+    if len(sentences) > LONG_LIST:
+        return [*blocks, Details(f"Each of the {len(sentences)} variants in words", (Bullets(sentences),))]
     return [*blocks, Bullets(sentences)] if sentences else blocks
 
 

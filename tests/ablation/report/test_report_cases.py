@@ -103,6 +103,14 @@ def test_further_metrics_have_a_table_and_the_first_is_the_main_one(tmp_path):
     assert [row["metric"] for row in rows] == ["accuracy"] * 3 + ["mIoU"] * 3 + ["IoU of line"] * 3
 
 
+def test_sentences_on_many_variants_are_behind_a_line_to_click_on(tmp_path):
+    few = make_study(tmp_path / "few", seeds=(0,), examples=False)
+    assert "<summary>Each of the" not in text_of(few) and "\n- ohem_ce: " in text_of(few)
+    variants = ("ce", *(f"v{number}" for number in range(9)))
+    text = text_of(make_study(tmp_path / "many", seeds=(0,), variants=variants, examples=False))
+    assert "<summary>Each of the 9 variants in words</summary>\n\n- v0: " in text
+
+
 def test_the_terminal_names_those_of_whom_a_further_metric_shows_nothing_in_one_line(tmp_path):
     findings = find_all(replace(make_study(tmp_path, examples=False), metrics=("miou", "iou/line")))
     lines = result_lines(findings)

@@ -11,6 +11,7 @@ import pytest
 
 from segkit.ablation.compare import make_study
 from segkit.ablation.report.findings import find_all
+from segkit.ablation.report.number_text import difference_text
 from segkit.ablation.report.tables import class_table, main_table
 from segkit.ablation.study.gather import gather_runs
 from tests.ablation.many_metrics import markdown_rows
@@ -33,6 +34,8 @@ COLUMNS = {
     "accuracy": "accuracy, %",
     "cross-entropy": "ce",
 }
+#: Those with a table that has a row for each metric, and two columns for each variant.
+BY_METRIC = {"membrane.zip": "docs/ablation.md"}
 
 
 @cache
@@ -99,7 +102,24 @@ def test_a_published_table_of_many_metrics_is_what_its_numbers_say_today(name, p
     assert lines[first : first + len(rows)] == rows
 
 
+@pytest.mark.parametrize(("name", "page"), BY_METRIC.items())
+def test_a_published_table_by_metric_is_what_its_numbers_say_today(name, page):
+    findings = findings_of(name)
+    expected = []
+    for comparison in (findings.comparison, *findings.others):
+        cells = []
+        for found in comparison.differences:
+            text = difference_text(found)
+            p = f", p {text.p_holm}" if found.verdict in ("better", "worse") else ""
+            cells += [f"{text.value} ({as_on_a_page(text.interval, 'interval')})", f"{found.verdict}{p}"]
+        expected.append(cells)
+    tables = markdown_tables((ROOT / page).read_text())
+    assert expected in [[row[1:] for row in rows] for _, *rows in tables]
+
+
 def test_every_packed_study_here_is_on_a_page():
-    assert {path.name for path in NUMBERS.iterdir()} == {*PUBLISHED, *MANY}
+    assert {path.name for path in NUMBERS.iterdir()} == {*PUBLISHED, *MANY, *BY_METRIC}
     pages = [(name, page) for name, pages in PUBLISHED.items() for page in pages[1:]]
-    assert all(name in (ROOT / page).read_text() for name, page in [*pages, *MANY.items()])
+    assert all(
+        name in (ROOT / page).read_text() for name, page in [*pages, *MANY.items(), *BY_METRIC.items()]
+    )

@@ -36,11 +36,11 @@ def variant_lines(plan: AblationPlan) -> list[str]:
             if changes[other] == changes[variant] and other != plan.baseline
         }
         differing = differing_settings(alike)
+        # What a part is comes before its options.
+        keys = sorted(differing, key=lambda key: not key.endswith(".name"))
         apart = [
             f"{key}: {show_value(differing[key][variant])}"
-            for key in sorted(
-                differing, key=lambda key: not key.endswith(".name")
-            )  # what it is before its options
+            for key in keys
             if differing[key][variant] is not ABSENT
         ]
         text = join_changes([*changes[variant], *apart], limit=4)

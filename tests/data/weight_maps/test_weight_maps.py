@@ -155,7 +155,7 @@ def test_augmentation_moves_weights_and_invents_none(name, shapes):
         sample = replace(shapes[n], weight=WeightMap(maker(shapes[n])))
         torch.manual_seed(n)
         out = Standard(IGNORE, crop_size=48, scale=[0.4, 2.0], vflip=0.5, quarter_turns=True)(sample)
-        assert type(out.weight) is WeightMap and out.weight.dtype == torch.float32
+        assert isinstance(out.weight, WeightMap) and out.weight.dtype == torch.float32
         weight, target = out.weight.as_subclass(torch.Tensor), out.target.as_subclass(torch.Tensor)
         pairs = {*zip(sample.target.flatten().tolist(), sample.weight.flatten().tolist(), strict=True)}
         found = {*zip(target.flatten().tolist(), weight.flatten().tolist(), strict=True)}

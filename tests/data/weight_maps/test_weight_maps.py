@@ -18,7 +18,7 @@ from segkit.data.datasets.shapes import Shapes
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import val_batches
 from segkit.data.sample import Sample
-from segkit.data.transforms.typed import WeightMap
+from segkit.data.transforms.typed import WeightMap, WeightsBesideMask
 from segkit.data.weight_maps.boundary import Boundary, squared_distance
 from segkit.data.weight_maps.constant import Constant
 from segkit.data.weight_maps.file import File
@@ -155,7 +155,7 @@ def test_augmentation_moves_weights_and_invents_none(name, shapes):
         sample = replace(shapes[n], weight=WeightMap(maker(shapes[n])))
         torch.manual_seed(n)
         out = Standard(IGNORE, crop_size=48, scale=[0.4, 2.0], vflip=0.5, quarter_turns=True)(sample)
-        assert isinstance(out.weight, WeightMap) and out.weight.dtype == torch.float32
+        assert type(out.weight) is WeightsBesideMask and out.weight.dtype == torch.float32
         weight, target = out.weight.as_subclass(torch.Tensor), out.target.as_subclass(torch.Tensor)
         pairs = {*zip(sample.target.flatten().tolist(), sample.weight.flatten().tolist(), strict=True)}
         found = {*zip(target.flatten().tolist(), weight.flatten().tolist(), strict=True)}

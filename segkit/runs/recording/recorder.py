@@ -60,7 +60,7 @@ class Recorder:
         tensorboard: bool = True,
         trackers: Trackers | None = None,
         device: torch.device,
-        amp: str = "off",
+        amp: str,
         ranks: Ranks = ALONE,
         first_batch: Callable[[], Mapping[str, Any]] | None = None,
         beside: bool = False,

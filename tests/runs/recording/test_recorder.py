@@ -77,7 +77,14 @@ def open_recorder(tmp_path):
     opened = []
 
     def make(**changes) -> Recorder:
-        arguments = {"total": 10, "log_every": 2, "tensorboard": False, "device": CPU, "labels": LABELS}
+        arguments = {
+            "total": 10,
+            "log_every": 2,
+            "tensorboard": False,
+            "device": CPU,
+            "labels": LABELS,
+            "amp": "off",
+        }
         console = Console(stream=io.StringIO(), log_file=tmp_path / "train.log")
         opened.append(Recorder(RunFiles(tmp_path), console=console, **{**arguments, **changes}))
         opened[-1].start("loss: {name: ce}")

@@ -24,7 +24,10 @@ MACHINE = {
 COMPUTED = {
     "kind of device": ("device", "train all on one kind"),
     "precision": ("amp", "train.amp=off, or bf16, for all: auto is what each device computes in"),
-    "processes": ("processes", "train all in as many: batch normalisation sees the part of one"),
+    "processes": (
+        "processes",
+        "train all in as many: batch normalisation sees a process's part of the batch",
+    ),
 }
 
 
@@ -46,7 +49,7 @@ def _check_scored_in(study: Study) -> Iterator[Comparability]:
         if len(scored) > 1:
             yield Comparability(
                 "warning",
-                f"precision of the scores: {say_groups(scored)}, which moves them by some tenths of a point -> "
+                f"precision of the scores: {say_groups(scored)}, which may move them by tenths of a point -> "
                 f"all on one machine, {advise_scoring(runs)}",
             )
 

@@ -119,16 +119,19 @@ def _explaining(diff: ConfigDiff, settings: Iterable[str]) -> str:
 
 def _check_weights(study: Study) -> Iterator[Comparability]:
     """Whether runs whose weights come from files, or from the data set, had the same ones. Where the settings of a
-    weight map differ, so may the weights."""
+    weight map differ, or the data, so may the weights."""
     having = [run for run in study.runs if "weights" in run.fingerprints]
-    for runs in group_runs(having, lambda run: repr(run.config["data"].get("weight_map"))).values():
+    alike = group_runs(
+        having, lambda run: (repr(run.config["data"].get("weight_map")), run.fingerprints.get("data"))
+    )
+    for runs in alike.values():
         reference, *others = group_runs(runs, lambda run: run.fingerprints["weights"]).values()
         if others:
             found = join([name_runs(group) for group in others])
             yield Comparability(
                 "warning",
-                f"weights: others in {found} than in {name_runs(reference)}, though data.weight_map is the same: files "
-                "were made anew -> train all with the same weights",
+                f"weights: others in {found} than in {name_runs(reference)}, though data and data.weight_map are the "
+                "same: files were made anew -> train all with the same weights",
             )
 
 

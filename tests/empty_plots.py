@@ -24,10 +24,10 @@ def replace_plots(replace: Callable[[str, Callable[..., None]], object]) -> None
     def path_last(table: object, class_names: object, colors: object, path: Path) -> None:
         save_empty(path)
 
-    replace("segkit.runs.recording.plots.plot_confusion", path_first)
-    replace("segkit.runs.recording.class_frequencies.plot_shares", path_first)
+    replace("segkit.runs.recording.plots.draw.plot_confusion", path_first)
+    replace("segkit.runs.recording.plots.class_frequencies.plot_shares", path_first)
     replace("segkit.commands.check_data.plot_shares", path_first)
-    replace("segkit.runs.recording.plots.plot_results", path_last)
+    replace("segkit.runs.recording.plots.draw.plot_results", path_last)
 
 
 @contextmanager

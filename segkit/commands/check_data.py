@@ -24,7 +24,7 @@ from segkit.data.loading.spread import spread
 from segkit.data.palette import Color, palette
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation import canvas
-from segkit.runs.recording.class_frequencies import plot_shares
+from segkit.runs.recording.plots.class_frequencies import plot_shares
 from segkit.system.environment import require_torch_pair
 from segkit.system.files import cannot_write, write_json
 from segkit.training.build_dataset import build_dataset, build_weight_map

@@ -16,7 +16,7 @@ from segkit.runs.checkpoint import NoneIntact, newest_intact
 from segkit.runs.folder import RunFolder
 from segkit.runs.predictor import load_predictor
 from segkit.runs.recording.arrays import save_per_image
-from segkit.runs.recording.reliability import plot_calibration
+from segkit.runs.recording.plots.reliability import plot_calibration
 from segkit.runs.resume import run_folder_of
 from segkit.system.device import amp_for_predictions, choose_device, name_of_amp
 from segkit.system.run_files import NUMBERED_CHECKPOINTS, RunFiles, iteration_of, list_checkpoints

@@ -13,8 +13,8 @@ from segkit.runs.folder import RunFolder
 from segkit.runs.header import describe_device, describe_loss
 from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.bad_sample_log import BadSampleLog
-from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.model_card import CardFacts, Code, model_card
+from segkit.runs.recording.plots.confusion import save_confusion_table
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.results import moment_as_json, score_row
 from segkit.system.files import write_text

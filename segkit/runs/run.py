@@ -27,7 +27,7 @@ from segkit.runs.initial.start import start_from
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.recording.events.tensorboard_log import hyperparameters
 from segkit.runs.recording.opening import make_recorder
-from segkit.runs.recording.plots import draw_class_frequencies
+from segkit.runs.recording.plots.draw import draw_class_frequencies
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.trackers.kinds import require_trackers
 from segkit.runs.state import (

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segkit.evaluation import fonts
 from segkit.evaluation.fonts import FontFile, drawable, drawable_text, families, name_fonts, plot_labels
-from segkit.runs.recording.confusion import plot_confusion
+from segkit.runs.recording.plots.confusion import plot_confusion
 
 #: A letter that DejaVu Sans lacks and another font that comes with matplotlib has.
 RARE = "\u1d81"

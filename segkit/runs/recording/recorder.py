@@ -21,14 +21,14 @@ from segkit.evaluation.panels import Panel
 from segkit.evaluation.scores import RankedImage, class_line, class_table, part_line, part_scores
 from segkit.runs.recording.arrays import save_per_image
 from segkit.runs.recording.best_effort import BestEffort
-from segkit.runs.recording.confusion import save_confusion_table
 from segkit.runs.recording.drawing import Draw, DrawAtOnce, DrawBeside
 from segkit.runs.recording.events.event_sketches import read_pictures
 from segkit.runs.recording.events.tensorboard_log import TensorBoardLog
 from segkit.runs.recording.log_window import Window, name_curves
 from segkit.runs.recording.pending import PendingValues, describe_not_finite
 from segkit.runs.recording.pictures import draw_pictures, on_host
-from segkit.runs.recording.plots import draw_plots
+from segkit.runs.recording.plots.confusion import save_confusion_table
+from segkit.runs.recording.plots.draw import draw_plots
 from segkit.runs.recording.results import ResultsTable, score_row, summarise
 from segkit.runs.recording.trackers.trackers import Trackers
 from segkit.schedule import due

@@ -1,4 +1,4 @@
-"""`results.csv` and `results.png`: what is on disk at any moment, and what a resumed run makes of it."""
+"""`results.csv`: what is on disk at any moment, and what a resumed run makes of it."""
 
 import csv
 import errno
@@ -7,11 +7,9 @@ import os
 import re
 
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
 
 from segkit.errors import CannotWrite
-from segkit.runs.recording.results import ResultsTable, _plot_extremes, plot_results
+from segkit.runs.recording.results import ResultsTable
 
 
 @pytest.fixture
@@ -120,80 +118,12 @@ def fill(table: ResultsTable) -> ResultsTable:
     return table
 
 
-def test_plot_draws_every_curve_that_has_values(path, monkeypatch):
-    from segkit.runs.recording import results
-
-    drawn = {}
-    draw = results._plot_curves
-
-    def note(axis, *arguments):
-        draw(axis, *arguments)
-        drawn[tuple(line.get_label() for line in axis.get_lines())] = [text.get_text() for text in axis.texts]
-
-    monkeypatch.setattr(results, "_plot_curves", note)
-    plot_results(fill(ResultsTable(path)), ["a", "b"], ["#112233", "#445566"], path.with_suffix(".png"))
-    assert drawn == {
-        ("loss", "ce (val)"): [],
-        ("mIoU",): [],
-        ("a",): [],  # b is nan throughout: it does not occur
-        ("kept fraction",): [],
-        ("lr",): [],
-        (): ["no data"],
-    }
-    with Image.open(path.with_suffix(".png")) as picture:
-        assert picture.format == "PNG" and min(picture.size) > 500
-
-
-def test_curve_of_a_class_has_its_colour_even_after_one_that_does_not_occur():
-    from matplotlib.figure import Figure
-
-    from segkit.runs.recording.results import _plot_curves
-
-    axis = Figure().subplots()
-    table = ResultsTable.__new__(ResultsTable)
-    table.rows = [{"iteration": 1, "val/iou/a": math.nan, "val/iou/b": 0.5}]
-    _plot_curves(axis, table, {"val/iou/a": "a", "val/iou/b": "b"}, ["#112233", "#445566"])
-    assert [(line.get_label(), line.get_color()) for line in axis.get_lines()] == [("b", "#445566")]
-
-
-def test_plot_of_a_run_without_any_row(path):
-    plot_results(ResultsTable(path), ["a"], ["#112233"], path.with_suffix(".png"))
-    assert path.with_suffix(".png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("write", ["a row", "the plot"])
-def test_full_disk_is_named(path, monkeypatch, write):
+def test_full_disk_is_named(path, monkeypatch):
     table = fill(ResultsTable(path))
 
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pathlib.Path.open" if write == "a row" else "os.replace", full)
-    file = path if write == "a row" else path.with_suffix(".png")
-    with pytest.raises(CannotWrite, match=f"cannot write {re.escape(str(file))}: the disk is full"):
-        if write == "a row":
-            table.add(41, {"train/loss": 1.0})
-        else:
-            plot_results(table, ["a", "b"], ["#112233", "#445566"], file)
-
-
-def test_of_many_classes_those_at_both_ends_have_names_and_the_others_are_grey(path):
-    table = ResultsTable(path)
-    names = [f"c{n}" for n in range(171)]
-    for iteration in (1, 2):
-        table.add(iteration, {f"val/iou/{name}": n / 200 for n, name in enumerate(names[:-1])})
-    table.add(2, {"val/iou/c170": math.nan})
-    axis = Figure().subplots()
-    said = _plot_extremes(axis, table, {f"val/iou/{name}": name for name in names})
-    assert said == ": the 5 highest and 5 lowest of 170"
-    shown = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert shown == ["c169", "c168", "c167", "c166", "c165", "c4", "c3", "c2", "c1", "c0"]
-    assert sum(line.get_color() == "0.8" for line in axis.lines) == 161
-
-
-def test_many_classes_of_which_few_occur_all_have_names(path):
-    table = ResultsTable(path)
-    table.add(1, {f"val/iou/c{n}": 0.5 if n < 3 else math.nan for n in range(30)})
-    axis = Figure().subplots()
-    assert _plot_extremes(axis, table, {f"val/iou/c{n}": f"c{n}" for n in range(30)}) == ""
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["c0", "c1", "c2"]
+    monkeypatch.setattr("pathlib.Path.open", full)
+    with pytest.raises(CannotWrite, match=f"cannot write {re.escape(str(path))}: the disk is full"):
+        table.add(41, {"train/loss": 1.0})

@@ -1,15 +1,14 @@
 """What all figures of a report have in common: one look per variant, type, sizes, how a file is written."""
 
-import gc
 import io
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from segkit.data.palette import OKABE_ITO
 from segkit.evaluation.fonts import PLOT_FONT, drawable, name_fonts
+from segkit.runs.recording.plots.figure import arrange_once, without_collector
 from segkit.system.files import write_bytes
 from segkit.system.printable import printable
 
@@ -105,36 +104,15 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_RC), name_fonts(), _without_collector():
+    with matplotlib.rc_context(_RC), name_fonts(), without_collector():
         figure = Figure(figsize=size, layout=layout, dpi=DPI)
         FigureCanvasAgg(figure)
         paint(figure)
-        _arrange(figure)
+        arrange_once(figure)
         for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None}))[: 1 + pdf]:
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
             write_bytes(stem.with_suffix(f".{kind}"), content.getvalue())
-
-
-@contextmanager
-def _without_collector() -> Generator[None, None, None]:
-    """Without the search for unreachable objects, which a figure's many new ones set off again and again, through all
-    that torch has loaded."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _arrange(figure: Any) -> None:
-    """Lay the figure out once, for all files: otherwise each of them is drawn twice, the first time for its layout."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # "none" leaves a place holder, and a drawing for it
 
 
 def shorten(name: str, most: int) -> str:

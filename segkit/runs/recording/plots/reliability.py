@@ -1,6 +1,5 @@
 """`calibration.png`: how often a network is right at each confidence, and how often it has it."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from segkit.evaluation.calibration import CalibrationScores
 from segkit.evaluation.confidence_bins import BINS
-from segkit.system.files import write_bytes
+from segkit.runs.recording.plots.figure import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,15 +17,7 @@ RIGHT, GAP, INK = "#0072b2", "#d55e00", "#333338"
 
 def plot_calibration(path: Path, scores: CalibrationScores, *, iteration: int) -> None:
     """Draw accuracy against confidence, bin by bin, above the share of the pixels in each bin. Raises CannotWrite."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    stream = io.BytesIO()
-    figure = Figure(figsize=(5.2, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    _paint(figure, scores, iteration)
-    figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
+    save_figure(path, (5.2, 6.4), lambda figure: _paint(figure, scores, iteration))
 
 
 def _paint(figure: "Figure", scores: CalibrationScores, iteration: int) -> None:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segkit.data.check import CheckReport, Tally
-from segkit.runs.recording.class_frequencies import (
+from segkit.runs.recording.plots.class_frequencies import (
     choose_classes,
     image_shares,
     pixel_shares,

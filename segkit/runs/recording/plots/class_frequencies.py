@@ -1,13 +1,12 @@
 """`labels.png`: how often each class occurs in the masks that the data check read."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segkit.data.check import CheckReport, Tally
-from segkit.evaluation.fonts import name_fonts, plot_labels
-from segkit.system.files import write_bytes
+from segkit.evaluation.fonts import plot_labels
+from segkit.runs.recording.plots.figure import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,23 +39,17 @@ def plot_class_frequencies(path: Path, report: CheckReport, class_names: Sequenc
 
 def plot_shares(path: Path, tallies: Mapping[str, Tally], class_names: Sequence[str], *, title: str) -> None:
     """Draw both shares of every class by the tallies of the parts, `train` and `val`. Raises CannotWrite."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     chosen = choose_classes(tallies, len(class_names))
     labels = plot_labels(class_names)
     if len(chosen) < len(labels):
         title = f"The {MOST // 2} most and {MOST // 2} least frequent of {len(labels)} classes\n{title}"
-    stream = io.BytesIO()
-    with name_fonts():
-        figure = Figure(
-            figsize=(11, 1.8 + (0.34 if len(chosen) <= FEW else 0.24) * len(chosen)), layout="constrained"
-        )
-        FigureCanvasAgg(figure)
+
+    def paint(figure: "Figure") -> None:
         _paint(figure, tallies, chosen, [labels[n] for n in chosen])
         figure.suptitle(_title(title, tallies), fontsize=11)
-        figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
+
+    row = 0.34 if len(chosen) <= FEW else 0.24
+    save_figure(path, (11, 1.8 + row * len(chosen)), paint)
 
 
 def choose_classes(tallies: Mapping[str, Tally], count: int) -> list[int]:

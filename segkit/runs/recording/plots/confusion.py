@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from segkit.evaluation.fonts import name_fonts, plot_labels
-from segkit.system.files import write_bytes, write_text
+from segkit.evaluation.fonts import plot_labels
+from segkit.runs.recording.plots.figure import save_figure
+from segkit.system.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,19 +48,9 @@ def row_percentages(matrix: Tensor) -> np.ndarray:
 
 def plot_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], *, iteration: int) -> None:
     """Draw the matrix, each row in % of the pixels with that label, grey where no pixel has it. Raises CannotWrite."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    shares = row_percentages(matrix)
+    shares, labels = row_percentages(matrix), plot_labels(class_names)
     side = plot_side(len(class_names))
-    labels = plot_labels(class_names)
-    stream = io.BytesIO()
-    with name_fonts():
-        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-        FigureCanvasAgg(figure)
-        _paint(figure, shares, labels, iteration)
-        figure.savefig(stream, dpi=110, format="png")
-    write_bytes(path, stream.getvalue())
+    save_figure(path, (side + 0.8, side), lambda figure: _paint(figure, shares, labels, iteration))
 
 
 def plot_side(classes: int) -> float:

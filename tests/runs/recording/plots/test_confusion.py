@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segkit.runs.recording.confusion import (
+from segkit.runs.recording.plots.confusion import (
     _paint,
     label_step,
     plot_confusion,

@@ -1,4 +1,4 @@
-"""The plots of a run folder, as a process beside the run is asked for them. TensorBoard shows nothing of them."""
+"""What a process beside the run is asked for: the plots of its folder. TensorBoard shows nothing of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,12 @@ from torch import Tensor
 from segkit.data.check import CheckReport
 from segkit.data.palette import Legend
 from segkit.evaluation.calibration import CalibrationScores
-from segkit.runs.recording.class_frequencies import plot_class_frequencies
-from segkit.runs.recording.confusion import plot_confusion
 from segkit.runs.recording.events.event_sketches import EventSketches
-from segkit.runs.recording.reliability import plot_calibration
-from segkit.runs.recording.results import ResultsTable, plot_results
+from segkit.runs.recording.plots.class_frequencies import plot_class_frequencies
+from segkit.runs.recording.plots.confusion import plot_confusion
+from segkit.runs.recording.plots.curves import plot_results
+from segkit.runs.recording.plots.reliability import plot_calibration
+from segkit.runs.recording.results import ResultsTable
 from segkit.system.run_files import RunFiles
 
 

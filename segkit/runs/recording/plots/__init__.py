@@ -1,0 +1,1 @@
+"""The plots of a run folder, which a process beside the run draws."""

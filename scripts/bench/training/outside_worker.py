@@ -58,11 +58,19 @@ def work(output: Path, overrides: Sequence[str]) -> int:
     began. Returns the exit status."""
     from segkit.cli import train
     from segkit.cli.run_command import run_command
-    from segkit.training.trainer import Trainer
 
     clock = Clock()
-    for name, part in METHODS.items():
-        setattr(Trainer, name, clock.timed(part, getattr(Trainer, name)))
+    start = train.train
+
+    def start_timed(*arguments: Any, **options: Any) -> int:
+        # Not before: the command loads torch itself, in its own way.
+        from segkit.training.trainer import Trainer
+
+        for name, part in METHODS.items():
+            setattr(Trainer, name, clock.timed(part, getattr(Trainer, name)))
+        return start(*arguments, **options)
+
+    train.train = start_timed
     status = run_command(train.main, ["--config", "ohem.yaml", *overrides])
     output.write_text(json.dumps({"first": clock.first, "seconds": clock.seconds}))
     return status

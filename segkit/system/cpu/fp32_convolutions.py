@@ -16,7 +16,11 @@ class _LeavesAutocast(nn.Module):
         if not torch.is_autocast_enabled("cpu") or input.device.type != "cpu":
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(input.float())
+            return self.convolve(input.float())
+
+    def convolve(self, input: Tensor) -> Tensor:
+        """The convolution of an fp32 image, outside of autocast."""
+        return super().forward(input)
 
 
 class Fp32Conv2d(_LeavesAutocast, nn.Conv2d):
@@ -27,6 +31,32 @@ class Fp32Conv2d(_LeavesAutocast, nn.Conv2d):
     For logits, because rounding these and their gradients to bf16 costs half a point of mean IoU in a short training
     (docs/ablation/precision.md).
     """
+
+    def convolve(self, input: Tensor) -> Tensor:
+        # On one thread torch leaves convolutions of 1x1 in fp32 to its old kernel, which turns channels_last over
+        # first: up to three times as long as oneDNN, to which it leaves them on several threads.
+        if torch.get_num_threads() == 1 and _suits_onednn(input, self) and not _is_traced():
+            return torch.mkldnn_convolution(
+                input, self.weight, self.bias, (0, 0), self.stride, self.dilation, self.groups
+            )
+        return super().convolve(input)
+
+
+def _suits_onednn(input: Tensor, convolution: nn.Conv2d) -> bool:
+    """Whether it is one of 1x1, of plain tensors in channels_last, and oneDNN is there."""
+    return (
+        (convolution.kernel_size, convolution.padding) == ((1, 1), (0, 0))
+        and (type(input), type(convolution.weight)) == (Tensor, nn.Parameter)
+        and input.is_contiguous(memory_format=torch.channels_last)
+        and convolution.weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
+    )
+
+
+def _is_traced() -> bool:
+    """Whether somebody writes down what is called, to whom a usual convolution says more."""
+    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())
 
 
 @functools.cache

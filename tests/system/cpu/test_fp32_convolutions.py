@@ -68,3 +68,51 @@ def test_under_autocast_it_computes_in_fp32_and_what_follows_in_bf16(stride):
     hidden.sum().backward()
     assert image.grad.dtype == torch.bfloat16
     assert model[0].weight.grad.dtype == torch.float32
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def logits_and_gradients(classifier, image):
+    image = image.clone().requires_grad_()
+    classifier.zero_grad()
+    with torch.autocast("cpu"):
+        logits = classifier(image)
+    (logits * torch.linspace(0, 1, logits.numel()).view(logits.shape)).sum().backward()
+    return [logits.detach(), image.grad, classifier.weight.grad, classifier.bias.grad]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch is without oneDNN")
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_logits_on_one_thread_are_computed_as_on_several(monkeypatch, one_thread, batch_size, stride):
+    image = torch.randn(batch_size, 8, 9, 11).to(memory_format=torch.channels_last)
+    classifier = Fp32Conv2d(8, 5, 1, stride=stride)
+    calls, by_onednn = [], torch.mkldnn_convolution
+    monkeypatch.setattr(
+        torch, "mkldnn_convolution", lambda *arguments: (calls.append(1), by_onednn(*arguments))[1]
+    )
+    found = logits_and_gradients(classifier, image)
+    assert calls == [1] and found[0].is_contiguous(memory_format=torch.channels_last)
+    with monkeypatch.context() as patch:
+        patch.setattr("segkit.system.cpu.fp32_convolutions._suits_onednn", lambda *arguments: False)
+        expected = logits_and_gradients(classifier, image)
+    assert calls == [1]
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other)
+
+
+def test_what_is_exported_on_one_thread_is_a_usual_convolution(one_thread):
+    image = torch.randn(2, 8, 6, 6).to(memory_format=torch.channels_last)
+    classifier = Fp32Conv2d(8, 5, 1)
+    with torch.autocast("cpu"), torch.no_grad():
+        program = torch.export.export(nn.Sequential(classifier), (image,))
+        called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert not any("mkldnn" in name for name in called), called
+    assert torch.equal(program.module()(image), classifier(image))

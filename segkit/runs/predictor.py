@@ -19,6 +19,7 @@ from segkit.config.schema import Component, Config, Predict
 from segkit.data.decoding.images_and_masks import ValueRange, common_range, read_image
 from segkit.data.decoding.parts import Source
 from segkit.data.palette import Legend
+from segkit.data.sample import band_by_band
 from segkit.errors import CheckpointError, ConfigError
 from segkit.evaluation.upsampled_scores import confidence_pixels, predict_pixels, probability_pixels
 from segkit.evaluation.views import PixelFunction, Views, view_pixels
@@ -87,7 +88,7 @@ class Predictor:
             of = "8 bits, or with another value_range in each part of the data"
         advice = f"the weights were trained on images of {self.channels} channels and {of}: bring it to that"
         image, _ = read_image(path, channels=self.channels, value_range=self.value_range, advice=advice)
-        return torch.from_numpy(image)
+        return band_by_band(torch.from_numpy(image))
 
     def forward(self, image: Tensor) -> Any:
         """The model's output, which `split_output` takes apart, for uint8 images (N, channels, H, W) on its device."""

@@ -2,5 +2,6 @@
 
 An augmentation is a callable `augment(sample) -> sample`. It draws from torch's global generator and from nothing
 else; the caller seeds that generator for every sample. One that says `takes_plain_tensors` gets the tensors of the
-data set; any other gets the types by which torchvision's transforms tell image, labels and weights apart.
+data set; any other gets the types by which torchvision's transforms tell image, labels and weights apart. One that says
+`takes_any_layout` gives the same pixels whether the image is stored band by band or pixel by pixel.
 """

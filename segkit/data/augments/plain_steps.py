@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from segkit.data.sample import Sample, as_height_width, resize_image, resize_nearest
+from segkit.data.sample import Sample, as_height_width, band_by_band, resize_image, resize_nearest
 from segkit.data.transforms.colours import Jitter
 from segkit.data.transforms.windows import GREY, Window, Windows
 
@@ -35,7 +35,7 @@ class PlainSteps:
         image, target = sample.image.as_subclass(Tensor), sample.target.as_subclass(Tensor)
         weight = None if sample.weight is None else sample.weight.as_subclass(Tensor)
         window = self.windows.draw(as_height_width(image.shape[-2:]), target)
-        image = _cut(image, window, resize_image, GREY)
+        image = band_by_band(_cut(image, window, resize_image, GREY))
         target = _cut(target, window, resize_nearest, self.ignore_index)
         weight = None if weight is None else _cut(weight, window, resize_nearest, 0)
         for axis, probability in self.flips:

@@ -52,7 +52,8 @@ def common_range(ranges: Iterable[ValueRange]) -> ValueRange:
 def read_image(
     path: Source, *, channels: int, value_range: ValueRange = None, advice: str | None = None
 ) -> tuple[np.ndarray, bool]:
-    """The image as uint8 (channels, H, W), upright and to be written to, and whether EXIF data turned it.
+    """The image as uint8 (channels, H, W), upright and to be written to, and whether EXIF data turned it. In memory it
+    may lie pixel by pixel.
 
     Greyscale and colour are converted into each other where `channels` is 1 or 3, and alpha is dropped; other bands
     must be as many as `channels`. Of more than 8 bits, `value_range` says which numbers become 0 and 255, without which
@@ -95,9 +96,9 @@ def read_image(
         image = image.convert(mode)
     elif channels in (1, 3) and image.mode != _BANDS[channels]:
         image = image.convert(_BANDS[channels])
-    # Channel by channel, as Pillow packs them: turning (H, W, C) around takes longer.
-    planes = bytearray().join([image.tobytes("raw", band) for band in image.getbands()])
-    return np.frombuffer(planes, dtype=np.uint8).reshape(channels, image.height, image.width), turned
+    # As Pillow has them, pixel by pixel in memory: turning them around takes longer than what comes next.
+    values = np.frombuffer(bytearray(image.tobytes()), dtype=np.uint8)
+    return values.reshape(image.height, image.width, channels).transpose(2, 0, 1), turned
 
 
 def read_labels(path: Source, *, colours: bool = False) -> tuple[np.ndarray, bool]:

@@ -120,18 +120,23 @@ class LabelMap:
             if 0 <= value <= LARGEST_VALUE:
                 table[value], self._allowed[value] = class_id, True
         self._identity = self.rest is None and only_ignores
-        # For 8-bit files, whose values Python replaces several times faster as bytes than NumPy by their index.
-        fits = bool((table[:256][self._allowed[:256]] >= 0).all() and (table[:256] <= 0xFF).all())
-        self._bytes = table[:256].clip(min=0).astype(np.uint8).tobytes() if fits else None
-        self._allowed_bytes = bytes(np.flatnonzero(self._allowed[:256]).tolist())
+        # For 8-bit files, whose values Python replaces several times faster as bytes than NumPy by their index. What is
+        # not allowed becomes a byte that stands for nothing else, which is found sooner than what is not allowed.
+        few, allowed = table[:256], self._allowed[:256]
+        free = np.setdiff1d(np.arange(256), few[allowed])
+        fits = bool(
+            (few[allowed] >= 0).all() and (few[allowed] <= 0xFF).all() and (free.size or allowed.all())
+        )
+        self._wrong = int(free[0]) if free.size else None
+        self._bytes = np.where(allowed, few, self._wrong or 0).astype(np.uint8).tobytes() if fits else None
         return table
 
     def _from_numbers(self, values: np.ndarray, source: str) -> np.ndarray:
         fits = values.dtype == np.uint8 or (values.size and values.min() >= 0 and values.max() <= 0xFF)
         if self._bytes is not None and fits:
-            found = values.astype(np.uint8, copy=False).tobytes()
-            if not found.translate(None, delete=self._allowed_bytes):
-                return np.frombuffer(found.translate(self._bytes), dtype=np.uint8).reshape(values.shape)
+            ids = values.astype(np.uint8, copy=False).tobytes().translate(self._bytes)
+            if self._wrong is None or self._wrong not in ids:
+                return np.frombuffer(ids, dtype=np.uint8).reshape(values.shape)
         in_table = (values >= 0) & (values <= LARGEST_VALUE)
         if not in_table.all():
             return self._from_any_numbers(values, source)

@@ -17,7 +17,7 @@ from segkit.data.loading.bad_samples import (
     with_advice,
 )
 from segkit.data.loading.sampler import derive_seed, replacements
-from segkit.data.sample import Sample
+from segkit.data.sample import Sample, band_by_band
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
@@ -91,7 +91,10 @@ class TrainView:
     def _augmented(self, place: tuple[int, ...], index: int) -> dict[str, Any]:
         """Image `index` with the random numbers of `place`."""
         with seeded(derive_seed(self.seed, "augment", *place)):
-            tensors = as_tensors(self.augment(read_sample(self.dataset, index, self.weight_map)))
+            sample = read_sample(self.dataset, index, self.weight_map)
+            if not getattr(self.augment, "takes_any_layout", False):
+                sample = _with_bands(sample)
+            tensors = as_tensors(self.augment(sample))
         return tensors | {name: make(tensors["target"]) for name, make in self.label_maps.items()}
 
 
@@ -143,16 +146,24 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         ignore_index=dataset.ignore_index,
         source=source,
     )
-    weight = sample.weight if weight_map is None else weight_map(sample)
+    weight = sample.weight if weight_map is None else weight_map(_with_bands(sample))
     if weight is None:
         return sample
     check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
     return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
 
 
+def _with_bands(sample: Sample) -> Sample:
+    """The sample with its image band by band, for what may make other last digits of another order: data sets give it
+    as files have it, and a cache in the order that it keeps."""
+    return sample if sample.image.is_contiguous() else replace(sample, image=band_by_band(sample.image))
+
+
 def as_tensors(sample: Sample) -> dict[str, Any]:
-    """A sample as plain tensors: image (C, H, W), target (H, W), weight (H, W) if there is one, name, index."""
-    tensors = {"image": sample.image.as_subclass(Tensor), "target": sample.target.as_subclass(Tensor)}
+    """A sample as plain tensors: image (C, H, W), band by band in memory, target (H, W), weight (H, W) if there is one,
+    name, index."""
+    image = band_by_band(sample.image.as_subclass(Tensor))
+    tensors = {"image": image, "target": sample.target.as_subclass(Tensor)}
     if sample.weight is not None:
         tensors["weight"] = sample.weight.as_subclass(Tensor)
     return {**tensors, "name": sample.name, "index": sample.index}

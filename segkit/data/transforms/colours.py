@@ -6,10 +6,14 @@ that depends on how many threads add them up, so that a worker would now and the
 process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+#: Pixels of a band that are changed at a time: in floats they stay in a processor's cache, and are no memory that the
+#: system is asked for anew.
+BLOCK = 2**17
 
 
 class Jitter:
@@ -43,11 +47,11 @@ def _change_bands(image: Tensor, steps: Sequence[tuple[int, float | None]]) -> T
         if factor is None:
             continue
         if place == 0:
-            image = image.mul(factor).clamp_(0, 255).to(image.dtype)
+            image = _change_brightness(image, factor)
         elif place == 1:
             image = change_contrast(image, factor)
         elif image.shape[-3] == 3:
-            image = _blend(image, _to_grey(image), factor)
+            image = _change_saturation(image, factor)
     return image
 
 
@@ -64,8 +68,17 @@ def _change_other_bands(image: Tensor, steps: Sequence[tuple[int, float | None]]
 
 def change_contrast(image: Tensor, factor: float) -> Tensor:
     """An image of grey or colour, uint8 (C, H, W), with `factor` times its distance from the mean grey."""
-    grey = _to_grey(image) if image.shape[-3] == 3 else image.float()
-    return _blend(image, find_mean(grey), factor)
+    total, bands = torch.zeros((), dtype=torch.float64), image.unbind(dim=-3)
+    for rows in _blocks(image):
+        total += (_to_grey(bands, rows) if len(bands) == 3 else bands[0][rows].float()).sum(
+            dtype=torch.float64
+        )
+    mean = (total / image[..., :1, :, :].numel()).float()  # of whole numbers, and so as exact as `find_mean`
+    changed = _like(image)
+    for rows in _blocks(image):
+        for band, out in zip(bands, changed.unbind(dim=-3), strict=True):
+            _blend(band[rows], mean, factor, out[rows])
+    return changed
 
 
 def find_mean(values: Tensor) -> Tensor:
@@ -74,12 +87,49 @@ def find_mean(values: Tensor) -> Tensor:
     return values.mean(dim=(-3, -2, -1), keepdim=True, dtype=torch.float64).float()
 
 
-def _to_grey(image: Tensor) -> Tensor:
-    """The luminance (1, H, W) of a colour image (3, H, W), in whole numbers of float32."""
-    red, green, blue = image.unbind(dim=-3)
-    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(-3).floor_()
+def _change_brightness(image: Tensor, factor: float) -> Tensor:
+    """`factor` times the image."""
+    changed = _like(image)
+    for rows in _blocks(image):
+        for band, out in zip(image.unbind(dim=-3), changed.unbind(dim=-3), strict=True):
+            _store(band[rows].float().mul_(factor), out[rows])
+    return changed
 
 
-def _blend(image: Tensor, other: Tensor, share: float) -> Tensor:
-    """`share` of the image and the rest of `other`; a share above 1 goes away from `other`."""
-    return image.mul(share).add_(other, alpha=1.0 - share).clamp_(0, 255).to(image.dtype)
+def _change_saturation(image: Tensor, factor: float) -> Tensor:
+    """A colour image with `factor` times its distance from its luminance."""
+    changed, bands = _like(image), image.unbind(dim=-3)
+    for rows in _blocks(image):
+        grey = _to_grey(bands, rows)
+        for band, out in zip(bands, changed.unbind(dim=-3), strict=True):
+            _blend(band[rows], grey, factor, out[rows])
+    return changed
+
+
+def _blocks(image: Tensor) -> Iterator[slice]:
+    """The rows of an image (C, H, W), so many at a time that a band of them has about BLOCK pixels."""
+    height, width = image.shape[-2:]
+    step = max(1, BLOCK // max(1, width))
+    for start in range(0, height, step):
+        yield slice(start, start + step)
+
+
+def _like(image: Tensor) -> Tensor:
+    return torch.empty_like(image, memory_format=torch.contiguous_format)
+
+
+def _to_grey(bands: Sequence[Tensor], rows: slice) -> Tensor:
+    """The luminance (H, W) of these rows of red, green and blue, in whole numbers of float32."""
+    red, green, blue = (band[rows] for band in bands)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+
+
+def _blend(band: Tensor, other: Tensor, share: float, out: Tensor) -> None:
+    """`share` of the band and the rest of `other`, into `out`; a share above 1 goes away from `other`."""
+    _store(band.float().mul_(share).add_(other, alpha=1.0 - share), out)
+
+
+def _store(values: Tensor, out: Tensor) -> None:
+    """Values of float32 as bytes, without their fractions."""
+    # By way of 16 bits, since torch makes bytes of floats one at a time.
+    out.copy_(values.clamp_(0, 255).to(torch.int16))

@@ -15,7 +15,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from segkit.data.sample import Sample, as_height_width, resize_nearest
+from segkit.data.sample import Sample, as_height_width, band_by_band, resize_nearest
 
 #: The weight of new pixels; a number, where torchvision declares a list.
 _NONE: Any = 0
@@ -162,9 +162,9 @@ def _wrap(tensor: torch.Tensor, inpt: WeightMap) -> WeightMap:
 def as_typed(sample: Sample) -> Sample:
     """The sample with the tensor types that torchvision's transforms know, the labels its own `Mask`."""
     weight = sample.weight if sample.weight is None else WeightsBesideMask(sample.weight)
-    return replace(
-        sample, image=tv_tensors.Image(sample.image), target=tv_tensors.Mask(sample.target), weight=weight
-    )
+    # Band by band in memory, as caches give it too: some transforms make other last digits of another order.
+    image = tv_tensors.Image(band_by_band(sample.image))
+    return replace(sample, image=image, target=tv_tensors.Mask(sample.target), weight=weight)
 
 
 class Typed:

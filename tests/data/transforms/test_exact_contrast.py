@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from segkit.data.sample import Sample
+from segkit.data.transforms import colours
 from segkit.data.transforms.colours import Jitter, change_contrast, find_mean
 from segkit.data.transforms.jitter import ColorJitter
 from tests.data.transforms.transform_cases import build_augment, run
@@ -75,3 +77,22 @@ def test_every_change_of_contrast_takes_it(image_and_factor):
     for block in ({"name": "ColorJitter"}, {"name": "RandomPhotometricDistort", **still}):
         changed = run(build_augment({**block, "contrast": [factor, factor]}), sample, 0)
         assert torch.equal(changed.image.as_subclass(torch.Tensor), expected), block["name"]
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (33, 17), (131, 257)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_colours_change_a_block_at_a_time_as_torchvision_changes_a_whole_image(
+    monkeypatch, bands, size, packed
+):
+    image = torch.randint(0, 256, (bands, *size), dtype=torch.uint8)
+    if packed:
+        image = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    monkeypatch.setattr(colours, "BLOCK", 300)
+    for seed in range(12):
+        torch.manual_seed(seed)
+        changed = Jitter(0.9, 0.9, 0.9)(image)
+        torch.manual_seed(seed)
+        expected = v2.ColorJitter(0.9, 0.9, 0.9)(tv_tensors.Image(image))
+        assert torch.equal(changed, expected.as_subclass(torch.Tensor))
+        assert changed.dtype == torch.uint8 and changed.is_contiguous()

@@ -18,6 +18,8 @@ from segkit.data.annotations.patches import Patch, patch_between
 
 #: Steps of the outline per pixel, and the step of a pixel after which its centre is passed.
 STEPS, CENTRE = 5, 2
+#: What is added to a step for the first pixel whose centre is not before it, once divided by STEPS.
+TO_CENTRE = STEPS - 1 - CENTRE
 
 
 def fill_polygon(mask: np.ndarray, points: np.ndarray, value: int) -> None:
@@ -41,12 +43,14 @@ def polygon_patches(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> li
     if not polygons:
         return []
     corners = np.concatenate(polygons, dtype=np.float64)  # (K, 2)
-    x, y = (STEPS * corners.T + 0.5).astype(np.int64)  # (K,) each
-    ends = np.cumsum([len(points) for points in polygons])
+    finer = (STEPS * corners + 0.5).astype(np.int64)  # (K, 2)
+    x, y = finer[:, 0], finer[:, 1]
+    bounds = [0, *itertools.accumulate(map(len, polygons))]
     following = np.arange(1, len(x) + 1)
-    following[ends - 1] = [0, *ends[:-1]]
+    for first, last in itertools.pairwise(bounds):
+        following[last - 1] = first
     edges, columns, rows = _cross(x, y, x[following], y[following], size)
-    bounds = [0, *np.searchsorted(edges, ends).tolist()]
+    bounds = np.searchsorted(edges, bounds).tolist()
     return [
         patch_between(rows[first:last], columns[first:last]) for first, last in itertools.pairwise(bounds)
     ]
@@ -65,18 +69,20 @@ def _cross(
     turned = long < 0
     x, y = np.where(turned, x1, x0), np.where(turned, y1, y0)
     slope = short / np.where(long == 0, 1, long)
-    first = np.maximum((np.minimum(x0, x1) + STEPS - 1 - CENTRE) // STEPS, 0)
-    last = np.minimum((np.maximum(x0, x1) - 1 - CENTRE) // STEPS, width - 1)
+    first = np.maximum((np.minimum(x0, x1) + TO_CENTRE) // STEPS, 0)
+    last = np.minimum((np.maximum(x0, x1) - (1 + CENTRE)) // STEPS, width - 1)
     counts = np.maximum(last - first + 1, 0)
     edges = np.repeat(np.arange(len(x)), counts)
     # The n-th crossing of an edge is in the n-th column from the first.
-    columns = np.arange(len(edges)) - (np.cumsum(counts) - counts - first)[edges]
-    x, y, slope, is_flat = x[edges], y[edges], slope[edges], is_flat[edges]
+    columns = np.arange(len(edges)) - (np.cumsum(counts) - counts - first).take(edges)
     passed = STEPS * columns + CENTRE  # the last step before the centre
-    at = y + slope * (passed - x) + 0.5, y + slope * (passed + 1 - x) + 0.5
-    steep = y + _first_step_past(x, np.where(is_flat, 1.0, slope), passed + 1) - 1
-    finer = np.where(is_flat, np.minimum(*at), steep).astype(np.int64)
-    rows = (finer + STEPS - 1 - CENTRE) // STEPS
+    # The walk along a flat edge takes the higher row of that step and the next, which of a rising one is the next.
+    at = y.take(edges) + slope.take(edges) * (passed - (x - (slope < 0)).take(edges)) + 0.5
+    steep = np.flatnonzero(~is_flat.take(edges))
+    if len(steep):
+        of = edges.take(steep)
+        at[steep] = y.take(of) + _first_step_past(x.take(of), slope.take(of), passed.take(steep) + 1) - 1
+    rows = (at.astype(np.int64) + TO_CENTRE) // STEPS
     return edges, columns, np.minimum(np.maximum(rows, 0), height)
 
 

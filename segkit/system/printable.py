@@ -52,7 +52,12 @@ def show_class(name: str) -> str:
 
 def show_path(path: str | os.PathLike[str]) -> str:
     """The path on one line of printable characters; the middle of each over-long name in it is left out."""
-    return "/".join(show_name(part) for part in os.fspath(path).split("/"))
+    text = os.fspath(path)
+    if (
+        len(text) <= MOST_CHARACTERS and text.isprintable()
+    ):  # as most: it is shown for each sample that is read
+        return text
+    return "/".join(show_name(part) for part in text.split("/"))
 
 
 def _is_seen(char: str) -> bool:

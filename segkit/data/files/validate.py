@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def check_ids(target: np.ndarray, *, num_classes: int, ignore_index: int, source: str) -> None:
     """Raises DataError if a pixel of `target` (H, W) is neither a class id nor `ignore_index`."""
-    wrong = (target < 0) | (target >= num_classes)
+    wrong = target >= num_classes
+    if target.dtype != np.uint8:
+        wrong |= target < 0
     if not 0 <= ignore_index < num_classes:
         wrong &= target != ignore_index
     if wrong.any():

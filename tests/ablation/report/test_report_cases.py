@@ -529,6 +529,22 @@ def test_scores_of_objects(tmp_path):
     assert main.values == pytest.approx(means)
 
 
+def test_the_rows_of_runs_have_their_scores_by_every_metric_that_is_compared(tmp_path):
+    """Not only their differences, of which no mean could be told."""
+    study = count_objects(make_study(tmp_path / "runs", examples=False))
+    metrics = ("rand_error", "miou", "vi/circle", "iou/line", "recall/line", "ce")
+    write_report(replace(study, metrics=metrics), tmp_path / "report")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "report.csv").read_text())))
+    assert list(rows[0])[-3:] == ["rand_error", "vi/circle", "recall/line"]
+    for row, run in zip(rows, study.runs, strict=True):
+        objects, matrix = run.counts.objects, run.matrices.sum(axis=0)
+        both, true, predicted = (objects.counts[..., place] for place in (12, 13, 14))
+        errors = 1 - 2 * both / (true + predicted)
+        assert float(row["rand_error"]) == pytest.approx(errors.mean())
+        assert float(row["vi/circle"]) == pytest.approx(objects.entropies[:, 1].sum(axis=1).mean())
+        assert float(row["recall/line"]) == pytest.approx(matrix[3, 3] / matrix[3].sum())
+
+
 def test_runs_that_lack_objects_are_named_with_the_command_that_keeps_the_rest(tmp_path):
     study = make_study(tmp_path, examples=False)
     names = study.runs[0].class_names

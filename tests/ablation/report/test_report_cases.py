@@ -627,3 +627,17 @@ def test_figures_say_the_level_as_it_is(tmp_path, level):
     figure = Figure()
     paint_forest(figure, forest_rows(findings.comparison.differences), "difference", level, sheet.looks)
     assert f"difference  [{words}]" in [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(5, "of 8 about 1 would"), (62, "of 122 of all classes about 6 would")]
+)
+def test_cells_that_chance_colours_are_counted_over_all_classes_with_a_label(tmp_path, classes, said):
+    """The 30 of 62 that differ most are those that chance colours: 2 of 60 was said of what was 6 of 122."""
+    names = [f"class {number}" for number in range(classes)]
+    variants = ("ce", "ohem_ce", "bootstrapped_ce")
+    study = make_study(tmp_path, variants=variants, classes=names, absent="class 2", images=4, examples=False)
+    sheet = Sheet(tmp_path, choose_looks(study.variants, study.baseline))
+    _, picture = draw_classes_of(find_all(study), sheet)
+    assert f"{said} be coloured by chance alone" in picture.caption
+    assert ("most of them among the classes shown" in picture.caption) == (classes > 30)

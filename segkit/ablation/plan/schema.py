@@ -207,7 +207,7 @@ def _read_level(node: Node, problems: list[Problem]) -> float | None:
 
 
 def _read_metrics(node: Node, problems: list[Problem]) -> tuple[str, ...] | None:
-    """Whether the classes they name are there shows when the runs are read."""
+    """Whether the classes they name are there shows when the variants are built."""
     from segkit.ablation.statistics.metrics import check_metric  # late, because it needs NumPy
 
     names = to_plain(node)

@@ -3,6 +3,7 @@
 Guo et al. 2017 (arXiv:1706.04599). The temperature is fitted on one half of the images and scored on the other.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ CHUNK = 2**14
 
 
 class LogitSample:
-    """Logits of pixels that are drawn of each image, with replacement and by its place in the data set alone.
+    """Logits of pixels of each image: of all that are valid, or where they are more than `pixels` of so many that are
+    drawn, with replacement and by its place in the data set alone.
 
     By place, `logits` float32 (M, C) and `labels` int64 (M,), and `valid`, how many pixels the image has to draw from.
     """
@@ -53,8 +55,10 @@ class LogitSample:
             valid = (flat != self.ignore_index).nonzero()[:, 0]
             if not len(valid):
                 continue
-            generator = torch.Generator().manual_seed(place)
-            drawn = valid[torch.randint(len(valid), (self.pixels,), generator=generator)]
+            drawn = valid
+            if len(valid) > self.pixels:
+                generator = torch.Generator().manual_seed(place)
+                drawn = valid[torch.randint(len(valid), (self.pixels,), generator=generator)]
             self.logits[place] = upsampled_at(small, drawn, label.shape).cpu()
             self.labels[place] = flat[drawn]
             self.valid[place] = len(valid)
@@ -144,17 +148,28 @@ def calibrate(
         )
     with RunFolder.reopen(run) as folder:
         found = find_temperature(predictor, overrides, split=split, group=group)
-        print(
-            f"temperature {found['temperature']:.4f}, fitted on {found['fitted_on']} images of {split}; on the other "
-            f"{found['scored_on']}:"
-        )
-        for name in ("before", "after"):
-            one = found[name]
-            print(f"  {name:<6}  ECE {100 * one['ece']:.2f}  Brier {one['brier']:.4f}  ce {one['ce']:.4f}")
+        print("\n".join(say_temperature(found, split=split, file=folder.temperature)))
         about = {"weights": predictor.path.name, "iteration": predictor.iteration, "split": split}
         write_json(folder.temperature, {**about, **found})
         print(f"wrote {folder.temperature}; weights {predictor.path} ({predictor.why})")
     return 0
+
+
+def say_temperature(found: Mapping[str, Any], *, split: str, file: Path) -> list[str]:
+    """What was found, in lines, and a word of warning where it does not carry over to the other half."""
+    before, after = found["before"], found["after"]
+    lines = [
+        f"temperature {found['temperature']:.4f}, fitted on {found['fitted_on']} images of {split}; on the other "
+        f"{found['scored_on']}:"
+    ]
+    for name, one in (("before", before), ("after", after)):
+        lines.append(f"  {name:<6}  ECE {100 * one['ece']:.2f}  Brier {one['brier']:.4f}  ce {one['ce']:.4f}")
+    if after["ce"] > before["ce"]:
+        lines.append(
+            "caution: on those, the cross-entropy is larger with it: what it was fitted to is not what they are like "
+            f"-> fit it on more images, or remove {file}, else predictions divide by it"
+        )
+    return lines
 
 
 def find_temperature(
@@ -225,10 +240,16 @@ def _scores_of(result: Evaluation, images: Tensor) -> dict[str, float | None]:
     pixels = int(bins[:, :, 0].sum())
     if not pixels:
         raise DataError("--calibrate: the images to score have no valid pixel -> use more images")
+    ce = float(result.ce_sums[images].sum()) / pixels
+    if not math.isfinite(ce):
+        raise DataError(
+            "--calibrate: the cross-entropy of the images to score is infinite, or no number: the training, or its "
+            "precision, has failed -> look at its logits, or train it again"
+        )
     return {
         "ece": finite_or_none(scores.ece),
         "brier": finite_or_none(scores.brier),
         "confidence": finite_or_none(scores.confidence),
         "accuracy": finite_or_none(scores.accuracy),
-        "ce": finite_or_none(float(result.ce_sums[images].sum()) / pixels),
+        "ce": ce,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segkit.ablation.plan.grid import expand_variant
-from segkit.ablation.study.claims import LEVEL, METRICS, check_level, check_margin
+from segkit.ablation.study.claims import LEVEL, METRICS, check_level, check_margin, check_margin_of
 from segkit.config.messages import show_value
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
@@ -72,6 +72,9 @@ def read_ablation(root: Node, problems: list[Problem]) -> AblationFile:
     variants = values.get(ABLATION_KEY) or {}
     if "baseline" in root.value:
         values["baseline"] = _read_baseline(root.value["baseline"], list(variants), problems)
+    if values.get("margin") is not None:
+        reason = check_margin_of((values.get("metrics") or METRICS)[0])
+        problems += [] if reason is None else [Problem(root.value["margin"].mark, f"margin: {reason}")]
     return AblationFile(**{key: value for key, value in values.items() if value is not None})
 
 
@@ -204,7 +207,7 @@ def _read_level(node: Node, problems: list[Problem]) -> float | None:
 
 
 def _read_metrics(node: Node, problems: list[Problem]) -> tuple[str, ...] | None:
-    """Whether the classes they name are there shows when the runs are read."""
+    """Whether the classes they name are there shows when the variants are built."""
     from segkit.ablation.statistics.metrics import check_metric  # late, because it needs NumPy
 
     names = to_plain(node)

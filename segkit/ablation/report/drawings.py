@@ -151,15 +151,18 @@ def _classes(findings: Findings, sheet: Sheet) -> list[Block]:
     draw_classes(chosen, sheet.folder / "classes", pdf=sheet.pdf)
     level = f"{100 * findings.comparison.level:g} %"
     caption = "IoU of each class, mean over seeds"
-    cells = chosen.difference.size
+    all_shown = len(everything.class_names) == len(chosen.class_names)
+    # Of all classes: those that differ most are the ones that chance colours. A class without labels has no colour.
+    cells = int(np.isfinite(everything.difference).sum())
+    of_all, among = ("", "") if all_shown else (" of all classes", ", most of them among the classes shown")
     if chosen.compared:
         caption += (
             f", and its difference Δ to {findings.study.baseline}. A cell is coloured where its {level} interval for "
             "other images and other seeds (with one seed for other images alone) excludes 0 and grey where it does "
-            f"not; the intervals are not corrected for the number of cells, so of {cells} about "
-            f"{max(1, round((1 - findings.comparison.level) * cells))} would be coloured by chance alone"
+            f"not; the intervals are not corrected for the number of cells, so of {cells}{of_all} about "
+            f"{max(1, round((1 - findings.comparison.level) * cells))} would be coloured by chance alone{among}"
         )
-    if len(everything.class_names) > len(chosen.class_names):
+    if not all_shown:
         caption += (
             f". Shown are the {MOST_CLASSES} of {len(everything.class_names)} classes whose IoU differs most"
         )

@@ -13,8 +13,8 @@ from segkit.ablation.statistics.difference import Difference, Score, score
 from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import ACCURACY, CE, MIOU, Metric, find_metric, iou
 from segkit.ablation.statistics.statistics import Comparison, compare_metrics, list_warnings
-from segkit.ablation.statistics.unit import POINTS
 from segkit.ablation.study.checks.comparable import check_comparable, refuse_incomparable
+from segkit.ablation.study.claims import check_margin_of
 from segkit.ablation.study.config_diff import ConfigDiff, diff_configs
 from segkit.ablation.study.lacking import find_lacking
 from segkit.ablation.study.study import Comparability, Run, Study
@@ -132,10 +132,9 @@ def find_all(study: Study) -> Findings:
                 raise
             unmeasured.append(str(error))
     main = metrics[0]
-    if study.margin is not None and main.unit is not POINTS:
-        raise ConfigError(
-            f"margin: it is in points, and {main.name} is not -> put another metric first, or leave the margin out"
-        )
+    reason = None if study.margin is None else check_margin_of(main.name)
+    if reason is not None:
+        raise ConfigError(f"margin: {reason}")
     runs = {
         variant: {run.seed: run.counts for run in study.of(variant)}
         for variant in study.variants

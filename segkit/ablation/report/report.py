@@ -65,7 +65,8 @@ def write_findings(findings: Findings, output: Path, *, pdf: bool = False) -> Pa
     figures = draw_all(findings, files.figures, pdf=pdf)
     document = number_captions(compose(findings, figures))
     write_text(files.markdown, render_markdown(document))
-    write_text(files.csv, render_csv(findings.study))
+    metrics = [comparison.metric for comparison in (findings.comparison, *findings.others)]
+    write_text(files.csv, render_csv(findings.study, metrics))
     write_text(files.differences_csv, render_differences_csv(findings))
     write_text(files.differences_json, render_differences_json(findings))
     write_text(files.latex, render_latex(paper_tables(findings)))

@@ -3,16 +3,19 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from segkit.ablation.report.findings import cross_entropy, training_minutes
-from segkit.ablation.statistics.metrics import ACCURACY, MIOU, iou
+from segkit.ablation.report.findings import cross_entropy, score_run, training_minutes
+from segkit.ablation.statistics.metrics import ACCURACY, MIOU, Metric, iou
 from segkit.ablation.study.study import Run, Study
 
 
-def render_csv(study: Study) -> str:
-    """Variants in order, seeds ascending. Scores are shares in [0, 1] at full precision, blank where undefined."""
-    rows = [_row(run) for variant in study.variants for run in study.of(variant)]
+def render_csv(study: Study, metrics: Sequence[Metric] = ()) -> str:
+    """Variants in order, seeds ascending. Scores are at full precision, shares in [0, 1] but for those in nats, bits
+    and units, and blank where undefined. All runs have what `metrics` take; those that no other column has are the last
+    ones, by their names."""
+    rows = [_row(run, metrics) for variant in study.variants for run in study.of(variant)]
     content = io.StringIO()
     writer = csv.DictWriter(content, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -20,10 +23,10 @@ def render_csv(study: Study) -> str:
     return content.getvalue()
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, metrics: Sequence[Metric]) -> dict[str, Any]:
     best = run.summary.get("best") or {}
     counts = run.counts.counts.sum(axis=0)
-    return {
+    row = {
         "variant": run.variant,
         "seed": run.seed,
         "iteration": run.iteration,
@@ -42,6 +45,9 @@ def _row(run: Run) -> dict[str, Any]:
         "git_commit": run.env.get("git_commit"),
         "folder": str(run.folder),
     }
+    # Of mIoU the column is called mIoU; a name that is there already has the same score.
+    further = {metric.name: score_run(run, metric) for metric in metrics if metric.name != MIOU.name}
+    return row | {name: value for name, value in further.items() if name not in row}
 
 
 def _text(value: Any) -> str:

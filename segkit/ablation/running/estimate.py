@@ -15,6 +15,7 @@ import torch
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
+from segkit.ablation.statistics.metrics import find_metric
 from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks
 from segkit.errors import ConfigError, SegkitError
@@ -53,9 +54,10 @@ def count_iterations(
     for variant in (variant for variant in plan.variants if variant in unfinished):
         try:
             for slot in sizes:
-                made = _build_on_cpu(plan.run_of(variant).config, slot).plan
-                _refuse_no_score(made)
-                lengths[variant] = made.iterations
+                experiment = _build_on_cpu(plan.run_of(variant).config, slot)
+                _refuse_no_score(experiment.plan)
+                _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
+                lengths[variant] = experiment.plan.iterations
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:
@@ -71,6 +73,12 @@ def _refuse_no_score(plan: Plan) -> None:
         raise ConfigError(
             "eval.every=0: no run would have a score, which is what an ablation compares -> eval.every=100%"
         )
+
+
+def _refuse_unknown_classes(metrics: Sequence[str], class_names: Sequence[str]) -> None:
+    """Raises ConfigError for a metric of a class that there is not, of which a report could say nothing."""
+    for name in metrics:
+        find_metric(name, class_names)
 
 
 def estimate_costs(

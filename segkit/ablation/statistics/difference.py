@@ -132,9 +132,11 @@ class Difference:
         value, low, high = self._write(self.value, *self.interval)
         points = f"{'+' if self.value > 0 else ''}{value} {self._points}"
         interval = f"the {self._level} interval over images {low} to {high}"
+        # Of a variant whose seeds are all equal, or a baseline, they are several.
+        seed = "the one seed that both have" if len(self.seeds) < 2 else "what counts as one seed"
         return (
-            f"{points} to {self.baseline} with the one seed that both have, {interval}: no verdict, because what other "
-            "seeds would show is not known"
+            f"{points} to {self.baseline} with {seed}, {interval}: no verdict, because what other seeds would show is "
+            "not known"
         )
 
     @property

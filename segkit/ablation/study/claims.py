@@ -20,6 +20,17 @@ def check_margin(points: Any) -> str | None:
     return f"expected points of mIoU that do not matter, such as 0.5, got {show_value(points)}"
 
 
+def check_margin_of(metric: str) -> str | None:
+    """Why differences by a metric of that name can have no margin, None if they can."""
+    from segkit.ablation.statistics.metrics import OF_A_CLASS, WHOLE  # late, because it needs NumPy
+    from segkit.ablation.statistics.unit import POINTS
+
+    known = WHOLE.get(metric) or OF_A_CLASS.get(metric.partition("/")[0])
+    if known is None or known.unit is POINTS:
+        return None
+    return f"it is in points, and {metric} is not -> put another metric first, or leave the margin out"
+
+
 def check_level(level: Any) -> str | None:
     """Why `level` is none for intervals, None if it is."""
     if isinstance(level, int | float) and not isinstance(level, bool) and 0.5 <= level <= HIGHEST_LEVEL:

@@ -54,7 +54,7 @@ class _Found:
     explicit: dict[Path, bool] = field(default_factory=dict)
     shown: dict[Path, Path] = field(default_factory=dict)
     variants: dict[Path, str] = field(default_factory=dict)
-    studies: list[StudyAbout] = field(default_factory=list)
+    studies: dict[Path, StudyAbout] = field(default_factory=dict)
 
 
 def gather_runs(
@@ -100,15 +100,17 @@ def _gather(
             ended[run.folder] = _when_ended(folder)
     unused_configs = {folder: clear(configs[folder].to_mapping()) for folder in unused}
     gathered.missing = _still_missing(unused, unused_configs, gathered.runs)
-    gathered.missing += [line for study in found.studies for line in study.missing]
+    gathered.missing += [line for study in found.studies.values() for line in study.missing]
     if not gathered.runs:
         given = ", ".join(map(str, paths))
         raise CheckpointError(
             "\n   ".join([f"no finished run in {given}", *gathered.missing, *gathered.notes])
         )
-    gathered.packed = next(iter(found.studies), None)
+    gathered.packed = next(iter(found.studies.values()), None)
     gathered.whole = gathered.packed is not None and len(paths) == 1
     groups = _sort(gathered)
+    there = _no_longer_missing(found.studies, groups)
+    gathered.missing = [line for line in gathered.missing if line not in there]
     chosen = _choose_names(groups, names)
     _rename_packed(gathered, groups, chosen)
     if not gathered.whole:
@@ -128,7 +130,7 @@ def _find(paths: Sequence[str | os.PathLike[str]], stack: ExitStack) -> _Found:
     for path in map(Path, paths):
         if is_packed(path) and not path.is_dir():
             about, shown = stack.enter_context(unpack_study(path))
-            found.studies.append(about)
+            found.studies[path] = about
             found.shown |= shown
             found.variants |= {place: run.variant for place, run in zip(shown, about.runs, strict=True)}
         else:
@@ -175,6 +177,26 @@ def _still_missing(
         for folder, config in configs.items()
         if not is_overfit(config["name"]) and _identity(config) not in done
     ]
+
+
+def _no_longer_missing(studies: Mapping[Path, StudyAbout], groups: Sequence[Sequence[Run]]) -> set[str]:
+    """The lines of packed studies on runs that they lack and that are here: seeds that another machine has trained."""
+    there = set()
+    for path, study in studies.items():
+        told = {entry.variant for entry in study.runs}
+        runs_here = set()
+        for runs in groups:
+            called = {run.variant for run in runs if run.folder.parent == path}
+            # Of a variant without any run nothing but its name is known.
+            called = called or {_called(run) for run in runs} & set(study.variants) - told
+            runs_here |= {f"{name}-seed{run.seed}: " for name in called for run in runs}
+        there |= {line for line in study.missing if line.startswith(tuple(runs_here))}
+    return there
+
+
+def _called(run: Run) -> str:
+    """What its packed study, or else the run itself, calls its variant."""
+    return run.variant or run.config["name"].removesuffix(f"-seed{run.seed}")
 
 
 def _keep_newest(runs: Sequence[Run], ended: Mapping[Path, datetime], notes: list[str]) -> list[Run]:

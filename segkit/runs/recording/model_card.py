@@ -129,6 +129,9 @@ def _scores(facts: CardFacts) -> list[str]:
         f"At iteration {iteration:,}, on {images}: **mIoU {percent(result.mean_iou)}**, "
         f"pixel accuracy {percent(metrics.accuracy(matrix))}, cross-entropy {result.ce:.4f}."
     )
+    if result.calibration is not None:
+        sure = result.calibration.scores()
+        summary += f" Expected calibration error {100 * sure.ece:.2f} %, Brier score {sure.brier:.4f}."
     counts = matrix.sum(dim=1).tolist()
     columns = (metrics.iou(matrix), metrics.dice(matrix), metrics.class_accuracy(matrix))
     table = ["| class | IoU | Dice | recall | pixels |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -193,7 +196,9 @@ def _limitations(facts: CardFacts) -> str:
         else "A test set that took no part in any choice: all scores are on the validation images.",
         "The spread over random seeds: this is one run with one seed, and another seed gives another score.",
         "Images from elsewhere: other cameras, places, light or annotators than in this data set.",
-        "How well the probabilities are calibrated, and how exact the borders of objects are.",
+        "How exact the borders of objects are."
+        if facts.last is not None and facts.last[1].calibration is not None
+        else "How well the probabilities are calibrated, and how exact the borders of objects are.",
         f"Speed of prediction; images per second in `{RunFiles.summary.name}` are those of training.",
     ]
     if not facts.finished:

@@ -59,7 +59,7 @@ def mistake(mistakes):
 
 
 def test_a_margin_is_points_in_the_file_and_a_share_from_there_on(folder):
-    folder(GOOD + "margin: 0.5\nlevel: 0.9\n")
+    folder(GOOD + "margin: 0.5\nlevel: 0.9\nmetrics: [rand_error/cell, ce]\n")
     plan = load_plan("mine.yaml")
     assert (plan.margin, plan.level) == (0.005, 0.9)
 
@@ -325,6 +325,8 @@ SMALL = {
     "at position 0",
     "seeds: [0]\nmargin: 0": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 0",
     "seeds: [0]\nmargin: half": "3:9: margin: expected points of mIoU that do not matter, such as 0.5, got 'half'",
+    "seeds: [0]\nmetrics: [vi/cell, miou]\nmargin: 1": "4:9: margin: it is in points, and vi/cell is not "
+    "-> put another metric first, or leave the margin out",
     "seeds: [0]\nlevel: 95": "3:8: level: expected the level of the intervals, 0.5 to 0.999, such as 0.95, got 95",
     "seeds: [0]\nlevel: true": "3:8: level: expected the level of the intervals, 0.5 to 0.999, such as 0.95, "
     "got true",

@@ -529,6 +529,22 @@ def test_scores_of_objects(tmp_path):
     assert main.values == pytest.approx(means)
 
 
+def test_the_rows_of_runs_have_their_scores_by_every_metric_that_is_compared(tmp_path):
+    """Not only their differences, of which no mean could be told."""
+    study = count_objects(make_study(tmp_path / "runs", examples=False))
+    metrics = ("rand_error", "miou", "vi/circle", "iou/line", "recall/line", "ce")
+    write_report(replace(study, metrics=metrics), tmp_path / "report")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "report.csv").read_text())))
+    assert list(rows[0])[-3:] == ["rand_error", "vi/circle", "recall/line"]
+    for row, run in zip(rows, study.runs, strict=True):
+        objects, matrix = run.counts.objects, run.matrices.sum(axis=0)
+        both, true, predicted = (objects.counts[..., place] for place in (12, 13, 14))
+        errors = 1 - 2 * both / (true + predicted)
+        assert float(row["rand_error"]) == pytest.approx(errors.mean())
+        assert float(row["vi/circle"]) == pytest.approx(objects.entropies[:, 1].sum(axis=1).mean())
+        assert float(row["recall/line"]) == pytest.approx(matrix[3, 3] / matrix[3].sum())
+
+
 def test_runs_that_lack_objects_are_named_with_the_command_that_keeps_the_rest(tmp_path):
     study = make_study(tmp_path, examples=False)
     names = study.runs[0].class_names
@@ -611,3 +627,17 @@ def test_figures_say_the_level_as_it_is(tmp_path, level):
     figure = Figure()
     paint_forest(figure, forest_rows(findings.comparison.differences), "difference", level, sheet.looks)
     assert f"difference  [{words}]" in [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(5, "of 8 about 1 would"), (62, "of 122 of all classes about 6 would")]
+)
+def test_cells_that_chance_colours_are_counted_over_all_classes_with_a_label(tmp_path, classes, said):
+    """The 30 of 62 that differ most are those that chance colours: 2 of 60 was said of what was 6 of 122."""
+    names = [f"class {number}" for number in range(classes)]
+    variants = ("ce", "ohem_ce", "bootstrapped_ce")
+    study = make_study(tmp_path, variants=variants, classes=names, absent="class 2", images=4, examples=False)
+    sheet = Sheet(tmp_path, choose_looks(study.variants, study.baseline))
+    _, picture = draw_classes_of(find_all(study), sheet)
+    assert f"{said} be coloured by chance alone" in picture.caption
+    assert ("most of them among the classes shown" in picture.caption) == (classes > 30)

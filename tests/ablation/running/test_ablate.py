@@ -257,6 +257,18 @@ def test_runs_that_would_never_be_scored_are_refused(fake, every):
     assert str(caught.value).startswith("variant ce, ohem: eval.every=0: ")
 
 
+def test_a_metric_of_a_class_that_there_is_not_is_found_before_anything_is_trained(fake, ablate, capsys):
+    """It was said when all was trained, and of the main metric instead of a report."""
+    path = Path("ab.yaml")
+    path.write_text(path.read_text() + "metrics: [miou, iou/stars]\n")
+    assert ablate("--config", "ab.yaml") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "variant ce, ohem: metrics: iou/stars: there is no class 'stars', did you mean 'star'?"
+    )
+    assert not Path("runs").exists()
+
+
 def test_lengths_in_epochs(fake):
     plan = fake("train.iterations=null", "train.epochs=3")
     assert set(count_iterations(plan, inspect_plan(plan)).values()) == {6}

@@ -380,6 +380,7 @@ def test_seeds_that_are_copies_are_one_training():
     comparison = compare_to_baseline(matrices, "ce", replicates=200)
     ohem, focal = comparison.differences
     assert (ohem.verdict, ohem.p, ohem.noise, ohem.comparisons) == ("one seed", None, None, 1)
+    assert "with what counts as one seed, the 95 % interval over images" in ohem.words
     assert focal == expected  # which the copies do not make surer
     assert comparison.warnings == (
         "all seeds of ohem are equal in every image: they are one training, and count as one seed",

@@ -1,6 +1,7 @@
 """Several packed studies, or one and runs beside it: whose runs are of one variant where places are not said."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,34 @@ def test_a_run_that_was_trained_again_is_not_missing_beside_a_packed_study(tmp_p
     stopped = train(tmp_path / "b" / "first", "ce", 1, tmp_path, CE, status={"state": "stopped"})
     path = packed(tmp_path / "a.zip", tmp_path / "a")
     assert gather_runs([path, tmp_path / "b"]).missing == [] and stopped.is_dir()
+
+
+def with_missing(path, folder, *missing):
+    """The runs in `folder` as a packed study that says that others are missing."""
+    pack_study(replace(study(folder), missing=missing), path)
+    return path
+
+
+def test_a_seed_that_another_machine_has_trained_is_not_missing(tmp_path):
+    train(tmp_path / "a", "ce", 0, tmp_path, CE)
+    train(tmp_path / "a", "ohem", 0, tmp_path, errors=5)
+    train(tmp_path / "b", "ohem", 1, tmp_path, errors=6)
+    train(tmp_path / "b", "focal", 0, tmp_path, "loss={name: focal}", errors=4)
+    lost = ("ohem-seed1: failed", "ohem-seed11: failed", "focal-seed0: not trained yet", "b/T: was killed")
+    first = with_missing(tmp_path / "a.zip", tmp_path / "a", *lost)
+    about_with(first, variants=["ce", "ohem", "focal"])
+    second = packed(tmp_path / "b.zip", tmp_path / "b")
+    for paths in ([first, second], [second, first], [first, tmp_path / "b"]):
+        assert gather_runs(paths).missing == ["ohem-seed11: failed", "b/T: was killed"]
+    assert gather_runs([first]).missing == list(lost)
+
+
+def test_a_run_of_another_configuration_that_is_called_alike_is_not_the_missing_one(tmp_path):
+    train(tmp_path / "a", "ce", 0, tmp_path, CE)
+    train(tmp_path / "a", "ohem", 0, tmp_path, errors=5)
+    train(tmp_path / "b", "ohem", 1, tmp_path, "train.iterations=30", errors=6)
+    first = with_missing(tmp_path / "a.zip", tmp_path / "a", "ohem-seed1: failed")
+    assert gather_runs([first, tmp_path / "b"]).missing == ["ohem-seed1: failed"]
 
 
 def test_a_run_is_taken_rather_than_itself_packed(tmp_path):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from segkit.evaluation.calibration import CalibrationCounts
+from segkit.evaluation.confidence_bins import BINS, UNIT
 from segkit.evaluation.evaluate import Evaluation
 from segkit.runs.recording.arrays import DEFINITION
 from segkit.runs.recording.model_card import CardFacts, model_card, rows_as_table
@@ -56,6 +58,18 @@ def test_card_has_the_scores_of_every_class_and_what_they_mean():
     assert "on 1,234 validation images, resized to 8 x 9: **mIoU" in model_card(
         replace(FACTS, size="resized to 8 x 9")
     )
+
+
+def test_card_does_not_call_unmeasured_what_was_measured():
+    """Half of 200 pixels are right, and the network is 90 % sure of each."""
+    bins = torch.zeros(1, BINS, 3, dtype=torch.int64)
+    bins[0, 13] = torch.tensor([200, 100, 180 * UNIT])
+    counts = CalibrationCounts(bins, torch.tensor([90.0], dtype=torch.float64))
+    card = model_card(replace(FACTS, last=(2000, replace(RESULT, calibration=counts))))
+    assert "cross-entropy 0.5000. Expected calibration error 40.00 %, Brier score 0.4500.\n" in card
+    assert "\n- How exact the borders of objects are.\n" in card and "calibrated" not in card
+    assert "\n- How well the probabilities are calibrated, and how exact" in model_card(FACTS)
+    assert "calibration" not in model_card(FACTS)
 
 
 def test_card_says_how_to_use_and_repeat_it():

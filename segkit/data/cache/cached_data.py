@@ -33,7 +33,7 @@ SAMPLES = 8
 MANY = 50_000
 
 #: What is written changes with the libraries that decode and resize, and with this number.
-FORMAT = f"4, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
+FORMAT = f"5, Pillow {PIL.__version__}, torchvision {importlib.metadata.version('torchvision')}"
 
 
 class Cached:
@@ -145,7 +145,9 @@ def _write(file: BinaryIO, key: str, sample: Sample) -> None:
         "file_size": sample.file_size,
         "file_target": None if sample.file_target is None else digest_target(sample.file_target),
     }
-    write_entry(file, facts, [part.numpy() for part in _tensors(sample)])
+    image, *others = (part.numpy() for part in _tensors(sample))
+    # Pixel by pixel, as files have images too: parts of them are resized sooner so.
+    write_entry(file, facts, [image.transpose(1, 2, 0), *others])
 
 
 def _tensors(sample: Sample) -> list[torch.Tensor]:
@@ -162,4 +164,5 @@ def _to_sample(entry: Entry, index: int) -> Sample:
         facts[name] = None if facts[name] is None else Path(facts[name])
     if facts["file_size"] is not None:
         facts["file_size"] = tuple(facts["file_size"])
+    image = image.permute(2, 0, 1)
     return Sample(image=image, target=target, weight=weight, index=index, **facts)

@@ -1,5 +1,6 @@
 """Who says why a run of several processes ended, and that those who wait for a process that gave up are told."""
 
+import os
 import socket
 
 import pytest
@@ -104,6 +105,15 @@ def test_hanging_up_ends_a_connection_for_both_sides():
             assert there.recv(1) == b""
             hang_up(mine)
     hang_up(mine)
+
+
+def test_looking_for_connections_leaves_nothing_open(tmp_path):
+    """Of what is no connection either, such as a file that is open meanwhile."""
+    with open(tmp_path / "file", "w") as file:
+        before = os.listdir("/dev/fd")
+        assert file.fileno() not in open_connections()
+        hang_up({file.fileno(): os.fstat(file.fileno()).st_ino})
+        assert os.listdir("/dev/fd") == before
 
 
 def test_how_a_run_goes_on_is_said_with_the_launcher(monkeypatch):

@@ -103,9 +103,11 @@ def train(
     """
     require_torch_pair()
     with joined_ranks() as ranks:
-        return _train(
+        ended = _train(
             config, overrides, overfit=overfit, resume=resume, allow_change=allow_change, ranks=ranks
         )
+    # Not within: all have stopped and saved, and what is raised for that is no failure that one tells the others of.
+    return _finished(ended)
 
 
 def _train(
@@ -116,9 +118,9 @@ def _train(
     resume: str | os.PathLike[str] | None,
     allow_change: Sequence[str],
     ranks: Ranks,
-) -> Run:
+) -> Ended:
     if not ranks.main:
-        return _finished(train_run(None, source="", overfit=overfit, ranks=ranks))
+        return train_run(None, source="", overfit=overfit, ranks=ranks)
     if config is None and resume is None:
         raise ConfigError(
             'train: which configuration? -> segkit.train("ohem.yaml"), or resume="runs/ohem/TIME"'
@@ -135,7 +137,7 @@ def _train(
     else:
         name = os.fspath(resume)
         chosen = resumed_config(name, overrides)
-    ended = train_run(
+    return train_run(
         chosen,
         source=" + ".join([name, *overrides]),
         overfit=overfit,
@@ -143,7 +145,6 @@ def _train(
         allow_change=allow_change,
         ranks=ranks,
     )
-    return _finished(ended)
 
 
 def _finished(ended: Ended) -> Run:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,9 @@ def total_iterations(config: Config, *, images: int, batch_size: int) -> int:
     if config.train.iterations is not None:
         return config.train.iterations
     assert config.train.epochs is not None  # a configuration has one of the two
-    return max(1, math.ceil(config.train.epochs * images / (batch_size * config.train.accumulate)))
+    # By the number that was written: the product of its float may be a little more than whole, and rounded up.
+    epochs = Fraction(str(config.train.epochs))
+    return max(1, math.ceil(epochs * images / (batch_size * config.train.accumulate)))
 
 
 def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total: int) -> Plan:

@@ -343,6 +343,7 @@ def test_overfit_trains_and_validates_on_the_same_unchanged_images(count, batch_
         ({"iterations": None, "epochs": 1}, 10, 4, 3),  # rounded up: the last images are seen too
         ({"iterations": None, "epochs": 2, "accumulate": 2}, 10, 4, 3),
         ({"iterations": None, "epochs": 0.01}, 10, 4, 1),
+        ({"iterations": None, "epochs": 1.1}, 100, 10, 11),  # 1.1 * 100 is 110.00000000000001
     ],
 )
 def test_length_of_a_run(train, images, batch_size, iterations):

@@ -20,7 +20,7 @@ from segkit.data.cache.ram_folder import sweep
 from segkit.data.check import check_data
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import train_batches
-from segkit.data.loading.view import Subset
+from segkit.data.loading.view import Subset, others_seeded
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
@@ -99,9 +99,10 @@ def build(
             check_device(backend, device, key=key)
     height, width = first_targets(data, config.seed, own, skip_bad=config.data.skip_bad).shape[-2:]
     refuse_unsuited_loss(loss, config, data, total=total, batch_size=own, pixels=own * height * width)
-    torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
-    model = build_component(MODELS, config.model, "model", total=total, **known)
+    torch.manual_seed(config.seed)  # so that every loss starts from the same weights
+    with others_seeded(config.seed):  # those of a model that draws them from NumPy or Python too
+        model = build_component(MODELS, config.model, "model", total=total, **known)
     plain = without_downloads(config.model)
     refuse_lost_tensors(
         model, lambda: build_component(MODELS, plain, "model", total=total, **known), seed=config.seed + 1

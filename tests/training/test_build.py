@@ -1,8 +1,10 @@
 """Configuration to live objects: what is given to whom, durations, and the promise that only the loss differs."""
 
 import pickle
+import random
 from typing import Annotated
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
@@ -115,6 +117,19 @@ def test_same_seed_gives_every_loss_the_same_weights_and_batches(register, other
     assert all(same(batch, twin) for batch, twin in pairs)
     examples = zip(first.examples(), second.examples(), strict=True)
     assert all(same(batch, twin) for batch, twin in examples)
+
+
+def test_weights_that_a_model_draws_from_numpy_or_python_are_of_the_seed_too(register):
+    def drawn(num_classes: int):
+        model = nn.Conv2d(3, num_classes, 1)
+        model.weight.data += np.random.rand() + random.random()
+        return model
+
+    register(MODELS, "drawn", drawn)
+    first, again, other = (
+        build(config(seed=seed, model={"name": "drawn"})).model.weight for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_another_seed_gives_other_weights_and_batches():

@@ -179,12 +179,18 @@ def seeded(seed: int) -> Generator[None, None, None]:
 @contextmanager
 def all_seeded(seed: int) -> Generator[None, None, None]:
     """The same for the global generators of NumPy and Python too, from which augmentations of others draw."""
+    with others_seeded(seed), seeded(seed):
+        yield
+
+
+@contextmanager
+def others_seeded(seed: int) -> Generator[None, None, None]:
+    """The same for those of NumPy and Python alone."""
     before = random.getstate(), np.random.get_state(legacy=False)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     try:
-        with seeded(seed):
-            yield
+        yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])

@@ -122,7 +122,9 @@ class Follower:
         for iteration, values, _ in self.pending.read():
             if not math.isfinite(values["loss"]):
                 raise EndedElsewhere(
-                    f"the loss is not finite at iteration {iteration}", NotFiniteError.exit_code
+                    f"the loss is not finite at iteration {iteration}",
+                    NotFiniteError.exit_code,
+                    NotFiniteError.__name__,
                 )
 
     def untrained(self, result: Evaluation) -> None: ...

@@ -47,13 +47,16 @@ def test_the_first_to_fail_says_so_with_its_rank_and_the_others_are_silent(board
         other = board(2).judge(error)
         assert isinstance(other, EndedElsewhere) and other.exit_code == DataError.exit_code
         assert str(other) == str(first)
+        assert type(other.as_there()) is DataError and str(other.as_there()) == str(first)
 
 
 def test_a_bug_keeps_its_type_and_gets_a_note(board):
     error = ValueError("a bug")
     assert board(2).judge(error) is error
     assert error.__notes__ == [f"on rank 2, {socket.gethostname()}"]
-    assert str(board(0).judge(KeyError("x"))) == f"rank 2 on {socket.gethostname()}: ValueError: a bug"
+    other = board(0).judge(KeyError("x"))
+    assert str(other) == f"rank 2 on {socket.gethostname()}: ValueError: a bug"
+    assert other.as_there() is other
 
 
 def test_a_lost_connection_is_explained_by_who_left_a_reason(board, monkeypatch):

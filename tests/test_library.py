@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import segkit
+from segkit.distributed.ranks import Ranks
 from segkit.runs import train as library
 from segkit.runs.run import Ended
 from tests.empty_plots import empty_plots
@@ -111,6 +113,22 @@ def test_a_stopped_run_is_not_taken_for_a_finished_one(run, monkeypatch, number,
         assert raised.value.code == 143
     else:
         assert str(run.folder) in str(raised.value)
+
+
+def test_a_stopped_run_is_no_failure_that_other_processes_are_told_of(run, monkeypatch):
+    """They have stopped with it, and each is told by the same exception."""
+    left = []
+
+    @contextmanager
+    def joined():
+        yield Ranks(1, 2)
+        left.append("in peace")
+
+    monkeypatch.setattr(library, "joined_ranks", joined)
+    monkeypatch.setattr(library, "train_run", lambda *_, **__: Ended(run.folder, 128 + signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        segkit.train("debug.yaml", *TINY)
+    assert left == ["in peace"]
 
 
 def test_resuming_continues_the_run(run, tmp_path):

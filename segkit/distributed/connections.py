@@ -24,9 +24,8 @@ def hang_up(connections: dict[int, int]) -> None:
     DistributedDataParallel does, and the tracebacks of errors.
     """
     for number, inode in connections.items():
-        try:
-            copy = socket.socket(fileno=os.dup(number))
-        except OSError:  # closed meanwhile by torch, whose threads notice the same
+        copy = _socket_at(number)
+        if copy is None:  # closed meanwhile by torch, whose threads notice the same
             continue
         try:
             if os.fstat(copy.fileno()).st_ino == inode:  # else another file has the number now
@@ -39,9 +38,8 @@ def hang_up(connections: dict[int, int]) -> None:
 
 def _inode_of_connection(number: int) -> int | None:
     """The inode, if this is a connected socket of the internet families; other threads may close it meanwhile."""
-    try:
-        copy = socket.socket(fileno=os.dup(number))
-    except OSError:  # closed, or no socket
+    copy = _socket_at(number)
+    if copy is None:
         return None
     try:
         connected = copy.family in (socket.AF_INET, socket.AF_INET6) and bool(copy.getpeername())
@@ -50,3 +48,17 @@ def _inode_of_connection(number: int) -> int | None:
         return None
     finally:
         copy.close()
+
+
+def _socket_at(number: int) -> socket.socket | None:
+    """A socket of its own for what is open under that number; None if that is no socket, or closed."""
+    try:
+        copy = os.dup(number)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        # else each look would double what is open: files, pipes, the launcher's
+        os.close(copy)
+        return None

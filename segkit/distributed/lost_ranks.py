@@ -5,6 +5,7 @@ import socket
 import time
 from typing import Any
 
+from segkit import errors
 from segkit.errors import SegkitError
 
 #: Seconds that those who lost a connection wait for the process that knows why.
@@ -21,9 +22,15 @@ class EndedElsewhere(SegkitError):
 
     silent = True
 
-    def __init__(self, reason: str, exit_code: int):
+    def __init__(self, reason: str, exit_code: int, kind: str = ""):
         super().__init__(reason)
-        self.exit_code = exit_code
+        self.exit_code, self.kind = exit_code, kind
+
+    def as_there(self) -> SegkitError:
+        """An error of the class that it has in the other process, `kind` of segkit.errors; this one for any other."""
+        there = vars(errors).get(self.kind)
+        known = isinstance(there, type) and issubclass(there, SegkitError)
+        return there(str(self)) if known else self
 
 
 class LostRank(SegkitError):
@@ -83,13 +90,14 @@ class FailureBoard:
         reason = str(error)
         if not isinstance(error, SegkitError):
             reason = f"rank {self.rank} on {socket.gethostname()}: {type(error).__name__}: {error}"
-        mine = json.dumps({"rank": self.rank, "reason": reason, "exit_code": code}).encode()
+        kind = type(error).__name__
+        mine = json.dumps({"rank": self.rank, "reason": reason, "exit_code": code, "kind": kind}).encode()
         first = self.store.compare_set(_FAILURE, "", mine.decode())
         return error if first == mine else self._read()
 
     def _read(self) -> EndedElsewhere:
         found = json.loads(self.store.get(_FAILURE))
-        return EndedElsewhere(found["reason"], found["exit_code"])
+        return EndedElsewhere(found["reason"], found["exit_code"], found["kind"])
 
     @staticmethod
     def _gone(rank: int) -> str:

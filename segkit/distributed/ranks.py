@@ -25,6 +25,8 @@ from segkit.system.typed import launched_processes
 PATIENCE = timedelta(hours=24)
 #: How long processes wait for each other when they start.
 MEETING = timedelta(minutes=15)
+#: The stores where this process has met others, by what the environment says of them, and how often there.
+_MET: dict[tuple[str | None, ...], tuple[Any, int]] = {}
 
 
 class Ranks:
@@ -61,17 +63,16 @@ class Ranks:
     def meet(self) -> None:
         """Connect the processes. Raises ConfigError if they do not meet."""
         import torch.distributed
-        from torch.distributed.rendezvous import rendezvous
 
         on_gpu = torch.cuda.is_available()
         if on_gpu and self.local < torch.cuda.device_count():
             torch.cuda.set_device(self.local)
         try:
-            store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+            store = _meeting_place()
             before = open_connections()  # the launcher's, which are needed to the end
             torch.distributed.init_process_group(
                 "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-                store=torch.distributed.PrefixStore("segkit", store),
+                store=store,
                 rank=self.rank,
                 world_size=self.world,
                 timeout=PATIENCE,
@@ -198,6 +199,22 @@ def launched_ranks() -> Ranks:
         int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )
     return Ranks(rank, world, local=local, local_world=local_world)
+
+
+def _meeting_place() -> Any:
+    """A part of the launcher's store for one meeting of all processes: their addresses, and later why they parted.
+
+    A script may train several times. What an earlier meeting has left there would be taken for the present one's, and
+    the processes would look for each other where nobody listens any more.
+    """
+    import torch.distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    where = tuple(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"))
+    # Kept open: where the first process holds the store itself, it ends with that process's last connection.
+    store, times = _MET.get(where) or (next(iter(rendezvous("env://", timeout=MEETING)))[0], 0)
+    _MET[where] = store, times + 1
+    return torch.distributed.PrefixStore(f"segkit/{times}", store)
 
 
 @contextmanager

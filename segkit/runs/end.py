@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from segkit.data.loading.faults import WorkerDied, explain_worker_death
 from segkit.data.scored_size import scored_size
-from segkit.errors import NotFiniteError
+from segkit.errors import NotFiniteError, OutOfMemory
 from segkit.evaluation.scores import rank_images
 from segkit.runs.aside import remove_set_aside
 from segkit.runs.best import settle_best
@@ -18,6 +21,7 @@ from segkit.runs.recording.plots.confusion import save_confusion_table
 from segkit.runs.recording.recorder import Recorder
 from segkit.runs.recording.results import moment_as_json, score_row
 from segkit.system.files import write_text
+from segkit.system.memory import describe_request, find_lack_of_memory
 from segkit.system.typed import typed
 from segkit.training.experiment import Experiment
 from segkit.training.trainer import Trainer
@@ -229,3 +233,34 @@ def rescue(trainer: Trainer, error: BaseException, folder: str, *, tell: Callabl
         tell(f"not saved: iteration {iteration:,}: {reason}")
         return
     tell(f"saved     iteration {iteration:,}; continue with: {typed('train', '--resume', Path(folder))}")
+
+
+def explain(error: BaseException, experiment: Experiment) -> BaseException:
+    """The error to show: for memory that ran out or a dead loader process, one that says what to change."""
+    if isinstance(error, OutOfMemory):
+        return error
+    cause = find_lack_of_memory(error)
+    if cause is not None:
+        return OutOfMemory(describe_lack_of_memory(cause, experiment))
+    # torch reports the death of a loader process wherever the main process happens to be.
+    death = explain_worker_death(error) if isinstance(error, RuntimeError) else None
+    return error if death is None else WorkerDied(death)
+
+
+def describe_lack_of_memory(error: BaseException, experiment: Experiment) -> str:
+    """What was asked of the device, and what to change."""
+    needed = describe_request(error)
+    if isinstance(error, torch.OutOfMemoryError) and experiment.device.type == "cuda":
+        total = torch.cuda.get_device_properties(experiment.device).total_memory / 1e9
+        peak = torch.cuda.max_memory_allocated(experiment.device) / 1e9
+        needed = f": peak {peak:.1f} of {total:.1f} GB"
+    batch, accumulate, own = experiment.batch_size, experiment.plan.accumulate, experiment.images_per_process
+    height, width = experiment.image_size
+    changes = ["smaller crops (augment.crop_size)", "eval.batch_size=1 if it happened while validating"]
+    if own > 1:
+        # The same images in an update, which the same processes can share: else the run could not go on with it.
+        times = next(number for number in range(2, own + 1) if own % number == 0)
+        changes.insert(0, f"train.batch_size={batch // times} train.accumulate={accumulate * times}")
+    if experiment.config.data.cache == "ram":
+        changes.append("data.cache=disk")
+    return f"out of memory{needed} at batch {batch}, {width}x{height} pixels\n   -> {', '.join(changes)}"

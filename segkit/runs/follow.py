@@ -12,7 +12,7 @@ from segkit.errors import NotFiniteError, RunFolderInUse
 from segkit.evaluation.evaluate import Evaluation
 from segkit.evaluation.panels import Panel
 from segkit.runs.checkpoint import save_numbered
-from segkit.runs.end import rescue
+from segkit.runs.end import explain, rescue
 from segkit.runs.fingerprints import data_fingerprint
 from segkit.runs.folder import RunFolder
 from segkit.runs.recording.pending import PendingValues
@@ -58,7 +58,7 @@ def follow(ranks: Ranks, *, overfit: int | None) -> tuple[Path, int]:
             ranks.share()  # the main process has written all it has to
             return path, code
         except BaseException as error:
-            failure = ranks.fail(error)
+            failure = ranks.fail(explain(error, experiment))
             if isinstance(failure, LostRank) and 0 in failure.lost and path.is_dir():
                 take_over(path, experiment, trainer, failure, fingerprint=fingerprint)
             raise failure from failure.__cause__
@@ -122,7 +122,9 @@ class Follower:
         for iteration, values, _ in self.pending.read():
             if not math.isfinite(values["loss"]):
                 raise EndedElsewhere(
-                    f"the loss is not finite at iteration {iteration}", NotFiniteError.exit_code
+                    f"the loss is not finite at iteration {iteration}",
+                    NotFiniteError.exit_code,
+                    NotFiniteError.__name__,
                 )
 
     def untrained(self, result: Evaluation) -> None: ...

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from segkit.config.schema import Config
 from segkit.data.check import CheckReport, check_data
-from segkit.data.loading.loader import Batches, WorkerDied, explain_worker_death
+from segkit.data.loading.loader import Batches
 from segkit.data.loading.remembered import Remembered
 from segkit.distributed.ranks import ALONE, Ranks
-from segkit.errors import CannotWrite, OutOfMemory, SegkitError
+from segkit.errors import CannotWrite, SegkitError
 from segkit.runs.aside import set_aside_folders
 from segkit.runs.checkpoint import Found
 from segkit.runs.continuation import Continuation, require_fit
-from segkit.runs.end import finish_run, rescue
+from segkit.runs.end import explain, finish_run, rescue
 from segkit.runs.fingerprints import fingerprints
 from segkit.runs.folder import RunFolder, named, runs_dir
 from segkit.runs.follow import follow, stop_code
@@ -42,7 +40,7 @@ from segkit.system.console import Console
 from segkit.system.environment import environment
 from segkit.system.files import write_json, write_text
 from segkit.system.interrupt import Interrupt
-from segkit.system.memory import describe_request, find_lack_of_memory, lack_of_memory_explained
+from segkit.system.memory import lack_of_memory_explained
 from segkit.system.typed import quote, typed
 from segkit.training.build_together import build_together, require_same_data
 from segkit.training.experiment import Experiment
@@ -267,32 +265,3 @@ def run_lines(folder: RunFolder, found: Found | None, *, tensorboard: bool) -> l
     logs = folder.path.parent.parent if folder.path.parent.parent.name else folder.path.parent
     look = f"       {TENSORBOARD.format(quote(logs))}" if tensorboard else ""
     return [f"run       {folder}{resumed}{look}", ""]
-
-
-def explain(error: BaseException, experiment: Experiment) -> BaseException:
-    """The error to show: for memory that ran out or a dead loader process, one that says what to change."""
-    if isinstance(error, OutOfMemory):
-        return error
-    cause = find_lack_of_memory(error)
-    if cause is not None:
-        return OutOfMemory(describe_lack_of_memory(cause, experiment))
-    # torch reports the death of a loader process wherever the main process happens to be.
-    death = explain_worker_death(error) if isinstance(error, RuntimeError) else None
-    return error if death is None else WorkerDied(death)
-
-
-def describe_lack_of_memory(error: BaseException, experiment: Experiment) -> str:
-    """What was asked of the device, and what to change."""
-    needed = describe_request(error)
-    if isinstance(error, torch.OutOfMemoryError) and experiment.device.type == "cuda":
-        total = torch.cuda.get_device_properties(experiment.device).total_memory / 1e9
-        peak = torch.cuda.max_memory_allocated(experiment.device) / 1e9
-        needed = f": peak {peak:.1f} of {total:.1f} GB"
-    batch, accumulate = experiment.batch_size, experiment.plan.accumulate
-    height, width = experiment.image_size
-    changes = ["smaller crops (augment.crop_size)", "eval.batch_size=1 if it happened while validating"]
-    if batch > 1:
-        changes.insert(0, f"train.batch_size={batch // 2} train.accumulate={accumulate * 2}")
-    if experiment.config.data.cache == "ram":
-        changes.append("data.cache=disk")
-    return f"out of memory{needed} at batch {batch}, {width}x{height} pixels\n   -> {', '.join(changes)}"

@@ -11,6 +11,7 @@ import torch
 
 from segkit.config.load import config_from_mapping, load_config
 from segkit.config.schema import Config
+from segkit.distributed.lost_ranks import EndedElsewhere
 from segkit.distributed.ranks import Ranks, joined_ranks
 from segkit.errors import CheckpointError, ConfigError
 from segkit.runs.predictor import Predictor, load_predictor
@@ -98,14 +99,21 @@ def train(
     configured. `overrides` are of the form "loss.thresh=0.6". `overfit` trains on so many images. `resume` is "auto" or
     a run folder, `allow_change` the keys that may differ from the checkpoint's.
 
-    Raises a SegkitError (ConfigError, DataError, CheckpointError, NotFiniteError ...) for what a user can repair. On
-    Ctrl-C the update is finished, the run saved, and KeyboardInterrupt raised; SIGTERM and SIGHUP end in SystemExit.
+    Raises a SegkitError (ConfigError, DataError, CheckpointError, NotFiniteError ...) for what a user can repair, one
+    of the same class in all processes. On Ctrl-C the update is finished, the run saved, and KeyboardInterrupt raised;
+    SIGTERM and SIGHUP end in SystemExit.
     """
     require_torch_pair()
-    with joined_ranks() as ranks:
-        return _train(
-            config, overrides, overfit=overfit, resume=resume, allow_change=allow_change, ranks=ranks
-        )
+    try:
+        with joined_ranks() as ranks:
+            ended = _train(
+                config, overrides, overfit=overfit, resume=resume, allow_change=allow_change, ranks=ranks
+            )
+    except EndedElsewhere as error:
+        # A script that goes on after an error of some class is to go on in all processes, or in none.
+        raise error.as_there() from None
+    # Not within: all have stopped and saved, and what is raised for that is no failure that one tells the others of.
+    return _finished(ended)
 
 
 def _train(
@@ -116,9 +124,9 @@ def _train(
     resume: str | os.PathLike[str] | None,
     allow_change: Sequence[str],
     ranks: Ranks,
-) -> Run:
+) -> Ended:
     if not ranks.main:
-        return _finished(train_run(None, source="", overfit=overfit, ranks=ranks))
+        return train_run(None, source="", overfit=overfit, ranks=ranks)
     if config is None and resume is None:
         raise ConfigError(
             'train: which configuration? -> segkit.train("ohem.yaml"), or resume="runs/ohem/TIME"'
@@ -135,7 +143,7 @@ def _train(
     else:
         name = os.fspath(resume)
         chosen = resumed_config(name, overrides)
-    ended = train_run(
+    return train_run(
         chosen,
         source=" + ".join([name, *overrides]),
         overfit=overfit,
@@ -143,7 +151,6 @@ def _train(
         allow_change=allow_change,
         ranks=ranks,
     )
-    return _finished(ended)
 
 
 def _finished(ended: Ended) -> Run:

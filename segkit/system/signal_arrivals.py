@@ -48,16 +48,24 @@ class SignalArrivals:
 
     def last(self) -> float:
         """When the last signal came: now, if the thread had no turn since."""
-        waiting = self._ends is not None and select.select([self._ends[0]], [], [], 0)[0]
+        waiting = self._ends is not None and _has_bytes(self._ends[0], wait=False)
         return time.monotonic() if waiting or self._last is None else self._last
 
     def _watch(self, receive: int) -> None:
         over = False
         while not over:
-            select.select([receive], [], [])
+            _has_bytes(receive, wait=True)
             # Before the bytes are taken: as long as there are some, `last` knows that it has to ask the clock.
             self._last = time.monotonic()
             over = b"\0" in os.read(receive, 4096)
+
+
+def _has_bytes(receive: int, *, wait: bool) -> bool:
+    """Whether there is something to read. Not by `select`, which knows no numbers from 1024 on, of which a process
+    with many open files has some."""
+    poll = select.poll()
+    poll.register(receive, select.POLLIN)
+    return bool(poll.poll(None if wait else 0))
 
 
 def _tell_nobody() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from segkit.data.cache.ram_folder import sweep
 from segkit.data.check import check_data
 from segkit.data.label_counts import LabelCounts
 from segkit.data.loading.loader import train_batches
-from segkit.data.loading.view import Subset
+from segkit.data.loading.view import Subset, others_seeded
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
@@ -98,9 +99,10 @@ def build(
             check_device(backend, device, key=key)
     height, width = first_targets(data, config.seed, own, skip_bad=config.data.skip_bad).shape[-2:]
     refuse_unsuited_loss(loss, config, data, total=total, batch_size=own, pixels=own * height * width)
-    torch.manual_seed(config.seed)  # so that every loss starts from the same weights
     known["num_classes"] = getattr(loss, "logits_channels", data.train.num_classes)
-    model = build_component(MODELS, config.model, "model", total=total, **known)
+    torch.manual_seed(config.seed)  # so that every loss starts from the same weights
+    with others_seeded(config.seed):  # those of a model that draws them from NumPy or Python too
+        model = build_component(MODELS, config.model, "model", total=total, **known)
     plain = without_downloads(config.model)
     refuse_lost_tensors(
         model, lambda: build_component(MODELS, plain, "model", total=total, **known), seed=config.seed + 1
@@ -250,7 +252,9 @@ def total_iterations(config: Config, *, images: int, batch_size: int) -> int:
     if config.train.iterations is not None:
         return config.train.iterations
     assert config.train.epochs is not None  # a configuration has one of the two
-    return max(1, math.ceil(config.train.epochs * images / (batch_size * config.train.accumulate)))
+    # By the number that was written: the product of its float may be a little more than whole, and rounded up.
+    epochs = Fraction(str(config.train.epochs))
+    return max(1, math.ceil(epochs * images / (batch_size * config.train.accumulate)))
 
 
 def build_plan(config: Config, data: Data, amp_dtype: torch.dtype | None, total: int) -> Plan:

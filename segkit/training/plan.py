@@ -56,3 +56,9 @@ class Plan:
     calibration: Calibration = False
     views: Views = WHOLE
     amp_dtype: torch.dtype | None = None
+
+    def seed_of_update(self, iteration: int, *, rank: int = 0) -> int:
+        """What the random numbers of an update start from in one of the processes: no two of them alike, of any two
+        seeds of a study either."""
+        # As if of a seed 2^20 further for each process: nobody trains so many seeds.
+        return (self.seed + (rank << 20)) * 1_000_000_007 + iteration

@@ -137,7 +137,7 @@ class Trainer:
     def update(self, micro_batches: list[Batch]) -> dict[str, Any]:
         """One optimiser step on the mean loss of the micro-batches. Returns detached values, unread."""
         # Dropout and the like are a function of (seed, iteration): nothing random needs to be stored to resume.
-        torch.manual_seed(self.plan.seed * 1_000_000_007 + self.iteration + self.ranks.rank * 500_000_003)
+        torch.manual_seed(self.plan.seed_of_update(self.iteration, rank=self.ranks.rank))
         rate = self.learning_rate(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)

@@ -38,7 +38,7 @@ class FaultyShapes(Shapes):
 
 @MODELS.register("faulty_unet")
 class FaultyUNet(UNet):
-    """A U-Net that gives NaN, or has a bug."""
+    """A U-Net that gives NaN, has a bug, or no memory."""
 
     def forward(self, image):
         global passes
@@ -51,6 +51,8 @@ class FaultyUNet(UNet):
                 return logits * float("nan")
             if FAULT == "bug":
                 raise ValueError("a bug")
+            if FAULT == "memory":
+                raise MemoryError
         return logits
 
 

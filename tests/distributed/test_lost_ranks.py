@@ -1,5 +1,6 @@
 """Who says why a run of several processes ended, and that those who wait for a process that gave up are told."""
 
+import os
 import socket
 
 import pytest
@@ -46,13 +47,16 @@ def test_the_first_to_fail_says_so_with_its_rank_and_the_others_are_silent(board
         other = board(2).judge(error)
         assert isinstance(other, EndedElsewhere) and other.exit_code == DataError.exit_code
         assert str(other) == str(first)
+        assert type(other.as_there()) is DataError and str(other.as_there()) == str(first)
 
 
 def test_a_bug_keeps_its_type_and_gets_a_note(board):
     error = ValueError("a bug")
     assert board(2).judge(error) is error
     assert error.__notes__ == [f"on rank 2, {socket.gethostname()}"]
-    assert str(board(0).judge(KeyError("x"))) == f"rank 2 on {socket.gethostname()}: ValueError: a bug"
+    other = board(0).judge(KeyError("x"))
+    assert str(other) == f"rank 2 on {socket.gethostname()}: ValueError: a bug"
+    assert other.as_there() is other
 
 
 def test_a_lost_connection_is_explained_by_who_left_a_reason(board, monkeypatch):
@@ -104,6 +108,15 @@ def test_hanging_up_ends_a_connection_for_both_sides():
             assert there.recv(1) == b""
             hang_up(mine)
     hang_up(mine)
+
+
+def test_looking_for_connections_leaves_nothing_open(tmp_path):
+    """Of what is no connection either, such as a file that is open meanwhile."""
+    with open(tmp_path / "file", "w") as file:
+        before = os.listdir("/dev/fd")
+        assert file.fileno() not in open_connections()
+        hang_up({file.fileno(): os.fstat(file.fileno()).st_ino})
+        assert os.listdir("/dev/fd") == before
 
 
 def test_how_a_run_goes_on_is_said_with_the_launcher(monkeypatch):

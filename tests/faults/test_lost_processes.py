@@ -19,6 +19,7 @@ CASES = {
     "bad file": ("bad file", 1, 2, "cannot read images/0007.png: truncated", 3, True),
     "bad file in the main one": ("bad file", 0, 2, "cannot read images/0007.png: truncated", 3, True),
     "bug": ("bug", 1, 2, None, 1, True),
+    "memory": ("memory", 1, 2, "out of memory at batch 4, 64x64 pixels", 8, True),
     "not a number": ("not a number", 1, 2, "the loss is nan in the update after iteration 15;", 5, False),
     "full disk": ("full disk", 0, 2, "cannot write runs/debug/", 7, False),
 }

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from PIL import Image
 
 from segkit.cli import check_data, evaluate, predict, train
 from segkit.cli.run_command import run_command
+from segkit.config.load import load_config
+from segkit.distributed.ranks import Ranks
 from segkit.errors import OutOfMemory
 from segkit.models.unet import UNet
 from segkit.runs import checkpoint
 from segkit.runs.checkpoint import newest_intact, save_checkpoint
+from segkit.runs.end import explain
 from segkit.runs.predictor import Predictor
 from segkit.system.run_files import RunFiles
+from segkit.training.build import build
 from segkit.training.trainer import Trainer
 
 CONFIG = """
@@ -64,6 +69,26 @@ def refusal(capsys, command, *arguments):
     said = capsys.readouterr().err
     assert "Traceback" not in said and "damaged" not in said
     return said.strip()
+
+
+@pytest.mark.parametrize(
+    "batch, world, advice",
+    [
+        (8, 2, "train.batch_size=4 train.accumulate=4"),
+        (12, 4, "train.batch_size=4 train.accumulate=6"),  # a batch of 6 could not be shared by 4
+        (
+            5,
+            1,
+            "train.batch_size=1 train.accumulate=10",
+        ),  # 2 x 4 would be another update, and refused on resuming
+        (4, 4, "smaller crops (augment.crop_size)"),
+    ],
+)
+def test_the_smaller_batch_is_one_that_the_run_can_go_on_with(here, batch, world, advice):
+    words = ("train.accumulate=2", "train.batch_size=12", "data.train_size=12")
+    experiment = build(load_config("tiny.yaml", words))
+    experiment = replace(experiment, batch_size=batch, ranks=Ranks(0, world))
+    assert str(explain(MemoryError(), experiment)).partition("-> ")[2].startswith(advice)
 
 
 @each_error

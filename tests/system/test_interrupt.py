@@ -1,6 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP against real processes: the first is a request, the second ends the process."""
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -242,6 +244,29 @@ def test_nothing_is_requested_without_a_signal():
     assert not interrupt.requested
     assert interrupt.signal is None
     assert interrupt.exit_code is None
+
+
+def test_a_signal_is_noted_in_a_process_with_a_thousand_open_files(monkeypatch):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 4096 if limits[1] == resource.RLIM_INFINITY else limits[1]
+    if many < 1100:
+        pytest.skip("the system allows no process so many")
+    monkeypatch.setattr(os, "pipe", lambda pipe=os.pipe: tuple(map(_with_a_high_number, pipe())))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (many, limits[1]))
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # delivered twice
+            assert interrupt.exit_code == 143
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def _with_a_high_number(number):
+    """The same open file under a number from 1024 on, which `select` does not take."""
+    other = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 1024)
+    os.close(number)
+    return other
 
 
 def test_outside_the_main_thread_it_does_nothing():

@@ -1,8 +1,10 @@
 """Configuration to live objects: what is given to whom, durations, and the promise that only the loss differs."""
 
 import pickle
+import random
 from typing import Annotated
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
@@ -115,6 +117,19 @@ def test_same_seed_gives_every_loss_the_same_weights_and_batches(register, other
     assert all(same(batch, twin) for batch, twin in pairs)
     examples = zip(first.examples(), second.examples(), strict=True)
     assert all(same(batch, twin) for batch, twin in examples)
+
+
+def test_weights_that_a_model_draws_from_numpy_or_python_are_of_the_seed_too(register):
+    def drawn(num_classes: int):
+        model = nn.Conv2d(3, num_classes, 1)
+        model.weight.data += np.random.rand() + random.random()
+        return model
+
+    register(MODELS, "drawn", drawn)
+    first, again, other = (
+        build(config(seed=seed, model={"name": "drawn"})).model.weight for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_another_seed_gives_other_weights_and_batches():
@@ -343,6 +358,7 @@ def test_overfit_trains_and_validates_on_the_same_unchanged_images(count, batch_
         ({"iterations": None, "epochs": 1}, 10, 4, 3),  # rounded up: the last images are seen too
         ({"iterations": None, "epochs": 2, "accumulate": 2}, 10, 4, 3),
         ({"iterations": None, "epochs": 0.01}, 10, 4, 1),
+        ({"iterations": None, "epochs": 1.1}, 100, 10, 11),  # 1.1 * 100 is 110.00000000000001
     ],
 )
 def test_length_of_a_run(train, images, batch_size, iterations):

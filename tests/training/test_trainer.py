@@ -678,3 +678,15 @@ def test_panels_are_of_the_weights_that_are_evaluated():
     with torch.no_grad():
         trainer.ema.module.head.weight.zero_()
     assert not any(map(torch.equal, before, (panel["ce"] for panel in trainer.panels([batch(1)]))))
+
+
+def test_no_two_updates_draw_alike_whatever_process_and_seed_they_are_of():
+    seeds = [
+        replace(PLAN, seed=seed).seed_of_update(iteration, rank=rank)
+        for seed in range(10)
+        for iteration in range(20)
+        for rank in range(8)
+    ]
+    assert len({*seeds}) == len(seeds)
+    assert replace(PLAN, seed=3).seed_of_update(5) == 3_000_000_026  # as in runs of before
+    torch.manual_seed(replace(PLAN, seed=2**32 - 1).seed_of_update(10**9, rank=4000))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.data.augments.compose import ComposeAugment
 from segkit.data.loading.sampler import derive_seed
-from segkit.data.loading.view import TrainView, as_tensors, read_sample, seeded
+from segkit.data.loading.view import TrainView, all_seeded, as_tensors, read_sample
 from segkit.data.sample import Sample
 from segkit.training.experiment import Data
 
@@ -73,7 +73,7 @@ def try_alone(transform: Callable, sample: Sample, *, title: str, options: str, 
     before, augment = _as_view(as_tensors(sample)), ComposeAugment(transforms=[transform])
     draws: list[View] = []
     for number in range(TRIES):
-        with seeded(derive_seed(seed, "alone", title, number)):
+        with all_seeded(derive_seed(seed, "alone", title, number)):
             after = _as_view(as_tensors(augment(sample)))
         if not any(_same(after, other) for other in (before, *draws)):
             draws.append(after)

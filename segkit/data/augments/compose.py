@@ -32,6 +32,11 @@ class ComposeAugment:
     def __init__(self, *, transforms: Annotated[list, ComponentsOf("transform")]):
         self.steps = list(transforms)
 
+    @property
+    def draws_from_torch(self) -> bool:
+        """Whether all of the transforms are segkit's own or torchvision's."""
+        return all(map(_is_known, self.steps))
+
     def __call__(self, sample: Sample) -> Sample:
         """Raises DataError for a transform that cannot handle the sample or does not keep to the contract."""
         typed = as_typed(sample)
@@ -89,3 +94,9 @@ def first_line(error: Exception) -> str:
 
 def _size(tensor: torch.Tensor) -> str:
     return f"{tensor.shape[-1]}x{tensor.shape[-2]}"
+
+
+def _is_known(transform: Any) -> bool:
+    """Whether the transform, and each that it holds, is of segkit or torchvision."""
+    known = type(transform).__module__.partition(".")[0] in ("segkit", "torchvision")
+    return known and all(map(_is_known, getattr(transform, "transforms", ())))

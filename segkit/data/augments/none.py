@@ -8,7 +8,7 @@ from segkit.registry import AUGMENTS
 class NoAugment:
     """The images as they are."""
 
-    takes_plain_tensors = True
+    takes_plain_tensors = draws_from_torch = True
 
     def __call__(self, sample: Sample) -> Sample:
         return sample

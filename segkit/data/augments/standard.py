@@ -33,7 +33,7 @@ class Standard:
     cut_out     probability of greying out, and ignoring, a rectangle of 2 to 20 % of the image
     """
 
-    takes_plain_tensors = takes_any_layout = True
+    takes_plain_tensors = takes_any_layout = draws_from_torch = True
 
     def __init__(
         self,

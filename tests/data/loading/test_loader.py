@@ -1,13 +1,17 @@
 """Batches are a pure function of the seed, whoever makes them."""
 
 import itertools
+import random
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+from segkit.data.augments.compose import ComposeAugment
 from segkit.data.augments.none import NoAugment
 from segkit.data.augments.standard import Standard
 from segkit.data.datasets.folder import Folder
@@ -148,6 +152,35 @@ def test_other_random_numbers_drawn_in_between_change_nothing():
         torch.rand(17)
         found.append(batch)
     assert_equal(found, batches())
+
+
+def add_noise(sample):
+    """An augmentation of one's own: it draws from NumPy and Python, as most libraries do."""
+    brighter = sample.image.int() + np.random.randint(100) + random.randrange(100)
+    return replace(sample, image=brighter.clamp(0, 255).to(torch.uint8))
+
+
+def test_what_is_drawn_from_numpy_and_python_depends_on_the_place_alone():
+    plain = {"augment": add_noise, "weight_map": None}
+    whole = list(batches(**plain))
+    for workers in (0, 1, 2):
+        np.random.seed(workers)
+        before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
+        assert_equal(batches(**plain, workers=workers), whole)
+        assert_equal(batches(**plain, workers=workers, start_batch=3, num_batches=2), whole[3:])
+        assert (random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()) == before
+    one = {**plain, "batch_size": 1, "num_batches": 1}
+    assert not torch.equal(next(iter(batches(**one)))["image"], next(iter(batches(**one, seed=2)))["image"])
+
+
+@pytest.mark.parametrize("transform", ["own", "in one of torchvision's"])
+def test_a_composed_transform_of_one_s_own_may_draw_from_them_too(transform):
+    class Own(v2.Transform):
+        pass
+
+    for steps, known in (([v2.RandomHorizontalFlip()], True), ([v2.RandomHorizontalFlip(), Own()], False)):
+        steps = steps if transform == "own" else [v2.RandomApply(steps)]
+        assert ComposeAugment(transforms=steps).draws_from_torch is known
 
 
 def test_seeded_restores_the_generator_after_an_error():

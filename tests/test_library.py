@@ -92,6 +92,18 @@ def test_train_takes_a_config_too(tmp_path):
     assert run.config.seed == 3 and run.config.loss == config.loss
 
 
+def test_random_numbers_go_on_after_a_run(tmp_path):
+    """A random search around it drew the same settings again and again."""
+    torch.manual_seed(5)
+    expected = torch.rand(6)
+    torch.manual_seed(5)
+    drawn = []
+    for number in range(3):
+        drawn.append(torch.rand(2))
+        segkit.train("debug.yaml", *TINY, f"log.dir={tmp_path / str(number)}")
+    assert torch.equal(torch.cat(drawn), expected)
+
+
 def test_train_raises_instead_of_exiting(tmp_path):
     with pytest.raises(segkit.ConfigError, match="did you mean 'thresh'"):
         segkit.train("debug.yaml", "loss.treshold=0.6")

@@ -101,11 +101,13 @@ def train(
 
     Raises a SegkitError (ConfigError, DataError, CheckpointError, NotFiniteError ...) for what a user can repair, one
     of the same class in all processes. On Ctrl-C the update is finished, the run saved, and KeyboardInterrupt raised;
-    SIGTERM and SIGHUP end in SystemExit.
+    SIGTERM and SIGHUP end in SystemExit. torch's global generators go on afterwards from where they were.
     """
     require_torch_pair()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with joined_ranks() as ranks:
+        # Each update seeds them: a random search around this would otherwise draw the same settings again and again.
+        with torch.random.fork_rng(devices=devices), joined_ranks() as ranks:
             ended = _train(
                 config, overrides, overfit=overfit, resume=resume, allow_change=allow_change, ranks=ranks
             )

@@ -44,6 +44,13 @@ class SeesLayout:
         return torch.full(tuple(sample.target.shape), float(sample.image.stride()[0]))
 
 
+class Derived(Standard):
+    """Somebody's own step before those of `standard`."""
+
+    def __call__(self, sample):
+        return super().__call__(SeesLayout().augment(sample))
+
+
 def blurred():
     return ComposeAugment(transforms=[v2.GaussianBlur(5)])
 
@@ -62,6 +69,7 @@ AUGMENTS = {
     "standard, with torchvision": lambda: Standard(255, crop_size=24, rotate=30.0, hue=0.1),
     "compose": blurred,
     "none": NoAugment,
+    "one's own, derived": lambda: Derived(255, crop_size=24),
     "one's own": lambda: SeesLayout().augment,
     "one's own, typed": lambda: Typed(SeesLayout().augment),
 }

@@ -25,8 +25,9 @@ def as_height_width(size: int | Sequence[int]) -> tuple[int, int]:
 def band_by_band(image: torch.Tensor) -> torch.Tensor:
     """The image (C, H, W) with each band in one piece of memory; itself if it is so. In files the bands of a pixel are
     neighbours."""
-    # By NumPy, which takes half as long.
-    return image if image.is_contiguous() else torch.from_numpy(np.ascontiguousarray(image.numpy()))
+    if image.is_contiguous() or image.dtype != torch.uint8 or image.device.type != "cpu":
+        return image.contiguous()  # also of what somebody's own augmentation makes, which NumPy may not know
+    return torch.from_numpy(np.ascontiguousarray(image.numpy()))  # which takes half as long
 
 
 def resize_nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

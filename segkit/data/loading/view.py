@@ -60,7 +60,7 @@ class TrainView:
         self.dataset, self.weight_map, self.augment, self.seed = dataset, weight_map, augment, seed
         self.skip_bad, self.label_maps = skip_bad, label_maps or {}
         # Those of segkit's say that they draw from torch alone: the others' states take a tenth of a millisecond.
-        self.seeded = seeded if getattr(augment, "draws_from_torch", False) else all_seeded
+        self.seeded = seeded if _says(augment, "draws_from_torch") else all_seeded
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -96,7 +96,7 @@ class TrainView:
         """Image `index` with the random numbers of `place`."""
         with self.seeded(derive_seed(self.seed, "augment", *place)):
             sample = read_sample(self.dataset, index, self.weight_map)
-            if not getattr(self.augment, "takes_any_layout", False):
+            if not _says(self.augment, "takes_any_layout"):
                 sample = _with_bands(sample)
             tensors = as_tensors(self.augment(sample))
         return tensors | {name: make(tensors["target"]) for name, make in self.label_maps.items()}
@@ -155,6 +155,11 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         return sample
     check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
     return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
+
+
+def _says(augment: Augment, what: str) -> bool:
+    """Whether the class of an augmentation says this of itself: what somebody derives from it may do otherwise."""
+    return what in vars(type(augment)) and bool(getattr(augment, what))
 
 
 def _with_bands(sample: Sample) -> Sample:

@@ -216,6 +216,12 @@ def test_every_kind_of_image_becomes_uint8(tmp_path, save, mode, channels):
     assert not turned
 
 
+def test_grey_and_its_transparency_are_two_bands(tmp_path, save):
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 6, 2)
+    image, _ = read_image(save(tmp_path / "a.png", pixels, "LA"), channels=2)
+    assert np.array_equal(image, pixels.transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bit_grey_image(tmp_path, save, channels):
     path = save(tmp_path / "a.png", np.array([[0, 256, 4095, 65535]], dtype=np.uint16))

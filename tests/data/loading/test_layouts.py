@@ -44,6 +44,13 @@ class SeesLayout:
         return torch.full(tuple(sample.target.shape), float(sample.image.stride()[0]))
 
 
+class Derived(Standard):
+    """Somebody's own step before those of `standard`."""
+
+    def __call__(self, sample):
+        return super().__call__(SeesLayout().augment(sample))
+
+
 def blurred():
     return ComposeAugment(transforms=[v2.GaussianBlur(5)])
 
@@ -62,6 +69,7 @@ AUGMENTS = {
     "standard, with torchvision": lambda: Standard(255, crop_size=24, rotate=30.0, hue=0.1),
     "compose": blurred,
     "none": NoAugment,
+    "one's own, derived": lambda: Derived(255, crop_size=24),
     "one's own": lambda: SeesLayout().augment,
     "one's own, typed": lambda: Typed(SeesLayout().augment),
 }
@@ -85,3 +93,14 @@ def test_validation_images_are_the_same(datasets):
         one, other = usual[index], packed[index]
         assert other["image"].is_contiguous() and torch.equal(one["image"], other["image"])
         assert torch.equal(one["weight"], other["weight"])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32, torch.uint8])
+def test_what_an_augmentation_makes_may_be_of_any_kind_and_layout(kind):
+    def augment(sample):
+        return replace(sample, image=sample.image.to(kind).transpose(1, 2))
+
+    dataset = Shapes("train", size=40, train_size=1)
+    image = TrainView(dataset, weight_map=None, augment=augment, seed=3)[0, 0]["image"]
+    assert image.is_contiguous() and image.dtype == kind
+    assert torch.equal(image, dataset[0].image.transpose(1, 2).to(kind))

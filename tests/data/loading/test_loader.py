@@ -173,6 +173,15 @@ def test_what_is_drawn_from_numpy_and_python_depends_on_the_place_alone():
     assert not torch.equal(next(iter(batches(**one)))["image"], next(iter(batches(**one, seed=2)))["image"])
 
 
+def test_what_is_derived_from_one_of_segkit_s_may_draw_from_them_too():
+    class Noisy(Standard):
+        def __call__(self, sample):
+            return add_noise(super().__call__(sample))
+
+    plain = {"augment": Noisy(255), "weight_map": None}
+    assert_equal(batches(**plain), list(batches(**plain)))
+
+
 @pytest.mark.parametrize("transform", ["own", "in one of torchvision's"])
 def test_a_composed_transform_of_one_s_own_may_draw_from_them_too(transform):
     class Own(v2.Transform):

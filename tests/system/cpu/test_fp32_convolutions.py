@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
+from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.system.cpu.fp32_convolutions import LIBRARIES, Fp32Conv2d, depthwise_in_fp32
 
@@ -116,3 +118,31 @@ def test_what_is_exported_on_one_thread_is_a_usual_convolution(one_thread):
         called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert not any("mkldnn" in name for name in called), called
     assert torch.equal(program.module()(image), classifier(image))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's, in jvp
+def test_transforms_and_counts_on_one_thread_are_of_a_usual_convolution(one_thread):
+    """vmap and derivatives in forward direction, of torch.func and without it, and operations per image."""
+    images = torch.randn(3, 2, 8, 6, 6)
+    images = torch.stack([image.to(memory_format=torch.channels_last) for image in images])
+    classifier = Fp32Conv2d(8, 5, 1)
+    weight = classifier.weight
+
+    def logits(image):
+        with torch.autocast("cpu"):
+            return classifier(image)
+
+    by_hand = torch.einsum("oc,nbchw->nbohw", weight[:, :, 0, 0], images)
+    torch.testing.assert_close(
+        torch.func.vmap(logits)(images), by_hand + classifier.bias[:, None, None], rtol=1e-4, atol=1e-5
+    )
+    image = images[0].contiguous(memory_format=torch.channels_last)
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    slope = torch.func.jvp(logits, (image,), (image,))[1]
+    torch.testing.assert_close(slope, by_hand[0], rtol=1e-4, atol=1e-5)
+    with forward_ad.dual_level():
+        slope = forward_ad.unpack_dual(logits(forward_ad.make_dual(image, image))).tangent
+    torch.testing.assert_close(slope, by_hand[0], rtol=1e-4, atol=1e-5)
+    with FlopCounterMode(display=False) as counter:
+        logits(image)
+    assert counter.get_total_flops() == 2 * 8 * 5 * image[:, 0].numel()

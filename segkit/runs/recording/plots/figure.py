@@ -23,7 +23,8 @@ def save_figure(path: Path, size: tuple[float, float], paint: Callable[["Figure"
 
     stream = io.BytesIO()
     with name_fonts(), without_collector():
-        figure = Figure(figsize=size, layout="constrained")
+        # Of the resolution of the file: at another one, texts are wider or narrower than what is laid out for them.
+        figure = Figure(figsize=size, layout="constrained", dpi=DPI)
         FigureCanvasAgg(figure)
         paint(figure)
         arrange_once(figure)
@@ -33,10 +34,15 @@ def save_figure(path: Path, size: tuple[float, float], paint: Callable[["Figure"
 
 def arrange_once(figure: "Figure") -> None:
     """Lay the figure out, for all its files: otherwise each of them is drawn twice, the first time for its layout."""
+    import matplotlib
+
     engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # "none" leaves a place holder, and a drawing for it
+    if engine is None:
+        return
+    engine.execute(figure)
+    # None is the engine of the user's matplotlibrc if that has one; "none" leaves a place holder, and a drawing for it.
+    with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
 
 
 @contextmanager

@@ -5,12 +5,15 @@ import gc
 import os
 import re
 
+import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from segkit.errors import CannotWrite
+from segkit.evaluation.fonts import name_fonts
 from segkit.runs.recording.plots.figure import save_figure
 
 
@@ -33,16 +36,26 @@ def test_figure_is_laid_out_and_drawn_once(tmp_path, monkeypatch):
         assert picture.size == (440, 330)
 
 
-def test_layout_is_that_of_drawing_twice_to_a_pixel(tmp_path):
-    """As matplotlib does it: for the file's size, and for the file."""
-    twice = Figure(figsize=(4, 3), layout="constrained")
-    paint(twice)
-    twice.savefig(tmp_path / "twice.png", dpi=110)
-    once = []
-    save_figure(tmp_path / "once.png", (4, 3), lambda figure: (paint(figure), once.append(figure)))
-    corners = [figure.axes[0].get_window_extent().get_points() for figure in (twice, once[0])]
-    assert abs(corners[0] - corners[1]).max() < 1
-    assert once[0].axes[0].get_tightbbox().ymax < once[0].bbox.ymax  # the title is inside
+def paint_long_names(figure):
+    axes = figure.subplots(1, 2)
+    axes[0].barh(range(3), [1, 2, 3])
+    axes[0].set_yticks(range(3), ["x" * 20 + "..." + "x" * 17, "sky", "road"], fontsize=10)
+    picture = axes[1].imshow([[0.0, 1.0]])
+    figure.colorbar(picture, ax=axes[1], shrink=0.8)
+    figure.suptitle("how often each class occurs")
+
+
+@pytest.mark.parametrize("user", ["", "figure.autolayout", "figure.constrained_layout.use"])
+def test_pixels_are_those_of_drawing_twice_whatever_the_user_has_set(tmp_path, user):
+    """As matplotlib does it: for the file's size, and for the file. Long names fill their place to the edge."""
+    twice = Figure(figsize=(8, 3), layout="constrained")
+    paint_long_names(twice)
+    with name_fonts():
+        twice.savefig(tmp_path / "twice.png", dpi=110)
+    with matplotlib.rc_context({user: True} if user else {}):
+        save_figure(tmp_path / "once.png", (8, 3), paint_long_names)
+    with Image.open(tmp_path / "twice.png") as expected, Image.open(tmp_path / "once.png") as found:
+        assert np.array_equal(np.asarray(expected), np.asarray(found))
 
 
 @pytest.mark.parametrize("collects", [True, False])

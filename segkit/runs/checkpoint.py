@@ -154,11 +154,19 @@ def save_numbered(folder: str | Path, state: dict[str, Any], *, iteration: int, 
         for other in list_checkpoints(folder):
             if iteration_of(other) > iteration:
                 set_aside(other)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    remove_older(folder, keep=keep)
+    return path
+
+
+def remove_older(folder: str | Path, *, keep: int) -> None:
+    """Remove all checkpoints in `folder` but the newest `keep`. Raises CannotWrite."""
+    try:
         for old in list_checkpoints(folder)[keep:]:
             old.unlink()
     except OSError as error:
         raise cannot_write(folder, error) from error
-    return path
 
 
 def newest_intact(folder: str | Path, *, map_location: str | torch.device = "cpu") -> Found | NoneIntact:

@@ -12,6 +12,7 @@ from segkit.errors import NotFiniteError, OutOfMemory
 from segkit.evaluation.scores import rank_images
 from segkit.runs.aside import remove_set_aside
 from segkit.runs.best import settle_best
+from segkit.runs.checkpoint import remove_older
 from segkit.runs.folder import RunFolder
 from segkit.runs.header import describe_device, describe_loss
 from segkit.runs.recording.arrays import save_per_image
@@ -72,6 +73,7 @@ def finish_run(
     recorder.spared.write("the card", lambda: write_text(folder.model_card, model_card(card)))
     if finished:  # a run that was killed between its last checkpoint and now writes no other
         remove_set_aside(folder, trainer.iteration)
+        remove_older(folder.checkpoints, keep=experiment.config.train.keep_checkpoints)
 
 
 def redo_what_was_set_aside(folder: RunFolder, trainer: Trainer, recorder: Recorder) -> None:

@@ -13,6 +13,7 @@ from segkit.runs.checkpoint import load_checkpoint
 from segkit.runs.folder import read_status
 from segkit.runs.recording.best_effort import BestEffort
 from segkit.runs.recording.recorder import Recorder
+from segkit.system.run_files import RunFiles, list_checkpoints
 from segkit.training.trainer import Trainer
 
 TINY = """
@@ -157,3 +158,11 @@ def test_what_failed_once_is_tried_again():
         spared.write("pictures", action)
     assert written == [1]
     assert lines == ["warning: pictures: cannot write a.jpg: the disk is full; the run goes on"]
+
+
+def test_a_finished_run_has_no_checkpoint_too_many(tiny, monkeypatch):
+    """One that was killed after its last save, before what is older was removed, saves no other."""
+    monkeypatch.setattr("segkit.runs.checkpoint.remove_older", lambda folder, *, keep: None)
+    assert run("--config", "tiny.yaml", "train.checkpoint_every=2") == 0
+    names = [path.name for path in list_checkpoints(RunFiles(only_run(tiny)).checkpoints)]
+    assert names == ["000008.pt", "000006.pt"]

@@ -10,7 +10,11 @@ from segkit.losses.criteria.generalized_ce import pixel_generalized
 from segkit.losses.criteria.logit_adjusted_ce import pixel_logit_adjusted
 from segkit.losses.criteria.margin_smoothing_ce import pixel_margin_smoothing
 from segkit.losses.criteria.poly_ce import pixel_poly
-from segkit.losses.criteria.spatial_smoothing_ce import pixel_spatial_smoothing
+from segkit.losses.criteria.spatial_smoothing_ce import (
+    pixel_spatial_smoothing,
+    smooth_labels,
+    window_weights,
+)
 from segkit.losses.criteria.symmetric_ce import pixel_symmetric
 from segkit.losses.kernels import choice
 from segkit.losses.kernels.labels import LabelError, read_labels
@@ -22,6 +26,12 @@ def pixel_adjusted(logits, target, *, tau: float = 1.0, **more):
     """With priors of as many classes as there are, each three times as rare as the one before."""
     priors = 3.0 ** -torch.arange(logits.shape[1], dtype=torch.float64)
     return pixel_logit_adjusted(logits, target, priors=priors, tau=tau, **more)
+
+
+def focal_of_two(ce):
+    from segkit.losses.kernels.cpu.criteria import focal_of
+
+    return focal_of(ce, 2.0)
 
 
 def pixel_focal_weighted(logits, target, *, class_weights=None, **more):
@@ -121,18 +131,34 @@ def test_many_classes_and_long_rows(case):
 
 
 @pytest.mark.parametrize("radius", [0, 1, 3])
-@pytest.mark.parametrize("classes", [3, 32, 40])
-def test_which_classes_are_near(classes, radius):
-    from segkit.losses.kernels.cpu.criteria import find_near
+@pytest.mark.parametrize("classes", [3, 31, 32, 40, 100])
+def test_which_other_class_is_near(classes, radius):
+    from segkit.losses.kernels.cpu.criteria import find_second
+    from segkit.losses.kernels.cpu.loops.criteria.slots import NONE, SEVERAL
 
-    target = make_batch((2, classes, 70, 13), (70, 13), ignored=True).target
+    single = make_batch((2, classes, 70, 13), (70, 13), ignored=True).target
+    for target in (single, smooth_blocks(single)):
+        labels = read_labels(target, 255)
+        near = find_near_classes(labels, radius, classes=classes).scatter(1, labels.label.unsqueeze(1), False)
+        expected = near.int().argmax(dim=1)
+        expected[near.sum(dim=1) == 0] = NONE
+        expected[near.sum(dim=1) > 1] = SEVERAL
+        second, _ = find_second(target.to(torch.uint8), radius, classes, 255)
+        assert torch.equal(second.long(), torch.where(labels.valid, expected, NONE))
+
+
+@pytest.mark.parametrize("radius", [0, 1, 4])
+def test_what_the_own_class_weighs(radius):
+    from segkit.losses.kernels.cpu.criteria import find_second
+
+    target = smooth_blocks(make_batch((2, 5, 40, 150), (40, 150), ignored=True).target)
+    target[:, :, 80:120] = 3
     labels = read_labels(target, 255)
-    expected = find_near_classes(labels, radius, classes=classes)
-    masks, mixed = find_near(target.to(torch.uint8), radius, classes, 255)
-    found = torch.stack([masks[c // 32] >> c % 32 & 1 for c in range(classes)], dim=1).bool()
-    valid = labels.valid.unsqueeze(1).expand_as(found)
-    assert torch.equal(found & valid, expected & valid)
-    assert torch.equal(mixed & labels.valid, (expected.sum(dim=1) > 1) & labels.valid)
+    soft = smooth_labels(labels, 1.5, radius, classes=5, dtype=torch.float64)
+    window = [weight for _, weight in window_weights(1.5, radius)]
+    _, share = find_second(target, radius, 5, 255, window)
+    expected = soft.gather(1, labels.label.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(share[labels.valid].double(), expected[labels.valid], rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("case", WEIGHTED)
@@ -248,25 +274,25 @@ LOSSES = [
 @pytest.mark.parametrize("rate", [1.0, 0.7, 1e-3])
 def test_a_curve_is_exact_near_0_and_finite_far_away(rate):
     ce = torch.tensor(LOSSES * 3, requires_grad=True)
-    valid = torch.ones(ce.shape, dtype=torch.bool)
     curve = Curve(0.0, 1 / rate, rate)
-    value = curve.compiled(ce, valid)
+    value = curve.compiled(ce)
     (slope,) = torch.autograd.grad(value.sum(), ce)
     exact = -torch.expm1(-rate * ce.detach().double()) / rate
     torch.testing.assert_close(value.double(), exact, rtol=3e-7, atol=0)
     torch.testing.assert_close(slope.double(), torch.exp(-rate * ce.detach().double()), rtol=1e-5, atol=1e-27)
-    line = Curve(2.0, 1.0).compiled(ce, valid)
+    line = Curve(2.0, 1.0).compiled(ce)
     torch.testing.assert_close(line.double(), (2 * ce - torch.expm1(-ce)).double(), rtol=3e-7, atol=0)
 
 
-def test_a_curve_of_what_is_not_valid_is_0_and_of_nan_is_nan():
-    ce = torch.tensor([float("nan"), float("nan"), float("inf"), 1.0])
-    value = Curve(1.0, 1.0).compiled(ce, torch.tensor([True, False, False, True]))
-    assert value[0].isnan() and value[1:3].eq(0).all() and value[3] == pytest.approx(2 - 0.36787944)
+@pytest.mark.parametrize("function", [Curve(1.0, 1.0), Curve(0.0, 2.0, 0.7), focal_of_two])
+def test_a_function_of_nothing_is_nothing_and_of_nan_is_nan(function):
+    """Ignored pixels, whose ce is 0, are not looked for: they have to have a value of 0."""
+    value = getattr(function, "compiled", function)(torch.tensor([float("nan"), 0.0, -0.0, 1.0]))
+    assert value[0].isnan() and value[1:3].eq(0).all() and value[3] > 0
 
 
 def test_a_second_derivative_is_refused():
     ce = torch.rand(8, requires_grad=True)
-    value = Curve(1.0, 1.0).compiled(ce, torch.ones(8, dtype=torch.bool))
+    value = Curve(1.0, 1.0).compiled(ce)
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(value.sum(), ce, create_graph=True)

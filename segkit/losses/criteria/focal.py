@@ -94,7 +94,7 @@ def pixel_focal(
     if compared.backend == "numba":
         from segkit.losses.kernels.cpu.criteria import focal_of  # imports numba
 
-        return compared.values(focal_of(compared.ce, compared.valid, gamma))
+        return compared.values(focal_of(compared.ce, gamma))
     return compared.values(compared.ce * _modulator(compared.ce, gamma))
 
 

@@ -39,11 +39,11 @@ class Curve:
         missing = torch.expm1(-self.rate * ce if self.rate != 1 else -ce)
         return self.linear * ce - self.gain * missing if self.linear else missing * -self.gain
 
-    def compiled(self, ce: Tensor, valid: Tensor) -> Tensor:
-        """The same of pixels (N, *spatial) in fp32 on a CPU by compiled loops, 0 where one is not valid."""
+    def compiled(self, ce: Tensor) -> Tensor:
+        """The same of pixels (N, *spatial) in fp32 on a CPU by compiled loops."""
         from segkit.losses.kernels.cpu.criteria import curve_of  # imports numba
 
-        return curve_of(ce, valid, self.linear, self.gain, self.rate)
+        return curve_of(ce, self.linear, self.gain, self.rate)
 
 
 class FunctionOfCE(nn.Module):
@@ -124,8 +124,8 @@ def pixel_function_of_ce(
         logits, target, ignore_index=ignore_index, class_weights=class_weights, backend=backend
     )
     if compared.backend == "numba" and isinstance(function, Curve):
-        return compared.values(function.compiled(compared.ce, compared.valid))
-    # At ignored pixels ce is 0, and the function of that need not be.
+        return compared.values(function.compiled(compared.ce))  # 0 at ignored pixels, as their ce is
+    # Of any other function that need not be.
     return compared.values(torch.where(compared.valid, function(compared.ce), 0.0))
 
 

@@ -84,7 +84,7 @@ def pixel_margin_smoothing(
     def make() -> "Criterion":
         from segkit.losses.kernels.cpu import criteria  # imports numba
 
-        return criteria.margin(target[0].numel(), margin=margin, strength=strength)
+        return criteria.margin(target, margin=margin, strength=strength)
 
     fused = compare_by_numba(logits, target, make, ignore_index=ignore_index, class_weights=class_weights)
     if fused is not None:

@@ -92,7 +92,8 @@ def pixel_spatial_smoothing(
         from segkit.losses.kernels.cpu import criteria  # imports numba
 
         window = [weight for _, weight in window_weights(sigma, radius)]
-        return criteria.smoothed(target, window, radius=radius, class_weights=class_weights)
+        options = {"classes": logits.shape[1], "ignore_index": ignore_index}
+        return criteria.smoothed(target, window, radius=radius, class_weights=class_weights, **options)
 
     fused = compare_by_numba(
         logits, target, make, ignore_index=ignore_index, class_weights=class_weights, weighted=True

@@ -44,9 +44,9 @@ def resized_kernels() -> Kernels:
 
 
 @functools.cache
-def near_kernel() -> int:
-    """The address of `masks.find_near`."""
-    return _compile(makers.find_near)
+def second_kernel() -> int:
+    """The address of `second.find_second`."""
+    return _compile(makers.find_second)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """Criteria that the compiled kernels compute beside cross-entropy: what they are given; see `loops.criteria`."""
 
+import bisect
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +10,12 @@ import torch
 from torch import Tensor
 
 from segkit.losses.kernels.cpu.call import CPU, Call
-from segkit.losses.kernels.cpu.compiled import curve_kernels, near_kernel
+from segkit.losses.kernels.cpu.compiled import curve_kernels, second_kernel
 from segkit.losses.kernels.cpu.loops.criteria import slots
 from segkit.losses.kernels.cpu.loops.criteria.curve import Slot as CurveSlot
-from segkit.losses.kernels.cpu.loops.criteria.masks import BAND
-from segkit.losses.kernels.cpu.loops.criteria.masks import Slot as MaskSlot
+from segkit.losses.kernels.cpu.loops.criteria.second import MOST_CLASSES, buffer_bytes
+from segkit.losses.kernels.cpu.loops.criteria.second import Slot as SecondSlot
 from segkit.losses.kernels.cpu.loops.criteria.slots import Slot
-from segkit.losses.kernels.cpu.loops.criteria.sums import WORD
 
 #: A pixel whose neighbours are looked at costs about as much as so many logits in the kernels.
 LOGITS_PER_PIXEL = 4
@@ -52,58 +53,80 @@ class Criterion:
             self.numbers[Slot[name]] = call.numbers[call.slots[name]]
 
 
-def margin(pixels: int, *, margin: float, strength: float) -> Criterion:
-    """ce + strength sum_k max(0, max_j z_j - z_k - margin)."""
-    return Criterion(slots.MARGIN, pixels, NUMBERS=_floats([margin, strength]))
+def margin(target: Tensor, *, margin: float, strength: float) -> Criterion:
+    """ce + strength sum_k max(0, max_j z_j - z_k - margin); `target` class ids (N, *spatial)."""
+    beyond = torch.zeros(target.shape, dtype=torch.bool, device=CPU)
+    return Criterion(slots.MARGIN, target[0].numel(), NUMBERS=_floats([margin, strength]), BEYOND=beyond)
 
 
 def relaxed(target: Tensor, *, radius: int, classes: int, ignore_index: int) -> Criterion:
     """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids."""
-    unused = torch.zeros((2 * radius + 1) ** 2, dtype=torch.float32, device=CPU)
-    masks, mixed = find_near(target.contiguous(), radius, classes, ignore_index)
-    return Criterion(
-        slots.RELAXED,
-        target[0].numel(),
-        NUMBERS=unused,
-        COLUMNS=target.shape[2],
-        RADIUS=radius,
-        MIXED=mixed,
-        MASKS=masks,
-        ALL_PIXELS=target.numel(),
-    )
-
-
-def find_near(target: Tensor, radius: int, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Which classes the valid pixels have that are at most so many rows and columns away: a bit for each, int32
-    (words, N, H, W); and whether one is not the pixel's own, bool (N, H, W)."""
-    images, rows, columns = target.shape
-    masks = torch.empty(-(-classes // WORD), *target.shape, dtype=torch.int32, device=CPU)
-    mixed = torch.empty(target.shape, dtype=torch.bool, device=CPU)
-    call = Call(MaskSlot, LOGITS_PER_PIXEL * target.numel(), IMAGES=images, CLASSES=classes)
-    call.set(ROWS=rows, COLUMNS=columns, RADIUS=radius)
-    call.set_target(target, ignore_index)
-    call.place(MASKS=masks, MIXED=mixed)
-    lines = 2 + BAND + 2 * radius
-    call.run(near_kernel(), target, buffer=4 * lines * (columns + 2 * radius))
-    return masks, mixed
+    second, _ = find_second(target, radius, classes, ignore_index)
+    return _near(slots.RELAXED, target, radius, SECOND=second)
 
 
 def smoothed(
-    target: Tensor, window: Sequence[float], *, radius: int, class_weights: Tensor | None
+    target: Tensor,
+    window: Sequence[float],
+    *,
+    radius: int,
+    classes: int,
+    ignore_index: int,
+    class_weights: Tensor | None,
 ) -> Criterion:
-    """sum_c a_c y_c (-log p_c): y are the labels in the window by its weights, divided by their sum, at least 1.
+    """sum_c a_c y_c (-log p_c): y are the labels in the window by its weights, divided by the sum of those there.
 
     `target` (N, H, W) class ids, `window` the weights of its places row by row, `class_weights` (C,) or
     None for 1.
     """
+    second, share = find_second(target, radius, classes, ignore_index, window)
     weights = 0 if class_weights is None else class_weights.float().contiguous()
-    return Criterion(
-        slots.SMOOTHED,
-        target[0].numel(),
-        NUMBERS=_floats(window),
-        CLASS_WEIGHTS=weights,
-        **_near(target, radius),
-    )
+    given = {"NUMBERS": _floats(window), "CLASS_WEIGHTS": weights, "SECOND": second, "SHARE": share}
+    return _near(slots.SMOOTHED, target, radius, **given)
+
+
+def _near(kind: int, target: Tensor, radius: int, **values: int | Tensor) -> Criterion:
+    rows, columns = target.shape[1:]
+    return Criterion(kind, rows * columns, ROWS=rows, COLUMNS=columns, RADIUS=radius, **values)
+
+
+def find_second(
+    target: Tensor, radius: int, classes: int, ignore_index: int, window: Sequence[float] = ()
+) -> tuple[Tensor, Tensor]:
+    """Which class valid pixels have that are at most so many rows and columns away and not of the pixel's own, int16
+    (N, H, W): `slots.NONE` if none, `slots.SEVERAL` if not all have the same. And by the weights of a `window`, of its
+    places row by row, the middle 1 and the same on opposite sides, the share of the pixel's own class in what is there,
+    fp32 (N, H, W); without one it is empty. Where the pixel itself is ignored it has none, and any share. Raises
+    ValueError for more than 32768 classes."""
+    if classes > MOST_CLASSES:
+        raise ValueError(f"neighbours are compared of at most {MOST_CLASSES} classes, got {classes}")
+    target = target.contiguous()
+    images, rows, columns = target.shape
+    second = torch.empty(target.shape, dtype=torch.int16, device=CPU)
+    share = torch.empty(target.shape if window else 0, dtype=torch.float32, device=CPU)
+    call = Call(SecondSlot, LOGITS_PER_PIXEL * target.numel(), IMAGES=images, CLASSES=classes)
+    call.set(ROWS=rows, COLUMNS=columns, RADIUS=radius)
+    call.set_target(target, ignore_index)
+    weights, starts, places = _group_places(tuple(window))
+    call.place(SECOND=second, SHARE=share, WEIGHTS=weights, STARTS=starts, PLACES=places)
+    call.set(GROUPS=len(weights))
+    call.run(second_kernel(), target, buffer=buffer_bytes(columns, radius))
+    return second, share
+
+
+@functools.lru_cache(maxsize=64)
+def _group_places(window: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The different weights of the places before the middle of a window, and of each these places: fp32 (G,), where
+    they begin and the last ends, int32 (G + 1,), and int32 (P,)."""
+    half = window[: len(window) // 2]
+    order = sorted(range(len(half)), key=half.__getitem__)
+    weights = sorted(set(half))
+    starts = [bisect.bisect_left(order, weight, key=half.__getitem__) for weight in weights]
+    return _floats(weights), _integers([*starts, len(half)]), _integers(order)
+
+
+def _integers(numbers: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int32, device=CPU)
 
 
 def adjusted(target: Tensor, adjustment: Tensor) -> Criterion:
@@ -122,53 +145,30 @@ def distance(maps: Tensor, planes: Sequence[int]) -> Criterion:
     return Criterion(slots.DISTANCE, maps[0, 0].numel(), MAPS=maps, PLANES=table, MAP_COUNT=maps.shape[1])
 
 
-def find_mixed(target: Tensor, radius: int) -> Tensor:
-    """(N, H, W) bool: whether the pixels around one, so many rows and columns away, are not all of its class id."""
-    across, down = target[:, :, 1:] != target[:, :, :-1], target[:, 1:] != target[:, :-1]
-    in_row, mixed = torch.zeros_like(target, dtype=torch.bool), torch.zeros_like(target, dtype=torch.bool)
-    # All are the same if each row of the window is, and its middle column.
-    for step in range(radius):
-        for to, pairs, dim in ((in_row, across, 2), (mixed, down, 1)):
-            size = pairs.shape[dim] - step
-            if size > 0:
-                to.narrow(dim, 0, size).logical_or_(pairs.narrow(dim, step, size))
-                to.narrow(dim, step + 1, size).logical_or_(pairs.narrow(dim, 0, size))
-    height = target.shape[1]
-    mixed |= in_row
-    for step in range(1, min(radius, height - 1) + 1):
-        mixed[:, step:] |= in_row[:, :-step]
-        mixed[:, :-step] |= in_row[:, step:]
-    return mixed
-
-
-def _near(target: Tensor, radius: int) -> dict[str, int | Tensor]:
-    return {"COLUMNS": target.shape[2], "RADIUS": radius, "MIXED": find_mixed(target, radius)}
-
-
 def _floats(numbers: Sequence[float]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float32, device=CPU)
 
 
-def curve_of(ce: Tensor, valid: Tensor, linear: float, gain: float, rate: float) -> Tensor:
-    """linear ce + gain (1 - exp(-rate ce)) of the `valid` pixels and 0 of the others, with gradient to `ce`: fp32
-    (N, *spatial), >= 0. `rate` > 0."""
-    return _OfCE.apply(ce, valid, 0, linear, gain, rate)
+def curve_of(ce: Tensor, linear: float, gain: float, rate: float) -> Tensor:
+    """linear ce + gain (1 - exp(-rate ce)) with gradient to `ce`: fp32 (N, *spatial), >= 0. It is 0 where a pixel does
+    not count, since ce is. `rate` > 0."""
+    return _OfCE.apply(ce, 0, linear, gain, rate)
 
 
-def focal_of(ce: Tensor, valid: Tensor, gamma: float) -> Tensor:
-    """(1 - exp(-ce))^gamma ce of the `valid` pixels and 0 of the others, with gradient to `ce`: fp32 (N, *spatial),
-    >= 0. `gamma` >= 0."""
-    return _OfCE.apply(ce, valid, 1, gamma)
+def focal_of(ce: Tensor, gamma: float) -> Tensor:
+    """(1 - exp(-ce))^gamma ce with gradient to `ce`: fp32 (N, *spatial), >= 0. It is 0 where a pixel does not count,
+    since ce is. `gamma` >= 0."""
+    return _OfCE.apply(ce, 1, gamma)
 
 
 class _OfCE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, ce: Tensor, valid: Tensor, kernel: int, *numbers: float) -> Tensor:
-        ce, valid = ce.contiguous(), valid.contiguous()
+    def forward(ctx: Any, ce: Tensor, kernel: int, *numbers: float) -> Tensor:
+        ce = ce.contiguous()
         value, slope = torch.empty_like(ce), torch.empty_like(ce)
         call = Call(CurveSlot, LOGITS_PER_PIXEL * ce.numel(), WIDTH=WIDTH, PIXELS=ce.numel())
         options = _floats(numbers)
-        call.place(CE=ce, VALID=valid, NUMBERS=options, VALUE=value, SLOPE=slope)
+        call.place(CE=ce, NUMBERS=options, VALUE=value, SLOPE=slope)
         call.run(curve_kernels()[kernel], options)
         ctx.save_for_backward(slope)
         return value

@@ -10,7 +10,7 @@ from segkit.losses.kernels.cpu.call import CPU, Call
 from segkit.losses.kernels.cpu.compiled import resized_kernels, same_size_kernels
 from segkit.losses.kernels.cpu.criteria import Criterion
 from segkit.losses.kernels.cpu.geometry import find_geometry
-from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
+from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR, WIDEST
 from segkit.losses.kernels.cpu.loops.resized import LINES
 from segkit.losses.kernels.cpu.loops.resized import Slot as ResizedSlot
 from segkit.losses.kernels.cpu.loops.same_size import PADDING, ROWS, Slot
@@ -21,7 +21,7 @@ LOGITS_KINDS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.float16:
 
 #: Bytes of a thread's block of fp32 logits, which should stay in a cache of its own, and how many pixels it has.
 BLOCK_BYTES = 256 * 2**10
-LARGEST_BLOCK = 256
+LARGEST_BLOCK = WIDEST
 SMALLEST_BLOCK = 64
 #: Blocks that a thread takes at once, at most; it fetches the next while it computes one.
 LARGEST_BATCH = 8

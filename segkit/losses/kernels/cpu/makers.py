@@ -18,7 +18,7 @@ from segkit.losses.kernels.cpu.loops import (
     sums,
     windows,
 )
-from segkit.losses.kernels.cpu.loops.criteria import curve, masks
+from segkit.losses.kernels.cpu.loops.criteria import curve, second
 from segkit.losses.kernels.cpu.loops.lovasz import order, pixels
 
 
@@ -50,9 +50,9 @@ def resized_backward(version: int) -> Callable:
     return run
 
 
-def find_near(version: int) -> Callable:
+def find_second(version: int) -> Callable:
     def run(address: int) -> None:
-        masks.find_near(address, version)
+        second.find_second(address, version)
 
     return run
 

@@ -61,13 +61,20 @@ def exponential(x):
 @njit(**FLAGS)
 def missing(x):
     """1 - exp(-x) of x >= 0, exact also where that is near 0."""
+    return missing_and_left(x)[0]
+
+
+@njit(**FLAGS)
+def missing_and_left(x):
+    """1 - exp(-x) of x >= 0, and exp(-x): of the two each as exact as by itself."""
     y = LOWEST if -x < LOWEST else -x
     z = y * _LOG2_E + _MAGIC
     n = z - _MAGIC
     r = (y - n * _LN2_HIGH) - n * _LN2_LOW
     p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
     power = power_of_two(z)
-    return (ONE - power) - (p * (r * r) + r) * power
+    p = p * (r * r)
+    return (ONE - power) - (p + r) * power, ZERO if -x < LOWEST else (p + (r + ONE)) * power
 
 
 @njit(**FLAGS)

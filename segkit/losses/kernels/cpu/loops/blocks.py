@@ -9,8 +9,10 @@ from numba import njit
 
 from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
+    ZERO,
     bytes_,
     copy_line,
+    exponential,
     floats,
     halves,
     int8s,
@@ -281,3 +283,17 @@ def pick_true(x, step, label, size, true):
     """The logit of each pixel's true class; of class 0 where it is ignored."""
     for i in range(size):
         true[i] = floats(x + max(label[i], 0) * step + 4 * i, 1)[0]
+
+
+@njit(**FLAGS)
+def weigh_probabilities(
+    x, step, classes, size, largest, log_sum, slope, out, out_step, following, next_step, next_bytes
+):
+    """slope x p of each class; exactly 0 where the slope is, whatever the logits are. What is `following` is brought
+    near meanwhile, of each class so many bytes."""
+    for c in range(classes):
+        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
+        prefetch_bytes(following + c * next_step, next_bytes)
+        for i in range(size):
+            p = exponential(row[i] - largest[i] - log_sum[i])
+            result[i] = slope[i] * p if slope[i] != 0 else ZERO

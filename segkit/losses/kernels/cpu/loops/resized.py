@@ -131,10 +131,10 @@ def forward(address, version):
                         widen(p, image, high, start, size, lower, step)
                         lower_row = high
                     mix(upper, lower, shares[y], classes, size, x, step, largest)
-                    if p[CRITERION] == 0 or not sums_more(p[CRITERION], first, size):
+                    if p[CRITERION] == 0 or not sums_more(p[CRITERION]):
                         sum_exponentials(x, step, classes, size, largest, total, x, 0, 0)
                     else:
-                        sum_for(p[CRITERION], x, step, first, classes, size, largest, total, lines, x, 0, 0)
+                        sum_for(p[CRITERION], x, step, classes, size, largest, total, lines, x, 0, 0)
                     pick_true(x, step, label, size, true)
                     finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
                     if p[CRITERION] != 0:
@@ -218,6 +218,9 @@ def backward(address, version):
                             lines,
                             4 * width,
                             near,
+                            x,
+                            0,
+                            0,
                         )
                         add_to_rows(out, step, classes, size, shares[y], to_upper, to_lower)
                         continue

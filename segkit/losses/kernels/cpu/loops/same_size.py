@@ -27,6 +27,7 @@ from segkit.losses.kernels.cpu.loops.blocks import (
     pick_true,
     prefetch_bytes,
     read_labels,
+    weigh_probabilities,
     write_block,
 )
 from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
@@ -126,15 +127,26 @@ def forward(address, version):
             find_largest(x, step, classes, size, largest)
             following, row_bytes = find_next(p, here + 1, stop_block)
             more = following, p[NEXT_STEP], row_bytes
-            if p[CRITERION] == 0 or not sums_more(p[CRITERION], first, size):
+            if p[CRITERION] == 0 or not sums_more(p[CRITERION]):
                 sum_exponentials(x, step, classes, size, largest, total, *more)
             else:
-                sum_for(p[CRITERION], x, step, first, classes, size, largest, total, lines, *more)
+                sum_for(p[CRITERION], x, step, classes, size, largest, total, lines, *more)
             pick_true(x, step, label, size, true)
             finish(label, largest, total, true, size, ce, log_sum, wrong, valid)
             if p[CRITERION] != 0:
                 write_value(
-                    p[CRITERION], x, step, label, first, classes, size, largest, log_sum, ce, lines, near
+                    p[CRITERION],
+                    x,
+                    step,
+                    label,
+                    first,
+                    classes,
+                    size,
+                    largest,
+                    log_sum,
+                    ce,
+                    lines,
+                    near,
                 )
 
 
@@ -230,6 +242,8 @@ def backward(address, version):
                 out, out_step = result, p[GRADIENT_CLASS_STEP]
             log_sum = floats(p[LOG_SUM] + 4 * first, size)
             find_largest(x, step, classes, size, largest)
+            following, row_bytes = find_next(p, here + 1, stop_block)
+            more = following, p[NEXT_STEP], row_bytes
             if p[CRITERION] != 0:
                 write_criterion_gradient(
                     p[CRITERION],
@@ -247,23 +261,10 @@ def backward(address, version):
                     lines,
                     4 * width,
                     near,
+                    *more,
                 )
             else:
-                following, row_bytes = find_next(p, here + 1, stop_block)
-                write_gradient(
-                    x,
-                    step,
-                    classes,
-                    size,
-                    largest,
-                    log_sum,
-                    slope,
-                    out,
-                    out_step,
-                    following,
-                    p[NEXT_STEP],
-                    row_bytes,
-                )
+                weigh_probabilities(x, step, classes, size, largest, log_sum, slope, out, out_step, *more)
                 take_true(label, slope, size, out, out_step)
             if not planes or p[PAST_CACHES]:
                 write_out(p, out, out_step, result, size, staged, p[PAST_CACHES])
@@ -306,19 +307,6 @@ def read_slope(given, label, size, slope):
         slope[i] = given[i] if label[i] >= 0 else ZERO
         n_kept += slope[i] != 0
     return n_kept
-
-
-@njit(**FLAGS)
-def write_gradient(
-    x, step, classes, size, largest, log_sum, slope, out, out_step, following, next_step, next_bytes
-):
-    """slope x p of each class; exactly 0 where the slope is, whatever the logits are."""
-    for c in range(classes):
-        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
-        prefetch_bytes(following + c * next_step, next_bytes)
-        for i in range(size):
-            p = exponential(row[i] - largest[i] - log_sum[i])
-            result[i] = slope[i] * p if slope[i] != 0 else ZERO
 
 
 @njit(**FLAGS)

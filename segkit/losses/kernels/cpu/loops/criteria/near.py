@@ -1,7 +1,7 @@
 """Criteria that look at the labels around a pixel: any class that is near will do, or labels softened by those nearby.
 
-Pixels of which all in the window have one class are as in cross-entropy; `Slot.MIXED` says which are not, and for
-border relaxation `Slot.MASKS` which classes there are.
+Pixels of which all in the window have one class are as in cross-entropy. The others of a block are listed: of nearly
+all `Slot.SECOND` has the one other class that is near, and where there are more the window is read.
 """
 
 from numba import njit
@@ -10,95 +10,53 @@ from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     ONE,
     ZERO,
-    bytes_,
     exponential,
     floats,
-    int8s,
     int16s,
     int32s,
-    int64s,
     logarithm,
 )
-from segkit.losses.kernels.cpu.loops.blocks import INT8, INT16, INT64, UINT8
 from segkit.losses.kernels.cpu.loops.criteria.slots import (
     CLASS_WEIGHTS,
-    COLUMNS,
-    FAR,
-    IGNORE_INDEX,
     LARGEST,
-    MIXED,
-    NUMBERS,
     PIXELS,
-    RADIUS,
-    TARGET,
-    TARGET_KIND,
-    TINY,
-    VALUE,
+    SECOND,
+    SHARE,
 )
-from segkit.losses.kernels.cpu.loops.criteria.sums import find_bit, find_masks, is_any
+from segkit.losses.kernels.cpu.loops.criteria.window import find_buffers, list_mixed, read_window
 
 
 @njit(**FLAGS)
-def _read_window(q, pixel, own, near):
-    """The classes of the valid pixels in the window around a pixel, each once, and the sum of their weights, in `near`:
-    how many. The pixel's own is the first."""
-    if q[TARGET_KIND] == UINT8:
-        return _gather(q, bytes_(q[TARGET], pixel + 1), pixel, own, near)
-    if q[TARGET_KIND] == INT64:
-        return _gather(q, int64s(q[TARGET], pixel + 1), pixel, own, near)
-    if q[TARGET_KIND] == INT8:
-        return _gather(q, int8s(q[TARGET], pixel + 1), pixel, own, near)
-    if q[TARGET_KIND] == INT16:
-        return _gather(q, int16s(q[TARGET], pixel + 1), pixel, own, near)
-    return _gather(q, int32s(q[TARGET], pixel + 1), pixel, own, near)
-
-
-@njit(**FLAGS)
-def _gather(q, target, pixel, own, near):
-    radius, columns, pixels, ignored = q[RADIUS], q[COLUMNS], q[PIXELS], q[IGNORE_INDEX]
-    found, weights = int32s(near, LARGEST), floats(near + 4 * LARGEST, LARGEST)
-    side = 2 * radius + 1
-    given = floats(q[NUMBERS], side * side)
-    place = pixel % pixels
-    y, x = place // columns, place % columns
-    first_row, last_row = max(y - radius, 0), min(y + radius, pixels // columns - 1)
-    first, last = max(x - radius, 0), min(x + radius, columns - 1)
-    found[0], weights[0] = own, ZERO
-    count = 1
-    for row in range(first_row, last_row + 1):
-        there = pixel + (row - y) * columns - x
-        at = (row - y + radius) * side - x + radius
-        for column in range(first, last + 1):
-            number = target[there + column]
-            if number == ignored:
-                continue
-            k = 0
-            while k < count and found[k] != number:
-                k += 1
-            if k == count:
-                found[k], weights[k] = number, ZERO
-                count += 1
-            weights[k] += given[at + column]
-    return count
-
-
-@njit(**FLAGS)
-def value_relaxed(q, x, step, label, first, size, largest, log_sum, ce, lines, near, value):
-    mixed, total, found = bytes_(q[MIXED] + first, size), floats(lines, size), int32s(near, LARGEST)
+def value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value):
     for i in range(size):
         value[i] = ce[i] if label[i] >= 0 else ZERO
-    if not is_any(mixed, size):
+    pairs, n, others, m = list_mixed(q[SECOND] + 2 * first, size, near)
+    second, image = int16s(q[SECOND] + 2 * first, size), first - first % q[PIXELS]
+    if classes == 2:
+        for k in range(n):  # both are near: nothing is missing, and NaN stays
+            i = pairs[k]
+            value[i] = log_sum[i] - log_sum[i]
         return
-    for i in range(size):
-        # If all classes are near both sums have the same bits, and nothing is left of their logarithms.
-        inside = log_sum[i] - logarithm(total[i])
-        inside = ZERO if inside < 0 else inside  # by rounding
-        value[i] = inside if (mixed[i] != 0) & (label[i] >= 0) else value[i]
-    for i in range(size):
-        if mixed[i] != 0 and label[i] >= 0 and total[i] < TINY:
-            count = _read_window(q, first + i, label[i], near)
-            high, rest = _sum_near(x + 4 * i, step, found, count)
-            value[i] = (largest[i] - high) + (log_sum[i] - logarithm(rest))
+    high, low = find_buffers(near)[2:]
+    for k in range(n):
+        i = pairs[k]
+        high[k] = floats(x + label[i] * step + 4 * i, 1)[0]
+        low[k] = floats(x + second[i] * step + 4 * i, 1)[0]
+    for k in range(n):
+        larger = high[k] if high[k] > low[k] else low[k]
+        smaller = low[k] if high[k] > low[k] else high[k]
+        high[k], low[k] = larger, logarithm(ONE + exponential(smaller - larger))
+    for k in range(n):
+        i = pairs[k]
+        inside = (largest[i] - high[k]) + (log_sum[i] - low[k])
+        value[i] = ZERO if inside < 0 else inside  # by rounding
+    for k in range(m):
+        i = others[k]
+        count = read_window(q, image, first - image + i, classes, near, True)
+        top, rest = _sum_near(x + 4 * i, step, int32s(near, LARGEST), count)
+        inside = (largest[i] - top) + (log_sum[i] - logarithm(rest))
+        inside = ZERO if inside < 0 else inside
+        value[i] = inside if count < classes else log_sum[i] - log_sum[i]
 
 
 @njit(**FLAGS)
@@ -115,115 +73,164 @@ def _sum_near(x, step, found, count):
 
 
 @njit(**FLAGS)
-def slope_relaxed(
-    q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
-):
-    mixed, value = bytes_(q[MIXED] + first, size), floats(q[VALUE] + 4 * first, size)
-    if not is_any(mixed, size):
-        weigh(x, step, classes, size, largest, log_sum, slope, out, out_step)
-        for i in range(size):
-            if slope[i] != 0:
-                floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
-        return
-    # p (1 - 1 / P) of the classes found, P the probability of all.
-    factor, found = floats(lines, size), int32s(near, LARGEST)
+def take_relaxed(q, x, step, label, first, classes, size, log_sum, slope, out, out_step, amount, near):
+    """Of `out`, which is slope x p: what the classes that are near have of the probability of all these."""
     for i in range(size):
-        inside = ONE - ONE / exponential(-value[i])
-        factor[i] = inside if (mixed[i] != 0) & (value[i] <= FAR) else ONE
-    for c in range(classes):
-        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
-        mask, bit = find_masks(q, c, first, size), find_bit(c)
-        for i in range(size):
-            p = exponential(row[i] - largest[i] - log_sum[i])
-            p = p * factor[i] if mask[i] & bit != 0 else p
-            result[i] = slope[i] * p if slope[i] != 0 else ZERO
-    for i in range(size):
+        amount[i] = slope[i]
+    pairs, n, others, m = list_mixed(q[SECOND] + 2 * first, size, near)
+    second, image = int16s(q[SECOND] + 2 * first, size), first - first % q[PIXELS]
+    own, other = find_buffers(near)[2:]
+    for k in range(n):
+        i = pairs[k]
+        own[k] = floats(x + label[i] * step + 4 * i, 1)[0]
+        other[k] = floats(x + second[i] * step + 4 * i, 1)[0]
+    for k in range(n):
+        less = own[k] - other[k]
+        part = exponential(less if less < 0 else -less)
+        larger = ONE / (ONE + part)
+        smaller = larger * part
+        own[k], other[k] = (smaller, larger) if less < 0 else (larger, smaller)
+    for k in range(n):
+        i = pairs[k]
+        if slope[i] != 0:
+            amount[i] = slope[i] * own[k]
+            floats(out + second[i] * out_step + 4 * i, 1)[0] -= slope[i] * other[k]
+    for k in range(m):
+        amount[others[k]] = ZERO
+    take(label, slope, amount, size, out, out_step)
+    found = int32s(near, LARGEST)
+    for k in range(m):
+        i = others[k]
         if slope[i] == 0:
             continue
-        if mixed[i] == 0:
-            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
-        elif not value[i] <= FAR:  # p may be 0, and 1 / P infinite
-            count = _read_window(q, first + i, label[i], near)
-            high, total = _sum_near(x + 4 * i, step, found, count)
-            for k in range(count):
-                z = floats(x + found[k] * step + 4 * i, 1)[0]
-                floats(out + found[k] * out_step + 4 * i, 1)[0] -= slope[i] * exponential(z - high) / total
+        count = read_window(q, image, first - image + i, classes, near, True)
+        if count == classes:
+            _clear(out + 4 * i, out_step, classes, log_sum[i])
+            continue
+        high, total = _sum_near(x + 4 * i, step, found, count)
+        for j in range(count):
+            z = floats(x + found[j] * step + 4 * i, 1)[0]
+            floats(out + found[j] * out_step + 4 * i, 1)[0] -= slope[i] * exponential(z - high) / total
+    if classes == 2:
+        for k in range(n):
+            if slope[pairs[k]] != 0:
+                _clear(out + 4 * pairs[k], out_step, classes, log_sum[pairs[k]])
 
 
 @njit(**FLAGS)
-def weigh(x, step, classes, size, largest, log_sum, slope, out, out_step):
-    """slope x p of each class."""
+def _clear(out, out_step, classes, log_sum):
+    """The gradient of a pixel near which all classes are: nothing, and NaN stays."""
     for c in range(classes):
-        row, result = floats(x + c * step, size), floats(out + c * out_step, size)
-        for i in range(size):
-            p = exponential(row[i] - largest[i] - log_sum[i])
-            result[i] = slope[i] * p if slope[i] != 0 else ZERO
+        floats(out + c * out_step, 1)[0] = log_sum - log_sum
+
+
+@njit(**FLAGS)
+def take(label, slope, amount, size, out, out_step):
+    """An amount from the gradient at each pixel's class, where it has a slope."""
+    for i in range(size):
+        if slope[i] != 0:
+            floats(out + label[i] * out_step + 4 * i, 1)[0] -= amount[i]
 
 
 @njit(**FLAGS)
 def value_smoothed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value):
-    mixed, found = bytes_(q[MIXED] + first, size), int32s(near, LARGEST)
     for i in range(size):
         value[i] = ce[i] if label[i] >= 0 else ZERO
+    _weigh_by_class(q, label, size, value)
+    pairs, n, others, m = list_mixed(q[SECOND] + 2 * first, size, near)
+    second, image = int16s(q[SECOND] + 2 * first, size), first - first % q[PIXELS]
+    share = floats(q[SHARE] + 4 * first, size)
+    for k in range(n):
+        i = pairs[k]
+        weight = (ONE - share[i]) * _class_weight(q, second[i])
+        value[i] *= share[i]
+        if weight != 0:  # 0 x infinity is 0
+            z = floats(x + second[i] * step + 4 * i, 1)[0]
+            value[i] += weight * ((largest[i] - z) + log_sum[i])
+    for k in range(m):
+        i = others[k]
+        count = read_window(q, image, first - image + i, classes, near, False)
+        value[i] = _average(q, x + 4 * i, step, largest[i], log_sum[i], count, near)
+
+
+@njit(**FLAGS)
+def _class_weight(q, label):
+    return ONE if q[CLASS_WEIGHTS] == 0 else floats(q[CLASS_WEIGHTS] + 4 * label, 1)[0]
+
+
+@njit(**FLAGS)
+def _weigh_by_class(q, label, size, numbers):
+    """Times the weight of each pixel's class, of class 0 where it has none."""
     if q[CLASS_WEIGHTS] != 0:
-        class_weights = floats(q[CLASS_WEIGHTS], classes)
         for i in range(size):
-            value[i] = value[i] * class_weights[max(label[i], 0)]
-    for i in range(size):
-        if mixed[i] != 0 and label[i] >= 0:
-            count = _read_window(q, first + i, label[i], near)
-            weights = _share_out(q, near, count)
-            total = ZERO
-            for k in range(count):
-                if weights[k] != 0:  # 0 x infinity is 0
-                    z = floats(x + found[k] * step + 4 * i, 1)[0]
-                    total += weights[k] * ((largest[i] - z) + log_sum[i])
-            value[i] = total
+            numbers[i] *= floats(q[CLASS_WEIGHTS] + 4 * max(label[i], 0), 1)[0]
 
 
 @njit(**FLAGS)
-def _share_out(q, near, count):
-    """The weights of what is in the window, divided by their sum, at least 1, and times those of its classes."""
-    found, weights = int32s(near, LARGEST), floats(near + 4 * LARGEST, LARGEST)
-    total = ZERO
-    for k in range(count):
-        total += weights[k]
-    total = total if total > ONE else ONE
-    for k in range(count):
-        weights[k] /= total
-        if q[CLASS_WEIGHTS] != 0:
-            weights[k] *= floats(q[CLASS_WEIGHTS] + 4 * found[k], 1)[0]
-    return weights
+def _average(q, x, step, largest, log_sum, count, near):
+    """The mean of a pixel's cross-entropies for the labels in its window, by their weights and those of the classes."""
+    there, total = ZERO, ZERO
+    found, window = int32s(near, LARGEST), find_buffers(near)[2]
+    for n in range(count):
+        there += window[n]
+        weight = window[n] * _class_weight(q, found[n])
+        if weight != 0:  # 0 x infinity is 0
+            total += weight * ((largest - floats(x + found[n] * step, 1)[0]) + log_sum)
+    return total / there
 
 
 @njit(**FLAGS)
-def slope_smoothed(
-    q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
-):
-    mixed, found = bytes_(q[MIXED] + first, size), int32s(near, LARGEST)
-    scaled = floats(lines, size)
+def scale_smoothed(q, label, first, classes, size, slope, scaled, near):
+    """The slope times the sum of the soft labels, each weighed by its class: without class weights that is 1."""
     for i in range(size):
         scaled[i] = slope[i]
-    if q[CLASS_WEIGHTS] != 0:  # else the labels sum to 1
-        class_weights = floats(q[CLASS_WEIGHTS], classes)
-        for i in range(size):
-            scaled[i] = slope[i] * class_weights[max(label[i], 0)] if slope[i] != 0 else ZERO
-        for i in range(size):
-            if mixed[i] != 0 and slope[i] != 0:
-                count = _read_window(q, first + i, label[i], near)
-                weights = _share_out(q, near, count)
-                total = ZERO
-                for k in range(count):
-                    total += weights[k]
-                scaled[i] = slope[i] * total
-    weigh(x, step, classes, size, largest, log_sum, scaled, out, out_step)
+    if q[CLASS_WEIGHTS] == 0:
+        return
+    _weigh_by_class(q, label, size, scaled)
+    pairs, n, others, m = list_mixed(q[SECOND] + 2 * first, size, near)
+    second, image = int16s(q[SECOND] + 2 * first, size), first - first % q[PIXELS]
+    share = floats(q[SHARE] + 4 * first, size)
+    for k in range(n):
+        i = pairs[k]
+        scaled[i] = share[i] * scaled[i] + slope[i] * (ONE - share[i]) * _class_weight(q, second[i])
+    for k in range(m):
+        i = others[k]
+        count = read_window(q, image, first - image + i, classes, near, False)
+        scaled[i] = slope[i] * _sum_weights(q, count, near, True) / _sum_weights(q, count, near, False)
+
+
+@njit(**FLAGS)
+def _sum_weights(q, count, near, by_class):
+    total = ZERO
+    found, window = int32s(near, LARGEST), find_buffers(near)[2]
+    for n in range(count):
+        total += window[n] * _class_weight(q, found[n]) if by_class else window[n]
+    return total
+
+
+@njit(**FLAGS)
+def take_smoothed(q, label, first, classes, size, slope, out, out_step, amount, near):
+    """Of `out`, which is slope x p: what the soft labels are."""
     for i in range(size):
-        if slope[i] == 0:
-            continue
-        if mixed[i] == 0:
-            floats(out + label[i] * out_step + 4 * i, 1)[0] -= scaled[i]
-            continue
-        count = _read_window(q, first + i, label[i], near)
-        weights = _share_out(q, near, count)
-        for k in range(count):
-            floats(out + found[k] * out_step + 4 * i, 1)[0] -= slope[i] * weights[k]
+        amount[i] = slope[i]
+    _weigh_by_class(q, label, size, amount)
+    pairs, n, others, m = list_mixed(q[SECOND] + 2 * first, size, near)
+    second, image = int16s(q[SECOND] + 2 * first, size), first - first % q[PIXELS]
+    share = floats(q[SHARE] + 4 * first, size)
+    for k in range(n):
+        i = pairs[k]
+        amount[i] *= share[i]
+        other = slope[i] * (ONE - share[i]) * _class_weight(q, second[i])
+        floats(out + second[i] * out_step + 4 * i, 1)[0] -= other
+    for k in range(m):
+        amount[others[k]] = ZERO
+    take(label, slope, amount, size, out, out_step)
+    found, window = int32s(near, LARGEST), find_buffers(near)[2]
+    for k in range(m):
+        i = others[k]
+        if slope[i] != 0:
+            count = read_window(q, image, first - image + i, classes, near, False)
+            part = slope[i] / _sum_weights(q, count, near, False)
+            for n in range(count):
+                weight = part * window[n] * _class_weight(q, found[n])
+                floats(out + found[n] * out_step + 4 * i, 1)[0] -= weight

@@ -12,23 +12,26 @@ from numba import njit
 from segkit.losses.kernels.cpu.loops.arithmetic import (
     FLAGS,
     ONE,
-    REORDERED,
     ZERO,
+    bytes_,
     exponential,
     floats,
     int32s,
     int64s,
     logarithm,
 )
+from segkit.losses.kernels.cpu.loops.blocks import prefetch_bytes, weigh_probabilities
 from segkit.losses.kernels.cpu.loops.criteria.near import (
-    slope_relaxed,
-    slope_smoothed,
+    scale_smoothed,
+    take,
+    take_relaxed,
+    take_smoothed,
     value_relaxed,
     value_smoothed,
-    weigh,
 )
 from segkit.losses.kernels.cpu.loops.criteria.slots import (
     ADJUSTED,
+    BEYOND,
     END,
     KIND,
     MAP_COUNT,
@@ -51,13 +54,13 @@ def write_value(criterion, x, step, label, first, classes, size, largest, log_su
     q = int64s(criterion, END)
     value = floats(q[VALUE] + 4 * first, size)
     if q[KIND] == MARGIN:
-        _value_margin(x, step, label, classes, size, largest, ce, floats(q[NUMBERS], 2), value)
+        _value_margin(q, label, first, size, ce, floats(lines, size), value)
     elif q[KIND] == RELAXED:
-        value_relaxed(q, x, step, label, first, size, largest, log_sum, ce, lines, near, value)
+        value_relaxed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
     elif q[KIND] == SMOOTHED:
         value_smoothed(q, x, step, label, first, classes, size, largest, log_sum, ce, near, value)
     elif q[KIND] == ADJUSTED:
-        _value_adjusted(q, x, step, label, first, classes, size, largest, lines, value)
+        _value_adjusted(q, label, first, classes, size, log_sum, ce, floats(lines, size), value)
     else:
         _value_distance(q, x, step, label, first, classes, size, largest, log_sum, lines, value)
 
@@ -79,24 +82,31 @@ def write_criterion_gradient(
     lines,
     line_step,
     near,
+    following,
+    next_step,
+    next_bytes,
 ):
     """The gradient at x into `out`, which is not x; exactly 0 where the `slope`, that at the value, is 0. `lines` has
-    two rows of one number per pixel, `near` so many bytes as `NEAR`."""
+    two rows of one number per pixel, `near` so many bytes as `NEAR`; what is `following` is brought near."""
     q = int64s(criterion, END)
+    more = following, next_step, next_bytes
     if q[KIND] == MARGIN:
-        _slope_margin(
-            q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step
-        )
+        weigh_probabilities(x, step, classes, size, largest, log_sum, slope, out, out_step, *more)
+        take(label, slope, slope, size, out, out_step)
+        _add_margin(q, x, step, first, classes, size, largest, slope, out, out_step, lines, line_step)
     elif q[KIND] == RELAXED:
-        slope_relaxed(
-            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
+        weigh_probabilities(x, step, classes, size, largest, log_sum, slope, out, out_step, *more)
+        take_relaxed(
+            q, x, step, label, first, classes, size, log_sum, slope, out, out_step, floats(lines, size), near
         )
     elif q[KIND] == SMOOTHED:
-        slope_smoothed(
-            q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines, near
-        )
+        scaled = floats(lines, size)
+        scale_smoothed(q, label, first, classes, size, slope, scaled, near)
+        weigh_probabilities(x, step, classes, size, largest, log_sum, scaled, out, out_step, *more)
+        take_smoothed(q, label, first, classes, size, slope, out, out_step, scaled, near)
     elif q[KIND] == ADJUSTED:
-        _slope_adjusted(q, x, step, label, first, classes, size, largest, slope, out, out_step)
+        _slope_adjusted(q, x, step, first, classes, size, largest, slope, out, out_step, *more)
+        take(label, slope, slope, size, out, out_step)
     else:
         _slope_distance(
             q, x, step, label, first, classes, size, largest, log_sum, slope, out, out_step, lines
@@ -104,61 +114,55 @@ def write_criterion_gradient(
 
 
 @njit(**FLAGS)
-def _value_adjusted(q, x, step, label, first, classes, size, largest, lines, value):
-    total, log_sum = floats(lines, size), floats(q[OWN_LOG_SUM] + 4 * first, size)
-    weights = floats(q[NUMBERS] + 4 * classes, classes)
-    for i in range(size):
-        log_sum[i] = logarithm(total[i])
+def _value_adjusted(q, label, first, classes, size, log_sum, ce, total, value):
+    own_log_sum = floats(q[OWN_LOG_SUM] + 4 * first, size)
+    more, weights = floats(q[NUMBERS], classes), floats(q[NUMBERS] + 4 * classes, classes)
     for i in range(size):
         own = max(label[i], 0)
         total[i] /= weights[own]  # exactly 1 if no other class has a part
-        value[i] = largest[i] - floats(x + own * step + 4 * i, 1)[0]
+        own_log_sum[i] = more[own]
     for i in range(size):
-        found = logarithm(total[i]) + value[i]
+        total[i] = logarithm(total[i])
+    for i in range(size):
+        own_log_sum[i] += total[i]
+    for i in range(size):
+        found = total[i] + (ce[i] - log_sum[i])
         found = ZERO if found < 0 else found  # by rounding
         value[i] = found if label[i] >= 0 else ZERO
 
 
 @njit(**FLAGS)
-def _slope_adjusted(q, x, step, label, first, classes, size, largest, slope, out, out_step):
+def _slope_adjusted(
+    q, x, step, first, classes, size, largest, slope, out, out_step, following, next_step, next_bytes
+):
     log_sum, more = floats(q[OWN_LOG_SUM] + 4 * first, size), floats(q[NUMBERS], classes)
     for c in range(classes):
         row, result = floats(x + c * step, size), floats(out + c * out_step, size)
         added = more[c]
+        prefetch_bytes(following + c * next_step, next_bytes)
         for i in range(size):
             p = exponential((row[i] - largest[i]) - (log_sum[i] - added))
             result[i] = slope[i] * p if slope[i] != 0 else ZERO
-    for i in range(size):
-        if slope[i] != 0:
-            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
 
 
 @njit(**FLAGS)
-def _value_margin(x, step, label, classes, size, largest, ce, numbers, value):
-    margin, strength = numbers[0], numbers[1]
+def _value_margin(q, label, first, size, ce, excess, value):
+    strength, beyond = floats(q[NUMBERS], 2)[1], bytes_(q[BEYOND] + first, size)
     for i in range(size):
-        value[i] = ZERO
-    for c in range(classes):
-        row = floats(x + c * step, size)
-        for i in range(size):
-            excess = (largest[i] - row[i]) - margin
-            value[i] += excess if excess > 0 else ZERO
+        beyond[i] = excess[i] > 0
     for i in range(size):
-        value[i] = ce[i] + strength * value[i] if label[i] >= 0 else ZERO
+        more = ce[i] + strength * excess[i]
+        value[i] = more if label[i] >= 0 else ZERO
 
 
 @njit(**FLAGS)
-def _slope_margin(q, x, step, label, classes, size, largest, log_sum, slope, out, out_step, lines, line_step):
+def _add_margin(q, x, step, first, classes, size, largest, slope, out, out_step, lines, line_step):
     # Few arrays in each loop: a compiler looks whether they overlap before it takes vectors, and soon gives up.
+    if not _is_any(bytes_(q[BEYOND] + first, size), size):
+        return
     margin, strength = floats(q[NUMBERS], 2)[0], floats(q[NUMBERS], 2)[1]
     beyond, ties = floats(lines, size), floats(lines + line_step, size)
-    weigh(x, step, classes, size, largest, log_sum, slope, out, out_step)
-    for i in range(size):
-        if slope[i] != 0:
-            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]
     _count_beyond(x, step, classes, size, largest, margin, beyond)
-    if not _any(beyond, size):
-        return
     for i in range(size):
         ties[i] = ZERO
     for c in range(classes):
@@ -188,12 +192,13 @@ def _count_beyond(x, step, classes, size, largest, margin, beyond):
             beyond[i] += ONE if (largest[i] - row[i]) - margin > 0 else ZERO
 
 
-@njit(**REORDERED)
-def _any(row, size):
-    total = ZERO
+@njit(**FLAGS)
+def _is_any(marked, size):
+    """Whether a byte is not 0."""
+    some = 0
     for i in range(size):
-        total += row[i]
-    return total != 0
+        some |= marked[i]
+    return some != 0
 
 
 @njit(**FLAGS)

@@ -2,8 +2,6 @@
 
 from enum import IntEnum, auto
 
-import numpy as np
-
 #: What `Slot.KIND` may be.
 MARGIN, RELAXED, SMOOTHED, DISTANCE, ADJUSTED = 1, 2, 3, 4, 5
 
@@ -17,9 +15,14 @@ class Slot(IntEnum):
         auto()
     )  # fp32: of MARGIN margin and strength; of SMOOTHED the weights of the window; of ADJUSTED (2, C)
     PIXELS = auto()  # of an image
-    COLUMNS = auto()  # of an image
+    ROWS = auto()
+    COLUMNS = auto()
     RADIUS = auto()
-    MIXED = auto()  # bytes (N, P): whether a pixel has another label in its window
+    SECOND = (
+        auto()
+    )  # int16 (N, P): the class in a pixel's window that is not its own, or `NONE`, or `SEVERAL`
+    SHARE = auto()  # fp32 (N, P) of SMOOTHED: what the own class weighs of all that is in the window
+    BEYOND = auto()  # bytes (N, P) of MARGIN: whether a class is farther than that
     CLASS_WEIGHTS = auto()  # fp32 (C,), or 0: every class weighs 1
     TARGET = auto()
     TARGET_KIND = auto()
@@ -28,20 +31,19 @@ class Slot(IntEnum):
     MAPS = auto()  # fp32 (N, K, P)
     PLANES = auto()  # int32 (C,): which of the K maps a class has, or -1
     MAP_COUNT = auto()  # K
-    MASKS = auto()  # int32 (words, N, P) of RELAXED: a bit for each class that is near
-    ALL_PIXELS = auto()  # N x P
     OWN_LOG_SUM = auto()  # fp32 (N, P) of ADJUSTED: as that of the logits, of what they are adjusted to
     END = auto()
 
 
 (
-    KIND, VALUE, NUMBERS, PIXELS, COLUMNS, RADIUS, MIXED, CLASS_WEIGHTS, TARGET, TARGET_KIND, TARGET_BYTES,
-    IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, MASKS, ALL_PIXELS,
-    OWN_LOG_SUM, END,
+    KIND, VALUE, NUMBERS, PIXELS, ROWS, COLUMNS, RADIUS, SECOND, SHARE, BEYOND, CLASS_WEIGHTS, TARGET, TARGET_KIND,
+    TARGET_BYTES, IGNORE_INDEX, MAPS, PLANES, MAP_COUNT, OWN_LOG_SUM, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
 
-#: A value beyond which the probability of all classes found is tiny, and a sum below which it is not exact.
-FAR, TINY = np.float32(20), np.float32(1e-20)
-#: Pixels of the largest window, and the bytes of a buffer for the classes and weights in it.
-LARGEST = 21 * 21
-NEAR = 8 * LARGEST
+#: What `Slot.SECOND` says where there is no such class, and where there are more than one.
+NONE, SEVERAL = -1, -2
+#: Pixels of a block, at most. Places of the largest window, and one more: of both what is listed is written there.
+WIDEST = 256
+LARGEST = 21 * 21 + 1
+#: Bytes of a buffer for a list of the classes in a window, two of pixels, and two rows of numbers.
+NEAR = 5 * 4 * LARGEST

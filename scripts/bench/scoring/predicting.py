@@ -1,4 +1,5 @@
-"""A folder of images segmented by `predict`, beside the loop that one writes oneself, with the same network.
+"""A folder of images segmented by `predict`, beside two loops that one writes oneself, with the same network: as a
+tutorial has it, in fp32 and torch's own layout, and in the precision and layout that `predict` takes.
 
 Each side is a process of its own, since the most memory that a process ever held is asked for. What it held when the
 network was loaded does not count.
@@ -26,7 +27,7 @@ from segkit.runs.predictor import Predictor, load_predictor
 from segkit.system.device import amp_for_predictions
 
 TASK = "scripts.bench.scoring.predicting:measure"
-OURS, PLAIN = "predict", "a plain loop"
+OURS, PLAIN, TUNED = "predict", "a plain loop, fp32", "a plain loop, precision and layout of predict"
 CLASSES = 19
 #: Of the images, and how many.
 SIZE, COUNT = (1024, 2048), 24
@@ -34,19 +35,19 @@ SMALL_SIZE, SMALL_COUNT = (32, 48), 2
 
 
 def bench_predicting(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
-    """Rows of `predict` beside the plain loop: seconds of an image, and memory."""
+    """Rows of `predict` beside the plain loops: seconds of an image, and memory."""
     size, count = (SMALL_SIZE, SMALL_COUNT) if settings.small else (SIZE, COUNT)
     tell(f"predicting: {count} images of {size[0]} x {size[1]}, {CLASSES} classes")
     with tempfile.TemporaryDirectory() as folder:
         run = prepare(Path(folder), size, count)
         found = [_measure_both(settings, str(run), folder) for _ in range(max(1, settings.processes))]
     case = f"{count} images of {size[0]} x {size[1]}, {CLASSES} classes, light_fpn"
-    return rows_of(found, bench="predicting", case=case, baselines=(PLAIN,), allocator="retained")
+    return rows_of(found, bench="predicting", case=case, baselines=(PLAIN, TUNED), allocator="retained")
 
 
 def _measure_both(settings: Settings, run: str, folder: str) -> dict[str, dict[str, float]]:
     sides = {}
-    for side in (PLAIN, OURS):
+    for side in (PLAIN, TUNED, OURS):
         arguments = {"side": side, "run": run, "folder": folder, "device": settings.device}
         if settings.processes:
             sides[side] = measure_afresh(TASK, arguments, threads=settings.threads, allocator="retained")
@@ -97,24 +98,29 @@ def measure(*, side: str, run: str, folder: str, device: str) -> dict[str, Any]:
             run, Path(folder) / "images", output=output, forms=["palette"], opacity=0.5, device=device
         )
     else:  # which loads the network once more, as the command does
-        predict_plainly(load_predictor(run, device), images, output)
+        predict_plainly(load_predictor(run, device), images, output, tuned=side == TUNED)
     seconds = (time.perf_counter() - begun) / len(images)
     return {"seconds": seconds, "bytes": _status("VmHWM") - held}
 
 
 @torch.no_grad()
-def predict_plainly(predictor: Predictor, images: Sequence[Path], output: Path) -> None:
-    """Load, normalise, forward, resize the logits, argmax, save; in the precision and layout that `predict` uses."""
+def predict_plainly(predictor: Predictor, images: Sequence[Path], output: Path, *, tuned: bool) -> None:
+    """Load, normalise, forward, resize the logits, argmax, save: `tuned` in the precision and layout of `predict`, else
+    in fp32 and torch's own layout."""
     mean, std = predictor.preprocess.mean, predictor.preprocess.std
-    layout = predictor.preprocess.memory_format
-    dtype = amp_for_predictions(predictor.config.train.amp, predictor.device)
+    layout, dtype, model = torch.contiguous_format, None, predictor.model
+    if tuned:
+        layout = predictor.preprocess.memory_format
+        dtype = amp_for_predictions(predictor.config.train.amp, predictor.device)
+    else:
+        model = model.to(memory_format=layout)
     for path in images:
         with Image.open(path) as file:
             pixels = np.array(file.convert("RGB"))
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(predictor.device)
         with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not None):
             shown = ((batch.float() - mean) / std).contiguous(memory_format=layout)
-            logits = output_logits(predictor.model(shown)).float()
+            logits = output_logits(model(shown)).float()
         logits = F.interpolate(logits, batch.shape[-2:], mode="bilinear", align_corners=False)
         ids = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
         Image.fromarray(ids).save(output / f"{path.stem}.png")

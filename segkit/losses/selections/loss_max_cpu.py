@@ -42,9 +42,9 @@ def weigh_compiled(ce: Tensor, valid: Tensor, *, p: float, ratio: float, scope: 
         if bounds is None:
             return None
         low, high, n_above = bounds
-        rest, between = hardest.sum_powers(row, its_valid, low, high, q)
+        rest, between = hardest.sum_powers(row, its_valid, low, high, q - 1, its_share)
         top = solve_threshold(rest, between, n_above, budget, low=low, q=q)
-        hardest.power_share(row, its_valid, top, q - 1, its_share)
+        hardest.scale_powers(row, its_valid, low, top, q - 1, its_share)
     return share.view(ce.shape)
 
 

@@ -104,14 +104,14 @@ class PowerKernels(NamedTuple):
 
     sum: int
     find_between: int
-    write: int
+    scale: int
 
 
 @functools.cache
 def power_kernels() -> PowerKernels:
     """Those of `hardest`."""
     return PowerKernels(
-        *(_compile(make) for make in (makers.sum_powers, makers.find_between, makers.write_powers))
+        *(_compile(make) for make in (makers.sum_powers, makers.find_between, makers.scale_powers))
     )
 
 

@@ -39,14 +39,16 @@ def share_above(rows: Tensor, valid: Tensor, boundary: Tensor, places: Tensor) -
 
 
 def sum_powers(
-    row: Tensor, valid: Tensor, low: float, high: float, exponent: float
+    row: Tensor, valid: Tensor, low: float, high: float, exponent: float, share: Tensor
 ) -> tuple[float, np.ndarray]:
-    """Of losses (P,) fp32 that are `valid` (P,): the sum of (loss / low)^exponent over those up to `low`, and those
-    between `low` and `high`, fp32, in their order. `low` > 0. NaN is neither."""
+    """Of losses (P,) fp32 that are `valid` (P,): the sum of (loss / low)^(exponent + 1) over those up to `low`, and
+    those between `low` and `high`, fp32, in their order. `low` > 0, `exponent` > 0. (loss / low)^exponent, at most 1, is
+    written to `share` (P,) fp32; 0 where a loss is not valid or NaN."""
     blocks = -(-row.numel() // WIDTH)
     sums, between = np.zeros(blocks), np.zeros(blocks, dtype=np.int64)
     call, reals = _make_call(row, valid, GROUPS=1), _reals(low, high, exponent)
     call.set(REALS=reals.ctypes.data, SUMS=sums.ctypes.data, BETWEEN=between.ctypes.data)
+    call.set(SHARE=share.data_ptr())
     call.run(power_kernels().sum, buffer=4 * WIDTH)
     np.cumsum(between, out=between)
     found = np.empty(between[-1] if blocks else 0, dtype=np.float32)
@@ -56,17 +58,19 @@ def sum_powers(
     return float(sums.sum()), found
 
 
-def power_share(row: Tensor, valid: Tensor, top: float, exponent: float, share: Tensor) -> None:
-    """Write (loss / top)^exponent, at most 1, of losses (P,) fp32 to `share` (P,) fp32; 0 where one is not `valid` or
-    NaN. `top` > 0, `exponent` > 0."""
-    call, reals = _make_call(row, valid, GROUPS=1), _reals(top, top, exponent)
+def scale_powers(
+    row: Tensor, valid: Tensor, low: float, top: float, exponent: float, share: Tensor
+) -> None:
+    """Bring what `sum_powers` wrote to `share` to (loss / top)^exponent, at most 1. `top` >= `low`."""
+    factor = (low / top) ** exponent
+    call, reals = _make_call(row, valid, GROUPS=1), _reals(low, top, exponent, factor)
     call.set(REALS=reals.ctypes.data, SHARE=share.data_ptr())
-    call.run(power_kernels().write)
+    call.run(power_kernels().scale)
 
 
-def _reals(low: float, high: float, exponent: float) -> np.ndarray:
+def _reals(low: float, high: float, exponent: float, factor: float = 1.0) -> np.ndarray:
     reals = np.zeros(len(Real), dtype=np.float32)
-    reals[Real.LOW], reals[Real.HIGH], reals[Real.EXPONENT] = low, high, exponent
+    reals[Real.LOW], reals[Real.HIGH], reals[Real.EXPONENT], reals[Real.FACTOR] = low, high, exponent, factor
     return reals
 
 

@@ -134,9 +134,9 @@ def find_between(version: int) -> Callable:
     return run
 
 
-def write_powers(version: int) -> Callable:
+def scale_powers(version: int) -> Callable:
     def run(address: int) -> None:
-        hardest.write_powers(address, version)
+        hardest.scale_powers(address, version)
 
     return run
 

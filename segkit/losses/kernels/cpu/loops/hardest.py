@@ -42,7 +42,7 @@ class Slot(IntEnum):
     BOUNDARY = auto()  # float32 for each group
     PLACES = auto()  # float32 for each group: how much is kept of a pixel at the boundary
     SHARE = auto()
-    REALS = auto()  # float32 (3,) of the one group of a call that sums or weighs: see `Real`
+    REALS = auto()  # float32 (4,) of the one group of a call that sums or weighs: see `Real`
     SUMS = auto()  # float64 for each block
     BETWEEN = (
         auto()
@@ -54,16 +54,17 @@ class Slot(IntEnum):
 class Real(IntEnum):
     """Places in the float32 numbers of a call."""
 
-    LOW = 0  # where powers are summed up to, or where the weights reach 1
-    HIGH = 1
+    LOW = 0  # where powers are summed up to
+    HIGH = 1  # where there is nothing between any more, or where the weights reach 1
     EXPONENT = 2
+    FACTOR = 3
 
 
 (
     BLOCK, THREAD, SCRATCH, SCRATCH_BYTES, WIDTH, GROUPS, PIXELS, VALUE, VALID, COUNTS, DIGIT, BOUNDARY, PLACES,
     SHARE, REALS, SUMS, BETWEEN, FOUND, END,
 ) = (int(slot) for slot in Slot)  # fmt: skip
-LOW, HIGH, EXPONENT = (int(real) for real in Real)
+LOW, HIGH, EXPONENT, FACTOR = (int(real) for real in Real)
 #: The digit of pixels that are not ranked, which no number has.
 NOT_RANKED = 0x7FFF
 FIRST_BINS, OTHER_BINS = 2**15, 2**16
@@ -145,12 +146,12 @@ def write_share(address, version):
 
 @njit(**FLAGS)
 def sum_powers(address, version):
-    """The sum of (value / LOW)^EXPONENT over the ranked values in [0, LOW] of each block, and how many of its values
-    are between LOW and HIGH."""
+    """(value / LOW)^EXPONENT of the ranked values, at most 1, as their share, 0 of what is not ranked; the sum of share
+    x value / LOW over those up to LOW of each block, and how many of its values are between LOW and HIGH."""
     p = int64s(address, END)
     thread = take_ticket(address + 8 * THREAD)
     power = floats(p[SCRATCH] + thread * p[SCRATCH_BYTES], p[WIDTH])
-    reals = floats(p[REALS], 3)
+    reals = floats(p[REALS], 4)
     low, high, exponent = reals[LOW], reals[HIGH], reals[EXPONENT]
     blocks = (p[PIXELS] + p[WIDTH] - 1) // p[WIDTH]
     sums, between = doubles(p[SUMS], blocks), int64s(p[BETWEEN], blocks)
@@ -161,17 +162,24 @@ def sum_powers(address, version):
         first = block * p[WIDTH]
         size = min(p[WIDTH], p[PIXELS] - first)
         value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
-        _take_powers(value, valid, low, exponent, power, size)
+        share = floats(p[SHARE] + 4 * first, size)
+        _take_powers(value, low, exponent, share, size)
+        for i in range(size):
+            kept = share[i]
+            share[i] = kept if valid[i] != 0 else ZERO
+        for i in range(size):
+            power[i] = share[i] * (value[i] / low) if value[i] <= low else ZERO
         sums[block] = _add_up(power, size)
         between[block] = _count_between(value, valid, low, high, size)
 
 
 @njit(**FLAGS)
-def _take_powers(value, valid, low, exponent, power, size):
+def _take_powers(value, low, exponent, power, size):
+    """(value / low)^exponent, at most 1; of NaN 0."""
     for i in range(size):
-        below = (value[i] > ZERO) & (value[i] <= low)  # a value of 0 adds nothing
+        below = (value[i] > ZERO) & (value[i] <= low)
         ratio = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
-        power[i] = ratio if valid[i] != 0 else ZERO
+        power[i] = ONE if value[i] > low else ratio
 
 
 @njit(**REORDERED)
@@ -202,7 +210,7 @@ def log_ratio(low, value):
 def find_between(address, version):
     """The ranked values between LOW and HIGH, those of each block from its place in BETWEEN on."""
     p = int64s(address, END)
-    reals = floats(p[REALS], 3)
+    reals = floats(p[REALS], 4)
     low, high = reals[LOW], reals[HIGH]
     blocks = (p[PIXELS] + p[WIDTH] - 1) // p[WIDTH]
     ends = int64s(p[BETWEEN], blocks)
@@ -227,11 +235,11 @@ def find_between(address, version):
 
 
 @njit(**FLAGS)
-def write_powers(address, version):
-    """(value / LOW)^EXPONENT of the ranked values below LOW, 1 from there on, 0 of what is not ranked."""
+def scale_powers(address, version):
+    """FACTOR times the share of the values up to LOW; of those between LOW and HIGH it is (value / HIGH)^EXPONENT."""
     p = int64s(address, END)
-    reals = floats(p[REALS], 3)
-    low, exponent = reals[LOW], reals[EXPONENT]
+    reals = floats(p[REALS], 4)
+    low, high, exponent, factor = reals[LOW], reals[HIGH], reals[EXPONENT], reals[FACTOR]
     while True:
         first = take_ticket(address + 8 * BLOCK) * p[WIDTH]
         if first >= p[PIXELS]:
@@ -240,7 +248,10 @@ def write_powers(address, version):
         value, valid = floats(p[VALUE] + 4 * first, size), bytes_(p[VALID] + first, size)
         share = floats(p[SHARE] + 4 * first, size)
         for i in range(size):
-            below = (value[i] > ZERO) & (value[i] < low)
-            power = exponential(-exponent * log_ratio(low, value[i])) if below else ZERO
-            whole = ONE if value[i] >= low else power
-            share[i] = whole if valid[i] != 0 else ZERO
+            share[i] *= factor if value[i] <= low else ONE
+        for start in range(0, size, CHUNK):
+            stop = min(start + CHUNK, size)
+            if _count_between(value[start:stop], valid[start:stop], low, high, stop - start):
+                for i in range(start, stop):
+                    if (valid[i] != 0) & (value[i] > low) & (value[i] < high):
+                        share[i] = exponential(-exponent * log_ratio(high, value[i]))

@@ -42,8 +42,8 @@ def sum_powers(
     row: Tensor, valid: Tensor, low: float, high: float, exponent: float, share: Tensor
 ) -> tuple[float, np.ndarray]:
     """Of losses (P,) fp32 that are `valid` (P,): the sum of (loss / low)^(exponent + 1) over those up to `low`, and
-    those between `low` and `high`, fp32, in their order. `low` > 0, `exponent` > 0. (loss / low)^exponent, at most 1, is
-    written to `share` (P,) fp32; 0 where a loss is not valid or NaN."""
+    those between `low` and `high`, fp32, in their order. `low` > 0, `exponent` > 0. `share` (P,) fp32 becomes
+    (loss / low)^exponent, at most 1, and 0 where a loss is not valid or NaN."""
     blocks = -(-row.numel() // WIDTH)
     sums, between = np.zeros(blocks), np.zeros(blocks, dtype=np.int64)
     call, reals = _make_call(row, valid, GROUPS=1), _reals(low, high, exponent)
@@ -58,9 +58,7 @@ def sum_powers(
     return float(sums.sum()), found
 
 
-def scale_powers(
-    row: Tensor, valid: Tensor, low: float, top: float, exponent: float, share: Tensor
-) -> None:
+def scale_powers(row: Tensor, valid: Tensor, low: float, top: float, exponent: float, share: Tensor) -> None:
     """Bring what `sum_powers` wrote to `share` to (loss / top)^exponent, at most 1. `top` >= `low`."""
     factor = (low / top) ** exponent
     call, reals = _make_call(row, valid, GROUPS=1), _reals(low, top, exponent, factor)

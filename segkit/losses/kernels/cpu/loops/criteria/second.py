@@ -41,13 +41,9 @@ class Slot(IntEnum):
     TARGET_KIND = auto()
     TARGET_BYTES = auto()
     IGNORE_INDEX = auto()
-    SECOND = (
-        auto()
-    )  # int16 (N, H, W): the class that is near and not the pixel's own, or `NONE`, or `SEVERAL`
+    SECOND = auto()  # int16 (N, H, W): the class near that is not the pixel's own, or `NONE`, or `SEVERAL`
     SHARE = auto()  # fp32 (N, H, W): what the own class weighs of all that is in the window; or 0
-    GROUPS = (
-        auto()
-    )  # how many different weights the places of the window have, beside its middle, which weighs 1
+    GROUPS = auto()  # how many different weights the places of the window have; its middle weighs 1
     WEIGHTS = auto()  # fp32: these weights
     STARTS = auto()  # int32: where the places of each begin in the next, and where they end
     PLACES = auto()  # int32: the places before the middle, numbered row by row: those across weigh the same

@@ -42,8 +42,9 @@ class Slot(IntEnum):
 
 #: What `Slot.SECOND` says where there is no such class, and where there are more than one.
 NONE, SEVERAL = -1, -2
-#: Pixels of a block, at most. Places of the largest window, and one more: of both what is listed is written there.
+#: Pixels of a block, at most.
 WIDEST = 256
-LARGEST = 21 * 21 + 1
+#: What a list of these holds, or one of the places of the largest window, and one more, which may be written in vain.
+LARGEST = max(WIDEST, 21 * 21) + 1
 #: Bytes of a buffer for a list of the classes in a window, two of pixels, and two rows of numbers.
 NEAR = 5 * 4 * LARGEST

@@ -15,8 +15,10 @@ import torch
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
+from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import find_metric
 from segkit.config.schema import Config
+from segkit.data.loading.names import find_names
 from segkit.distributed.ranks import Ranks
 from segkit.errors import ConfigError, SegkitError
 from segkit.runs.preflight import SilentRecorder
@@ -57,6 +59,7 @@ def count_iterations(
                 experiment = _build_on_cpu(plan.run_of(variant).config, slot)
                 _refuse_no_score(experiment.plan)
                 _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
+                _refuse_unfit_groups(plan.group_by, experiment)
                 lengths[variant] = experiment.plan.iterations
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
@@ -79,6 +82,16 @@ def _refuse_unknown_classes(metrics: Sequence[str], class_names: Sequence[str]) 
     """Raises ConfigError for a metric of a class that there is not, of which a report could say nothing."""
     for name in metrics:
         find_metric(name, class_names)
+
+
+def _refuse_unfit_groups(group_by: str | int | None, experiment: Experiment) -> None:
+    """Raises ConfigError for a `group_by` of which a report could make no groups, as far as it is known without reading
+    all images what they are called: not of data that do not tell, nor where those that cannot be used are left out."""
+    if group_by is None or experiment.config.data.skip_bad:
+        return
+    names = find_names(experiment.data.val)
+    if names is not None:
+        group_images(names, group_by)
 
 
 def estimate_costs(

@@ -15,6 +15,7 @@ from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.options import check_classes
 from segkit.data.files.validate import check_ids, shorten
 from segkit.data.loading.bad_samples import find_sources
+from segkit.data.loading.names import find_names
 from segkit.data.palette import Color
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -108,6 +109,16 @@ class Mix:
 
     def __len__(self) -> int:
         return self.ends[-1]
+
+    def sample_names(self) -> list[str] | None:
+        """What each sample is called; None if one of the parts does not tell."""
+        joined = []
+        for part in self.parts:
+            names = find_names(part.dataset)
+            if names is None:
+                return None
+            joined += [f"{part.called}/{name}" for name in names]
+        return joined
 
     def __getitem__(self, index: int) -> "Sample":
         """Sample `index`. Raises DataError for one that cannot be used, naming its part."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import chdir
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -267,6 +268,35 @@ def test_a_metric_of_a_class_that_there_is_not_is_found_before_anything_is_train
         "variant ce, ohem: metrics: iou/stars: there is no class 'stars', did you mean 'star'?"
     )
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        (
+            "'^(.*)_frame'",
+            "'^(.*)_frame' captures nothing in the image name 'val_00000' and 1 more -> change the expression so that "
+            "it fits every image",
+        ),
+        ("'^(val)_'", "'^(val)_' makes 1 group(s) of 2 images; "),
+        ("4", "4 makes 1 group(s) of 2 images; "),
+    ],
+)
+def test_groups_that_do_not_fit_the_images_are_found_before_anything_is_trained(
+    fake, ablate, capsys, group_by, message
+):
+    """It was said when all was trained, instead of a report."""
+    path = Path("ab.yaml")
+    path.write_text(path.read_text() + f"group_by: {group_by}\n")
+    assert ablate("--config", "ab.yaml") == 2
+    assert capsys.readouterr().err.startswith(f"variant ce, ohem: group_by: {message}")
+    assert not Path("runs").exists()
+
+
+def test_images_that_are_left_out_may_be_in_no_group(fake):
+    """Which those are shows when they are read."""
+    plan = replace(fake("data.on_bad_sample=skip"), group_by="^(.*)_frame")
+    assert len(count_iterations(plan, inspect_plan(plan))) == 4
 
 
 def test_lengths_in_epochs(fake):

@@ -27,7 +27,8 @@ def collect_study(plan: AblationPlan, states: Sequence[RunState] | None = None) 
         try:
             runs.append(read_run(state.run_folder, variant=variant, seed=seed, config=state.config))
         except SegkitError as error:
-            missing.append(f"{name}: {str(error).partition(chr(10))[0]}")
+            said = " ".join(line.strip() for line in str(error).splitlines())
+            missing.append(f"{name}: {said}; the run is trained again once {state.run_folder} is deleted")
     return Study(
         name=plan.name,
         baseline=plan.baseline,

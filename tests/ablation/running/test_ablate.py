@@ -139,6 +139,18 @@ def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, cap
     assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])
 
 
+def test_a_finished_run_that_cannot_be_read_says_how_to_get_it_back(trained, ablate, capsys):
+    """The same command does not train it: it is finished."""
+    (run,) = Path("runs/ab/ohem-seed0").iterdir()
+    (run / "per_image.npz").write_bytes(b"no archive")
+    assert ablate("--config", "ab.yaml", "--report") == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"missing   ohem-seed0: {run}/per_image.npz is damaged: it is no archive of arrays -> python "
+        f"scripts/evaluate.py --weights {run} --per-image, or train again; the run is trained again once {run} "
+        "is deleted"
+    )
+
+
 def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, capsys):
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert ablate("--config", "ab.yaml", "--seeds", "0", "1", "--dry-run", "--devices", "cpu", "cpu") == 0

@@ -58,6 +58,7 @@ def count_iterations(
             for slot in sizes:
                 experiment = _build_on_cpu(plan.run_of(variant).config, slot)
                 _refuse_no_score(experiment.plan)
+                _refuse_one_image(len(experiment.data.val))
                 _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
                 _refuse_unfit_groups(plan.group_by, experiment)
                 lengths[variant] = experiment.plan.iterations
@@ -75,6 +76,14 @@ def _refuse_no_score(plan: Plan) -> None:
     if not plan.evaluate_every:
         raise ConfigError(
             "eval.every=0: no run would have a score, which is what an ablation compares -> eval.every=100%"
+        )
+
+
+def _refuse_one_image(count: int) -> None:
+    """Raises ConfigError for a validation set of which a report could say nothing."""
+    if count < 2:
+        raise ConfigError(
+            "data: there is one validation image, and an interval over images needs at least 2 -> validate on more"
         )
 
 

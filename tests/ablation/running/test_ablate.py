@@ -305,6 +305,23 @@ def test_groups_that_do_not_fit_the_images_are_found_before_anything_is_trained(
     assert not Path("runs").exists()
 
 
+def test_a_single_validation_image_is_refused(fake):
+    """There would be no report: an interval over images needs two. It was said when all was trained."""
+    plan = fake("data.val_size=1")
+    with pytest.raises(ConfigError) as caught:
+        count_iterations(plan, inspect_plan(plan))
+    assert str(caught.value) == (
+        "variant ce, ohem: data: there is one validation image, and an interval over images needs at least 2 -> "
+        "validate on more"
+    )
+
+
+def test_a_place_that_is_a_file_cannot_be_written_to(fake, ablate, capsys):
+    assert ablate("--config", "ab.yaml", "log.dir=base.yaml") == 7
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "cannot write base.yaml/ab/.lock: a file is where a folder should be"
+
+
 def test_images_that_are_left_out_may_be_in_no_group(fake):
     """Which those are shows when they are read."""
     plan = replace(fake("data.on_bad_sample=skip"), group_by="^(.*)_frame")

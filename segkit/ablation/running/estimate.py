@@ -15,6 +15,7 @@ import torch
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
+from segkit.ablation.running.validation import Validation, look_at, warn_of_others
 from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import find_metric
 from segkit.config.schema import Config
@@ -41,11 +42,16 @@ class Cost:
 
 
 def count_iterations(
-    plan: AblationPlan, states: Sequence[RunState], slots: Sequence[Slot] = (Slot(),)
+    plan: AblationPlan,
+    states: Sequence[RunState],
+    slots: Sequence[Slot] = (Slot(),),
+    *,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> dict[str, int]:
     """The length of every run. Each variant that has an unfinished one is built once, on the CPU: what only shows
     there (a file that is missing, a warm-up longer than the run, a batch that the processes of a slot cannot share)
     is known before the first run starts. Where slots differ in their processes, it is built for each number of them.
+    `warn` is told which of these variants are scored on something else than the others.
 
     Raises a SegkitError that lists what is wrong with which variants.
     """
@@ -53,6 +59,7 @@ def count_iterations(
     lengths = {state.run.variant: state.iteration for state in states if state.kind == FINISHED}
     unfinished = {state.run.variant for state in states if state.kind != FINISHED}
     failures: dict[str, tuple[SegkitError, list[str]]] = {}
+    scored_on: dict[str, Validation] = {}
     for variant in (variant for variant in plan.variants if variant in unfinished):
         try:
             for slot in sizes:
@@ -62,12 +69,15 @@ def count_iterations(
                 _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
                 _refuse_unfit_groups(plan.group_by, experiment)
                 lengths[variant] = experiment.plan.iterations
+                scored_on[variant] = look_at(experiment.data.val)
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:
         first = next(iter(failures.values()))[0]
         texts = [f"variant {', '.join(names)}: {text}" for text, (_, names) in failures.items()]
         raise type(first)("\n".join(texts)) from first
+    for line in warn_of_others(scored_on, plan.baseline):
+        warn(line)
     return {state.run.name: lengths[state.run.variant] for state in states}
 
 

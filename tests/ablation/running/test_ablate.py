@@ -305,6 +305,33 @@ def test_groups_that_do_not_fit_the_images_are_found_before_anything_is_trained(
     assert not Path("runs").exists()
 
 
+VALIDATED = {
+    "data: {val_size: 3}": "validation images: others (3 instead of 2, with val_00002) in other than in ce, so no "
+    "report can compare them -> validate all on the same images",
+    "data: {size: 48}": "validation labels: others (of 48 x 48 instead of 32 x 32 pixels) in other than in ce, so no "
+    "report can compare them -> score all against the same labels, at the same size",
+    "data: {seed: 1}": "validation labels: others in other than in ce, so no report can compare them -> score all "
+    "against the same labels, at the same size",
+    "data: {train_size: 6}": "",
+}
+
+
+@pytest.mark.parametrize(("settings", "warning"), VALIDATED.items(), ids=VALIDATED)
+def test_variants_that_no_report_can_compare_are_told_before_they_are_trained(
+    fake, ablate, capsys, settings, warning
+):
+    """It was said when all was trained, instead of a report."""
+    path = Path("ab.yaml")
+    path.write_text(path.read_text() + f"  other: {{{settings}}}\n")
+    for option in ("--dry-run", "--devices=cpu"):
+        assert ablate("--config", "ab.yaml", "--seeds", "0", option) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith("warning")] == [f"warning   {warning}"] * bool(
+            warning
+        )
+        assert not warning or lines.index(f"warning   {warning}") < 6
+
+
 def test_a_single_validation_image_is_refused(fake):
     """There would be no report: an interval over images needs two. It was said when all was trained."""
     plan = fake("data.val_size=1")

@@ -218,6 +218,19 @@ def test_too_little_for_a_report(small):
     ]
 
 
+def test_a_report_says_which_seeds_it_leaves_out(trained):
+    """One of other seeds takes the place of the one before it."""
+    plan = load_plan("ab.yaml", seeds=[1, 7])
+    assert collect.make_report(plan)[-1] == (
+        "left out  seed 0: finished with this configuration, and not in this plan -> --seeds 0 1 7 for a report of all"
+    )
+    (trained / "ce-seed00").mkdir()
+    (trained / "ce-seedling").mkdir()
+    assert not any("left out" in line for line in collect.make_report(load_plan("ab.yaml")))
+    other = load_plan("ab.yaml", ["optimizer.lr=0.5"], seeds=[1])
+    assert not any("left out" in line for line in collect.make_report(other))
+
+
 def test_a_report_says_which_setting_makes_a_finished_run_another(trained):
     plan = load_plan("ab.yaml", ["optimizer.lr=0.5"])
     missing = collect.collect_study(plan).missing

@@ -69,7 +69,8 @@ def count_iterations(
                 _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
                 _refuse_unfit_groups(plan.group_by, experiment)
                 lengths[variant] = experiment.plan.iterations
-                scored_on[variant] = look_at(experiment.data.val)
+                known = next(iter(scored_on.values()), None)
+                scored_on[variant] = look_at(experiment.data.val, other=known)
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:

@@ -22,10 +22,13 @@ class Validation(NamedTuple):
     pixels: tuple[int, ...] | None = None
 
 
-def look_at(dataset: Any) -> Validation:
-    """What the data set that validates is. Of its samples the first and the last are read."""
-    names = find_names(dataset)
-    known = tuple(dataset.class_names), len(dataset), None if names is None else tuple(names)
+def look_at(dataset: Any, *, other: Validation | None = None) -> Validation:
+    """What the data set that validates is. Of its samples the first and the last are read. Where the names are those of
+    the `other`, they are kept once."""
+    found = find_names(dataset)
+    names = None if found is None else tuple(found)
+    names = other.names if other is not None and other.names == names else names
+    known = tuple(dataset.class_names), len(dataset), names
     try:
         target = dataset[0].target.numpy().astype(np.int64)
     except DataError:  # the run says it, or goes on without

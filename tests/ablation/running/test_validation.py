@@ -48,6 +48,7 @@ def test_pixels_are_those_that_a_score_counts():
     shapes = Shapes("val", size=32, val_size=3)
     found = look_at(shapes)
     assert found[:4] == (shapes.class_names, 3, ("val_00000", "val_00001", "val_00002"), (32, 32))
+    assert look_at(shapes, other=found).names is found.names and look_at(shapes).names is not found.names
     target = shapes[0].target.numpy()
     assert found.pixels == tuple(int((target == class_id).sum()) for class_id in range(5))
 

@@ -27,7 +27,7 @@ def show_plan(plan: AblationPlan, *, devices: Sequence[str]) -> int:
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
         print(line)
-    iterations = count_iterations(plan, states, slots)
+    iterations = count_iterations(plan, states, slots, warn=print)
     costs = estimate_costs(plan, states, slots[0], say=lambda text: print(text, flush=True))
     print()
     for line in run_table(states, slots, costs, iterations):
@@ -48,22 +48,29 @@ def run_all(
     if pack is not None:
         check_place(pack)
     slots = make_slots(devices, plan.runs[0].config.device)
-    iterations = count_iterations(plan, inspect_plan(plan), slots)
+    warnings: list[str] = []
+    iterations = count_iterations(plan, inspect_plan(plan), slots, warn=warnings.append)
     advice = "wait for it or stop it; the same command then continues"
     lock = take_lock(plan.files.lock, f"the ablation {plan.folder}", advice)
     try:
         keep_resolved(plan)
         launcher = Launcher(plan, slots, iterations=iterations)
-        return _train_and_report(plan, launcher, devices=devices, pdf=pdf, pack=pack)
+        return _train_and_report(plan, launcher, warnings, devices=devices, pdf=pdf, pack=pack)
     finally:
         os.close(lock)
 
 
 def _train_and_report(
-    plan: AblationPlan, launcher: Launcher, *, devices: Sequence[str], pdf: bool, pack: Path | None
+    plan: AblationPlan,
+    launcher: Launcher,
+    warnings: Sequence[str],
+    *,
+    devices: Sequence[str],
+    pdf: bool,
+    pack: Path | None,
 ) -> int:
     states = inspect_plan(plan)
-    for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states)]:
+    for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states), *warnings]:
         print(line, flush=True)
     outcomes = launcher.launch(states)
     if launcher.stopped_by is not None:

@@ -267,8 +267,9 @@ def _depth_of_replacement(tree: Node) -> float:
 
 def _candidates(name: Path, folders: Sequence[Path]) -> list[Path]:
     """The name in each folder, as it is and with .yaml."""
-    names = [name] if name.suffix in (".yaml", ".yml") else [name, name.with_name(f"{name.name}.yaml")]
-    return [folder / name for folder in folders for name in names] if name.name else [*folders]
+    alone = name.suffix in (".yaml", ".yml") or not name.name  # a folder: `.` or `/`
+    names = [name] if alone else [name, name.with_name(f"{name.name}.yaml")]
+    return [folder / name for folder in folders for name in names]
 
 
 def _config_folders() -> list[Path]:

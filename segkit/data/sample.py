@@ -69,7 +69,8 @@ def _resizes_bytes() -> bool:
 class Sample:
     """One image with its labels.
 
-    image        uint8 (C, H, W), C = 1 or 3
+    image        uint8 (C, H, W), C = 1 or 3; as a data set gives it, the bands of a pixel may be neighbours in memory:
+                 `view` fails then, and `reshape` does not
     target       uint8 or int64 (H, W), class ids and `ignore_index`
     name         what messages and result files call it
     index        its place in the data set

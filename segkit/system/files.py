@@ -129,11 +129,13 @@ def make_folder(folder: str | Path) -> None:
 def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
     """The CannotWrite to raise for `error`: path, reason, disk with its free space, what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    return CannotWrite(
-        f"cannot write {path}: {reason}\n"
-        f"   {describe_disk(path)}\n"
-        "   -> free some space or choose another place (of a run log.dir=PATH); what was there before is unchanged"
+    advice = (
+        "free some space or choose another place (of a run log.dir=PATH); what was there before is unchanged"
     )
+    folder = Path(path).absolute().parent
+    if error.errno == errno.ENOENT and not folder.is_dir():
+        advice = f"there is no folder {folder}: was it removed, or its disk unmounted, meanwhile?"
+    return CannotWrite(f"cannot write {path}: {reason}\n   {describe_disk(path)}\n   -> {advice}")
 
 
 def describe_disk(path: str | Path) -> str:

@@ -40,7 +40,7 @@ def find_holder(path: Path) -> str | None:
     """Who holds the lock on `path`, such as "process 123 on host"; None if nobody does."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -148,6 +148,13 @@ def test_folder_that_is_no_run(folder, tmp_path, mistake):
     folder()
     (tmp_path / "empty").mkdir()
     assert mistake("empty") == "empty is a folder without a config.yaml, so it is not a run folder"
+    assert mistake(".") == ". is a folder without a config.yaml, so it is not a run folder"
+    assert mistake("/") == "/ is a folder without a config.yaml, so it is not a run folder"
+
+
+def test_the_run_folder_that_one_is_in(folder, tmp_path, monkeypatch):
+    folder(**{"config": GOOD})
+    assert load_config(".") == load_config("config.yaml")
 
 
 def test_unusable_files(folder, mistake, first_line):

@@ -83,6 +83,7 @@ def test_extends_mistakes(folder, mistake, first_line):
         itself="extends: itself.yaml\n",
         missing="extends: ohme.yaml\n",
         many="extends: [a, b]\n",
+        here="extends: .\n",
     )
     assert mistake("a") == (
         "b.yaml:2:10: extends goes round in a circle: a.yaml -> b.yaml -> a.yaml\n      2 | extends: a.yaml"
@@ -93,6 +94,7 @@ def test_extends_mistakes(folder, mistake, first_line):
     assert (
         first_line("missing") == "missing.yaml:1:10: extends: no file 'ohme.yaml', did you mean 'ohem.yaml'?"
     )
+    assert first_line("here") == "here.yaml:1:10: extends: no file '.'"
     assert first_line("many") == "many.yaml:1:10: extends: expected the name of one file, got ['a', 'b']"
 
 

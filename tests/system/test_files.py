@@ -179,8 +179,11 @@ def test_a_file_that_may_not_grow_keeps_the_old_one(tmp_path):
 
 
 def test_a_missing_folder_is_reported_with_the_disk_it_would_be_on(tmp_path):
-    with pytest.raises(CannotWrite, match=r"No such file or directory\n   disk .*GB free\n"):
+    with pytest.raises(CannotWrite, match=r"No such file or directory\n   disk .*GB free\n") as caught:
         files.write_text(tmp_path / "no" / "such" / "a", "x")
+    assert str(caught.value).splitlines()[2] == (
+        f"   -> there is no folder {tmp_path}/no/such: was it removed, or its disk unmounted, meanwhile?"
+    )
 
 
 def test_only_temporaries_are_swept(tmp_path):

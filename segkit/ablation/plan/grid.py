@@ -52,7 +52,8 @@ def _check_grid(name: str, grid: Node, problems: list[Problem]) -> None:
             problems.append(Problem(node.mark, message))
         else:
             plain = to_plain(node)
-            repeated = [value for place, value in enumerate(plain) if value in plain[:place]]
+            texts = [dump_inline(value) for value in plain]  # of which 1 and 1.0 are two
+            repeated = [value for n, value in enumerate(plain) if texts[n] in texts[:n]]
             if repeated:
                 problems.append(Problem(node.mark, f"{place}: {show_value(repeated[0])} appears twice"))
 

@@ -85,9 +85,12 @@ class Child:
         status = self._status(folder) if self.slot.grouped else None
         if status is not None and status.get("error"):
             return status["error"]
-        with self.log.open("rb") as file:
-            file.seek(self.log_start)
-            text = file.read().decode("utf-8", errors="replace")
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self.log_start)
+                text = file.read().decode("utf-8", errors="replace")
+        except OSError as error:  # somebody removed it
+            text = f"{self.log} cannot be read: {error.strerror}"
         printed = without_torchrun(text.splitlines()) if self.slot.grouped else text.splitlines()
         lines = [line for line in printed if line.strip()][-TAIL_LINES:]
         names = {number.value: number.name for number in signal.Signals}

@@ -15,8 +15,11 @@ import torch
 from segkit.ablation.plan.plan import AblationPlan
 from segkit.ablation.running.slots import Slot
 from segkit.ablation.running.state import FINISHED, IN_USE, RunState
+from segkit.ablation.running.validation import Validation, look_at, warn_of_others
+from segkit.ablation.statistics.groups import group_images
 from segkit.ablation.statistics.metrics import find_metric
 from segkit.config.schema import Config
+from segkit.data.loading.names import find_names
 from segkit.distributed.ranks import Ranks
 from segkit.errors import ConfigError, SegkitError
 from segkit.runs.preflight import SilentRecorder
@@ -39,11 +42,16 @@ class Cost:
 
 
 def count_iterations(
-    plan: AblationPlan, states: Sequence[RunState], slots: Sequence[Slot] = (Slot(),)
+    plan: AblationPlan,
+    states: Sequence[RunState],
+    slots: Sequence[Slot] = (Slot(),),
+    *,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> dict[str, int]:
     """The length of every run. Each variant that has an unfinished one is built once, on the CPU: what only shows
     there (a file that is missing, a warm-up longer than the run, a batch that the processes of a slot cannot share)
     is known before the first run starts. Where slots differ in their processes, it is built for each number of them.
+    `warn` is told which of these variants are scored on something else than the others.
 
     Raises a SegkitError that lists what is wrong with which variants.
     """
@@ -51,19 +59,26 @@ def count_iterations(
     lengths = {state.run.variant: state.iteration for state in states if state.kind == FINISHED}
     unfinished = {state.run.variant for state in states if state.kind != FINISHED}
     failures: dict[str, tuple[SegkitError, list[str]]] = {}
+    scored_on: dict[str, Validation] = {}
     for variant in (variant for variant in plan.variants if variant in unfinished):
         try:
             for slot in sizes:
                 experiment = _build_on_cpu(plan.run_of(variant).config, slot)
                 _refuse_no_score(experiment.plan)
+                _refuse_one_image(len(experiment.data.val))
                 _refuse_unknown_classes(plan.metrics, experiment.data.val.class_names)
+                _refuse_unfit_groups(plan.group_by, experiment)
                 lengths[variant] = experiment.plan.iterations
+                known = next(iter(scored_on.values()), None)
+                scored_on[variant] = look_at(experiment.data.val, other=known)
         except SegkitError as error:
             failures.setdefault(str(error), (error, []))[1].append(variant)
     if failures:
         first = next(iter(failures.values()))[0]
         texts = [f"variant {', '.join(names)}: {text}" for text, (_, names) in failures.items()]
         raise type(first)("\n".join(texts)) from first
+    for line in warn_of_others(scored_on, plan.baseline):
+        warn(line)
     return {state.run.name: lengths[state.run.variant] for state in states}
 
 
@@ -75,10 +90,28 @@ def _refuse_no_score(plan: Plan) -> None:
         )
 
 
+def _refuse_one_image(count: int) -> None:
+    """Raises ConfigError for a validation set of which a report could say nothing."""
+    if count < 2:
+        raise ConfigError(
+            "data: there is one validation image, and an interval over images needs at least 2 -> validate on more"
+        )
+
+
 def _refuse_unknown_classes(metrics: Sequence[str], class_names: Sequence[str]) -> None:
     """Raises ConfigError for a metric of a class that there is not, of which a report could say nothing."""
     for name in metrics:
         find_metric(name, class_names)
+
+
+def _refuse_unfit_groups(group_by: str | int | None, experiment: Experiment) -> None:
+    """Raises ConfigError for a `group_by` of which a report could make no groups, as far as it is known without reading
+    all images what they are called: not of data that do not tell, nor where those that cannot be used are left out."""
+    if group_by is None or experiment.config.data.skip_bad:
+        return
+    names = find_names(experiment.data.val)
+    if names is not None:
+        group_images(names, group_by)
 
 
 def estimate_costs(

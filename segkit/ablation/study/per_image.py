@@ -48,8 +48,12 @@ class PerImage:
 def read_arrays(path: Path, *, without: str = "") -> dict[str, np.ndarray]:
     """All arrays of an archive but that one. Raises Damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files if name != without}
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # of which NumPy would say how to load it unsafely
+                raise Damaged("it is no archive of arrays")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: np.asarray(archive[name]) for name in archive.files if name != without}
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(str(error)) from error
 

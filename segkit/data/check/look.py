@@ -14,7 +14,7 @@ from segkit.data.check.file_facts import ImageFacts, MaskFacts, read_image_facts
 from segkit.data.decoding.parts import Source
 from segkit.data.files.paired_files import PairedFiles
 from segkit.data.files.validate import check_ids
-from segkit.data.loading.bad_samples import find_sources, require_bad
+from segkit.data.loading.bad_samples import find_sources, name_by_place, require_bad
 from segkit.errors import DataError
 from segkit.system.printable import show_path
 
@@ -72,7 +72,7 @@ def look_at(
         seen = read_arrays(dataset, index, weight_map)
     except DataError as error:
         require_bad(error)
-        name = str(facts.get("mask_path") or facts.get("image_path") or f"sample {index}")
+        name = str(facts.get("mask_path") or facts.get("image_path") or name_by_place(dataset, index))
         return Look(index, name, error=str(error), **facts)
     facts["mask_path"] = seen.mask_path
     facts |= _count(seen, dataset)

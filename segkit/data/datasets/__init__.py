@@ -2,8 +2,8 @@
 
 A data set has `num_classes`, `class_names`, `ignore_index`, `channels` (of its images, 1 or 3), `__len__` and
 `__getitem__(index) -> Sample`, and may have a `palette` (one RGB colour per class) and `files(index)`, the paths of all
-files that a sample is decoded from, without which it cannot be cached. It neither augments nor
-normalises.
+files that a sample is decoded from, without which it cannot be cached. `names`, or `sample_names()`, says what its
+samples are called without reading them. It neither augments nor normalises.
 
 Data sets of files build on `PairedFiles`: they find the images and their label files, and say what the labels mean. A
 published one finds them with `segkit.data.files.published`, has its labels in a `LabelTable`, and is listed in

@@ -15,6 +15,7 @@ from segkit.data.files.label_map import IGNORE, REST
 from segkit.data.files.options import check_classes
 from segkit.data.files.validate import check_ids, shorten
 from segkit.data.loading.bad_samples import find_sources
+from segkit.data.loading.names import find_names
 from segkit.data.palette import Color
 from segkit.errors import DataError
 from segkit.registry import DATASETS
@@ -101,13 +102,23 @@ class Mix:
                 "refuse such images -> one value_range for all parts"
             )
         if all(hasattr(part.dataset, "files") for part in parts):
-            self.files, self.sources = self._files, self._sources
+            self.files = self._files
         found = [getattr(part.dataset, "found_options", {}) for part in parts]
         #: What `auto` stands for in the options of each part, to be kept with the run.
         self.found_options = {"parts": found} if any(found) else {}
 
     def __len__(self) -> int:
         return self.ends[-1]
+
+    def sample_names(self) -> list[str] | None:
+        """What each sample is called; None if one of the parts does not tell."""
+        joined = []
+        for part in self.parts:
+            names = find_names(part.dataset)
+            if names is None:
+                return None
+            joined += [f"{part.called}/{name}" for name in names]
+        return joined
 
     def __getitem__(self, index: int) -> "Sample":
         """Sample `index`. Raises DataError for one that cannot be used, naming its part."""
@@ -142,6 +153,12 @@ class Mix:
         inner = getattr(self.parts[number].dataset, "parts_of", None)
         return self.part_names[number], *(() if inner is None else inner(place))
 
+    def sources(self, index: int) -> Sequence[Any]:
+        """What image and labels of a sample are read from: of parts that are files of several images, their places in
+        these; of parts without files, nothing."""
+        number, place = self._find(index)
+        return find_sources(self.parts[number].dataset, place)
+
     def epoch_order(self, seed: int, epoch: int) -> np.ndarray:
         """The samples that an epoch of training draws, int64 (length,): a pure function of both numbers."""
         from segkit.data.loading.draws import WeightedDraws  # needs torch
@@ -163,12 +180,6 @@ class Mix:
         """The files that a sample is made of. A mix has this, as `files`, if all its parts have files."""
         number, place = self._find(index)
         return self.parts[number].dataset.files(place)
-
-    def _sources(self, index: int) -> Sequence[Any]:
-        """What image and labels of a sample are read from, as `sources`: of parts that are files of several images,
-        their places in these."""
-        number, place = self._find(index)
-        return find_sources(self.parts[number].dataset, place)
 
     def _find(self, index: int) -> tuple[int, int]:
         """Number of the part, and number of the sample in it."""

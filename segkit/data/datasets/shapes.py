@@ -83,6 +83,10 @@ class Shapes:
     def __len__(self) -> int:
         return self.length
 
+    def sample_names(self) -> list[str]:
+        """What each sample is called."""
+        return [self._name(index) for index in range(self.length)]
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"image {index} of {self.length}")
@@ -98,9 +102,12 @@ class Shapes:
         return Sample(
             image=torch.from_numpy(pixels),
             target=torch.from_numpy(labels),
-            name=f"{self.split}_{index:05d}",
+            name=self._name(index),
             index=index,
         )
+
+    def _name(self, index: int) -> str:
+        return f"{self.split}_{index:05d}"
 
 
 def draw_shapes(random: np.random.Generator, height: int, width: int) -> list[Shape]:

@@ -30,8 +30,14 @@ class DamagedCache(NamedTuple):
 def describe_bad_sample(dataset: Any, index: int, error: DataError) -> BadSample:
     """The record of the sample `index`, which raised `error`."""
     files = find_sources(dataset, index)
-    file = str(files[0]) if files else f"sample {index}"
+    file = str(files[0]) if files else name_by_place(dataset, index)
     return BadSample(file, str(error).partition("\n")[0])
+
+
+def name_by_place(dataset: Any, index: int) -> str:
+    """What a sample is called that is of no file, with the part of the data that it is of if there are parts."""
+    find = getattr(dataset, "parts_of", None)
+    return f"sample {index}" if find is None else f"sample {index} ({'/'.join(find(index))})"
 
 
 def find_sources(dataset: Any, index: int) -> tuple[Any, ...]:

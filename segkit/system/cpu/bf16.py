@@ -18,9 +18,9 @@ ROUNDS, LOOKS = 4, 15
 def computes_bf16() -> bool:
     """Whether a 3x3 convolution, forward and backward, is clearly faster in bf16 than in fp32 on this CPU.
 
-    Measured once in a process, for some 20 ms, or 300 where others disturb it: what a processor is called does not say
-    what it does in a virtual machine, and what oneDNN supports includes what it emulates. Neither torch's random
-    numbers nor its settings change.
+    Measured once in a process, for some 20 ms, or 300 where others disturb it, or where bf16 takes twelve times as long
+    (a Zen 3, of AVX2 alone): what a processor is called does not say what it does in a virtual machine, and what oneDNN
+    supports includes what it emulates. Neither torch's random numbers nor its settings change.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several would wait for each other, and so for whatever else the machine does

@@ -138,6 +138,12 @@ def test_grid_makes_a_variant_of_each_combination(folder):
     assert (params["thresh"], params["n_min"]) == (0.6, "1/8")
 
 
+def test_numbers_of_two_kinds_are_two_values_of_a_grid(folder):
+    """One pixel, and all of them: as "1.0 appears twice" they were refused."""
+    folder(GOOD + "    grid: {loss.n_min: [1, 1.0]}\n")
+    assert load_plan("mine").variants == ("ce", "ohem-n_min-1", "ohem-n_min-1.0")
+
+
 def test_grid_labels_tell_keys_and_blocks_apart(folder):
     folder(
         GOOD
@@ -377,6 +383,8 @@ GRIDS = {
     "{loss.thresh: 0.6}": "ohem.grid.loss.thresh: expected a non-empty list of values, got 0.6",
     "{loss.thresh: []}": "ohem.grid.loss.thresh: expected a non-empty list of values, got []",
     "{loss.thresh: [0.6, 0.6]}": "ohem.grid.loss.thresh: 0.6 appears twice",
+    "{loss.thresh: [0.6, 6e-1]}": "ohem.grid.loss.thresh: 0.6 appears twice",
+    "{loss.thresh: [1, 1.0]}": "the variants 'ohem-thresh-1' and 'ohem-thresh-1.0' are the same configuration",
     "{seed: [0, 1]}": "ohem.grid.seed: 'seed' is set by segkit",
     "{log: [{dir: a}, {dir: b}]}": "ohem: 'log.dir' is set by segkit, remove it",
     "{loss..thresh: [0.5]}": "ohem.grid.loss..thresh: expected a key such as loss.thresh",

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import chdir
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def test_again_nothing_is_trained_and_the_report_is_written(trained, ablate, cap
     assert any(line.startswith("ohem: ") and "ce" in line for line in lines[header:])
 
 
+def test_a_finished_run_that_cannot_be_read_says_how_to_get_it_back(trained, ablate, capsys):
+    """The same command does not train it: it is finished."""
+    (run,) = Path("runs/ab/ohem-seed0").iterdir()
+    (run / "per_image.npz").write_bytes(b"no archive")
+    assert ablate("--config", "ab.yaml", "--report") == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"missing   ohem-seed0: {run}/per_image.npz is damaged: it is no archive of arrays -> python "
+        f"scripts/evaluate.py --weights {run} --per-image, or train again; the run is trained again once {run} "
+        "is deleted"
+    )
+
+
 def test_dry_run_times_what_is_left_and_writes_nothing(trained, ablate, capsys):
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert ablate("--config", "ab.yaml", "--seeds", "0", "1", "--dry-run", "--devices", "cpu", "cpu") == 0
@@ -205,6 +218,19 @@ def test_too_little_for_a_report(small):
     ]
 
 
+def test_a_report_says_which_seeds_it_leaves_out(trained):
+    """One of other seeds takes the place of the one before it."""
+    plan = load_plan("ab.yaml", seeds=[1, 7])
+    assert collect.make_report(plan)[-1] == (
+        "left out  seed 0: finished with this configuration, and not in this plan -> --seeds 0 1 7 for a report of all"
+    )
+    (trained / "ce-seed00").mkdir()
+    (trained / "ce-seedling").mkdir()
+    assert not any("left out" in line for line in collect.make_report(load_plan("ab.yaml")))
+    other = load_plan("ab.yaml", ["optimizer.lr=0.5"], seeds=[1])
+    assert not any("left out" in line for line in collect.make_report(other))
+
+
 def test_a_report_says_which_setting_makes_a_finished_run_another(trained):
     plan = load_plan("ab.yaml", ["optimizer.lr=0.5"])
     missing = collect.collect_study(plan).missing
@@ -267,6 +293,79 @@ def test_a_metric_of_a_class_that_there_is_not_is_found_before_anything_is_train
         "variant ce, ohem: metrics: iou/stars: there is no class 'stars', did you mean 'star'?"
     )
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        (
+            "'^(.*)_frame'",
+            "'^(.*)_frame' captures nothing in the image name 'val_00000' and 1 more -> change the expression so that "
+            "it fits every image",
+        ),
+        ("'^(val)_'", "'^(val)_' makes 1 group(s) of 2 images; "),
+        ("4", "4 makes 1 group(s) of 2 images; "),
+    ],
+)
+def test_groups_that_do_not_fit_the_images_are_found_before_anything_is_trained(
+    fake, ablate, capsys, group_by, message
+):
+    """It was said when all was trained, instead of a report."""
+    path = Path("ab.yaml")
+    path.write_text(path.read_text() + f"group_by: {group_by}\n")
+    assert ablate("--config", "ab.yaml") == 2
+    assert capsys.readouterr().err.startswith(f"variant ce, ohem: group_by: {message}")
+    assert not Path("runs").exists()
+
+
+VALIDATED = {
+    "data: {val_size: 3}": "validation images: others (3 instead of 2, with val_00002) in other than in ce, so no "
+    "report can compare them -> validate all on the same images",
+    "data: {size: 48}": "validation labels: others (of 48 x 48 instead of 32 x 32 pixels) in other than in ce, so no "
+    "report can compare them -> score all against the same labels, at the same size",
+    "data: {seed: 1}": "validation labels: others in other than in ce, so no report can compare them -> score all "
+    "against the same labels, at the same size",
+    "data: {train_size: 6}": "",
+}
+
+
+@pytest.mark.parametrize(("settings", "warning"), VALIDATED.items(), ids=VALIDATED)
+def test_variants_that_no_report_can_compare_are_told_before_they_are_trained(
+    fake, ablate, capsys, settings, warning
+):
+    """It was said when all was trained, instead of a report."""
+    path = Path("ab.yaml")
+    path.write_text(path.read_text() + f"  other: {{{settings}}}\n")
+    for option in ("--dry-run", "--devices=cpu"):
+        assert ablate("--config", "ab.yaml", "--seeds", "0", option) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith("warning")] == [f"warning   {warning}"] * bool(
+            warning
+        )
+        assert not warning or lines.index(f"warning   {warning}") < 6
+
+
+def test_a_single_validation_image_is_refused(fake):
+    """There would be no report: an interval over images needs two. It was said when all was trained."""
+    plan = fake("data.val_size=1")
+    with pytest.raises(ConfigError) as caught:
+        count_iterations(plan, inspect_plan(plan))
+    assert str(caught.value) == (
+        "variant ce, ohem: data: there is one validation image, and an interval over images needs at least 2 -> "
+        "validate on more"
+    )
+
+
+def test_a_place_that_is_a_file_cannot_be_written_to(fake, ablate, capsys):
+    assert ablate("--config", "ab.yaml", "log.dir=base.yaml") == 7
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "cannot write base.yaml/ab/.lock: a file is where a folder should be"
+
+
+def test_images_that_are_left_out_may_be_in_no_group(fake):
+    """Which those are shows when they are read."""
+    plan = replace(fake("data.on_bad_sample=skip"), group_by="^(.*)_frame")
+    assert len(count_iterations(plan, inspect_plan(plan))) == 4
 
 
 def test_lengths_in_epochs(fake):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,26 @@ def test_device_that_is_not_there(small):
     with pytest.raises(ConfigError, match=r"CUDA was asked for \(device: cuda:0\) but"):
         make_slots(["cuda:0"], "cpu")
     assert usable_cpus() >= 1
+
+
+def test_a_failing_run_whose_log_is_gone_does_not_stop_the_others(small, monkeypatch):
+    """Somebody removed the logs, or the whole folder; it ended the ablation and its other runs in a traceback."""
+    monkeypatch.setenv("FAKE_CE", "wait")
+
+    def remove(session):
+        session.wait_for("runs/ab/logs/ce-seed0.log", "waiting as ")
+        shutil.rmtree("runs/ab")
+        session.launcher.children[0].process.kill()
+
+    session = Session(small(seeds=[0]), meanwhile=remove)
+    assert [(outcome.name, outcome.kind) for outcome in session.outcomes] == [
+        ("ce-seed0", "failed"),
+        ("ohem-seed0", "done"),
+    ]
+    assert session.outcomes[0].note.splitlines() == [
+        "runs/ab/logs/ce-seed0.log cannot be read: No such file or directory",
+        "ended by SIGKILL (out of memory?)",
+    ]
 
 
 def test_a_failing_run_does_not_stop_the_others(small, monkeypatch):

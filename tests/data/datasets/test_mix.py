@@ -12,7 +12,7 @@ from segkit.data.augments.none import NoAugment
 from segkit.data.datasets.folder import Folder
 from segkit.data.datasets.mix import Mix, Part
 from segkit.data.datasets.shapes import Shapes
-from segkit.data.loading.bad_samples import find_sources
+from segkit.data.loading.bad_samples import describe_bad_sample, find_sources
 from segkit.data.loading.draws import WeightedDraws
 from segkit.data.loading.loader import train_batches, val_batches
 from segkit.data.loading.sampler import EpochBatches
@@ -145,9 +145,22 @@ def test_files_and_parts_of_files_are_those_of_the_parts(root, tmp_path):
     own = folder(root)
     data = Mix("train", parts=[Part("folder", own, class_map={"*": "ignore"})], classes=CLASSES)
     assert data.files(1) == own.files(1) == tuple(find_sources(data, 1))
-    assert not hasattr(mix(root), "files") and find_sources(mix(root), 0) == ()
+    part_by_part = mix(root)
+    assert not hasattr(part_by_part, "files") and find_sources(part_by_part, 0) == ()
+    assert find_sources(part_by_part, 6) == own.files(1)
     few = Subset(data, [2])
     assert few.files(0) == own.files(2) == tuple(find_sources(few, 0))
+
+
+def test_bad_samples_are_called_by_their_files_and_those_without_by_their_part(root):
+    """Each was "sample 6" where one of the parts has no files."""
+    data, error = mix(root), DataError("broken")
+    outer = Mix("train", parts=[Part("mix", data)], classes=CLASSES)
+    for dataset, part in ((data, "shapes"), (outer, "mix/shapes")):
+        assert describe_bad_sample(dataset, 6, error).file == str(root / "images/train/1.png")
+        assert describe_bad_sample(dataset, 4, error).file == f"sample 4 ({part})"
+        assert describe_bad_sample(Subset(dataset, [6, 4]), 1, error).file == f"sample 1 ({part})"
+    assert describe_bad_sample(data.parts[0].dataset, 4, error).file == "sample 4"
 
 
 # --- the order

@@ -75,7 +75,7 @@ def _check_images(study: Study) -> Iterator[Comparability]:
     for names in others:
         yield Comparability(
             "error",
-            f"validation images: {_compare_names(names, reference)} in {name_runs(groups[names])} than in "
+            f"validation images: {compare_names(names, reference)} in {name_runs(groups[names])} than in "
             f"{name_runs(groups[reference])}, so they cannot be paired -> score all on the same images",
             refuses=True,
         )
@@ -85,7 +85,7 @@ def _check_images(study: Study) -> Iterator[Comparability]:
         )
 
 
-def _compare_names(names: tuple[str, ...], reference: tuple[str, ...]) -> str:
+def compare_names(names: tuple[str, ...], reference: tuple[str, ...]) -> str:
     """How the names differ, as a comparative."""
     if sorted(names) == sorted(reference):
         return "another order"

@@ -8,6 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.summary.writer import event_file_writer
 
 from segkit.runs.recording.events.event_sketches import BARS, EventSketches, summarise_probabilities
 from segkit.runs.recording.events.tensorboard_log import (
@@ -28,6 +29,13 @@ CONFIG = {
     "train": {"iterations": None, "epochs": 2, "batch_size": 4, "amp": "auto"},
     "log": {"every": 5},
 }
+
+
+@pytest.fixture(autouse=True)
+def numbered(monkeypatch):
+    """The name of an event file ends with the number of those that its process made before. Of files of one second a
+    reader takes 10 before 9, so that what earlier tests made would count."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def open_log(folder, purge_step=None) -> TensorBoardLog:

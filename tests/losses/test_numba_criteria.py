@@ -161,6 +161,15 @@ def test_what_the_own_class_weighs(radius):
     torch.testing.assert_close(share[labels.valid].double(), expected[labels.valid], rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("case", ["relaxed", "smoothed"])
+def test_more_classes_than_are_compared_are_left_to_plain_operations(case, monkeypatch):
+    monkeypatch.setattr("segkit.losses.kernels.cpu.criteria.MOST_CLASSES", 4)
+    for classes in (4, 5):
+        batch = make_batch((1, classes, 9, 13), (9, 13), ignored=True)
+        values, _ = compute(case, batch.logits, batch.target, batch.weight)
+        assert (values.fused is None) == (classes == 5)
+
+
 @pytest.mark.parametrize("case", WEIGHTED)
 def test_class_weights(case):
     batch = make_batch((2, 3, 9, 13), (9, 13), ignored=True)

@@ -85,7 +85,7 @@ def pixel_border_relaxed(
     check_radius(radius)
     require_images(target, "border_relaxed_ce")
 
-    def make() -> "Criterion":
+    def make() -> "Criterion | None":
         from segkit.losses.kernels.cpu import criteria  # imports numba
 
         return criteria.relaxed(target, radius=radius, classes=logits.shape[1], ignore_index=ignore_index)

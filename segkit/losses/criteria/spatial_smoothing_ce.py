@@ -88,7 +88,7 @@ def pixel_spatial_smoothing(
     check_radius(radius)
     require_images(target, "spatial_smoothing_ce")
 
-    def make() -> "Criterion":
+    def make() -> "Criterion | None":
         from segkit.losses.kernels.cpu import criteria  # imports numba
 
         window = [weight for _, weight in window_weights(sigma, radius)]

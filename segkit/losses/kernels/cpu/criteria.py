@@ -59,8 +59,11 @@ def margin(target: Tensor, *, margin: float, strength: float) -> Criterion:
     return Criterion(slots.MARGIN, target[0].numel(), NUMBERS=_floats([margin, strength]), BEYOND=beyond)
 
 
-def relaxed(target: Tensor, *, radius: int, classes: int, ignore_index: int) -> Criterion:
-    """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids."""
+def relaxed(target: Tensor, *, radius: int, classes: int, ignore_index: int) -> Criterion | None:
+    """-log of the probability of all classes in the window around a pixel; `target` (N, H, W) class ids. None of more
+    classes than `MOST_CLASSES`."""
+    if classes > MOST_CLASSES:
+        return None
     second, _ = find_second(target, radius, classes, ignore_index)
     return _near(slots.RELAXED, target, radius, SECOND=second)
 
@@ -73,12 +76,14 @@ def smoothed(
     classes: int,
     ignore_index: int,
     class_weights: Tensor | None,
-) -> Criterion:
+) -> Criterion | None:
     """sum_c a_c y_c (-log p_c): y are the labels in the window by its weights, divided by the sum of those there.
 
     `target` (N, H, W) class ids, `window` the weights of its places row by row, `class_weights` (C,) or
-    None for 1.
+    None for 1. None of more classes than `MOST_CLASSES`.
     """
+    if classes > MOST_CLASSES:
+        return None
     second, share = find_second(target, radius, classes, ignore_index, window)
     weights = 0 if class_weights is None else class_weights.float().contiguous()
     given = {"NUMBERS": _floats(window), "CLASS_WEIGHTS": weights, "SECOND": second, "SHARE": share}
@@ -96,10 +101,8 @@ def find_second(
     """Which class valid pixels have that are at most so many rows and columns away and not of the pixel's own, int16
     (N, H, W): `slots.NONE` if none, `slots.SEVERAL` if not all have the same. And by the weights of a `window`, of its
     places row by row, the middle 1 and the same on opposite sides, the share of the pixel's own class in what is there,
-    fp32 (N, H, W); without one it is empty. Where the pixel itself is ignored it has none, and any share. Raises
-    ValueError for more than 32768 classes."""
-    if classes > MOST_CLASSES:
-        raise ValueError(f"neighbours are compared of at most {MOST_CLASSES} classes, got {classes}")
+    fp32 (N, H, W); without one it is empty. Where the pixel itself is ignored it has none, and any share. At most
+    `MOST_CLASSES`."""
     target = target.contiguous()
     images, rows, columns = target.shape
     second = torch.empty(target.shape, dtype=torch.int16, device=CPU)

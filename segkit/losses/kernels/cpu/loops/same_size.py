@@ -30,6 +30,7 @@ from segkit.losses.kernels.cpu.loops.blocks import (
     weigh_probabilities,
     write_block,
 )
+from segkit.losses.kernels.cpu.loops.criteria.near import take
 from segkit.losses.kernels.cpu.loops.criteria.of_a_block import write_criterion_gradient, write_value
 from segkit.losses.kernels.cpu.loops.criteria.slots import NEAR
 from segkit.losses.kernels.cpu.loops.criteria.sums import sum_for, sums_more
@@ -265,7 +266,7 @@ def backward(address, version):
                 )
             else:
                 weigh_probabilities(x, step, classes, size, largest, log_sum, slope, out, out_step, *more)
-                take_true(label, slope, size, out, out_step)
+                take(label, slope, slope, size, out, out_step)
             if not planes or p[PAST_CACHES]:
                 write_out(p, out, out_step, result, size, staged, p[PAST_CACHES])
 
@@ -307,11 +308,3 @@ def read_slope(given, label, size, slope):
         slope[i] = given[i] if label[i] >= 0 else ZERO
         n_kept += slope[i] != 0
     return n_kept
-
-
-@njit(**FLAGS)
-def take_true(label, slope, size, out, out_step):
-    """The slope is taken from the true class."""
-    for i in range(size):
-        if slope[i] != 0:
-            floats(out + label[i] * out_step + 4 * i, 1)[0] -= slope[i]

@@ -86,13 +86,14 @@ class LightFPN(nn.Module):
             x = stage(x)
             features.append(x)
         features[-1] = x + F.relu(self.context(x.mean((2, 3), keepdim=True)))
-        x = F.relu(self.laterals[-1](features[-1]))
-        for level in range(len(features) - 2, -1, -1):
-            lateral = self.laterals[level](features[level])
-            height, width = lateral.shape[-2:]
+        x = F.relu(self.laterals[-1](features.pop()), inplace=True)
+        for level in range(len(features) - 1, -1, -1):
             wide = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = self.laterals[level](features.pop())
             # Cropping, not resizing to the odd size, keeps each pixel over the 2x2 pixels it came from.
-            x = self.joins[level](F.relu(lateral + wide[..., :height, :width]))
+            x.add_(wide[..., : x.shape[-2], : x.shape[-1]])
+            del wide  # which predictions of large images have no memory for beside the convolution
+            x = self.joins[level](F.relu(x, inplace=True))
         return self.classifier(x)
 
     def check_run(self, *, batch_size: int, height: int, width: int) -> None:
@@ -118,11 +119,10 @@ class Halve(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         below, beside = height % 2, width % 2
-        if (
-            torch.compiler.is_exporting()
-        ):  # the same: an even size has no use for it, and the terms stay short
-            below = beside = 1
-        x = F.pad(x, (0, beside, 0, below))  # zeros, as a padded convolution sees beyond the image
+        if torch.compiler.is_exporting():
+            below = beside = 1  # the same: an even size has no use for it, and the terms stay short
+        if below or beside:  # of an even size torch would make a copy
+            x = F.pad(x, (0, beside, 0, below))  # zeros, as a padded convolution sees beyond the image
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
@@ -136,7 +136,7 @@ class Block(nn.Module):
         self.norm = build_norm(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.norm(self.second(self.first(x))))
+        return F.relu(self.norm(self.second(self.first(x))).add_(x), inplace=True)
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, norm: Norm) -> nn.Sequential:

@@ -2,15 +2,19 @@
 
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from segkit.system.cpu.followed import is_followed
 
 Norm = Literal["batch", "group", "none", "sync"]
 
 
 def build_norm(norm: Norm, channels: int) -> nn.Module:
-    """The normalisation layer of that name. Group: 8 groups if each gets at least 2 channels, else one."""
+    """The normalisation layer of that name, for what nothing else reads: of a convolution, say, whose output goes
+    nowhere else. Group: 8 groups if each gets at least 2 channels, else one."""
     if norm == "batch":
-        return nn.BatchNorm2d(channels)
+        return OverwritingBatchNorm2d(channels)
     if norm == "sync":
         return nn.SyncBatchNorm(channels)
     if norm == "group":
@@ -18,3 +22,31 @@ def build_norm(norm: Norm, channels: int) -> nn.Module:
     if norm == "none":
         return nn.Identity()
     raise ValueError(f"norm must be batch, group or none, got {norm!r}")
+
+
+class OverwritingBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that writes over its input, as ReLU(inplace=True) does, where no gradient will ask for it.
+
+    That is in evaluation on a CPU, without gradients: predictions then need a third less memory for a convolution and
+    what follows it, and a little less time. The numbers are those of nn.BatchNorm2d, bit for bit.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training or torch.is_grad_enabled() or not _can_be_overwritten(input) or is_followed():
+            return super().forward(input)
+        mean, variance = self.running_mean, self.running_var
+        unused = torch.empty_like(self.weight)  # for statistics of the batch, which evaluation does not take
+        torch.native_batch_norm(
+            input, self.weight, self.bias, mean, variance, False, 0.0, self.eps, out=(input, unused, unused)
+        )
+        return input
+
+
+def _can_be_overwritten(input: Tensor) -> bool:
+    """Whether it is a plain tensor of a CPU, in one of the two layouts that networks have."""
+    return (
+        type(input) is Tensor
+        and input.device.type == "cpu"
+        and input.ndim == 4
+        and (input.is_contiguous() or input.is_contiguous(memory_format=torch.channels_last))
+    )

@@ -117,7 +117,8 @@ class Up(nn.Module):
         x = F.interpolate(self.reduce(x), scale_factor=2, mode="bilinear", align_corners=False)
         _keep_gradient_dense(x)
         # Cropping, not resizing to the odd size, keeps each pixel over the 2x2 pixels it was pooled from.
-        return self.conv(torch.cat([skip, x[..., :height, :width]], dim=1))
+        x = torch.cat([skip, x[..., :height, :width]], dim=1)  # and the half that was resized is freed
+        return self.conv(x)
 
 
 def _keep_gradient_dense(x: Tensor) -> None:

@@ -111,3 +111,23 @@ def test_one_value_per_channel_cannot_be_normalised():
 def test_blocks_are_one_number_per_stage(blocks):
     with pytest.raises(ValueError, match="blocks must be 4 numbers, one per stage"):
         LightFPN(2, blocks=blocks)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("size", [(64, 96), (61, 47)], ids=str)
+def test_what_is_overwritten_in_predictions_changes_no_number(norm, size):
+    model = LightFPN(5, **SMALL, norm=norm)
+    image = random_image(2, 3, *size)
+    model(image)  # which gives batch normalisation something to do
+    model.eval()
+    with torch.no_grad():
+        predicted = model(image)
+    assert torch.equal(predicted, model(image))  # with gradients nothing is overwritten
+
+
+def test_the_image_stays_as_it_was():
+    model, image = LightFPN(5, **SMALL).eval(), random_image(2, 3, 32, 32)
+    before = image.clone()
+    with torch.no_grad():
+        model(image)
+    assert torch.equal(image, before)

@@ -4,8 +4,8 @@ import functools
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from segkit.system.cpu.followed import is_followed
 
 #: Libraries whose own kinds of convolutions take one image, as torch's does: they pad it first, or scale their weight.
 LIBRARIES = ("timm", "segmentation_models_pytorch")
@@ -37,7 +37,7 @@ class Fp32Conv2d(_LeavesAutocast, nn.Conv2d):
     def convolve(self, input: Tensor) -> Tensor:
         # On one thread torch leaves convolutions of 1x1 in fp32 to its old kernel, which turns channels_last over
         # first: up to three times as long as oneDNN, to which it leaves them on several threads.
-        if torch.get_num_threads() == 1 and not _is_followed() and _suits_onednn(input, self):
+        if torch.get_num_threads() == 1 and not is_followed() and _suits_onednn(input, self):
             return torch.mkldnn_convolution(
                 input, self.weight, self.bias, (0, 0), self.stride, self.dilation, self.groups
             )
@@ -53,18 +53,6 @@ def _suits_onednn(input: Tensor, convolution: nn.Conv2d) -> bool:
         and convolution.weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
         and bool(torch.backends.mkldnn.enabled)
-    )
-
-
-def _is_followed() -> bool:
-    """Whether somebody writes down or counts what is called, to whom a usual convolution says more, or transforms it:
-    neither `vmap` nor derivatives in forward direction know oneDNN's."""
-    return (
-        torch.compiler.is_compiling()
-        or bool(torch.jit.is_tracing())
-        or _get_current_dispatch_mode() is not None
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
     )
 
 

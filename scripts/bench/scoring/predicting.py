@@ -35,22 +35,30 @@ SMALL_SIZE, SMALL_COUNT = (32, 48), 2
 
 
 def bench_predicting(settings: Settings, *, tell: Callable[[str], None] = lambda text: None) -> list[Row]:
-    """Rows of `predict` beside the plain loops: seconds of an image, and memory."""
+    """Rows of `predict` beside the plain loops: seconds of an image, and memory. What is held depends on what the
+    allocator does with freed blocks, so it is asked with each."""
     size, count = (SMALL_SIZE, SMALL_COUNT) if settings.small else (SIZE, COUNT)
     tell(f"predicting: {count} images of {size[0]} x {size[1]}, {CLASSES} classes")
-    with tempfile.TemporaryDirectory() as folder:
-        run = prepare(Path(folder), size, count)
-        found = [_measure_both(settings, str(run), folder) for _ in range(max(1, settings.processes))]
     case = f"{count} images of {size[0]} x {size[1]}, {CLASSES} classes, light_fpn"
-    return rows_of(found, bench="predicting", case=case, baselines=(PLAIN, TUNED), allocator="retained")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(prepare(Path(folder), size, count))
+        for allocator in settings.allocators:
+            found = [
+                _measure_both(settings, run, folder, allocator) for _ in range(max(1, settings.processes))
+            ]
+            rows += rows_of(
+                found, bench="predicting", case=case, baselines=(PLAIN, TUNED), allocator=allocator
+            )
+    return rows
 
 
-def _measure_both(settings: Settings, run: str, folder: str) -> dict[str, dict[str, float]]:
+def _measure_both(settings: Settings, run: str, folder: str, allocator: str) -> dict[str, dict[str, float]]:
     sides = {}
     for side in (PLAIN, TUNED, OURS):
         arguments = {"side": side, "run": run, "folder": folder, "device": settings.device}
         if settings.processes:
-            sides[side] = measure_afresh(TASK, arguments, threads=settings.threads, allocator="retained")
+            sides[side] = measure_afresh(TASK, arguments, threads=settings.threads, allocator=allocator)
         else:
             sides[side] = call_task(TASK, arguments)
     return {key: {side: found[key] for side, found in sides.items()} for key in ("seconds", "bytes")}

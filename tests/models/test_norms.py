@@ -92,7 +92,7 @@ def of_a_kind_of_tensor(layer, features):
 
 
 # Of torch's own way to derive a normalisation forwards.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize(
     "call",
     [

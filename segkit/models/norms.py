@@ -42,6 +42,14 @@ class OverwritingBatchNorm2d(nn.BatchNorm2d):
         return input
 
 
+def overwrite_in_predictions(network: nn.Module) -> None:
+    """Have torch's batch normalisation overwrite its inputs, in place, in a network of which each follows a convolution
+    whose output goes nowhere else, as in torchvision's."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = OverwritingBatchNorm2d
+
+
 def _can_be_overwritten(input: Tensor) -> bool:
     """Whether it is a plain tensor of a CPU, in one of the two layouts that networks have."""
     return (

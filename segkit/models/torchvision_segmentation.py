@@ -24,6 +24,7 @@ from torchvision.models import (
 )
 
 from segkit.errors import ConfigError
+from segkit.models.norms import overwrite_in_predictions
 from segkit.registry import MODELS
 from segkit.system.cpu.fp32_convolutions import in_fp32
 from segkit.system.memory import lacks_memory
@@ -181,6 +182,7 @@ def build_network(
     )
     if in_channels != 3:
         replace_first_conv(network.backbone, in_channels, pretrained=weights is not None)
+    overwrite_in_predictions(network)
     return network
 
 

@@ -10,6 +10,7 @@ from torchvision.models import MobileNet_V3_Large_Weights
 
 from segkit.errors import ConfigError
 from segkit.models import torchvision_segmentation as ours
+from segkit.models.norms import OverwritingBatchNorm2d
 from segkit.registry import MODELS
 
 NAMES = [name for name in MODELS.names() if MODELS.get(name).__module__ == ours.__name__]
@@ -206,3 +207,16 @@ def test_every_backbone_has_its_weights():
     for name in NAMES:
         url = ours.IMAGENET_WEIGHTS[name.split("_", 1)[1]].url
         assert url.startswith("https://download.pytorch.org/models/")
+
+
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", MOBILE])
+def test_predictions_overwrite_what_only_batch_normalisation_reads(name):
+    """And come out the same as with gradients, which need it."""
+    model = MODELS.get(name)(4).eval()
+    kinds = {type(module) for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    assert kinds == {OverwritingBatchNorm2d}
+    image = random_image(1, 3, 65, 47)
+    expected = outputs_of(model(image))
+    with torch.no_grad():
+        found = outputs_of(model(image))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

@@ -126,7 +126,25 @@ def test_everything_wrong_is_said_at_once(folder, mistakes):
             "loss: {name:ce}",
             "unknown key 'loss.name:ce'\n   -> name: ce   (with a colon and a space behind it)",
         ),
-        ("model: null", "model: expected a block with a name, got null\n   -> model: {name: ...}"),
+        (
+            "schedule: null",
+            "schedule: expected a block with a name, got null\n   -> schedule: {name: ...}\n"
+            "   there are: constant, cosine, linear, poly, step\n   (python train.py --list schedules)",
+        ),
+        (
+            "schedule: {name: }",
+            "'schedule.name' is missing\n   there are: constant, cosine, linear, poly, step\n"
+            "   (python train.py --list schedules)",
+        ),
+        (
+            "loss: {name: pixel, selection: {name: null}}",
+            "'loss.selection.name' is missing\n   there are: all, loss_max, ohem, top_k, top_share\n"
+            "   (python train.py --list selections)",
+        ),
+        (
+            "train:",
+            "train: expected a block, got null\n   -> write its keys below it, or leave `train` out",
+        ),
         (
             "optimizer: {name: adam, betas: [0.9]}",
             "optimizer.betas: expected a list of 2 numbers, got [0.9]",

@@ -87,6 +87,14 @@ def test_everything_wrong_is_said_at_once(folder, mistakes):
             "name: a/b",
             "name: expected a name for a folder, without / and not starting with a dot, got 'a/b'",
         ),
+        (
+            "name: " + "\u65e5" * 90,
+            "name must have at most 255 bytes to name a folder, got 270 (in 90 characters)",
+        ),
+        (
+            r'name: "\ud800"',
+            r"name: expected text that a file can be named after, got '\ud800'",
+        ),
         ("data: {mean: [0.1, a, b]}", "data.mean[1]: expected a number, got 'a'; and 1 more in it"),
         ("data: {std: [0]}", "data.std[0]: expected a number > 0, got 0"),
         (

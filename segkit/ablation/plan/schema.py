@@ -13,6 +13,7 @@ from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
 from segkit.config.sources import ABLATION_KEY
 from segkit.config.yaml_source import Node, dump_inline, to_plain
+from segkit.system.files import refuse_name
 
 KEYS = (
     "name",
@@ -35,6 +36,8 @@ NEEDED = {
 }
 LARGEST_SEED = 2**32 - 1
 LONGEST_NAME = 100
+#: Of a file's 255, so that `-seed4294967295.lock` fits behind it.
+LONGEST_IN_BYTES = 230
 
 #: What segkit sets in each run, with the reason that a message gives.
 SET_BY_SEGKIT = {
@@ -98,7 +101,7 @@ def check_folder_name(value: Any) -> str | None:
         return f"must be usable as a folder name: without / and \\, not starting with a dot or dash, got {value!r}"
     if len(value) > LONGEST_NAME:
         return f"must have at most {LONGEST_NAME} characters to be usable as a folder name, got {len(value)}"
-    return None
+    return refuse_name(value, LONGEST_IN_BYTES)
 
 
 def check_seeds(values: Sequence[Any]) -> str | None:

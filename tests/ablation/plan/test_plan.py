@@ -347,6 +347,8 @@ SMALL = {
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",
+    "seeds: [0]\nname: "
+    + "\u65e5" * 77: "3:7: name must have at most 230 bytes to name a folder, got 231 (in 77 characters)",
     "seeds: [0]\nname: 3": "3:7: name must be text, got 3 -> '3' in quotes",
     "seeds: [0]\nextends: a.yaml": "3:1: unknown key 'extends'",
 }
@@ -369,6 +371,10 @@ VARIANTS = {
     "variants:\n  0.5: {}\n  ce: {}": "8:3: the variant's name must be text, got 0.5 -> '0.5' in quotes",
     "variants:\n  null: {}\n  ce: {}": "8:3: the variant's name must be text, got null -> 'null' in quotes",
     "variants:\n  true: {}\n  ce: {}": "8:3: the variant's name must be text, got true -> 'true' in quotes",
+    "variants:\n  "
+    + "\U0001f600" * 58
+    + ": {}\n  ce: {}": "8:3: the variant's name must have at most 230 bytes to "
+    "name a folder, got 232 (in 58 characters)",
     "variants:\n  ce: {loss: {name: ce}}": "7:1: variants: there is one; a comparison needs two",
     "variants:\n  ce: {}\n  CE: {seed: 1}": "9:3: the variant 'CE' would share its folders with 'ce'; rename one",
 }

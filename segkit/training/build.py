@@ -24,7 +24,7 @@ from segkit.data.loading.view import Subset, others_seeded
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
-from segkit.losses.calls import call_accepted, find_method
+from segkit.losses.calls import call_accepted, describe_unfit_call, find_method
 from segkit.losses.kernels import check_device
 from segkit.models.layer_order import find_places
 from segkit.models.parts import freeze
@@ -236,6 +236,9 @@ def refuse_unsuited_loss(
         raise ConfigError(
             f"{config.loss.name} takes {channels} logits per pixel, but the data have {num_classes} classes"
         )
+    unfit = describe_unfit_call(loss)
+    if unfit is not None:
+        raise ConfigError(f"loss: {config.loss.name}: {unfit}")
     check_run = find_method(loss, "check_run")
     if check_run is not None:
         call_accepted(

@@ -2,7 +2,7 @@
 
 import pickle
 import random
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pytest
@@ -287,6 +287,28 @@ def test_backend_that_the_device_cannot_is_refused_before_anything_runs(loss, ke
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     text = message(build, config(loss=loss))
     assert text.startswith(f"{key}: triton, but Triton ") and text.endswith(f" -> {key}: auto")
+
+
+def test_a_loss_that_cannot_be_called_as_training_does_is_refused(register):
+    class Plain(nn.Module):
+        def forward(self, logits, target):
+            return logits.sum(), {}
+
+    class Mapped(nn.Module):
+        label_maps: ClassVar = {"edges": lambda labels: labels}
+
+        def forward(self, logits, target, weight=None, *, iteration):
+            return logits.sum(), {}
+
+    register(LOSSES, "plain", lambda num_classes: Plain())
+    register(LOSSES, "mapped", lambda num_classes: Mapped())
+    first = message(build, config(loss={"name": "plain"}))
+    assert first.startswith("loss: plain: its forward: ")
+    assert first.endswith("\n   -> def forward(self, logits, target, weight=None, *, iteration)")
+    assert message(build, config(loss={"name": "mapped"})) == (
+        "loss: mapped: its forward: got an unexpected keyword argument 'maps'\n"
+        "   -> def forward(self, logits, target, weight=None, *, iteration, maps)"
+    )
 
 
 def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkeypatch):

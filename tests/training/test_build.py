@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import nn
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, OptimizerBlock
 from segkit.data.check import CheckReport
+from segkit.data.datasets.shapes import Shapes
 from segkit.data.loading.view import read_sample
 from segkit.data.palette import palette
-from segkit.errors import ConfigError
+from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from segkit.runs import preflight
 from segkit.runs.header import count_flops, header
@@ -309,6 +311,54 @@ def test_a_loss_that_cannot_be_called_as_training_does_is_refused(register):
         "loss: mapped: its forward: got an unexpected keyword argument 'maps'\n"
         "   -> def forward(self, logits, target, weight=None, *, iteration, maps)"
     )
+
+
+class OwnData:
+    """A data set of somebody's own, as it may be."""
+
+    num_classes, class_names, ignore_index, channels = 2, ("a", "b"), 255, 3
+
+    def __init__(self, split):
+        self.shapes = Shapes(split, size=32, train_size=4, val_size=4)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        sample = self.shapes[index]
+        return replace(sample, target=sample.target.clamp(max=1))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ({"num_classes": None}, "data: own: its num_classes is None, and must be a whole number"),
+        ({"ignore_index": None}, "data: own: its ignore_index is None, and must be a whole number"),
+        ({"class_names": ["a"]}, "data: own: its num_classes is 2, and its class_names are ['a']"),
+        ({"class_names": [0, 1]}, "data: own: its num_classes is 2, and its class_names are [0, 1]"),
+    ],
+)
+def test_a_data_set_that_does_not_say_what_it_has(register, attributes, text):
+    register(DATASETS, "own", type("Own", (OwnData,), attributes))
+    assert message(build, config(data={"name": "own"}, augment={"name": "none"})) == text
+
+
+def test_a_data_set_that_lacks_something_or_is_empty(register):
+    class Bare:
+        num_classes, class_names, ignore_index = 2, ("a", "b"), 255
+
+        def __init__(self, split): ...
+
+        def __getitem__(self, index): ...
+
+    register(DATASETS, "bare", Bare)
+    assert message(build, config(data={"name": "bare"})) == (
+        "data: bare: the data set has no channels, __len__\n"
+        "   -> a data set has num_classes, class_names, ignore_index, channels, __len__, __getitem__"
+    )
+    register(DATASETS, "empty", type("Empty", (OwnData,), {"__len__": lambda self: 0}))
+    with pytest.raises(DataError, match=r"^data: empty: there are no samples in the part 'train'$"):
+        build(config(data={"name": "empty"}))
 
 
 def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkeypatch):

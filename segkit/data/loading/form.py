@@ -1,4 +1,4 @@
-"""What a sample must be like, asked of the data sets and augmentations of others.
+"""What a sample must be like, asked of the data sets, augmentations and weight maps of others.
 
 What only looks like a sample would train on something else without a word: an image of 0 to 1 is black, and labels of
 another size than their image lie beside what they name.
@@ -52,6 +52,16 @@ def require_augmented(made: Any, before: Sample) -> Sample:
     if fault is not None:
         raise DataError(f"the augmentation gives {name} {fault}")
     return made
+
+
+def require_weight(made: Any, source: str) -> torch.Tensor:
+    """A weight map, as a data set or the maker of maps gave it. Raises DataError for what is no tensor."""
+    if not isinstance(made, torch.Tensor):
+        raise DataError(
+            f"{source} is {describe(made)}, and no tensor\n"
+            "   -> a weight map is a tensor, float32 (H, W), of the size of the labels"
+        )
+    return made.detach()
 
 
 def describe(thing: Any) -> str:

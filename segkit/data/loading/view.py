@@ -18,7 +18,7 @@ from segkit.data.loading.bad_samples import (
     require_bad,
     with_advice,
 )
-from segkit.data.loading.form import require_augmented, require_sample
+from segkit.data.loading.form import require_augmented, require_sample, require_weight
 from segkit.data.loading.sampler import derive_seed, replacements
 from segkit.data.sample import Sample, band_by_band
 from segkit.errors import DataError
@@ -152,9 +152,10 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         source=source,
     )
     weight = sample.weight if weight_map is None else weight_map(_with_bands(sample))
-    if weight is None:
+    if weight is None and weight_map is None:
         return sample
     height, width = sample.target.shape
+    weight = require_weight(weight, f"the weight map of {source}")
     check_weight(weight, size=(height, width), source=f"the weight map of {source}")
     return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
 

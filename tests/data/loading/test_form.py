@@ -111,3 +111,19 @@ def test_what_an_augmentation_may_make():
             augmented(lambda s, factor=factor: replace(s, image=s.image * factor))["image"].dtype
             == torch.float32
         )
+
+
+@pytest.mark.parametrize("made", [None, np.ones((32, 32), np.float32)])
+def test_a_weight_map_that_is_no_tensor(made):
+    shown = "NoneType" if made is None else "ndarray float32 (32, 32)"
+    assert message(lambda: read_sample(Own(lambda sample: sample), 0, lambda sample: made)) == (
+        f"the weight map of val_00000 is {shown}, and no tensor\n"
+        "   -> a weight map is a tensor, float32 (H, W), of the size of the labels"
+    )
+
+
+def test_a_weight_map_with_a_gradient_is_one():
+    def make(sample):
+        return torch.ones(sample.target.shape, requires_grad=True)
+
+    assert not read_sample(Own(lambda sample: sample), 0, make).weight.requires_grad

@@ -69,9 +69,10 @@ def find_loss(words: Sequence[str], config: str | None = None) -> Config:
     if config is not None:
         names = [word for word in words if word in LOSSES.names()]
         if names:
+            instead = typed("check_loss", "--config", config, f"loss.name={names[0]}")
             raise ConfigError(
                 f"--config {config} has a loss of its own, and '{names[0]}' is another\n"
-                f"   -> {typed('check_loss')} {names[0]}, or --config {config} loss.name={names[0]}"
+                f"   -> {typed('check_loss', names[0])}, or {instead}"
             )
         return load_config(config, words)
     if not words or "=" in words[0]:

@@ -281,7 +281,8 @@ def test_usage_errors():
     assert "no_such_file" in usage_error([], config="no_such_file.yaml")
     assert usage_error(["ohem_ce"], config="ce.yaml") == (
         "--config ce.yaml has a loss of its own, and 'ohem_ce' is another\n"
-        "   -> python scripts/check_loss.py ohem_ce, or --config ce.yaml loss.name=ohem_ce"
+        "   -> python scripts/check_loss.py ohem_ce, or python scripts/check_loss.py --config ce.yaml "
+        "loss.name=ohem_ce"
     )
 
 

@@ -313,6 +313,55 @@ def test_a_loss_that_cannot_be_called_as_training_does_is_refused(register):
     )
 
 
+def test_schedules_of_ones_own_that_give_no_factor(register):
+    register(SCHEDULES, "below", lambda progress: 0.5 - progress)
+    register(SCHEDULES, "silent", lambda progress: None)
+    register(SCHEDULES, "deaf", lambda: 1.0)
+    register(SCHEDULES, "unbounded", lambda progress: 1 / (1 - progress))
+
+    def found(name):
+        return message(build, config(schedule={"name": name}))
+
+    assert (
+        found("below") == "schedule: below gives -0.499 at progress 0.999, and must give a number from 0 on"
+    )
+    assert found("silent") == "schedule: silent gives None at progress 0, and must give a number from 0 on"
+    assert found("deaf").startswith(
+        "schedule: deaf: too many positional arguments -> def deaf(progress: float, "
+    )
+    build(config(schedule={"name": "unbounded"}))  # an update never has the progress 1
+    thresh = {"name": "silent", "from": 0.9, "to": 0.5}
+    assert message(build, config(loss={"name": "ohem_ce", "thresh": thresh})) == (
+        "loss.thresh: silent gives None at progress 0, and must give a number"
+    )
+
+
+def test_optimizers_of_ones_own_that_training_cannot_use(register):
+    class Still(torch.optim.SGD):
+        def __init__(self, params):
+            super().__init__(params, lr=0.1)
+
+    class Searching(torch.optim.SGD):
+        def __init__(self, params, lr: float = 0.1):
+            super().__init__(params, lr=lr)
+
+        def step(self, closure): ...
+
+    register(OPTIMIZERS, "still", Still)
+    register(OPTIMIZERS, "searching", Searching)
+    first, advice = message(build, config(optimizer={"name": "still"})).split("\n")
+    assert first == "optimizer: still takes no lr, which `schedule` moves"
+    assert advice == "   -> def __init__(self, params, lr: float = 0.1)"
+    assert message(build, config(optimizer={"name": "searching"})) == (
+        "optimizer: searching calls the model itself (`step(closure)`), which training does not offer"
+    )
+
+
+def test_a_model_of_which_nothing_is_trained(register):
+    register(MODELS, "still", lambda num_classes: nn.Conv2d(3, num_classes, 1).requires_grad_(False))
+    assert message(build, config(model={"name": "still"})).startswith("nothing of the model is trained: ")
+
+
 class OwnData:
     """A data set of somebody's own, as it may be."""
 

@@ -17,7 +17,7 @@ from segkit.cli.run_command import run_command
 from segkit.commands.check_loss import find_loss, make_subject, run_checks
 from segkit.losses import poly_cross_entropy
 from segkit.losses.pixel import pixel
-from segkit.registry import CRITERIA, LOSSES
+from segkit.registry import AUGMENTS, CRITERIA, DATASETS, LOSSES
 from tests.paths import ROOT
 from tests.test_docs import snippets
 
@@ -27,15 +27,16 @@ EXAMPLE = ROOT / "examples" / "numpy_cross_entropy.py"
 @pytest.fixture
 def forgotten(monkeypatch):
     """What an example registers and imports is gone after the test."""
-    LOSSES.names()  # all of segkit's own are loaded, so that none is forgotten with the example
-    CRITERIA.names()
-    before = [(registry, dict(registry._constructors)) for registry in (LOSSES, CRITERIA)]
+    registries = (LOSSES, CRITERIA, DATASETS, AUGMENTS)
+    for registry in registries:  # all of segkit's own are loaded, so that none is forgotten with the example
+        registry.names()
+    before = [(registry, dict(registry._constructors)) for registry in registries]
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     for registry, constructors in before:
         registry._constructors.clear()
         registry._constructors.update(constructors)
-    for name in (EXAMPLE.stem, "my_criteria"):
+    for name in (EXAMPLE.stem, "my_criteria", "my_data", "my_augments"):
         sys.modules.pop(name, None)
 
 
@@ -119,6 +120,20 @@ def test_numpy_part_gives_the_published_number(example):
 def test_numpy_ce_refuses_a_weight_map(example):
     with pytest.raises(ValueError, match=re.escape("numpy_ce takes no weight map -> data.weight_map=null")):
         example.NumpyCE(2)(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), torch.ones(1, 1, 1), iteration=0)
+
+
+def test_the_data_set_and_the_augmentation_of_the_page_train(forgotten, tmp_path, monkeypatch, quick_plots):
+    """The snippets of docs/extending.md, with their own command."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    for code in snippets(page, "python"):
+        if code.startswith(("# my_data.py", "# my_augments.py")):
+            (tmp_path / code.split()[1]).write_text(code)
+    (line,) = (line for line in page.splitlines() if line.startswith("python train.py") and "my_data" in line)
+    words = [str(tmp_path / word) if word.startswith("my_") else word for word in shlex.split(line)[2:]]
+    monkeypatch.chdir(ROOT)
+    short = ["train.iterations=2", f"log.dir={tmp_path}", "log.tensorboard=false", "eval.images=0"]
+    assert run_command(train.main, [*words, *short]) == 0
+    assert "name: upside_down" in next(tmp_path.glob("*/*/config.yaml")).read_text()
 
 
 def test_the_loss_from_a_paper_is_poly_ce_and_trains(forgotten, tmp_path, monkeypatch, quick_plots):

@@ -12,7 +12,7 @@ from segkit.ablation.running.estimate import count_iterations, estimate_costs
 from segkit.ablation.running.execute import Launcher, Outcome, exit_code
 from segkit.ablation.running.overview import changed_lines, headline, run_table, variant_lines
 from segkit.ablation.running.slots import make_slots, split_group
-from segkit.ablation.running.state import FINISHED, IN_USE, inspect_plan, inspect_run
+from segkit.ablation.running.state import FINISHED, IN_USE, RunState, inspect_plan, inspect_run
 from segkit.ablation.study.pack import check_place
 from segkit.errors import RunFolderInUse
 from segkit.runs.recording.trackers.kinds import require_trackers
@@ -72,7 +72,7 @@ def _train_and_report(
     states = inspect_plan(plan)
     for line in [headline(plan, states), *variant_lines(plan), *changed_lines(states), *warnings]:
         print(line, flush=True)
-    outcomes = launcher.launch(states)
+    outcomes = _launch(launcher, states)
     if launcher.stopped_by is not None:
         print_failures(outcomes)
         rest = ["--devices", *devices] * bool(devices) + ["--pdf"] * pdf
@@ -87,6 +87,15 @@ def _train_and_report(
         print_failures(outcomes)  # last, where it is seen
     left_alone = any(state.kind == IN_USE for state in states)
     return exit_code(outcomes, None) or (RunFolderInUse.exit_code if left_alone else 0)
+
+
+def _launch(launcher: Launcher, states: Sequence[RunState]) -> list[Outcome]:
+    """The outcomes of the runs; an error that ends them all, as a full disk, comes after what failed before it."""
+    try:
+        return launcher.launch(states)
+    except BaseException:
+        print_failures(list(launcher.outcomes.values()))
+        raise
 
 
 def require_packages(plan: AblationPlan) -> None:
@@ -106,7 +115,7 @@ def run_one(plan: AblationPlan, name: str, *, devices: Sequence[str]) -> int:
     if state.kind == IN_USE:
         raise RunFolderInUse(f"the run {name} is {state.words}\n   -> wait for it or stop it")
     launcher = Launcher(plan, slots, iterations=count_iterations(plan, [state], slots))
-    outcomes = launcher.launch([state])
+    outcomes = _launch(launcher, [state])
     print_failures(outcomes)
     return exit_code(outcomes, launcher.stopped_by)
 

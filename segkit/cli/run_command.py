@@ -10,6 +10,7 @@ from pathlib import Path
 
 from segkit.distributed.lost_ranks import EndedElsewhere
 from segkit.errors import ConfigError, SegkitError
+from segkit.system.files import refuse_name
 from segkit.system.memory import lack_of_memory_explained
 from segkit.system.screen import guarded_screens
 from segkit.system.typed import IN_SEVERAL_PROCESSES, launched_processes, program
@@ -68,8 +69,12 @@ def refuse_launcher(what: str) -> None:
 def _explain_path(error: OSError | RuntimeError) -> str | None:
     """What to say of a path that no system can follow, wherever it is tried first; None if it is something else."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        name = os.fsdecode(error.filename or "")
-        return f"a name is too long for a file: {name[:40]}...{name[-20:]} ({len(name)} characters) -> a shorter one"
+        path = os.fsdecode(error.filename or "")
+        name = max(path.split("/"), key=lambda part: len(os.fsencode(part)))
+        # One of its parts, or the whole, has more bytes than a system takes.
+        name = name if refuse_name(name) is not None else path
+        size = f"{len(os.fsencode(name)):,} bytes"
+        return f"a name is too long for a file: {name[:40]}...{name[-20:]} ({size}) -> a shorter one"
     # pathlib's words until Python 3.12, for what it resolves.
     if (isinstance(error, OSError) and error.errno == errno.ELOOP) or str(error).startswith("Symlink loop"):
         return (

@@ -67,14 +67,22 @@ def check_loss(words: Sequence[str], *, config: str | None = None, device: str =
 def find_loss(words: Sequence[str], config: str | None = None) -> Config:
     """A configuration whose loss block is the loss that is meant."""
     if config is not None:
+        names = [word for word in words if word in LOSSES.names()]
+        if names:
+            instead = typed("check_loss", "--config", config, f"loss.name={names[0]}")
+            raise ConfigError(
+                f"--config {config} has a loss of its own, and '{names[0]}' is another\n"
+                f"   -> {typed('check_loss', names[0])}, or {instead}"
+            )
         return load_config(config, words)
     if not words or "=" in words[0]:
         raise ConfigError(f"which loss? -> {typed('check_loss')} ohem_ce thresh=0.6, or --config ohem.yaml")
     name, *parameters = words
     mapping = {"loss": {"name": name}, "train": {"iterations": RUN}}
-    return config_from_mapping(
-        mapping, origin="check_loss.py", overrides=[f"loss.{parameter}" for parameter in parameters]
-    )
+    overrides = [
+        word if word.startswith("loss.") else f"loss.{word}" for word in parameters
+    ]  # as messages write it
+    return config_from_mapping(mapping, origin="check_loss.py", overrides=overrides)
 
 
 def make_subject(config: Config, device: torch.device) -> Subject:
@@ -149,7 +157,7 @@ def measure_speed(subject: Subject) -> str:
     try:
         return f"{speed(subject)}; for information only"
     except Violation as violation:
-        return textwrap.shorten(f"not measured: it {violation}", WIDTH - 8, placeholder=" ...")
+        return textwrap.shorten(f"not measured: {violation}", WIDTH - 8, placeholder=" ...")
 
 
 def head(config: Config, subject: Subject) -> str:

@@ -115,14 +115,13 @@ class BlockChecker:
             name = node.value if isinstance(node.value, str) else "..."
             hint = f"-> {path[-1]}: {{name: {name}}}" if isinstance(path[-1], str) else f"-> {{name: {name}}}"
             message = f"{key}: expected a block with a name, got {show_value(to_plain(node))}"
-            self.report(node.mark, message, *(colon_hint(name) or (hint,)))
+            nothing = () if node.value is not None else _list_names(kind)
+            self.report(node.mark, message, *(colon_hint(name) or (hint,)), *nothing)
             return None
         name_node = node.value.get("name")
-        if name_node is None:
-            hint = f"there are: {', '.join(kind.registry.names())}"
-            self.report(
-                node.key_mark or node.mark, f"'{key}.name' is missing", hint, list_hint(kind.list_flag)
-            )
+        if name_node is None or name_node.value is None:  # a key without a value is as good as no key
+            mark = node.key_mark or node.mark if name_node is None else name_node.mark
+            self.report(mark, f"'{key}.name' is missing", *_list_names(kind))
             return None
         if not isinstance(name_node.value, str):
             message = f"{key}.name: expected a string, got {show_value(to_plain(name_node))}"
@@ -134,6 +133,8 @@ class BlockChecker:
         """The values of a block's parameters; meaningless if there are problems."""
         if not isinstance(node.value, dict):
             hints = colon_hint(node.value) if isinstance(node.value, str) else ()
+            if node.value is None:
+                hints = (f"-> write its keys below it, or leave `{path[-1]}` out",)
             message = f"{dotted_key(path)}: expected a block, got {show_value(to_plain(node))}"
             self.report(node.mark, message, *hints)
             return {}
@@ -269,6 +270,11 @@ class BlockChecker:
 
     def report(self, mark: Mark, message: str, *hints: str) -> None:
         self.problems.append(Problem(mark, message, hints))
+
+
+def _list_names(kind: ComponentBlock) -> tuple[str, str]:
+    """The hints for a block that names no component."""
+    return f"there are: {', '.join(kind.registry.names())}", list_hint(kind.list_flag)
 
 
 @functools.cache

@@ -12,10 +12,13 @@ from segkit.system.packed.members import describe_misnamed, is_packed
 #: What the first bytes of a zip file are.
 ZIP = b"PK"
 
+#: What an empty configuration wants first.
+START = ("start with:  extends: ohem.yaml",)
 
-def read_file(path: Path, problems: list[Problem]) -> Node | None:
-    """The mapping in a file, or None after noting why there is none. Raises CheckpointError for a packed run that
-    cannot be used."""
+
+def read_file(path: Path, problems: list[Problem], *, start_with: tuple[str, ...] = START) -> Node | None:
+    """The mapping in a file, or None after noting why there is none. `start_with` are the hints for one without
+    values. Raises CheckpointError for a packed run that cannot be used."""
     source = display(path)
     if is_packed(path):
         node, mistakes = parse_packed_config(read_packed_config(path, shown=source))
@@ -47,7 +50,7 @@ def read_file(path: Path, problems: list[Problem]) -> Node | None:
     if node is None:
         return None
     if node.value is None and not node.mark.line:
-        problems.append(Problem(node.mark, "the file is empty", ("start with:  extends: ohem.yaml",)))
+        problems.append(Problem(node.mark, "the file is empty", start_with))
         return None
     if not isinstance(node.value, dict):
         problems.append(Problem(node.mark, "expected blocks such as `train:`, one below the other"))

@@ -22,6 +22,7 @@ from segkit.registry import (
     WEIGHT_MAPS,
     Registry,
 )
+from segkit.system.files import refuse_name
 from segkit.types import (
     Duration,
     Expects,
@@ -59,6 +60,9 @@ def _freeze(value: Any) -> Any:
 def _check_run_name(value: str) -> str:
     if not value.strip() or value.startswith(".") or re.search(r"[/\\\x00-\x1f]", value):
         raise ValueError(f"must be a name for a folder, without / and not starting with a dot, got {value!r}")
+    reason = refuse_name(value)
+    if reason is not None:
+        raise ValueError(reason)
     return value
 
 

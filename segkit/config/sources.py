@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
+from segkit.config.messages import show_value
 from segkit.config.problem import Mark, Problem
 from segkit.config.read_file import display, read_file
 from segkit.config.schema import COMPONENTS
@@ -165,8 +166,9 @@ def read_base(target: Node, key: str, chain: list[Path], problems: list[Problem]
     """The tree of the file that `target`, the value of `key`, names, without its `name`: that belongs to the run, not
     to what it shares with others. None after noting why there is none. `chain` holds the files that led here."""
     if not isinstance(target.value, str):
-        message = f"{key}: expected the name of one file, got {to_plain(target)!r}"
-        problems.append(Problem(target.mark, message))
+        message = f"{key}: expected the name of one file, got {show_value(to_plain(target))}"
+        hints = (f"in configs/: {', '.join(shipped_names(ablations=False))}",) if target.value is None else ()
+        problems.append(Problem(target.mark, message, hints))
         return None
     path = _find_base(target, key, chain, problems)
     own = None if path is None else read_file(path, problems)

@@ -113,9 +113,9 @@ def choose_device(name: str, *, local: int = 0, local_world: int = 1) -> torch.d
         raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         reason = (
-            "this torch has no CUDA support -> install the CUDA build, or device=cpu"
+            "this torch has no CUDA support -> install the CUDA build, or device=cpu (--device cpu)"
             if torch.version.cuda is None
-            else "no usable GPU was found (does nvidia-smi list one?) -> mend the driver, or device=cpu"
+            else "no usable GPU was found (does nvidia-smi list one?) -> mend the driver, or device=cpu (--device cpu)"
         )
         raise ConfigError(f"CUDA was asked for (device: {name}) but {reason}")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
@@ -126,7 +126,7 @@ def choose_device(name: str, *, local: int = 0, local_world: int = 1) -> torch.d
         device = _own_device(device, local, local_world)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
-            "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu"
+            "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu (--device cpu)"
         )
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")

@@ -17,6 +17,8 @@ from segkit.errors import CannotWrite, SegkitError
 _TEMPORARY_SUFFIX = ".tmp"
 #: Bytes of the name of a file that its temporary one begins with: a name may have 255.
 _LONGEST_START = 200
+#: Bytes of the name of a file or folder that every usual file system takes.
+LONGEST_NAME = 255
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "over quota",
@@ -116,6 +118,18 @@ def sync_folder(folder: str | Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot, and need not
             raise cannot_write(folder, error) from error
+
+
+def refuse_name(name: str, longest: int = LONGEST_NAME) -> str | None:
+    """The rule that `name` breaks as the name of a file with `longest` bytes, and what was found; None if it can be
+    one. Outside ASCII a character has two to four bytes."""
+    try:
+        size = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        return f"must be text that a file can be named after, got {name!r}"
+    if size > longest:
+        return f"must have at most {longest} bytes to name a folder, got {size} (in {len(name)} characters)"
+    return None
 
 
 def make_folder(folder: str | Path) -> None:

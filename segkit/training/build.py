@@ -24,7 +24,7 @@ from segkit.data.loading.view import Subset, others_seeded
 from segkit.distributed.ranks import ALONE, Ranks
 from segkit.errors import ConfigError, DataError
 from segkit.evaluation.views import Views
-from segkit.losses.calls import call_accepted, find_method
+from segkit.losses.calls import call_accepted, describe_unfit_call, find_method
 from segkit.losses.kernels import check_device
 from segkit.models.layer_order import find_places
 from segkit.models.parts import freeze
@@ -33,7 +33,6 @@ from segkit.registry import (
     AUGMENTS,
     LOSSES,
     MODELS,
-    SCHEDULES,
 )
 from segkit.system.device import (
     Normalize,
@@ -44,7 +43,7 @@ from segkit.system.device import (
     place,
     settled_amp,
 )
-from segkit.training.build_component import build_component, without_downloads
+from segkit.training.build_component import build_component, build_shape, without_downloads
 from segkit.training.build_dataset import (
     build_dataset,
     build_weight_map,
@@ -236,6 +235,9 @@ def refuse_unsuited_loss(
         raise ConfigError(
             f"{config.loss.name} takes {channels} logits per pixel, but the data have {num_classes} classes"
         )
+    unfit = describe_unfit_call(loss)
+    if unfit is not None:
+        raise ConfigError(f"loss: {config.loss.name}: {unfit}")
     check_run = find_method(loss, "check_run")
     if check_run is not None:
         call_accepted(
@@ -301,7 +303,8 @@ def build_views(config: Config, resize: tuple[int, int] | None) -> Views:
 
 def build_learning_rate(config: Config, total: int) -> Callable[[int], float]:
     """Iteration to learning rate."""
-    constructor = SCHEDULES.get(config.schedule.name)
+    within = (0.0, 0.5, 0.999)  # no update has the progress 1
+    shape = build_shape(config.schedule.name, config.schedule.params, "schedule", least=0.0, looked_at=within)
     warmup = schedule.iterations(config.schedule.warmup, total)
     if warmup >= total:
         raise ConfigError(
@@ -311,7 +314,7 @@ def build_learning_rate(config: Config, total: int) -> Callable[[int], float]:
         schedule.learning_rate,
         base=config.optimizer.params["lr"],
         total=total,
-        shape=partial(constructor, **config.schedule.params),
+        shape=shape,
         warmup=warmup,
         warmup_factor=config.schedule.warmup_factor,
     )

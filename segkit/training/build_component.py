@@ -1,9 +1,11 @@
 """One component of a configuration to the object it describes, with the components and schedules inside it."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -179,7 +181,7 @@ def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *,
 
     return Schedule(
         component.name,
-        partial(SCHEDULES.get(component.name), **shape),
+        build_shape(component.name, shape, key),
         before=_to_number(before),
         after=_to_number(after),
         start=start,
@@ -188,6 +190,31 @@ def build_schedule(component: OptionSchedule, parameter: Parameter, key: str, *,
         key=key,
         refuses=partial(_why_refused, number),
     )
+
+
+def build_shape(
+    name: str,
+    options: Mapping[str, Any],
+    key: str,
+    *,
+    least: float = -math.inf,
+    looked_at: tuple[float, ...] = (0.0, 0.5, 1.0),
+) -> Callable[[float], float]:
+    """The schedule of that name as a function of the progress. Raises ConfigError if it cannot be called as one, or
+    gives no number, or one below `least`, at the progress that is `looked_at`."""
+    shape = partial(SCHEDULES.get(name), **options)
+    try:
+        inspect.signature(shape).bind(0.0)
+    except TypeError as error:
+        raise ConfigError(f"{key}: {name}: {error} -> def {name}(progress: float, ...) -> float") from error
+    for progress in looked_at:
+        factor = shape(progress)
+        if not isinstance(factor, Real) or not math.isfinite(factor) or factor < least:
+            rule = "a number" if least == -math.inf else f"a number from {least:g} on"
+            raise ConfigError(
+                f"{key}: {name} gives {factor!r} at progress {progress:g}, and must give {rule}"
+            )
+    return shape
 
 
 def _to_number(value: float | str) -> float:

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
         where = config.origin_of("data.root")
         first, newline, rest = str(error).partition("\n")
         raise DataError(f"{first} ({where}){newline}{rest}") from error
+    _refuse_unlike_data(dataset, f"data: {config.data.name}", split)
     for name in dataset.class_names:
         if wrong := describe_controls(name):
             raise ConfigError(f"data: {config.data.name}: {wrong} -> rename it in the data set")
@@ -44,6 +46,27 @@ def build_dataset(config: Config, split: str, *, scored: bool = False) -> Any:
 
     settings = with_found(data_settings(config, split), getattr(dataset, "found_options", {}))
     return Cached(dataset, on_disk(), settings=settings)
+
+
+def _refuse_unlike_data(dataset: Any, what: str, split: str) -> None:
+    """Raises ConfigError for a data set, of somebody's own, that lacks what the others have, or is empty."""
+    wanted = ("num_classes", "class_names", "ignore_index", "channels", "__len__", "__getitem__")
+    absent = [name for name in wanted if not hasattr(dataset, name)]
+    if absent:
+        raise ConfigError(
+            f"{what}: the data set has no {', '.join(absent)}\n   -> a data set has {', '.join(wanted)}"
+        )
+    for name in ("num_classes", "ignore_index", "channels"):
+        found = getattr(dataset, name)
+        if not isinstance(found, Integral) or isinstance(found, bool):
+            raise ConfigError(f"{what}: its {name} is {found!r}, and must be a whole number")
+    names = list(dataset.class_names)
+    if len(names) != dataset.num_classes or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"{what}: its num_classes is {dataset.num_classes}, and its class_names are {names}"
+        )
+    if len(dataset) == 0:
+        raise DataError(f"{what}: there are no samples in the part '{split}'")
 
 
 def with_found(options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,16 @@ def build_optimizer(
     Raises ConfigError for a group that the model has no parameters for, and for options that do not work.
     """
     constructor = OPTIMIZERS.get(component.name)
+    if "lr" not in component.params:
+        raise ConfigError(
+            f"optimizer: {component.name} takes no lr, which `schedule` moves\n"
+            "   -> def __init__(self, params, lr: float = 0.1)"
+        )
+    step = inspect.signature(constructor.step).parameters if hasattr(constructor, "step") else {}
+    if "closure" in step and step["closure"].default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"optimizer: {component.name} calls the model itself (`step(closure)`), which training does not offer"
+        )
     parameters = {name: value for name, value in component.params.items() if value is not None}
     if parameters.get("differentiable"):
         raise ConfigError(
@@ -47,6 +57,11 @@ def build_optimizer(
         parameters["fused"] = device.type in ("cuda", "cpu", "mps")
     try:
         groups = _group(model, component.groups, places or {}) + _own_group(loss, constructor)
+        if not groups:
+            raise ConfigError(
+                "nothing of the model is trained: it has no parameters, or all of them are frozen (model.freeze, "
+                "requires_grad)"
+            )
         return constructor(groups, **parameters)
     except (ValueError, RuntimeError) as error:  # the second for implementations that exclude each other
         raise ConfigError(f"optimizer: {component.name}: {error}") from error

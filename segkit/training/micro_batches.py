@@ -25,8 +25,9 @@ def _shares(parts: Sequence[Any]) -> list[Any]:
         return list(zip(*(_shares(term) for term in zip(*parts, strict=True)), strict=True))
     if parts[0] is None:
         return [1.0 / len(parts)] * len(parts)
-    total = torch.stack(list(parts)).sum()
-    return [part / torch.where(total > 0, total, 1) for part in parts]  # nothing valid: every loss is 0
+    counts = [torch.as_tensor(part) for part in parts]  # a loss of one's own may count in numbers
+    total = torch.stack(counts).sum()
+    return [part / torch.where(total > 0, total, 1) for part in counts]  # nothing valid: every loss is 0
 
 
 def times(value: Any, share: Any) -> Any:

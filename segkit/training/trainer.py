@@ -27,7 +27,7 @@ from segkit.system.host_copy import DeviceCopies
 from segkit.training.micro_batches import join_values, shares, times
 from segkit.training.optimizer_state import fit_state, start_momentum
 from segkit.training.parallel import require_all_gradients
-from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike
+from segkit.training.plan import Batch, CountedBatches, Plan, RecorderLike, split_returned
 from segkit.training.weights import MovingAverage, require_finite_weights, weights_replaced
 
 
@@ -182,7 +182,8 @@ class Trainer:
             values = {**values, "aux_loss": times(aux.detach(), share)}
             loss = loss + self.plan.aux_weight * aux
         loss = times(loss, share)
-        return loss, {"loss": loss.detach(), **values}
+        # A loss may tell a `loss` too, which knows nothing of shares and auxiliary heads.
+        return loss, {"loss": loss.detach(), **values} | {"loss": loss.detach()}
 
     def call_loss(self, logits: Tensor, batch: Batch, share: Any = 1.0) -> tuple[Tensor, dict[str, Any]]:
         """The loss of these logits, with what it had made of the labels while they were loaded, and with the shares of
@@ -192,7 +193,8 @@ class Trainer:
         more: dict[str, Any] = {"maps": maps} if maps else {}
         if isinstance(share, tuple):
             more["shares"] = share
-        return self.loss(logits, batch["target"], batch.get("weight"), iteration=self.iteration, **more)
+        returned = self.loss(logits, batch["target"], batch.get("weight"), iteration=self.iteration, **more)
+        return split_returned(returned, self.plan.num_classes)
 
     def forward(self, model: nn.Module, image: Tensor) -> Any:
         """Output of `model` for uint8 images (N, C, H, W) on the device, under the run's precision."""

@@ -245,6 +245,16 @@ def test_a_name_too_long_is_said_without_a_traceback(tmp_path, monkeypatch, caps
     )
 
 
+def test_the_size_of_a_name_too_long_is_that_of_the_part_in_bytes(tmp_path, monkeypatch, capsys):
+    """Characters outside ASCII have several, and the folders above it none to do with it."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    assert run_command(lambda words: len(list(Path("a", "\u65e5" * 90).iterdir())), []) == 2
+    name = f"{chr(0x65E5) * 40}...{chr(0x65E5) * 20}"
+    message = f"a name is too long for a file: {name} (270 bytes) -> a shorter one\n"
+    assert capsys.readouterr().err == message
+
+
 def test_a_link_that_leads_back_to_itself(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")

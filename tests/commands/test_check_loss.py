@@ -279,6 +279,15 @@ def test_usage_errors():
     assert "unknown key 'loss.thres', did you mean 'thresh'?" in usage_error(["ohem_ce", "thres=0.6"])
     assert "loss.thresh" in usage_error(["ohem_ce", "thresh=7"])
     assert "no_such_file" in usage_error([], config="no_such_file.yaml")
+    assert usage_error(["ohem_ce"], config="ce.yaml") == (
+        "--config ce.yaml has a loss of its own, and 'ohem_ce' is another\n"
+        "   -> python scripts/check_loss.py ohem_ce, or python scripts/check_loss.py --config ce.yaml "
+        "loss.name=ohem_ce"
+    )
+
+
+def test_a_key_may_be_written_as_messages_write_it():
+    assert find_loss(["ohem_ce", "loss.thresh=0.6"]) == find_loss(["ohem_ce", "thresh=0.6"])
 
 
 # -------------------------------------------------------------------------------------------------- the checks' parts
@@ -334,6 +343,44 @@ def test_a_loss_that_computes_in_fp32_only(planted):
     assert found.keys() == {"finite_differences", "finite_differences_low"}
 
 
+def test_a_loss_gets_the_maps_that_it_asks_for(planted):
+    """As the loader makes them: of each image, before the loss is called."""
+
+    class Mapped(planted.Right):
+        label_maps: ClassVar = {"ones": lambda labels: torch.ones(labels.shape)}
+
+        def forward(self, logits, target, weight=None, *, iteration, maps):
+            assert maps["ones"].shape == target.shape
+            return super().forward(logits, target, weight, iteration=iteration)
+
+    assert failures(Subject(Mapped, (2, 3), (0,))) == {}
+
+
+def test_a_value_without_gradient_is_a_finding_and_its_speed_is_not_measured(planted):
+    class Counted(planted.Right):
+        def reduce(self, ce, valid, weight, iteration):
+            return ce.detach().sum()
+
+    subject = Subject(Counted, (3,), (0,))
+    assert "connected" in failures(subject)
+    assert checking.measure_speed(subject).startswith(
+        "not measured: the value is not connected to the logits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [(lambda value: value, "Tensor"), (lambda value: (float(value), {}), "(float, dict)")],
+)
+def test_another_form_of_result_is_shown(planted, returned, shown):
+    class Other(planted.Right):
+        def forward(self, *arguments, **options):
+            return returned(super().forward(*arguments, **options)[0])
+
+    text = failures(Subject(Other, (3,), (0,)))["connected"]
+    assert text.startswith(f"returns {shown}, not (scalar tensor, metrics) (3 classes")
+
+
 def test_an_exception_of_the_loss_is_a_finding_with_its_line(planted):
     class Broken(planted.Right):
         def reduce(self, ce, valid, weight, iteration):
@@ -345,7 +392,7 @@ def test_an_exception_of_the_loss_is_a_finding_with_its_line(planted):
     line = Broken.reduce.__code__.co_firstlineno + 1
     text = f"raises KeyError at test_check_loss.py:{line}: 'missing' (3 classes, 2x5x7 fp32, iteration 0)"
     assert outcomes[0].text == text
-    assert checking.measure_speed(subject).startswith("not measured: it raises KeyError")
+    assert checking.measure_speed(subject).startswith("not measured: raises KeyError")
 
 
 def test_a_bug_of_a_check_is_no_finding():

@@ -1,5 +1,6 @@
 """`scripts/visualise.py`: the very samples of training, on a sheet and on a page that needs nothing else."""
 
+import dataclasses
 import re
 
 import pytest
@@ -114,6 +115,18 @@ def test_seed_and_epoch_choose_the_samples():
     assert torch.equal(first(seed=0, epochs=[5])[5].image, later[5].image)
     assert not torch.equal(later[0].image, later[5].image)
     assert not torch.equal(first(seed=1, epochs=[0])[0].image, later[0].image)
+
+
+def test_a_seed_that_no_run_can_have(tmp_path):
+    with pytest.raises(ConfigError, match=r"^command line: 'seed=-1': seed: expected an integer in \[0, "):
+        preview(tmp_path, *TINY, seed=-1)
+
+
+def test_an_augmentation_that_computes_in_other_numbers_is_shown(monkeypatch):
+    data = build_data(load_config("debug", TINY))
+    halved = dataclasses.replace(data, augment=lambda s: dataclasses.replace(s, image=s.image * 0.5))
+    (shown,), _ = look(halved, split="train", places=[0], seed=0, epochs=[0])
+    assert torch.equal(shown.augmented[0].image, (shown.original.image * 0.5).round().to(torch.uint8))
 
 
 def test_many_classes_and_names_that_are_markup(tmp_path):

@@ -84,6 +84,7 @@ def test_extends_mistakes(folder, mistake, first_line):
         missing="extends: ohme.yaml\n",
         many="extends: [a, b]\n",
         here="extends: .\n",
+        nothing="extends:\nseed: 1\n",
     )
     assert mistake("a") == (
         "b.yaml:2:10: extends goes round in a circle: a.yaml -> b.yaml -> a.yaml\n      2 | extends: a.yaml"
@@ -95,7 +96,9 @@ def test_extends_mistakes(folder, mistake, first_line):
         first_line("missing") == "missing.yaml:1:10: extends: no file 'ohme.yaml', did you mean 'ohem.yaml'?"
     )
     assert first_line("here") == "here.yaml:1:10: extends: no file '.'"
-    assert first_line("many") == "many.yaml:1:10: extends: expected the name of one file, got ['a', 'b']"
+    assert first_line("many") == "many.yaml:1:10: extends: expected the name of one file, got [a, b]"
+    nothing = "nothing.yaml:1:9: extends: expected the name of one file, got null\n      1 | extends:\n   in configs/: "
+    assert mistake("nothing").startswith(nothing)
 
 
 def test_mistakes_in_a_base_file_name_the_base_file(folder, first_line):

@@ -87,6 +87,14 @@ def test_everything_wrong_is_said_at_once(folder, mistakes):
             "name: a/b",
             "name: expected a name for a folder, without / and not starting with a dot, got 'a/b'",
         ),
+        (
+            "name: " + "\u65e5" * 90,
+            "name must have at most 255 bytes to name a folder, got 270 (in 90 characters)",
+        ),
+        (
+            r'name: "\ud800"',
+            r"name: expected text that a file can be named after, got '\ud800'",
+        ),
         ("data: {mean: [0.1, a, b]}", "data.mean[1]: expected a number, got 'a'; and 1 more in it"),
         ("data: {std: [0]}", "data.std[0]: expected a number > 0, got 0"),
         (
@@ -126,7 +134,25 @@ def test_everything_wrong_is_said_at_once(folder, mistakes):
             "loss: {name:ce}",
             "unknown key 'loss.name:ce'\n   -> name: ce   (with a colon and a space behind it)",
         ),
-        ("model: null", "model: expected a block with a name, got null\n   -> model: {name: ...}"),
+        (
+            "schedule: null",
+            "schedule: expected a block with a name, got null\n   -> schedule: {name: ...}\n"
+            "   there are: constant, cosine, linear, poly, step\n   (python train.py --list schedules)",
+        ),
+        (
+            "schedule: {name: }",
+            "'schedule.name' is missing\n   there are: constant, cosine, linear, poly, step\n"
+            "   (python train.py --list schedules)",
+        ),
+        (
+            "loss: {name: pixel, selection: {name: null}}",
+            "'loss.selection.name' is missing\n   there are: all, loss_max, ohem, top_k, top_share\n"
+            "   (python train.py --list selections)",
+        ),
+        (
+            "train:",
+            "train: expected a block, got null\n   -> write its keys below it, or leave `train` out",
+        ),
         (
             "optimizer: {name: adam, betas: [0.9]}",
             "optimizer.betas: expected a list of 2 numbers, got [0.9]",

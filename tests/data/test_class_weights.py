@@ -1,12 +1,11 @@
 """Class weights from labels, against counts by hand."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from segkit.config.load import config_from_mapping
 from segkit.data.class_weights import ClassCounts, count_classes, weigh_classes
+from segkit.data.sample import Sample
 from segkit.errors import ConfigError, DataError
 from segkit.training.build import build
 
@@ -21,7 +20,9 @@ class Labels:
         return len(self.targets)
 
     def __getitem__(self, index):
-        return SimpleNamespace(target=self.targets[index], mask_path=None, weight=None, name=f"no. {index}")
+        target = self.targets[index]
+        image = torch.zeros(3, *target.shape, dtype=torch.uint8)
+        return Sample(image, target, name=f"no. {index}", index=index)
 
 
 # 6, 3 and 1 valid pixels of classes 0, 1, 2; class 3 never; the second image has no class 2.

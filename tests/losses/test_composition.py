@@ -7,9 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from segkit.losses import Selected, Selection, binary_cross_entropy, cross_entropy, focal_loss
+from segkit.losses.common.pixel_loss import PixelLoss
+from segkit.losses.common.reduction import selected_mean
+from segkit.losses.criteria.cross_entropy import CrossEntropy
 from segkit.losses.pixel import pixel
 from segkit.losses.regions.dice import dice
 from segkit.losses.regions.lovasz import lovasz
+from segkit.losses.selections.top_share import TopShare
 from segkit.registry import CRITERIA, SELECTIONS
 from tests.losses import reference
 from tests.losses.cases import make_batch
@@ -277,6 +281,22 @@ def test_a_selection_of_ones_own_composes_and_is_found_by_its_name(monkeypatch):
     assert report["k"].item() == 35
     loss.check_run(iterations=1, pixels_per_batch=1)
     assert loss.describe(iterations=1, pixels_per_batch=70) == "pixel  reduction selected"
+
+
+def test_a_part_of_ones_own_that_lacks_what_is_asked_of_all_is_told_what():
+    class Bare(torch.nn.Module): ...
+
+    def pixel_loss(criterion, selection):
+        return PixelLoss(criterion, selection, selected_mean)
+
+    with pytest.raises(
+        ValueError, match=r"^the criterion Bare has no ignore_index, describe -> derive it from segk"
+    ):
+        pixel_loss(Bare(), TopShare())
+    with pytest.raises(
+        ValueError, match=r"^the selection Bare has no values_at, describe, find_inactive -> derive "
+    ):
+        pixel_loss(CrossEntropy(3), Bare())
 
 
 @pytest.mark.parametrize("registry", [CRITERIA, SELECTIONS], ids=lambda registry: registry.kind)

@@ -60,19 +60,20 @@ REFUSED = {
     "build without CUDA": (
         {"cuda": None},
         "cuda",
-        "CUDA was asked for (device: cuda) but this torch has no CUDA support -> install the CUDA build, or device=cpu",
+        "CUDA was asked for (device: cuda) but this torch has no CUDA support -> install the CUDA build, "
+        "or device=cpu (--device cpu)",
     ),
     "no driver": (
         {},
         "cuda:1",
         "CUDA was asked for (device: cuda:1) but no usable GPU was found (does nvidia-smi list one?) "
-        "-> mend the driver, or device=cpu",
+        "-> mend the driver, or device=cpu (--device cpu)",
     ),
     "too few GPUs": ({"gpus": 2}, "cuda:2", "device: cuda:2 but there are 2 GPUs, counted from cuda:0"),
     "no MPS": (
         {},
         "mps",
-        "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu",
+        "MPS was asked for (device: mps) but this torch or this machine has none -> device=cpu (--device cpu)",
     ),
     "unknown to torch": ({}, "gpu", "device: 'gpu' is none of auto, cpu, cuda, cuda:N, mps"),
     "empty": ({}, "", "device: '' is none of auto, cpu, cuda, cuda:N, mps"),

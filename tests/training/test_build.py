@@ -2,7 +2,8 @@
 
 import pickle
 import random
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from torch import nn
 from segkit.config.load import config_from_mapping
 from segkit.config.schema import Component, OptimizerBlock
 from segkit.data.check import CheckReport
+from segkit.data.datasets.shapes import Shapes
 from segkit.data.loading.view import read_sample
 from segkit.data.palette import palette
-from segkit.errors import ConfigError
+from segkit.errors import ConfigError, DataError
 from segkit.registry import AUGMENTS, DATASETS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from segkit.runs import preflight
 from segkit.runs.header import count_flops, header
@@ -287,6 +289,125 @@ def test_backend_that_the_device_cannot_is_refused_before_anything_runs(loss, ke
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     text = message(build, config(loss=loss))
     assert text.startswith(f"{key}: triton, but Triton ") and text.endswith(f" -> {key}: auto")
+
+
+def test_a_loss_that_cannot_be_called_as_training_does_is_refused(register):
+    class Plain(nn.Module):
+        def forward(self, logits, target):
+            return logits.sum(), {}
+
+    class Mapped(nn.Module):
+        label_maps: ClassVar = {"edges": lambda labels: labels}
+
+        def forward(self, logits, target, weight=None, *, iteration):
+            return logits.sum(), {}
+
+    register(LOSSES, "plain", lambda num_classes: Plain())
+    register(LOSSES, "mapped", lambda num_classes: Mapped())
+    first = message(build, config(loss={"name": "plain"}))
+    assert first.startswith("loss: plain: its forward: ")
+    assert first.endswith("\n   -> def forward(self, logits, target, weight=None, *, iteration)")
+    assert message(build, config(loss={"name": "mapped"})) == (
+        "loss: mapped: its forward: got an unexpected keyword argument 'maps'\n"
+        "   -> def forward(self, logits, target, weight=None, *, iteration, maps)"
+    )
+
+
+def test_schedules_of_ones_own_that_give_no_factor(register):
+    register(SCHEDULES, "below", lambda progress: 0.5 - progress)
+    register(SCHEDULES, "silent", lambda progress: None)
+    register(SCHEDULES, "deaf", lambda: 1.0)
+    register(SCHEDULES, "unbounded", lambda progress: 1 / (1 - progress))
+
+    def found(name):
+        return message(build, config(schedule={"name": name}))
+
+    assert (
+        found("below") == "schedule: below gives -0.499 at progress 0.999, and must give a number from 0 on"
+    )
+    assert found("silent") == "schedule: silent gives None at progress 0, and must give a number from 0 on"
+    assert found("deaf").startswith(
+        "schedule: deaf: too many positional arguments -> def deaf(progress: float, "
+    )
+    build(config(schedule={"name": "unbounded"}))  # an update never has the progress 1
+    thresh = {"name": "silent", "from": 0.9, "to": 0.5}
+    assert message(build, config(loss={"name": "ohem_ce", "thresh": thresh})) == (
+        "loss.thresh: silent gives None at progress 0, and must give a number"
+    )
+
+
+def test_optimizers_of_ones_own_that_training_cannot_use(register):
+    class Still(torch.optim.SGD):
+        def __init__(self, params):
+            super().__init__(params, lr=0.1)
+
+    class Searching(torch.optim.SGD):
+        def __init__(self, params, lr: float = 0.1):
+            super().__init__(params, lr=lr)
+
+        def step(self, closure): ...
+
+    register(OPTIMIZERS, "still", Still)
+    register(OPTIMIZERS, "searching", Searching)
+    first, advice = message(build, config(optimizer={"name": "still"})).split("\n")
+    assert first == "optimizer: still takes no lr, which `schedule` moves"
+    assert advice == "   -> def __init__(self, params, lr: float = 0.1)"
+    assert message(build, config(optimizer={"name": "searching"})) == (
+        "optimizer: searching calls the model itself (`step(closure)`), which training does not offer"
+    )
+
+
+def test_a_model_of_which_nothing_is_trained(register):
+    register(MODELS, "still", lambda num_classes: nn.Conv2d(3, num_classes, 1).requires_grad_(False))
+    assert message(build, config(model={"name": "still"})).startswith("nothing of the model is trained: ")
+
+
+class OwnData:
+    """A data set of somebody's own, as it may be."""
+
+    num_classes, class_names, ignore_index, channels = 2, ("a", "b"), 255, 3
+
+    def __init__(self, split):
+        self.shapes = Shapes(split, size=32, train_size=4, val_size=4)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        sample = self.shapes[index]
+        return replace(sample, target=sample.target.clamp(max=1))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ({"num_classes": None}, "data: own: its num_classes is None, and must be a whole number"),
+        ({"ignore_index": None}, "data: own: its ignore_index is None, and must be a whole number"),
+        ({"class_names": ["a"]}, "data: own: its num_classes is 2, and its class_names are ['a']"),
+        ({"class_names": [0, 1]}, "data: own: its num_classes is 2, and its class_names are [0, 1]"),
+    ],
+)
+def test_a_data_set_that_does_not_say_what_it_has(register, attributes, text):
+    register(DATASETS, "own", type("Own", (OwnData,), attributes))
+    assert message(build, config(data={"name": "own"}, augment={"name": "none"})) == text
+
+
+def test_a_data_set_that_lacks_something_or_is_empty(register):
+    class Bare:
+        num_classes, class_names, ignore_index = 2, ("a", "b"), 255
+
+        def __init__(self, split): ...
+
+        def __getitem__(self, index): ...
+
+    register(DATASETS, "bare", Bare)
+    assert message(build, config(data={"name": "bare"})) == (
+        "data: bare: the data set has no channels, __len__\n"
+        "   -> a data set has num_classes, class_names, ignore_index, channels, __len__, __getitem__"
+    )
+    register(DATASETS, "empty", type("Empty", (OwnData,), {"__len__": lambda self: 0}))
+    with pytest.raises(DataError, match=r"^data: empty: there are no samples in the part 'train'$"):
+        build(config(data={"name": "empty"}))
 
 
 def test_weighted_loss_without_a_map_is_refused_before_the_model_is_built(monkeypatch):

@@ -10,7 +10,7 @@ from segkit.losses.common.scheduled import Schedule, Scheduled
 from segkit.losses.sum import SumLoss, Term
 from segkit.registry import LOSSES
 from segkit.training.micro_batches import join_values
-from tests.training.test_trainer import PLAN, batch, make_trainer
+from tests.training.test_trainer import PLAN, Loss, batch, make_trainer
 
 LOSSES_OF = {
     "ce": lambda: build("ce"),
@@ -97,6 +97,19 @@ def test_the_mean_of_region_losses_and_their_ce_leave_out_what_has_no_valid_pixe
     whole = update(build("ce"), [joined(parts)])[1]
     for name in ("ce", "kept_wrong", "kept_class", "kept_fraction", "ignored_fraction"):
         torch.testing.assert_close(told[name].double(), whole[name].double(), msg=name)
+
+
+def test_a_loss_of_ones_own_may_count_in_numbers():
+    class Counting(Loss):
+        def denominator(self, target, weight):
+            return (target != 255).sum().item()
+
+    class CountingInTensors(Loss):
+        def denominator(self, target, weight):
+            return (target != 255).sum()
+
+    parts = uneven()
+    torch.testing.assert_close(update(Counting(), parts[:2])[0], update(CountingInTensors(), parts[:2])[0])
 
 
 def test_what_a_loss_tells_of_kept_pixels_is_a_mean_over_these():

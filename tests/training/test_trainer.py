@@ -542,6 +542,58 @@ def test_output_that_is_not_understood_is_described():
         trainer.update([batch(0)])
 
 
+class Returning(Loss):
+    """A loss that returns `form` of its value."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, *arguments, **options):
+        return self.form(super().forward(*arguments, **options)[0])
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        (lambda value: value, "the loss returned Tensor ()"),
+        (lambda value: (value, {}, 1), "the loss returned tuple (Tensor (), dict {}, int)"),
+        (lambda value: (value.item(), {}), "the value of the loss is float"),
+        (lambda value: (value.expand(4, 8), {}), "the value of the loss is Tensor (4, 8)"),
+        (lambda value: (value, {"a": value.detach().expand(4)}), "the loss tells 'a': Tensor (4,)"),
+        (lambda value: (value, {"a": "word"}), "the loss tells 'a': str"),
+        (lambda value: (value, {3: 1.0}), "the loss tells 3: float"),
+    ],
+)
+def test_what_a_loss_returns_and_is_not_understood_is_described(form, found):
+    trainer, _, _ = make_trainer(loss=Returning(form))
+    with pytest.raises(ConfigError) as caught:
+        trainer.update([batch(0)])
+    assert str(caught.value) == (
+        f"{found}\n   -> a loss returns (value, values to log): a scalar tensor, and a dict by name of numbers, or of "
+        "tensors with one number or one per class (3); python scripts/check_loss.py NAME tells more"
+    )
+
+
+def test_a_loss_without_gradient_is_refused():
+    trainer, _, _ = make_trainer(loss=Returning(lambda value: (value.detach(), {})))
+    with pytest.raises(
+        ConfigError, match=r"^the value of the loss has no gradient: it is not connected to the "
+    ):
+        trainer.update([batch(0)])
+
+
+def test_a_loss_that_tells_a_loss_does_not_hide_the_one_that_is_minimised():
+    def first_loss(form):
+        trainer, _, _ = make_trainer(replace(PLAN, accumulate=2), loss=Returning(form))
+        torch.manual_seed(0)
+        return float(trainer.update([batch(0), batch(1)])["loss"])
+
+    assert first_loss(lambda value: (value, {"loss": torch.tensor(-5.0)})) == first_loss(
+        lambda value: (value, {})
+    )
+
+
 def test_moving_average_is_what_is_scored_and_shipped():
     trainer, _, _ = make_trainer(replace(PLAN, ema_decay=0.9))
     trainer.fit()

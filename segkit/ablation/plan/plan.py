@@ -15,6 +15,7 @@ from segkit.ablation.plan.schema import (
     AblationFile,
     check_folder_name,
     check_seeds,
+    describe_needs,
     read_ablation,
     refuse_set_keys,
 )
@@ -114,7 +115,7 @@ def load_plan(
     path = find_config(source, ablation=True)
     _refuse_study(path)
     problems: list[Problem] = []
-    root = read_file(path, problems)
+    root = read_file(path, problems, start_with=describe_needs())
     if root is None:
         raise ConfigError(list_problems(problems))
     _refuse_configuration(root, path, source)

@@ -12,7 +12,8 @@ from segkit.config.messages import show_value
 from segkit.config.problem import Mark, Problem
 from segkit.config.schema import Config
 from segkit.config.sources import ABLATION_KEY
-from segkit.config.yaml_source import Node, to_plain
+from segkit.config.yaml_source import Node, dump_inline, to_plain
+from segkit.system.files import refuse_name
 
 KEYS = (
     "name",
@@ -26,8 +27,17 @@ KEYS = (
     "settings",
     ABLATION_KEY,
 )
+#: What an ablation cannot do without.
+NEEDED = {
+    "base": "the configuration that all variants start from, such as ohem.yaml",
+    "seeds": "such as [0, 1, 2]; every variant is trained with each",
+    "baseline": "the variant that the others are compared with",
+    ABLATION_KEY: "a block of settings for each thing to compare",
+}
 LARGEST_SEED = 2**32 - 1
 LONGEST_NAME = 100
+#: Of a file's 255, so that `-seed4294967295.lock` fits behind it.
+LONGEST_IN_BYTES = 230
 
 #: What segkit sets in each run, with the reason that a message gives.
 SET_BY_SEGKIT = {
@@ -78,15 +88,20 @@ def read_ablation(root: Node, problems: list[Problem]) -> AblationFile:
     return AblationFile(**{key: value for key, value in values.items() if value is not None})
 
 
+def describe_needs() -> tuple[str, ...]:
+    """What an empty ablation file lacks, as hints."""
+    return ("an ablation needs:", *(f"- {key}: {what}" for key, what in NEEDED.items()))
+
+
 def check_folder_name(value: Any) -> str | None:
     """Why `value` cannot name a variant (its runs' folders), None if it can."""
     if not isinstance(value, str):
-        return f"must be text, got {show_value(value)} -> {str(value)!r} in quotes"
+        return f"must be text, got {show_value(value)} -> '{dump_inline(value)}' in quotes"
     if not value.strip() or value[0] in ".-" or value != value.strip() or re.search(r"[/\\\x00-\x1f]", value):
         return f"must be usable as a folder name: without / and \\, not starting with a dot or dash, got {value!r}"
     if len(value) > LONGEST_NAME:
         return f"must have at most {LONGEST_NAME} characters to be usable as a folder name, got {len(value)}"
-    return None
+    return refuse_name(value, LONGEST_IN_BYTES)
 
 
 def check_seeds(values: Sequence[Any]) -> str | None:
@@ -123,24 +138,20 @@ def _check_keys(root: Node, source: Mark, problems: list[Problem]) -> None:
         elif key in Config.model_fields and not close:
             meant, hint = "", f"-> settings: {{{key}: ...}}   (for every variant), or below one variant"
         problems.append(Problem(node.key_mark or node.mark, f"unknown key '{key}'{meant}", (hint,)))
-    needed = {
-        "base": "the configuration that all variants start from, such as ohem.yaml",
-        "seeds": "such as [0, 1, 2]; every variant is trained with each",
-        "baseline": "the variant that the others are compared with",
-        ABLATION_KEY: "a block of settings for each thing to compare",
-    }
     slips = [
         word
         for key in root.value
         if key not in KEYS
         for word in difflib.get_close_matches(str(key).lower(), KEYS, n=1)
     ]
-    for key, what in needed.items():
+    for key, what in NEEDED.items():
         if key not in root.value and key not in slips:
             problems.append(Problem(source, f"'{key}' is missing: {what}"))
 
 
 def _read_name(node: Node, problems: list[Problem]) -> str | None:
+    if node.value is None:  # the file's own name then, as of a configuration
+        return None
     reason = check_folder_name(node.value)
     if reason is not None:
         problems.append(Problem(node.mark, f"name {reason}"))

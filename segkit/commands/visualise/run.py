@@ -40,8 +40,9 @@ def visualise(
             "--count and --epochs must be at least 1 and --epoch at least 0, "
             f"got --count {count} --epochs {epochs} --epoch {epoch}"
         )
-    config = load_config(source, overrides)
-    seed = config.seed if seed is None else seed
+    # A seed that no run can have would show what no run draws.
+    config = load_config(source, overrides if seed is None else [*overrides, f"seed={seed}"])
+    seed = config.seed
     data = build_data(config)
     dataset = data.train if split == "train" else data.val
     labels = Legend(list(dataset.class_names), data.palette, dataset.ignore_index)

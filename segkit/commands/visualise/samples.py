@@ -88,4 +88,7 @@ def _same(first: View, second: View) -> bool:
 
 
 def _as_view(tensors: dict[str, Any]) -> View:
-    return View(tensors["image"], tensors["target"], tensors.get("weight"))
+    image: Tensor = tensors["image"]
+    if image.dtype != torch.uint8:  # an augmentation of somebody's own may compute in other numbers
+        image = image.float().round().clamp(0, 255).to(torch.uint8)
+    return View(image, tensors["target"], tensors.get("weight"))

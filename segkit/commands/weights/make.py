@@ -17,6 +17,7 @@ from segkit.config.schema import Component, Config
 from segkit.data.cache.settings import settings_text
 from segkit.data.label_counts import describe_file, label_files
 from segkit.data.loading.faults import WorkerDied
+from segkit.data.loading.form import require_sample
 from segkit.data.loading.parallel import in_workers
 from segkit.data.weight_maps.weight_files import weight_stem
 from segkit.data.weight_maps.weight_records import WeightRecord
@@ -122,7 +123,7 @@ def _name_and_path(dataset: Any, index: int) -> tuple[str, Path | None]:
     paths = getattr(dataset, "weight_paths", None)
     if paths is not None:
         return dataset.names[index], paths[index]
-    sample = dataset[index]
+    sample = require_sample(dataset[index], index=index, channels=dataset.channels)
     return sample.name, sample.weight_path
 
 

@@ -21,6 +21,7 @@ from segkit.data.cache.ram_folder import require_room
 from segkit.data.cache.settings import settings_text
 from segkit.data.files.paired_files import file_state
 from segkit.data.loading.bad_samples import find_sources, usable_samples
+from segkit.data.loading.form import require_sample
 from segkit.data.loading.spread import spread
 from segkit.data.sample import Sample
 from segkit.data.weight_maps.weight_files import digest_target
@@ -66,7 +67,8 @@ class Cached:
         entry = self._entries.read(path, wanted={"key": key})
         if entry is not None:
             return _to_sample(entry, index)
-        sample = self.dataset[index]
+        channels = getattr(self.dataset, "channels", None)
+        sample = require_sample(self.dataset[index], index=index, channels=channels)
         try:
             write_atomically(path, lambda file: _write(file, key, sample))
         except CannotWrite as error:

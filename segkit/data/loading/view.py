@@ -18,6 +18,7 @@ from segkit.data.loading.bad_samples import (
     require_bad,
     with_advice,
 )
+from segkit.data.loading.form import require_augmented, require_sample, require_weight
 from segkit.data.loading.sampler import derive_seed, replacements
 from segkit.data.sample import Sample, band_by_band
 from segkit.errors import DataError
@@ -98,7 +99,7 @@ class TrainView:
             sample = read_sample(self.dataset, index, self.weight_map)
             if not _says(self.augment, "takes_any_layout"):
                 sample = _with_bands(sample)
-            tensors = as_tensors(self.augment(sample))
+            tensors = as_tensors(require_augmented(self.augment(sample), sample))
         return tensors | {name: make(tensors["target"]) for name, make in self.label_maps.items()}
 
 
@@ -142,7 +143,7 @@ def _describe_failures(count: int) -> str:
 
 def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sample:
     """The sample with its weight map. Raises DataError for wrong labels and weights, naming the file."""
-    sample = dataset[index]
+    sample = require_sample(dataset[index], index=index, channels=getattr(dataset, "channels", None))
     source = show_path(sample.mask_path or sample.name)
     check_ids(
         sample.target.numpy(),
@@ -151,9 +152,11 @@ def read_sample(dataset: Any, index: int, weight_map: WeightMaker | None) -> Sam
         source=source,
     )
     weight = sample.weight if weight_map is None else weight_map(_with_bands(sample))
-    if weight is None:
+    if weight is None and weight_map is None:
         return sample
-    check_weight(weight, size=tuple(sample.target.shape), source=f"the weight map of {source}")
+    height, width = sample.target.shape
+    weight = require_weight(weight, f"the weight map of {source}")
+    check_weight(weight, size=(height, width), source=f"the weight map of {source}")
     return replace(sample, weight=weight.as_subclass(Tensor).to(torch.float32))
 
 

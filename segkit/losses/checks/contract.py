@@ -66,7 +66,7 @@ def iteration_required(subject: Subject) -> None:
     if parameter.kind is not parameter.KEYWORD_ONLY:
         raise Violation("iteration can be given by position -> def forward(..., weight=None, *, iteration)")
     try:
-        trial.loss(trial.logits, trial.target, trial.weight)
+        trial.loss(trial.logits, trial.target, trial.weight, **trial.made())
     except TypeError:
         return
     raise Violation("a call without iteration raises no TypeError")
@@ -118,7 +118,7 @@ def leaves_inputs(subject: Subject) -> None:
         if weight is not None and trial.weight is not None:
             pairs.append(("weight", weight, trial.weight))
         with watched(trial.where):
-            value, _ = trial.loss(logits, target, weight, iteration=trial.iteration)
+            value, _ = trial.loss(logits, target, weight, iteration=trial.iteration, **trial.made())
             value.backward()
         for name, used, kept in pairs:
             if not torch.equal(used, kept):

@@ -80,12 +80,18 @@ class Trial:
         """What the loss returns; anything it raises is a finding, and so is another form of result."""
         logits = self.logits if logits is None else logits
         with watched(self.where), unchanged(logits, self.target, self.weight):
-            returned = self.loss(logits, self.target, self.weight, iteration=self.iteration)
+            returned = self.loss(logits, self.target, self.weight, iteration=self.iteration, **self.made())
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Tensor):
-            self.fail(f"returns {type(returned).__name__}, not (scalar tensor, metrics)")
+            self.fail(f"returns {kind_of(returned)}, not (scalar tensor, metrics)")
         if returned[0].shape != ():
             self.fail(f"the value has shape {tuple(returned[0].shape)}, not ()")
         return returned
+
+    def made(self) -> dict[str, Any]:
+        """What a loss with `label_maps` gets besides: as the loader makes them, of each image by itself."""
+        makers: Any = getattr(self.loss, "label_maps", {})
+        maps = {name: torch.stack([make(labels) for labels in self.target]) for name, make in makers.items()}
+        return {"maps": maps} if maps else {}
 
     def run(self, factor: float = 1.0) -> Result:
         """Value, metrics and the gradient of `factor` x value; a value without gradient is a finding."""
@@ -243,6 +249,13 @@ def saturated(trial: Trial, size: float) -> Tensor:
     return (size * logits).to(trial.logits.dtype).contiguous()
 
 
+def kind_of(returned: Any) -> str:
+    """`(float, dict)` for a tuple, else the name of the type."""
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(part).__name__ for part in returned)})"
+    return type(returned).__name__
+
+
 def short(dtype: torch.dtype) -> str:
     """`bf16` for torch.bfloat16."""
     return str(dtype).removeprefix("torch.").replace("bfloat", "bf").replace("float", "fp")
@@ -261,7 +274,7 @@ def require_weights(trial: Trial) -> None:
     weight = torch.rand(trial.target.shape, generator=generator).to(trial.target.device)
     without = trial.value()
     try:
-        value = trial.loss(trial.logits, trial.target, weight, iteration=trial.iteration)[0]
+        value = trial.loss(trial.logits, trial.target, weight, iteration=trial.iteration, **trial.made())[0]
     except Exception as error:
         raise NotApplicable(f"it takes no weight map ({type(error).__name__})") from error
     if torch.equal(value, without):
@@ -271,6 +284,7 @@ def require_weights(trial: Trial) -> None:
 def require_precision(trial: Trial) -> None:
     """NotApplicable if the loss has a backend that does not take logits of this precision, and does take fp32."""
     arguments = {"target": trial.target, "weight": trial.weight, "iteration": trial.iteration}
+    arguments |= trial.made()
     try:
         trial.loss(trial.logits, **arguments)
     except BackendError as error:
@@ -286,7 +300,7 @@ def require_precision(trial: Trial) -> None:
 def require_resizing(trial: Trial) -> None:
     """NotApplicable if the loss refuses logits of another size than the target's."""
     try:
-        trial.loss(trial.logits, trial.target, trial.weight, iteration=trial.iteration)
+        trial.loss(trial.logits, trial.target, trial.weight, iteration=trial.iteration, **trial.made())
     except Exception as error:
         raise NotApplicable(
             f"it takes no logits of another size than the target ({type(error).__name__})"

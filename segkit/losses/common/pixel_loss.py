@@ -62,6 +62,9 @@ class PixelLoss(nn.Module):
         allow_inactive: bool = False,
     ):
         super().__init__()
+        _require_parts(criterion, "criterion", ("ignore_index", "describe"), "segkit.losses.FunctionOfCE")
+        wanted = ("values_at", "describe", "find_inactive")
+        _require_parts(selection, "selection", wanted, "segkit.losses.Selection")
         self.criterion, self.selection, self.reduction = criterion, selection, reduction
         self.scope = choose_scope(scope)
         backend = getattr(criterion, "backend", "auto")
@@ -168,3 +171,13 @@ def compose(
     group = choose_scope(scope)
     selected: Selected = selection(values.ce, values.valid, iteration=iteration, scope=group)
     return reduction(values, selected, weight, scope=group)
+
+
+def _require_parts(part: Any, kind: str, wanted: tuple[str, ...], base: str) -> None:
+    """Raises ValueError for a criterion or selection, of somebody's own, that lacks what is asked of all."""
+    absent = [name for name in wanted if not hasattr(part, name)]
+    if absent:
+        raise ValueError(
+            f"the {kind} {type(part).__name__} has no {', '.join(absent)} -> derive it from {base}, which has them, or "
+            f"write it as those in segkit/losses/{'criteria' if kind == 'criterion' else 'selections'}"
+        )

@@ -347,6 +347,8 @@ SMALL = {
     "seeds: [0]\nmetrics: [miou, miou]": "3:10: metrics: 'miou' is there twice",
     "seeds: [0]\nname: a/b": "3:7: name must be usable as a folder name: without / and \\, not starting with a dot "
     "or dash, got 'a/b'",
+    "seeds: [0]\nname: "
+    + "\u65e5" * 77: "3:7: name must have at most 230 bytes to name a folder, got 231 (in 77 characters)",
     "seeds: [0]\nname: 3": "3:7: name must be text, got 3 -> '3' in quotes",
     "seeds: [0]\nextends: a.yaml": "3:1: unknown key 'extends'",
 }
@@ -367,6 +369,12 @@ VARIANTS = {
     "variants: {}": "7:11: variants: expected a block for each variant, got {}",
     "variants: [ce]": "7:11: variants: expected a block for each variant, got [ce]",
     "variants:\n  0.5: {}\n  ce: {}": "8:3: the variant's name must be text, got 0.5 -> '0.5' in quotes",
+    "variants:\n  null: {}\n  ce: {}": "8:3: the variant's name must be text, got null -> 'null' in quotes",
+    "variants:\n  true: {}\n  ce: {}": "8:3: the variant's name must be text, got true -> 'true' in quotes",
+    "variants:\n  "
+    + "\U0001f600" * 58
+    + ": {}\n  ce: {}": "8:3: the variant's name must have at most 230 bytes to "
+    "name a folder, got 232 (in 58 characters)",
     "variants:\n  ce: {loss: {name: ce}}": "7:1: variants: there is one; a comparison needs two",
     "variants:\n  ce: {}\n  CE: {seed: 1}": "9:3: the variant 'CE' would share its folders with 'ce'; rename one",
 }
@@ -408,6 +416,22 @@ def test_what_is_missing(mistakes):
         "mine.yaml: 'baseline' is missing: the variant that the others are compared with",
         "mine.yaml: 'variants' is missing: a block of settings for each thing to compare",
     ]
+
+
+def test_an_empty_file_is_told_what_an_ablation_needs(mistake):
+    assert mistake("# nothing yet\n") == (
+        "mine.yaml: the file is empty\n"
+        "   an ablation needs:\n"
+        "   - base: the configuration that all variants start from, such as ohem.yaml\n"
+        "   - seeds: such as [0, 1, 2]; every variant is trained with each\n"
+        "   - baseline: the variant that the others are compared with\n"
+        "   - variants: a block of settings for each thing to compare"
+    )
+
+
+def test_an_empty_name_is_that_of_the_file(folder):
+    folder("name:\n" + GOOD)
+    assert load_plan("mine").name == "mine"
 
 
 def test_base_that_is_an_ablation(mistake):

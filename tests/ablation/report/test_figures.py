@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,7 +23,7 @@ from segkit.ablation.report.figures.examples import (
 )
 from segkit.ablation.report.figures.forest import draw_forest, forest_rows, seeds_share
 from segkit.ablation.report.figures.paired import draw_paired, seed_lines
-from segkit.ablation.report.figures.style import choose_looks, shorten, shorten_all
+from segkit.ablation.report.figures.style import choose_looks, shorten, shorten_all, shorten_to_fit
 from segkit.ablation.statistics.difference import Difference, Score
 from segkit.evaluation import fonts
 from tests.ablation.studies import make_study
@@ -197,6 +198,12 @@ def test_names_without_a_font_are_spelled(monkeypatch):
     monkeypatch.setattr(fonts, "installed_fonts", list)
     assert shorten_all(["기준", "ce"], 7) == ["gijun", "ce"]
     assert shorten_all(["天" * 9, "ce"], 12) == ["variant 0", "ce"]
+    figure = Figure(dpi=100)
+    FigureCanvasAgg(figure)
+    wide = shorten_to_fit(
+        figure, ["天" * 9, "ce"], 3.0, size=9
+    )  # what is measured is what is drawn, without a warning
+    assert wide == ["variant 0", "ce"]
 
 
 @pytest.mark.heavy

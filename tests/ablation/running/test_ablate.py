@@ -1,6 +1,7 @@
 """scripts/ablate.py from end to end: once with real training, and its parts with a fake train.py."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from segkit.ablation import collect, launch
 from segkit.ablation.plan.plan import load_plan
+from segkit.ablation.running import execute
 from segkit.ablation.running.estimate import Cost, assign, count_iterations, read_seconds, remaining
 from segkit.ablation.running.execute import Launcher, _describe_score
 from segkit.ablation.running.state import RunState, inspect_plan
@@ -23,6 +25,7 @@ from segkit.cli import train
 from segkit.cli.run_command import run_command
 from segkit.config.load import load_config
 from segkit.errors import ConfigError
+from segkit.system.files import cannot_write
 from tests.paths import ROOT
 from tests.processes import wait_until
 from tests.scripts import run_script
@@ -202,6 +205,26 @@ def test_failures_are_listed_last_and_are_the_exit_status(fake, ablate, monkeypa
     )
     assert missing[1].startswith("ohem-seed0: ")  # the fake's per_image.npz is empty
     assert missing[2:] == ("ce-seed1: not trained yet", "ohem-seed1: not trained yet")
+
+
+def test_failures_are_listed_when_the_disk_ends_the_ablation(fake, ablate, monkeypatch, capsys):
+    """A run whose lock cannot be written ends it, some time after another failed."""
+    monkeypatch.setenv("FAKE_CE", "fail")
+    take_lock = execute.take_lock
+
+    def fill_the_disk(path, what, advice):
+        if path.name != "ohem-seed0.lock":
+            return take_lock(path, what, advice)
+        raise cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(execute, "take_lock", fill_the_disk)
+    assert ablate("--config", "ab.yaml", "--seeds", "0") == 7
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == [
+        *("", "1 of 1 runs failed:", "  ce-seed0  exit status 5"),
+        "     training ce-seed0 with None threads, new",
+    ]
+    assert "cannot write runs/ab/locks/ohem-seed0.lock: the disk is full" in lines[4:]
 
 
 @pytest.mark.parametrize("what", [(), ("--report",)])

@@ -125,15 +125,20 @@ def shorten(name: str, most: int) -> str:
 
 def shorten_all(names: Sequence[str], most: int) -> list[str]:
     """Shortened names, or the names themselves where two would look the same; all as a figure can show them."""
-    names = drawable([printable(name, keep="") for name in names], kind="variant")
+    names = _as_drawn(names)
     short = [shorten(name, most) for name in names]
     return [text if short.count(text) == 1 else name for text, name in zip(short, names, strict=True)]
+
+
+def _as_drawn(names: Sequence[str]) -> list[str]:
+    return drawable([printable(name, keep="") for name in names], kind="variant")
 
 
 def shorten_to_fit(figure: Any, names: Sequence[str], inches: float, *, size: float) -> list[str]:
     """The names, all shortened as much as it takes that the longest fits into `inches` at `size` points."""
     from matplotlib.font_manager import FontProperties
 
+    names = _as_drawn(names)
     font, renderer = FontProperties(size=size), figure.canvas.get_renderer()
     most = max(len(name) for name in names)
     while most > 5:

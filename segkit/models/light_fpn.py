@@ -63,7 +63,7 @@ class LightFPN(nn.Module):
         self.norm = norm
         self.stem = nn.Sequential(Halve(in_channels, stem, norm), conv_norm_relu(stem, stem, norm))
         self.stages = nn.ModuleList(
-            nn.Sequential(Halve(inner, outer, norm), *(Block(outer, norm) for _ in range(count)))
+            nn.ModuleList([Halve(inner, outer, norm), *(Block(outer, norm) for _ in range(count))])
             for inner, outer, count in zip([stem, *channels], channels, blocks, strict=False)
         )
         self.context = nn.Conv2d(channels[-1], channels[-1], 1)
@@ -83,7 +83,10 @@ class LightFPN(nn.Module):
         x = self.stem(image)
         features = []  # at strides 4, 8, 16, 32
         for stage in self.stages:
-            x = stage(x)
+            # Not one module each: called as a whole, a stage would hold its input until it ends, and what enters the
+            # first one is the largest of all.
+            for layer in stage.children():
+                x = layer(x)
             features.append(x)
         features[-1] = x + F.relu(self.context(x.mean((2, 3), keepdim=True)))
         x = F.relu(self.laterals[-1](features.pop()), inplace=True)

@@ -1,6 +1,7 @@
 """Segmenting images that have no labels, at their original size."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from segkit.errors import ConfigError, DataError
 from segkit.evaluation.canvas import save_image
 from segkit.evaluation.pictures import as_rgb, mix_with_colors
 from segkit.runs.predictor import Predictor, load_predictor, read_temperature
+from segkit.system.cpu.allocator import large_blocks_given_back
 from segkit.system.device import choose_device, weights_cast_once
 from segkit.system.files import cannot_write, write_atomically
 from segkit.system.memory import lack_of_memory_explained
@@ -112,8 +114,12 @@ def predict_images(
     read = read_ahead(predictor.read_image, [each.image for each in own], ahead=ahead)
     shown = tqdm(read, total=len(own), unit="image", disable=None if ranks.main else True)
     with WriteBehind(save) as saver, weights_cast_once(predictor.device):
-        for image, each in zip(shown, own, strict=True):
-            saver.submit(each, image, predictor.predict_with(image, *asked))
+        for number, (image, each) in enumerate(zip(shown, own, strict=True)):
+            # What stays of a network's first image, such as its kernels, would lie between blocks that are kept, and
+            # those of the next image would not fit in what is free around it.
+            with large_blocks_given_back() if number == 0 else nullcontext():
+                found = predictor.predict_with(image, *asked)
+            saver.submit(each, image, found)
     return _finish(predictor, images, output, forms, ranks)
 
 

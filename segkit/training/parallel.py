@@ -10,6 +10,7 @@ from segkit.config.schema import Config
 from segkit.distributed.ranks import Ranks
 from segkit.distributed.shard import ShardedModel
 from segkit.errors import ConfigError
+from segkit.models.norms import OverwritingBatchNorm2d
 from segkit.training.build_optimizer import WHOLE_ONLY
 
 #: Optimizers that torch cannot run on parts of the weights, in any version that segkit knows.
@@ -129,7 +130,8 @@ def _convert_batchnorm(model: nn.Module) -> nn.Module:
     """torch puts a plain layer in the place of every one that is derived from batch normalisation, and what that does
     beside it, such as the activation in timm's layers, would be missing from the training alone: a run is scored and
     exported without this conversion. timm knows its own layers. Raises ConfigError for those of others."""
-    plain = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    # Ours overwrites in predictions alone, which are made without the conversion.
+    plain = (_BatchNorm.forward, nn.SyncBatchNorm.forward, OverwritingBatchNorm2d.forward)
     more = {
         name: module
         for name, module in model.named_modules()

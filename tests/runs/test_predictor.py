@@ -1,6 +1,7 @@
 """Trained weights outside of training: which are taken, and that they predict what validation scored."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from segkit.commands import predict as predict_module
 from segkit.commands.evaluate import evaluate_weights
 from segkit.commands.predict import choose_forms, find_images, predict_images, save_prediction
 from segkit.config.load import config_from_mapping
@@ -19,7 +21,7 @@ from segkit.evaluation.metrics import confusion_matrix
 from segkit.registry import MODELS
 from segkit.runs.checkpoint import load_checkpoint, save_checkpoint
 from segkit.runs.folder import RunFolder
-from segkit.runs.predictor import load_predictor
+from segkit.runs.predictor import Predictor, load_predictor
 from segkit.runs.preflight import SilentRecorder
 from segkit.runs.recording.bad_sample_log import BadSampleLog
 from segkit.runs.state import saver
@@ -429,6 +431,27 @@ def test_folder_of_images_is_segmented_into_the_same_folders(run, pictures, tmp_
     assert written == sorted(expected)
     with Image.open(tmp_path / "out/deeper/a.b_ids.png") as ids:
         assert ids.size == (20, 33)
+
+
+def test_blocks_of_the_first_image_alone_are_given_back(run, pictures, tmp_path, monkeypatch):
+    """What stays of it would else lie between blocks that are kept; of every image it would take time."""
+    events = []
+
+    @contextmanager
+    def noted():
+        events.append("begun")
+        yield
+        events.append("ended")
+
+    def look(predictor, image, *what):
+        events.append(tuple(image.shape[-2:]))
+        return usual(predictor, image, *what)
+
+    usual = Predictor.predict_with
+    monkeypatch.setattr(predict_module, "large_blocks_given_back", noted)
+    monkeypatch.setattr(Predictor, "predict_with", look)
+    predict(run, pictures, tmp_path / "out", forms=("ids",))
+    assert events == ["begun", (31, 45), "ended", (33, 20)]
 
 
 def test_every_page_of_a_stack_is_segmented_like_a_file(run, tmp_path):
